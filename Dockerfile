@@ -1,0 +1,59 @@
+# Quire with all its parts, for an unprivileged user.
+#
+#   docker build -t quire .                              a CPU alone
+#   docker build -t quire:gpu --build-arg VARIANT=gpu .  with the CUDA libraries
+#   docker run -p 8420:8420 -v quire:/var/lib/quire quire
+#
+# The last line runs everything in one container, as `quire up` does on a machine;
+# docker-compose.yml runs the parts apart, on PostgreSQL and Redis.
+
+FROM python:3.11-slim AS build
+ARG VARIANT=cpu
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    UV_LINK_MODE=copy \
+    UV_NO_CACHE=1 \
+    UV_PYTHON_DOWNLOADS=never
+WORKDIR /src
+
+COPY requirements.lock requirements-gpu.lock ./
+RUN awk '/^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers|uv)==/ { inside = 1 } \
+         inside { print } inside && !/\\$/ { inside = 0 }' requirements.lock > build.lock \
+    && pip install --no-cache-dir --require-hashes -r build.lock
+
+# The packages come before the source: a change of the source does not fetch TensorFlow again.
+# Versions and hashes are the lock's; pyproject.toml says which of them the server needs.
+COPY pyproject.toml ./
+RUN case "$VARIANT" in \
+        cpu) set -- --constraint requirements.lock --extra server ;; \
+        gpu) set -- --constraint requirements-gpu.lock --extra server --extra gpu ;; \
+        *) echo "VARIANT is '$VARIANT'; it can be cpu or gpu" >&2; exit 1 ;; \
+    esac \
+    && python -m venv --without-pip /opt/quire \
+    && uv pip install --python /opt/quire/bin/python --compile-bytecode -r pyproject.toml "$@"
+
+COPY LICENSE README.md ./
+COPY api ./api
+COPY cli ./cli
+COPY migrations ./migrations
+COPY shared ./shared
+COPY worker ./worker
+RUN python -m hatchling build -t wheel \
+    && uv pip install --python /opt/quire/bin/python --compile-bytecode --no-index --no-deps dist/*.whl
+
+
+FROM python:3.11-slim
+RUN useradd --uid 10001 --create-home --home-dir /var/lib/quire --shell /usr/sbin/nologin quire
+COPY --from=build /opt/quire /opt/quire
+ENV PATH=/opt/quire/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    QUIRE_DATA_DIR=/var/lib/quire \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 10001
+WORKDIR /var/lib/quire
+EXPOSE 8420
+# An answer of 503 is an error to urlopen.
+HEALTHCHECK --interval=15s --timeout=10s --start-period=120s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('QUIRE_API_PORT', '8420') + '/health/ready', timeout=8)"]
+ENTRYPOINT ["quire"]
+CMD ["up", "--host", "0.0.0.0"]

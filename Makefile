@@ -1,0 +1,76 @@
+# What people and CI run. `make help` lists it; ARGS="…" goes to the program that is run.
+
+# The first python3.11 on the PATH that starts and can make an environment. Another one: PYTHON=…
+PYTHON ?= $(shell IFS=:; for place in $$PATH; do \
+	"$$place/python3.11" -c 'import ensurepip, venv' 2>/dev/null && echo "$$place/python3.11" && break; \
+	done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+# uv would otherwise fetch an interpreter of its own where it dislikes the one there is.
+export UV_PYTHON_DOWNLOADS := never
+COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env demo test lint format types imports check mutations bench lock clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: $(VENV)/.project ## make .venv from requirements.lock (done once, renewed when the lock changes)
+
+# A fresh environment each time: what an older lock had installed must not linger.
+$(VENV)/.packages: requirements.lock
+	@[ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import ensurepip, sys, venv; assert sys.version_info >= (3, 11)' 2>/dev/null || \
+		{ echo "make env: needs Python 3.11 with its venv module (Debian: apt install python3.11-venv); name another one with PYTHON=…" >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@rm -rf $(VENV)
+	@"$(PYTHON)" -m venv $(VENV)
+	@awk '/^uv==/ { inside = 1 } inside { print } inside && !/\\$$/ { exit }' requirements.lock > $(VENV)/uv.lock
+	@$(RUN) -m pip --disable-pip-version-check install --quiet --require-hashes -r $(VENV)/uv.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --compile-bytecode --require-hashes -r requirements.lock || \
+		{ echo "uv could not install; trying pip, which reads other settings" >&2; \
+		$(RUN) -m pip --disable-pip-version-check install --require-hashes -r requirements.lock; }
+	@touch $@
+
+$(VENV)/.project: pyproject.toml $(VENV)/.packages
+	@$(RUN) -m pip --disable-pip-version-check install --quiet --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "$(VENV) is ready"
+
+demo: env ## train and write, once, from start to end
+	@$(VENV)/bin/quire demo $(ARGS)
+
+test: env ## the whole suite, with its own Redis and PostgreSQL
+	@$(RUN) -m pytest $(ARGS)
+
+lint: env ## ruff: rules and format
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+
+format: env ## let ruff put the files in shape
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+types: env ## mypy, strict
+	@$(RUN) -m mypy
+
+imports: env ## who may import whom
+	@$(VENV)/bin/lint-imports --no-logo
+
+check: lint types imports test ## all that CI checks
+
+mutations: env ## take out what the promises rest on, and see tests fail
+	@$(RUN) -m tests.mutations
+
+bench: env ## measure every figure again, and renew benchmarks/README.md
+	@$(RUN) -m benchmarks $(ARGS)
+
+lock: env ## resolve pyproject.toml again; ARGS=--upgrade takes newer releases
+	@$(COMPILE) $(ARGS) --extra server --extra dev pyproject.toml --output-file requirements.lock
+	@$(COMPILE) $(ARGS) --extra server --extra gpu --constraint requirements.lock pyproject.toml --output-file requirements-gpu.lock
+	@touch $(VENV)/.packages $(VENV)/.project
+
+clean: ## remove what was made here, .venv too
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

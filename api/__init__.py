@@ -1,0 +1,1 @@
+"""Flask: HTTP in, rows out. Imports neither TensorFlow nor worker code."""

@@ -1,0 +1,50 @@
+"""Devices: the workers, and what each does."""
+
+from datetime import datetime
+
+from flask import Response
+from sqlalchemy import and_, select
+
+from api.answers import answer_page
+from api.auth import caller
+from api.openapi import Resource
+from api.paging import Order, read_page
+from api.schemas.addresses import Page
+from api.schemas.replies import DeviceReply, Listing
+from api.services import reading, services
+from shared.clock import database_now
+from shared.devices import alive
+from shared.tables import Device, Job
+
+devices = Resource("devices", "The workers")
+
+BY_ID = Order("devices", (Device.id,), newest_first=False)
+
+
+@devices.get("/devices", Listing[DeviceReply])
+def list_devices(query: Page) -> Response:
+    """The workers, by host, device and lane; others' jobs are not shown."""
+    mine = and_(Job.id == Device.current_job_id, Job.user_id == caller().id)
+    statement = select(Device, Job.id).outerjoin(Job, mine)
+    with reading() as session:
+        now = database_now(session.connection())
+        rows, next_cursor = read_page(session, statement, BY_ID, query)
+    return answer_page((_reply(device, job, now) for device, job in rows), next_cursor)
+
+
+def _reply(device: Device, job_id: str | None, now: datetime) -> DeviceReply:
+    return DeviceReply(
+        id=device.id,
+        host=device.host,
+        device=device.device,
+        lane=device.lane,
+        gpu_name=device.gpu_name,
+        gpu_uuid=device.gpu_uuid,
+        versions=device.versions,
+        pid=device.pid,
+        started_at=device.started_at,
+        heartbeat_at=device.heartbeat_at,
+        alive=alive(device, now, services().settings.lease_seconds),
+        ready=device.ready_at is not None,
+        current_job=job_id,
+    )

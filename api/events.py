@@ -1,0 +1,66 @@
+"""``GET /v1/jobs/{id}/events``: a job as it goes, as Server-Sent Events."""
+
+from typing import Any
+
+from flask import Response, stream_with_context
+from sqlalchemy import func, select
+
+from api.following import Following, is_told_all
+from api.openapi import Resource, gives_other_than_json
+from api.schemas.addresses import ById
+from api.schemas.requests import Resumed
+from api.services import reading, services
+from api.sight import own_job
+from shared.tables import GeneratedText
+
+events = Resource("events", "A job as it goes")
+
+EVENT_STREAM = "text/event-stream"
+EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "one event",
+    "properties": {
+        "event": {"type": "string", "enum": ["state", "piece", "metrics", "text"]},
+        "data": {"type": "string", "description": "JSON"},
+        "id": {"type": "string", "description": "for `Last-Event-ID`"},
+    },
+}
+DESCRIPTION: dict[int, Any] = {
+    200: {
+        "description": "Events until the job has ended",
+        "content": {EVENT_STREAM: {"schema": EVENT}},
+    },
+    204: {"description": "The job has ended, and `Last-Event-ID` was its last event"},
+}
+
+
+@events.get("/jobs/<id>/events", DESCRIPTION[200], also={204: DESCRIPTION[204]})
+@gives_other_than_json
+def follow_job(path: ById, header: Resumed) -> Response:
+    """Follow a job as Server-Sent Events (the HTML standard's `EventSource`).
+
+    `state`: the job, whenever its status, attempt or place in the line is another; the one with
+    which it has ended is the last event. `piece`: of the text number `index`, the `text` from
+    character `offset` on, as it is written; the first one has its `prompt`. `metrics`: a point
+    of the loss curves. `text`: a finished text. First comes what is there already. With
+    `Last-Event-ID` it goes on behind that event; where the server has lost what came behind it,
+    everything comes again. Too many listeners are refused with 503.
+    """
+    shared = services()
+    with reading() as session:
+        job = own_job(session, path.id)
+        count = session.scalar(
+            select(func.count())
+            .select_from(GeneratedText)
+            .where(GeneratedText.job_id == job.id, GeneratedText.requested)
+        )
+        if is_told_all(job, count or 0, header.last_event_id):
+            return Response(status=204)
+    leave = shared.seats.take()
+    following = Following(shared, job.id, header.last_event_id)
+    response = Response(stream_with_context(following.events()), content_type=EVENT_STREAM)
+    response.call_on_close(leave)
+    # Caches keep nothing of it, and proxies pass it on as it comes.
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response

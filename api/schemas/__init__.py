@@ -1,0 +1,1 @@
+"""What a request may say (`requests`), and what an answer says (`replies`)."""

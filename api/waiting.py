@@ -1,0 +1,79 @@
+"""``Prefer: wait=N``: an answer that waits for its job, for a while, and not too many at once."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from sqlalchemy import bindparam, select
+
+from api.services import Services, services
+from shared import stream
+from shared.database import reading
+from shared.tables import TERMINAL_STATUSES, Job
+
+#: Whoever waits is told of the end by the job's stream. Where Redis is away, or says nothing,
+#: the row is looked at: soon at first, then seldom.
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 0.5
+PAUSE_GROWTH = 2.0
+_STATUS = select(Job.status).where(Job.id == bindparam("job_id"))
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
+
+
+def seconds_to_wait(prefer: str | None) -> int:
+    """What a `Prefer` header asks for, within bounds; 0 where it asks for nothing (RFC 7240)."""
+    found = _WAIT.search(prefer or "")
+    longest = int(services().settings.wait_max_seconds)
+    return min(int(found.group(1)), longest) if found else 0
+
+
+@contextmanager
+def a_slot(seconds: int) -> Iterator[bool]:
+    """Whether this request may hold a thread of the server while it waits."""
+    slots = services().wait_slots
+    taken = seconds > 0 and slots.acquire(blocking=False)
+    try:
+        yield taken
+    finally:
+        if taken:
+            slots.release()
+
+
+def wait_for(job_id: str, seconds: int) -> bool:
+    """Wait until a job has ended.
+
+    Returns:
+        False where the time is over first, or the server stops.
+    """
+    shared = services()
+    deadline = time.monotonic() + seconds
+    pause, place = FIRST_PAUSE_SECONDS, stream.BEGINNING
+    while not _has_ended(job_id):
+        left = deadline - time.monotonic()
+        if left <= 0 or shared.stopping.is_set():
+            return False
+        place = _hear(shared, job_id, place, min(pause, left))
+        pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
+    return True
+
+
+def _hear(shared: Services, job_id: str, place: str, seconds: float) -> str:
+    """Wait for so long, or until the job says that its row has changed; where its stream is."""
+    until = time.monotonic() + seconds
+    try:
+        while (left := until - time.monotonic()) > 0:
+            entries = shared.listener.read(job_id, place, left)
+            place = entries[-1].id if entries else place
+            if any(entry.kind == "state" for entry in entries):
+                break
+    except redis.RedisError:
+        shared.stopping.wait(seconds)
+    return place
+
+
+def _has_ended(job_id: str) -> bool:
+    # A transaction of its own each time: an open one would see the same row for ever.
+    with reading(services().engine) as connection:
+        return connection.scalar(_STATUS, {"job_id": job_id}) in TERMINAL_STATUSES

@@ -1,0 +1,385 @@
+"""A simulated day on a shared server: thirty users, some devices, and who gets them when.
+
+The users, the devices and the clock are simulated; who runs next is asked of a policy, which is
+the real queue on a real database (`RealQueue`), or a list (`Fifo`) as plain Celery has it.
+"""
+
+import random
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
+from itertools import count
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine
+
+from shared import accounts, blobs
+from shared.database import make_sessions
+from shared.queue import Queue
+from shared.records import Claim, Submission
+from shared.settings import Settings
+from shared.tables import Corpus, Model
+
+HEARTBEAT_SECONDS = 10.0
+#: A step of a large network; a training yields at its end.
+STEP_SECONDS = 1.0
+#: Charged to the device at every yield: checkpoint, claim, load, compile. The most it may be.
+SWITCH_SECONDS = 3.0
+QUANTUM_SECONDS = 300.0
+MAX_RUNNING = 8
+HOUR = 3600.0
+HEAVY, LIGHT, BURSTY = 3, 21, 5
+FLOOD_JOBS, FLOOD_SECONDS = 1000, 480.0
+#: Jobs that a heavy user always has in the line or running: more than there are devices for them.
+HEAVY_JOBS = 12
+
+
+@dataclass
+class Job:
+    """A training of somebody's, and how much of it is left."""
+
+    user: str
+    seconds: float
+    arrived: float
+    id: str = ""
+    left: float = 0.0
+    ahead_seconds: float = 0.0
+    first_start: float | None = None
+    claim: Claim | None = None
+
+    def __post_init__(self) -> None:
+        self.left = self.seconds
+
+
+class Policy(Protocol):
+    """Who runs next."""
+
+    def submit(self, jobs: list[Job]) -> None:
+        """Put jobs into the line."""
+
+    def take(self, device: int) -> Job | None:
+        """The next job for a device."""
+
+    def must_yield(self, job: Job) -> bool:
+        """Whether a job that runs is to give its device back; asked at a heartbeat."""
+
+    def give_back(self, job: Job) -> None:
+        """Put a job that has yielded back into the line."""
+
+    def done(self, job: Job) -> None:
+        """A job has ended."""
+
+
+class Fifo:
+    """Plain Celery: first come, first served, each to its end."""
+
+    def __init__(self) -> None:
+        self._line: deque[Job] = deque()
+
+    def submit(self, jobs: list[Job]) -> None:
+        """Put jobs at the end."""
+        self._line.extend(jobs)
+
+    def take(self, device: int) -> Job | None:
+        """The first in line."""
+        return self._line.popleft() if self._line else None
+
+    def must_yield(self, job: Job) -> bool:
+        """Never."""
+        return False
+
+    def give_back(self, job: Job) -> None:
+        """Never called."""
+        raise AssertionError(job)
+
+    def done(self, job: Job) -> None:
+        """Nothing to settle."""
+
+
+class SimulatedClock:
+    """The queue's clock, moved by the simulation."""
+
+    def __init__(self) -> None:
+        self.start = datetime(2026, 1, 5, tzinfo=UTC)
+        self.seconds = 0.0
+
+    def __call__(self, _connection: Connection) -> datetime:
+        """The simulated time."""
+        return self.start + timedelta(seconds=self.seconds)
+
+
+class RealQueue:
+    """Quire's own queue on a database; only its clock is not real."""
+
+    def __init__(self, engine: Engine, clock: SimulatedClock) -> None:
+        settings = Settings(
+            quantum_seconds=QUANTUM_SECONDS,
+            max_running_per_user=MAX_RUNNING,
+            max_queued_per_user=2 * FLOOD_JOBS,
+            # No worker dies here, and none beats unless it might have to yield.
+            lease_seconds=7 * 24 * HOUR,
+        )
+        self.queue = Queue(engine, settings, clock)
+        self._engine = engine
+        self._jobs: dict[str, Job] = {}
+        self._users: dict[str, str] = {}
+        self._model, self._corpus = make_model(engine)
+
+    def submit(self, jobs: list[Job]) -> None:
+        """Through `Queue.submit`, all in one transaction."""
+        users = [self._user(job.user) for job in jobs]
+        with self._engine.begin() as connection:
+            for job, user_id in zip(jobs, users, strict=True):
+                submission = Submission("train", user_id, job.user, {}, self._model, self._corpus)
+                job.id = self.queue.submit(connection, submission)
+                self._jobs[job.id] = job
+
+    def take(self, device: int) -> Job | None:
+        """Through `Queue.claim`."""
+        claims = self.queue.claim("train", f"host/gpu:{device}/train")
+        if not claims:
+            return None
+        job = self._jobs[claims[0].job_id]
+        job.claim = claims[0]
+        return job
+
+    def must_yield(self, job: Job) -> bool:
+        """Through `Queue.heartbeat`."""
+        assert job.claim is not None
+        return self.queue.heartbeat(job.claim).yield_
+
+    def give_back(self, job: Job) -> None:
+        """Through `Queue.release`."""
+        assert job.claim is not None
+        self.queue.release(job.claim, "yielded")
+
+    def done(self, job: Job) -> None:
+        """Through `Queue.succeed`."""
+        assert job.claim is not None
+        self.queue.succeed(job.claim)
+
+    def _user(self, name: str) -> str:
+        if name not in self._users:
+            with make_sessions(self._engine).begin() as session:
+                self._users[name] = accounts.create_user(session, name).id
+        return self._users[name]
+
+
+@dataclass
+class Day:
+    """What came of a day.
+
+    Attributes:
+        served: Device-seconds by user.
+        lag_seconds: The most a user who always had work was behind the mean of those.
+        light_waits: Of each job of a light user, its wait beyond the work ahead of it of those
+            who were served no more.
+        idle_seconds: Device time idle while somebody's runnable job waited.
+        switch_seconds: Device time spent on switching.
+        busy_seconds: Device time in all that was used, switching included.
+    """
+
+    served: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    lag_seconds: float = 0.0
+    light_waits: list[float] = field(default_factory=list)
+    idle_seconds: float = 0.0
+    switch_seconds: float = 0.0
+    busy_seconds: float = 0.0
+    yields: int = 0
+
+    def share_error(self) -> float:
+        """The largest distance of a user who always had work from their mean, as a part of it."""
+        served = [self.served[user] for user in always_busy()]
+        mean = sum(served) / len(served)
+        return max(abs(one - mean) for one in served) / mean
+
+
+def always_busy() -> list[str]:
+    """Those who have work all day."""
+    return [*(f"heavy{n}" for n in range(HEAVY)), "flood"]
+
+
+def arrivals(hours: float, rng: random.Random) -> Iterator[tuple[float, list[Job]]]:
+    """What light and bursty users submit, and the flood; heavy users follow their own ends."""
+    yield 0.0, [Job("flood", FLOOD_SECONDS, 0.0) for _ in range(FLOOD_JOBS)]
+    for number in range(LIGHT):
+        at = rng.uniform(0, 4 * HOUR)
+        while at < hours * HOUR:
+            yield at, [Job(f"light{number}", rng.uniform(30, 120), at)]
+            at += rng.expovariate(1 / (4 * HOUR))
+    for number in range(BURSTY):
+        for _ in range(2):
+            at = rng.uniform(0, 24) * HOUR
+            if at < hours * HOUR:
+                yield at, [Job(f"bursty{number}", 300.0, at) for _ in range(5)]
+
+
+class Simulation:
+    """One day with one policy."""
+
+    def __init__(self, policy: Policy, devices: int, hours: float, clock: SimulatedClock) -> None:
+        self._policy, self._devices, self._end, self._clock = policy, devices, hours * HOUR, clock
+        self._rng = random.Random(11)
+        self._events: list[tuple[float, int, str, object]] = []
+        self._numbers = count()
+        self._running: dict[int, tuple[Job, float, int]] = {}
+        self._waiting: dict[int, Job] = {}
+        self._day = Day()
+
+    def run(self) -> Day:
+        """Simulate it."""
+        for at, jobs in arrivals(self._end / HOUR, random.Random(7)):
+            self._at(at, "arrival", jobs)
+        for number in range(HEAVY):
+            self._at(0.0, "arrival", [self._heavy(f"heavy{number}") for _ in range(HEAVY_JOBS)])
+        while self._events and self._events[0][0] <= self._end:
+            now, _, kind, what = heappop(self._events)
+            self._pass(now)
+            getattr(self, f"_on_{kind}")(what)
+            # All that happens at one moment happens before anybody is served.
+            if not self._events or self._events[0][0] > now:
+                self._serve()
+        self._pass(self._end)
+        # Who was never served has waited until now.
+        for job in self._waiting.values():
+            if job.user.startswith("light") and job.first_start is None:
+                self._day.light_waits.append(self._end - job.arrived - job.ahead_seconds)
+        return self._day
+
+    def _heavy(self, user: str) -> Job:
+        return Job(user, self._rng.uniform(0.5, 8) * HOUR, self._clock.seconds)
+
+    def _at(self, when: float, kind: str, what: object) -> None:
+        heappush(self._events, (when, next(self._numbers), kind, what))
+
+    def _pass(self, now: float) -> None:
+        """Let time pass: devices work, and those who fall behind are noticed."""
+        day, before = self._day, self._clock.seconds
+        for job, since, _ in self._running.values():
+            worked = max(0.0, now - max(since, before))
+            job.left -= worked
+            day.served[job.user] += worked
+            day.busy_seconds += worked
+        self._clock.seconds = now
+        served = [day.served[user] for user in always_busy()]
+        day.lag_seconds = max(day.lag_seconds, sum(served) / len(served) - min(served))
+        if self._may_start():
+            day.idle_seconds += (self._devices - len(self._running)) * (now - before)
+
+    def _may_start(self) -> bool:
+        held: defaultdict[str, int] = defaultdict(int)
+        for job, _, _ in self._running.values():
+            held[job.user] += 1
+        return any(held[job.user] < MAX_RUNNING for job in self._waiting.values())
+
+    def _on_arrival(self, jobs: list[Job]) -> None:
+        self._policy.submit(jobs)
+        for job in jobs:
+            if job.user.startswith("light"):
+                job.ahead_seconds = self._work_ahead(job) / self._devices
+            self._waiting[id(job)] = job
+
+    def _on_beat(self, what: tuple[int, int]) -> None:
+        device, turn = what
+        job, _, current = self._running.get(device, (None, 0.0, -1))
+        if job is None or current != turn or job.left <= STEP_SECONDS:
+            return
+        if self._waiting and self._policy.must_yield(job):
+            self._at(self._clock.seconds + STEP_SECONDS, "yield", what)
+        else:
+            self._at(self._clock.seconds + HEARTBEAT_SECONDS, "beat", what)
+
+    def _on_yield(self, what: tuple[int, int]) -> None:
+        job = self._leave(*what)
+        if job is not None:
+            self._policy.give_back(job)
+            self._waiting[id(job)] = job
+            self._day.yields += 1
+            self._day.switch_seconds += SWITCH_SECONDS
+            self._day.busy_seconds += SWITCH_SECONDS
+
+    def _on_end(self, what: tuple[int, int]) -> None:
+        job = self._leave(*what)
+        if job is None:
+            return
+        self._policy.done(job)
+        if job.user.startswith("heavy"):
+            self._on_arrival([self._heavy(job.user)])
+
+    def _leave(self, device: int, turn: int) -> Job | None:
+        job, _, current = self._running.get(device, (None, 0.0, -1))
+        if job is None or current != turn:
+            return None
+        del self._running[device]
+        return job
+
+    def _serve(self) -> None:
+        for device in range(self._devices):
+            if device in self._running or not self._waiting:
+                continue
+            job = self._policy.take(device)
+            if job is None:
+                return
+            now = self._clock.seconds
+            if job.first_start is None:
+                job.first_start = now
+                if job.user.startswith("light"):
+                    self._day.light_waits.append(now - job.arrived - job.ahead_seconds)
+            del self._waiting[id(job)]
+            turn = next(self._numbers)
+            # The device switches first where the job has been put down before.
+            since = now + (SWITCH_SECONDS if job.left < job.seconds else 0.0)
+            self._running[device] = (job, since, turn)
+            self._at(since + job.left, "end", (device, turn))
+            self._at(now + QUANTUM_SECONDS, "beat", (device, turn))
+
+    def _work_ahead(self, mine: Job) -> float:
+        """Undone work of light users, and of bursty ones until they were served as much."""
+        left: defaultdict[str, float] = defaultdict(float)
+        for job in (*self._waiting.values(), *(job for job, _, _ in self._running.values())):
+            left[job.user] += job.left
+        served = self._day.served
+        total = 0.0
+        for user, seconds in left.items():
+            if user.startswith("light"):
+                total += seconds
+            elif user.startswith("bursty"):
+                total += min(seconds, max(0.0, served[mine.user] - served[user]))
+        return total
+
+
+def make_model(engine: Engine) -> tuple[str, str]:
+    """A model and a corpus for jobs to name; their ids."""
+    sha256 = blobs.store(engine, b"text")
+    now = datetime.now(UTC)
+    with make_sessions(engine).begin() as session:
+        owner = accounts.create_user(session, "owner")
+        session.flush()
+        corpus = Corpus(
+            user_id=owner.id,
+            name="text",
+            sha256=sha256,
+            encoding="utf-8",
+            bytes=4,
+            characters=4,
+            alphabet="etx",
+            alphabet_lowercase="etx",
+            distinct_characters=3,
+            created_at=now,
+        )
+        session.add(corpus)
+        session.flush()
+        model = Model(
+            user_id=owner.id,
+            name="model",
+            corpus_id=corpus.id,
+            spec={},
+            vocabulary="etx",
+            vocabulary_size=3,
+            created_at=now,
+        )
+        session.add(model)
+        session.flush()
+        return model.id, corpus.id

@@ -1,0 +1,306 @@
+"""Characters per second: Quire's compiled loop beside PyTorch's LSTM and the well-known script.
+
+Two peers. What a competent user writes in PyTorch today: `nn.LSTM` and `nn.Linear` under
+`inference_mode`, the state carried from character to character, a softmax and `multinomial`. And
+what the script does: a Keras model, a one-hot window of 60 characters, `model.predict` for every
+character, a draw in NumPy, and the window moved on by one; it is the peer of `classic_window` and
+of `one_stream_script`, since it knows no other way. Rows whose peer is PyTorch are left out, and
+it is said, where PyTorch is not installed.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from benchmarks.harness import ROUNDS, Options, Row, interleave, main, row
+from worker.ml.config import NetworkConfig, padded_vocabulary
+from worker.ml.engine import Engine
+from worker.ml.runtime import configure
+from worker.ml.sample import Draft, Sampler
+from worker.ml.sample_draw import draw
+from worker.ml.sample_step import fold
+
+VOCABULARY = 57
+WINDOW = 60
+UNITS = 128
+#: Folded into a look-up table before the first character: its size does not change the speed.
+EMBEDDING = 64
+TEMPERATURE = 0.5
+STREAMS = 64
+CHECKPOINTS = 30
+THREADS = 2
+#: What 64 streams are to reach, whatever the peer does.
+CHARACTERS_PER_SECOND = 400_000
+STATEFUL = NetworkConfig(VOCABULARY, EMBEDDING, UNITS, layers=1, window=None)
+CLASSIC = NetworkConfig(VOCABULARY, 0, UNITS, layers=1, window=WINDOW)
+SHAPE = f"LSTM({UNITS}), {VOCABULARY} characters, temperature {TEMPERATURE}, random weights"
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+
+def measure(options: Options) -> list[Row]:
+    """All rows; weights are random, which changes what is written and not how fast."""
+    # As the lane has it: batches side by side, one thread each.
+    configure(threads=1, device="cpu")
+    rounds = ROUNDS if options.quick else 3 * ROUNDS
+    return [
+        *beside_torch(options, rounds),
+        *beside_script(options, rounds),
+        beside_a_stack(rounds),
+    ]
+
+
+def beside_script(options: Options, rounds: int) -> list[Row]:
+    """One text, beside `model.predict` for each of its characters."""
+    peer = KerasScript(random_weights(CLASSIC))
+    script = "peer: keras model.predict per character on a one-hot window of 60"
+    rows = []
+    for name, network, length, target, state in (
+        ("one_stream_script", STATEFUL, 20_000, 2500, "state carried"),
+        ("classic_window", CLASSIC, 2_000, 250, "60 steps from zero each"),
+    ):
+        ours, theirs = interleave(
+            partial(seconds_per_character, warmed(network), length),
+            partial(peer.seconds_per_character, 10 if options.quick else 30),
+            rounds,
+        )
+        conditions = f"{SHAPE}; {state}, one text of {length:,}, its prompt included; {script}"
+        rows.append(row(f"generate/{name}", ours, theirs, "s/character", target, conditions))
+    return rows
+
+
+def beside_torch(options: Options, rounds: int) -> list[Row]:
+    """One text, and 64 at once, beside the same in PyTorch."""
+    if (peer := torch_loop(random_weights(STATEFUL))) is None:
+        sys.stdout.write(
+            "generate/one_stream and generate/64_streams are left out: their peer is PyTorch, "
+            "which is not installed (pip install torch)\n"
+        )
+        return []
+    told = f"{SHAPE}; state carried; peer: torch nn.LSTM loop under inference_mode, its threads"
+    length = 300 if options.quick else 1000
+    one, theirs = interleave(
+        partial(seconds_per_character, warmed(STATEFUL), 20_000), lambda: peer(1, length), rounds
+    )
+    many, their_many = interleave(
+        lambda: streams_per_second(warmed(STATEFUL), 2_000),
+        lambda: STREAMS / peer(STREAMS, length),
+        rounds,
+    )
+    enough = sorted(many)[len(many) // 2] >= CHARACTERS_PER_SECOND
+    return [
+        row(
+            "generate/one_stream",
+            one,
+            theirs,
+            "s/character",
+            10,
+            f"{told}; one text of 20,000, in a batch that keeps the promise on seeds",
+        ),
+        row(
+            "generate/64_streams",
+            many,
+            their_many,
+            "characters/s",
+            2,
+            f"{told}, one batch of {STREAMS}; ours: texts of 2,000 through the engine, "
+            f"{THREADS} batches side by side; met from {CHARACTERS_PER_SECOND:,}/s on too",
+            more_is_better=True,
+            also=enough,
+        ),
+    ]
+
+
+def beside_a_stack(rounds: int) -> Row:
+    """One text of each of 30 checkpoints: in turns, beside all of them in one product."""
+    samplers = [warmed(STATEFUL, seed) for seed in range(CHECKPOINTS)]
+    stack = stacked_loop([random_weights(STATEFUL, seed) for seed in range(CHECKPOINTS)])
+    ours, theirs = interleave(lambda: turns_per_second(samplers, 2_000), stack, rounds)
+    conditions = (
+        f"{SHAPE}; {CHECKPOINTS} checkpoints with one text each; ours: they take turns in the "
+        f"engine; peer: their weights stacked, batched products, half of them on each of {THREADS} "
+        "cores: it is not built in for as long as this row is met"
+    )
+    return row(
+        "generate/thirty_checkpoints",
+        ours,
+        theirs,
+        "characters/s",
+        1,
+        conditions,
+        more_is_better=True,
+    )
+
+
+def warmed(network: NetworkConfig, seed: int = 0) -> Sampler:
+    """A sampler whose graphs are compiled."""
+    sampler = Sampler(random_weights(network, seed), network)
+    for rows in sampler.buckets:
+        sampler.warm(rows)
+    return sampler
+
+
+def a_draft(length: int, seed: int = 1) -> Draft:
+    """A text that begins with as much as the script reads."""
+    return Draft(np.arange(WINDOW) % VOCABULARY, length, TEMPERATURE, None, None, seed)
+
+
+def seconds_per_character(sampler: Sampler, length: int) -> float:
+    """What one character of a long text costs, reading the prompt and all calls included."""
+    started = time.perf_counter()
+    sampler.write([a_draft(length)])
+    return (time.perf_counter() - started) / length
+
+
+def streams_per_second(sampler: Sampler, length: int) -> float:
+    """Characters a second of 64 texts in the engine."""
+    return _run_engine([sampler] * STREAMS, length)
+
+
+def turns_per_second(samplers: list[Sampler], length: int) -> float:
+    """Characters a second of one text of each sampler in the engine."""
+    return _run_engine(samplers, length)
+
+
+def _run_engine(samplers: list[Sampler], length: int) -> float:
+    engine = Engine(THREADS)
+    started = time.perf_counter()
+    for seed, sampler in enumerate(samplers):
+        engine.admit(sampler.start(a_draft(length, seed)), sampler, owner=seed)
+    while len(engine):
+        engine.step()
+    seconds = time.perf_counter() - started
+    engine.close()
+    return len(samplers) * length / seconds
+
+
+def random_weights(network: NetworkConfig, seed: int = 0) -> Weights:
+    """Weights of a plausible size by name."""
+    random = np.random.default_rng(seed)
+    return {
+        name: random.normal(0, 0.1, sizes).astype(np.float32)
+        for name, sizes in network.weight_shapes().items()
+    }
+
+
+def torch_loop(weights: Weights) -> Callable[[int, int], float] | None:
+    """The peer in PyTorch: (texts at once, characters) to seconds per step; None without it."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    embedding = torch.nn.Embedding(VOCABULARY, EMBEDDING)
+    lstm = torch.nn.LSTM(EMBEDDING, UNITS)
+    head = torch.nn.Linear(UNITS, VOCABULARY)
+    torch.manual_seed(0)
+
+    def seconds_per_step(streams: int, length: int) -> float:
+        with torch.inference_mode():
+            last = torch.zeros(1, streams, dtype=torch.long)
+            state = (torch.zeros(1, streams, UNITS), torch.zeros(1, streams, UNITS))
+            started = time.perf_counter()
+            for _ in range(length):
+                output, state = lstm(embedding(last), state)
+                likely = torch.softmax(head(output[0]) / TEMPERATURE, -1)
+                last = torch.multinomial(likely, 1).T
+            return (time.perf_counter() - started) / length
+
+    seconds_per_step(1, 50)
+    seconds_per_step(STREAMS, 50)
+    return seconds_per_step
+
+
+def stacked_loop(checkpoints: list[Weights], steps: int = 200) -> Callable[[], float]:
+    """What stacking would be: all checkpoints in one step, their weights in batched products."""
+    size = len(checkpoints) // THREADS
+    vocabulary = padded_vocabulary(VOCABULARY)
+
+    def run(
+        table: Any, recurrent: Any, head: Any, bias: Any, uniform: Any, inverse: Any
+    ) -> tuple[Any, Any, Any]:
+        def body(index: Any, last: Any, h: Any, c: Any) -> tuple[Any, ...]:
+            drive = tf.gather(table, last, axis=1, batch_dims=1)
+            gates = drive + tf.matmul(h[:, None], recurrent)[:, 0]
+            i, f, g, o = tf.split(tf.tanh(gates), 4, -1)
+            c = (0.5 + 0.5 * f) * c + (0.5 + 0.5 * i) * g
+            h = (0.5 + 0.5 * o) * tf.tanh(c)
+            logits = tf.matmul(h[:, None], head)[:, 0] + bias
+            below = logits - tf.reduce_max(logits, -1, keepdims=True)
+            return index + 1, draw(below, uniform[index], inverse, None, None), h, c
+
+        zero = tf.zeros((size, UNITS))
+        start = (tf.constant(0), tf.zeros(size, tf.int32), zero, zero)
+        _, last, h, c = tf.while_loop(lambda index, *_: index < steps, body, start)
+        return last, h, c
+
+    loop = tf.function(run, jit_compile=True, autograph=False)
+    random = np.random.default_rng(0)
+    fed = [
+        tf.constant(random.uniform(0.01, 0.99, (steps, size)).astype(np.float32)),
+        tf.fill([size], np.float32(1 / TEMPERATURE)),
+    ]
+    folded = [fold(weights, STATEFUL) for weights in checkpoints]
+    assert folded[0][0].shape[0] == vocabulary
+    halves = [
+        [tf.constant(np.stack(arrays)) for arrays in zip(*some, strict=True)]
+        for some in (folded[:size], folded[size : 2 * size])
+    ]
+    pool = ThreadPoolExecutor(THREADS)
+
+    def once(half: list[Any]) -> None:
+        for part in loop(*half, *fed):
+            part.numpy()
+
+    def characters_per_second() -> float:
+        started = time.perf_counter()
+        list(pool.map(once, halves))
+        return THREADS * size * steps / (time.perf_counter() - started)
+
+    characters_per_second()
+    return characters_per_second
+
+
+class KerasScript:
+    """The peer: `keras.Sequential` and a loop around `predict`."""
+
+    def __init__(self, weights: dict[str, npt.NDArray[np.float32]]) -> None:
+        """Build the model and let Keras compile it."""
+        self._model = keras.Sequential(
+            [
+                keras.Input((WINDOW, VOCABULARY)),
+                keras.layers.LSTM(UNITS),
+                keras.layers.Dense(VOCABULARY, activation="softmax"),
+            ]
+        )
+        self._model.set_weights(list(weights.values()))
+        self._random = np.random.default_rng(0)
+        self._ids = [place % VOCABULARY for place in range(WINDOW)]
+        self.write(3)
+
+    def write(self, length: int) -> None:
+        """Write on, one call of `predict` a character."""
+        for _ in range(length):
+            window = np.zeros((1, WINDOW, VOCABULARY), np.float32)
+            window[0, np.arange(WINDOW), self._ids[-WINDOW:]] = 1
+            probabilities = self._model.predict(window, verbose=0)[0].astype(np.float64)
+            logits = np.log(probabilities + 1e-30) / TEMPERATURE
+            scaled = np.exp(logits - logits.max())
+            self._ids.append(int(self._random.choice(VOCABULARY, p=scaled / scaled.sum())))
+
+    def seconds_per_character(self, length: int) -> float:
+        """What one character costs, steady state."""
+        started = time.perf_counter()
+        self.write(length)
+        return (time.perf_counter() - started) / length
+
+
+if __name__ == "__main__":
+    main("Generate: characters", measure)

@@ -1,0 +1,203 @@
+"""Characters per second of one training step: Quire's own, and PyTorch's `nn.LSTM`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from benchmarks.harness import ROUNDS, Options, Row, interleave, load_corpus, main, row
+from benchmarks.peer import child, need_torch
+from shared.presets import resolve_train
+from worker.ml.config import TrainConfig
+from worker.ml.vectorize import vectorize
+from worker.ml.vocabulary import Ids
+
+THREADS = 2
+SEED = 1
+EMBEDDING = 64
+ROUND_SECONDS = 3.0
+QUICK_ROUNDS = 3
+QUICK_ROUND_SECONDS = 0.6
+#: As the product does (worker/ml/progress.py): so many seconds of steps in one call.
+CALL_SECONDS = 0.2
+WARM_UP_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One row: what is trained, and the ratio that it has to reach."""
+
+    units: int
+    batch: int
+    steps: int
+    target: float
+
+    @property
+    def name(self) -> str:
+        """As the issue tracker calls it."""
+        return f"train/{self.units}x{self.batch}x{self.steps}"
+
+
+SHAPES = (
+    Shape(128, 64, 64, 1.2),
+    Shape(192, 16, 96, 1.2),
+    Shape(256, 64, 64, 1.2),
+    Shape(512, 32, 128, 1.25),
+)
+
+
+def measured(run: Callable[[int], None], characters: int, seconds: float) -> float:
+    """Characters per second of `run(steps)`, called for about `seconds`."""
+    started = time.perf_counter()
+    run(WARM_UP_STEPS)
+    step_seconds = (time.perf_counter() - started) / WARM_UP_STEPS
+    steps = max(1, int(CALL_SECONDS / step_seconds))
+    done, started = 0, time.perf_counter()
+    while (spent := time.perf_counter() - started) < seconds:
+        run(steps)
+        done += steps
+    return done * characters / spent
+
+
+def serve(pipe: Connection, make: Callable[[Shape], Callable[[int], None]]) -> None:
+    """Answer `(shape, seconds)` with a speed; each shape is made once, and warmed up then."""
+    made: dict[Shape, Callable[[int], None]] = {}
+    while True:
+        shape, seconds = pipe.recv()
+        if shape not in made:
+            made[shape] = make(shape)
+            for steps in (1, WARM_UP_STEPS, WARM_UP_STEPS):
+                made[shape](steps)
+        pipe.send(measured(made[shape], shape.batch * shape.steps, seconds))
+
+
+def serve_ours(pipe: Connection, ids: Ids, vocabulary_size: int) -> None:
+    """Quire's step as its worker runs it: many steps in a call, two shards, one update."""
+    import tensorflow as tf
+
+    from worker.ml.model import initial_weights, pad
+    from worker.ml.optimizer import initial_slots, step_numbers
+    from worker.ml.runtime import configure
+    from worker.ml.step import on_device, train_step
+
+    configure(threads=THREADS, device="cpu")
+    text = on_device(ids)
+
+    def make(shape: Shape) -> Callable[[int], None]:
+        changes = {"units": shape.units, "batch_size": shape.batch, "window": shape.steps}
+        spec = resolve_train(
+            "default",
+            {**changes, "layers": 1, "embedding": EMBEDDING, "average_decay": None, "dropout": 0},
+            seed=SEED,
+            threads=THREADS,
+            shards=2,
+        )
+        config = TrainConfig.from_spec(spec.model_dump(), vocabulary_size)
+        weights = initial_weights(config.network, SEED)
+        arrays = pad({**weights, **initial_slots(config, weights)}, config.network)
+        state = {name: tf.constant(array) for name, array in arrays.items()}
+        step = train_step(config, "xla")
+        random = np.random.default_rng(SEED)
+
+        def run(steps: int) -> None:
+            nonlocal state
+            starts = random.integers(
+                0, len(ids) - shape.steps - 1, (steps, shape.batch), dtype=np.int32
+            )
+            state, losses = step.train(state, text, starts, step_numbers(config, range(steps), 100))
+            assert np.isfinite(losses).all()
+
+        return run
+
+    serve(pipe, make)
+
+
+def serve_torch(pipe: Connection, ids: Ids, vocabulary_size: int) -> None:
+    """The peer: what a competent user of PyTorch writes for a CPU, all cores, nothing compiled."""
+    import torch
+    from torch import nn
+
+    text = torch.from_numpy(ids.astype(np.int64))
+
+    class Network(nn.Module):  # type: ignore[misc]  # PyTorch may not be installed
+        def __init__(self, units: int) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(vocabulary_size, EMBEDDING)
+            self.lstm = nn.LSTM(EMBEDDING, units, batch_first=True)
+            self.head = nn.Linear(units, vocabulary_size)
+
+        def forward(self, characters: torch.Tensor) -> torch.Tensor:
+            hidden, _ = self.lstm(self.embedding(characters))
+            scores: torch.Tensor = self.head(hidden)
+            return scores
+
+    def make(shape: Shape) -> Callable[[int], None]:
+        torch.manual_seed(SEED)
+        network = Network(shape.units)
+        optimizer = torch.optim.Adam(network.parameters(), lr=2e-3, betas=(0.9, 0.99))
+        places = torch.arange(shape.steps + 1)
+
+        def run(steps: int) -> None:
+            for _ in range(steps):
+                starts = torch.randint(len(text) - shape.steps - 1, (shape.batch, 1))
+                windows = text[starts + places]
+                scores = network(windows[:, :-1])
+                loss = nn.functional.cross_entropy(
+                    scores.reshape(-1, vocabulary_size), windows[:, 1:].reshape(-1)
+                )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                optimizer.step()
+            assert torch.isfinite(loss)
+
+        return run
+
+    serve(pipe, make)
+
+
+def measure(options: Options) -> list[Row]:
+    """Every shape, the two sides in turn, round by round."""
+    need_torch()
+    corpus = load_corpus("nietzsche")
+    corpus = replace(corpus, text=corpus.text.lower())
+    vocabulary, ids = vectorize(corpus.text)
+    seconds = QUICK_ROUND_SECONDS if options.quick else ROUND_SECONDS
+    told = (
+        f"{corpus.label}, lower-cased; peer: PyTorch nn.Embedding({EMBEDDING}), nn.LSTM "
+        "(batch_first), nn.Linear, cross entropy, Adam, clip_grad_norm_ 1, all cores, in a process "
+        "of its own, in turn with ours; ours: worker/ml/step.py, the same network and optimizer, "
+        f"{THREADS} threads, 2 shards; {seconds} s a round, graphs built before"
+    )
+    if options.quick:
+        told += "; QUICK: shorter and fewer rounds"
+    rows = []
+    with (
+        child(serve_ours, ids, len(vocabulary)) as ours,
+        child(serve_torch, ids, len(vocabulary)) as peer,
+    ):
+        for shape in SHAPES:
+            for pipe in (peer, ours):
+                ask(pipe, shape, 0.0 if options.quick else 1.0)
+            mine, theirs = interleave(
+                lambda shape=shape: ask(ours, shape, seconds),  # type: ignore[misc]
+                lambda shape=shape: ask(peer, shape, seconds),  # type: ignore[misc]
+                rounds=QUICK_ROUNDS if options.quick else ROUNDS,
+            )
+            rows.append(
+                row(shape.name, mine, theirs, "char/s", shape.target, told, more_is_better=True)
+            )
+    return rows
+
+
+def ask(pipe: Connection, shape: Shape, seconds: float) -> float:
+    """One measurement, by the process at the other end of `pipe`."""
+    pipe.send((shape, seconds))
+    speed: float = pipe.recv()
+    return speed
+
+
+if __name__ == "__main__":
+    main("Training: characters per second of one step", measure)

@@ -1,0 +1,36 @@
+"""`devices`: the workers and what each holds."""
+
+from rich.markup import escape
+
+from cli import config, wording
+from cli.replies import Device
+from cli.screen import Json, print_json, print_table
+
+
+def list_devices(as_json: Json = False) -> None:
+    """List the workers: where, on which device, and what they do."""
+    with config.connect() as client:
+        found = list(client.devices())
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("HOST", "DEVICE", "LANE", "STATE", "HEARD OF"),
+        [
+            (
+                escape(item.host),
+                escape(item.gpu_name or item.device),
+                item.lane,
+                _state(item),
+                wording.ago(item.heartbeat_at),
+            )
+            for item in found
+        ],
+        empty="No workers: `quire worker` starts them on this machine.",
+    )
+
+
+def _state(item: Device) -> str:
+    if not item.alive:
+        return "[red]gone[/]"
+    return "[cyan]busy[/]" if item.current_job else "[green]free[/]"

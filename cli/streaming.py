@@ -1,0 +1,131 @@
+"""`quire generate --stream`: texts as they are written, several side by side."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text as Styled
+
+from cli.client import Client
+from cli.listening import Told, listen
+from cli.replies import Job
+from cli.screen import out
+
+#: A narrower column holds no line of a text.
+LEAST_COLUMNS = 24
+#: Lines around the columns: headings, and room for what stood on the screen.
+FRAME_LINES = 4
+
+
+def stream(client: Client, job: Job, *, as_json: bool = False) -> Job:
+    """Show a generation as it goes.
+
+    One text is written to standard output as it comes. Of several, a person sees all grow side by
+    side; elsewhere nothing is shown here, since pieces of several texts can't be told apart.
+
+    Args:
+        client: The server.
+        job: The generation.
+        as_json: Print each event on a line of its own instead.
+
+    Returns:
+        The ended job, with its texts.
+
+    Raises:
+        ServerUnreachable: As `listen`.
+        ApiError: As `listen`.
+    """
+    texts = _temperatures(job)
+    if as_json:
+        for told in listen(client, job):
+            said = {"event": told.kind, "id": told.id, "data": told.data}
+            typer.echo(json.dumps(said, ensure_ascii=False))
+    elif len(texts) == 1:
+        _write(listen(client, job))
+    elif out.is_terminal:
+        with _side_by_side(texts) as grow:
+            for told in listen(client, job):
+                grow(told)
+    else:
+        for _told in listen(client, job):
+            pass
+    return client.job(job.id)
+
+
+def _write(events: Iterator[Told]) -> None:
+    """Write one text as it comes; what its pieces lack comes with the whole of it."""
+    shown, begun = "", False
+    for told in events:
+        if told.kind == "text":
+            begun = begun or _begin(told.data["prompt"])
+            typer.echo(told.data["text"].removeprefix(shown))
+        elif told.kind == "piece":
+            begun = begun or _begin(told.data["prompt"])
+            typer.echo(told.data["text"], nl=False)
+            shown += told.data["text"]
+
+
+def _begin(prompt: str) -> bool:
+    # The prompt is dimmed for eyes, so that it is plain where the model begins.
+    typer.echo(typer.style(prompt, dim=True) if out.is_terminal else prompt, nl=False)
+    return True
+
+
+@contextmanager
+def _side_by_side(headings: Sequence[str]) -> Iterator[Any]:
+    texts = [""] * len(headings)
+    with Live(console=out, transient=True, refresh_per_second=12) as live:
+
+        def grow(told: Told) -> None:
+            if told.kind == "piece":
+                texts[told.data["index"]] += told.data["text"]
+                live.update(_columns(headings, texts, out.width, out.height))
+
+        yield grow
+
+
+def _columns(
+    headings: Sequence[str], texts: Sequence[str], width: int, height: int
+) -> RenderableType:
+    """The ends of the texts, as many beside each other as fit, in rows."""
+    beside = max(1, min(len(texts), width // LEAST_COLUMNS))
+    rows = -(-len(texts) // beside)
+    lines = max(1, (height - FRAME_LINES) // rows - 2)
+    tables = []
+    for first in range(0, len(texts), beside):
+        table = Table(expand=True, box=None, padding=(0, 1))
+        cells = []
+        for heading, text in zip(
+            headings[first : first + beside], texts[first : first + beside], strict=True
+        ):
+            table.add_column(heading, header_style="cyan", ratio=1, overflow="fold")
+            cells.append(_end(text, width // beside - 2, lines))
+        table.add_row(*cells)
+        tables.append(table)
+    return Group(*tables)
+
+
+def _end(text: str, columns: int, lines: int) -> Styled:
+    wrapped = Styled(text).wrap(out, max(1, columns))
+    return Styled("\n").join(wrapped[-lines:])
+
+
+def _temperatures(job: Job) -> list[str]:
+    """The heading of each text, in their order."""
+    spec = job.spec
+    return [
+        f"temperature {_words(temperature)}"
+        for temperature in spec.get("temperatures", [])
+        for _ in range(spec.get("n", 1))
+    ]
+
+
+def _words(temperature: float | dict[str, float]) -> str:
+    if isinstance(temperature, dict):
+        return f"{temperature['from']:g}..{temperature['to']:g}"
+    return f"{temperature:g}"

@@ -1,0 +1,33 @@
+"""Words as tokens, and what a text has from its corpus."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+NEW: tuple[tuple[str, str, sa.types.TypeEngine[Any]], ...] = (
+    ("models", "characters_per_token", sa.Double()),
+    ("metrics", "bits_per_char", sa.Double()),
+    ("texts", "copied_characters", sa.Integer()),
+    ("texts", "copied_at", sa.Integer()),
+    ("texts", "copied_from", sa.Integer()),
+    ("texts", "known_grams", sa.Double()),
+)
+
+
+def upgrade() -> None:
+    """Go forward: every model there is has characters for tokens."""
+    for table, column, kind in NEW:
+        op.add_column(table, sa.Column(column, kind, nullable=True))
+    op.execute("UPDATE models SET characters_per_token = 1")
+
+
+def downgrade() -> None:
+    """Go back."""
+    for table, column, _ in reversed(NEW):
+        op.drop_column(table, column)

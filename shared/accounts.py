@@ -1,0 +1,127 @@
+"""Users and their keys. A key is 256 random bits; the database has its prefix and SHA-256."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared.clock import database_now
+from shared.tables import ROLES, ApiKey, User
+
+KEY_BYTES = 32
+PREFIX_CHARACTERS = 8
+KEY_FORM = re.compile(r"quire_([0-9a-z]{8})_([0-9a-f]{64})")
+NAME_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
+_PREFIX_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+#: Built once: every request asks it.
+_OWNER = (
+    select(User.id, User.name, User.role, ApiKey.sha256)
+    .join(ApiKey, ApiKey.user_id == User.id)
+    .where(
+        ApiKey.prefix == bindparam("prefix"),
+        ApiKey.revoked_at.is_(None),
+        User.disabled_at.is_(None),
+    )
+)
+
+
+class BadName(ValueError):
+    """A user's name has a form it may not have."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name!r} can't be a user's name: 1 to 100 letters, digits, dots, dashes, "
+            "underscores or @, beginning with a letter or digit"
+        )
+
+
+class BadRole(ValueError):
+    """There is no such role."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"{role!r} is not a role: {' or '.join(ROLES)}")
+
+
+class NameTaken(ValueError):
+    """Somebody has the name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a user named {name!r} already")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key at the only moment when it is whole."""
+
+    id: str
+    prefix: str
+    key: str
+
+
+def create_user(session: Session, name: str, role: str = "member") -> User:
+    """Add a user; the caller commits.
+
+    Raises:
+        BadName: The name's form.
+        BadRole: Neither ``admin`` nor ``member``.
+        NameTaken: Somebody has it.
+    """
+    if not NAME_FORM.fullmatch(name):
+        raise BadName(name)
+    if role not in ROLES:
+        raise BadRole(role)
+    user = User(name=name, role=role, created_at=database_now(session.connection()))
+    try:
+        with session.begin_nested():
+            session.add(user)
+    except IntegrityError:
+        raise NameTaken(name) from None
+    return user
+
+
+def create_key(session: Session, user: User, name: str = "default") -> NewKey:
+    """Make a key for a user; the caller commits, and shows it once."""
+    secret = secrets.token_hex(KEY_BYTES)
+    prefix = "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(PREFIX_CHARACTERS))
+    row = ApiKey(
+        user_id=user.id,
+        name=name,
+        prefix=prefix,
+        sha256=_sha256(secret),
+        created_at=database_now(session.connection()),
+    )
+    session.add(row)
+    session.flush()
+    return NewKey(row.id, prefix, f"quire_{prefix}_{secret}")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The user whose key was shown."""
+
+    id: str
+    name: str
+    role: str
+
+
+def owner_of_key(connection: Connection, key: str) -> Owner | None:
+    """The user whose key this is; None for a key that is unknown, revoked or of another form."""
+    form = KEY_FORM.fullmatch(key)
+    if form is None:
+        return None
+    prefix, secret = form.groups()
+    row = connection.execute(_OWNER, {"prefix": prefix}).one_or_none()
+    # A random 256-bit secret needs no slow hash: there is nothing to guess.
+    if row is None or not hmac.compare_digest(row.sha256, _sha256(secret)):
+        return None
+    return Owner(row.id, row.name, row.role)
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

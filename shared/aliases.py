@@ -1,0 +1,66 @@
+"""What `best` and `latest` mean: the one place that the API and the workers ask.
+
+`best` is the checkpoint with the least validation loss, the newest of equals; one that was
+never judged comes after all that were. `latest` is that of the greatest step.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from shared.tables import Checkpoint
+
+_LATEST = (Checkpoint.step.desc(), Checkpoint.id.desc())
+_BEST = (Checkpoint.val_loss.is_(None), Checkpoint.val_loss, *_LATEST)
+_ORDERS = {"best": _BEST, "latest": _LATEST}
+_OF_MODEL = select(Checkpoint.id).where(Checkpoint.model_id == bindparam("model"))
+# Built once: they lie between a request and its text.
+_BY_NAME = {name: _OF_MODEL.order_by(*order).limit(1) for name, order in _ORDERS.items()}
+_BY_ID = _OF_MODEL.where(Checkpoint.id == bindparam("reference"))
+_USED_BY_ID = _BY_ID.with_for_update(read=True, key_share=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """The ids of a model's checkpoints by name; both None, or neither."""
+
+    best: str | None = None
+    latest: str | None = None
+
+
+def resolve(
+    connection: Connection, model_id: str, reference: str, *, use: bool = False
+) -> str | None:
+    """The id of a model's checkpoint.
+
+    Args:
+        connection: Any.
+        model_id: The model's id.
+        reference: ``best``, ``latest``, or the id of a checkpoint.
+        use: Keep one that is named by its id from being deleted until the commit.
+
+    Returns:
+        None where the model has none yet, or none of that id.
+    """
+    statement = _BY_NAME.get(reference, _USED_BY_ID if use else _BY_ID)
+    return connection.scalar(statement, {"model": model_id, "reference": reference})
+
+
+def resolve_many(connection: Connection, model_ids: Collection[str]) -> dict[str, Aliases]:
+    """`best` and `latest` of many models, in one statement; every id has an entry."""
+    if not model_ids:
+        return {}
+    best, latest = (
+        func.first_value(Checkpoint.id, type_=Checkpoint.id.type)
+        .over(partition_by=Checkpoint.model_id, order_by=order)
+        .label(name)
+        for name, order in _ORDERS.items()
+    )
+    rows = connection.execute(
+        select(Checkpoint.model_id, best, latest)
+        .where(Checkpoint.model_id.in_(model_ids))
+        .distinct()
+    )
+    found = {row.model_id: Aliases(row.best, row.latest) for row in rows}
+    return {model_id: found.get(model_id, Aliases()) for model_id in model_ids}

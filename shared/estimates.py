@@ -1,0 +1,232 @@
+"""What a training will take: memory, time, and the size of a checkpoint, before it is queued.
+
+The memory is a sum of what the pipeline holds at its peak, with constants that want to be on the
+safe side: they have not been held against the peaks of real workers yet. The time is
+multiply-adds over a rate, or, where trainings of the same shape have run here before, characters
+over the speed that these had.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from shared.presets import TrainSpec
+
+FLOAT_BYTES = 4
+#: A worker with TensorFlow loaded and its compiler warm.
+PROCESS_BYTES = 850_000_000
+#: Floats that a step keeps of each position, per unit of a layer: gates, cell, hidden state and
+#: projected input, and as much again on the way back.
+FLOATS_PER_UNIT = 20
+#: Logits, their softmax and its gradient.
+FLOATS_PER_LOGIT = 4
+#: Multiply-adds that a processor's core is taken to do in a second in the CPU's step, learning.
+CORE_RATE = 20e9
+#: Forward, and twice as much back.
+PASSES = 3
+#: Until everything is compiled.
+COMPILE_SECONDS = 10.0
+#: Validation beside learning.
+JUDGING_SHARE = 0.03
+SLOTS = {"rmsprop": 1, "adam": 2}
+#: What makes two trainings as fast as each other.
+SHAPE = (
+    "predict", "window", "embedding", "units", "layers", "batch_size", "optimizer",
+    "threads", "shards",
+)  # fmt: skip
+#: In which order numbers are proposed to be lowered, and the least of each.
+LOWERED = {"batch_size": 1, "units": 8, "window": 4, "layers": 1}
+LOWERED_FOR_TIME = {"epochs": 1, "units": 8, "layers": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a training will take.
+
+    Attributes:
+        memory_bytes: Peak of its worker's process.
+        seconds: From its start to its end on an idle worker.
+        checkpoint_bytes: Of one checkpoint.
+        steps: Of the whole training; None where a budget decides.
+        characters_per_second: The speed that `seconds` come from.
+        measured: Whether trainings of the same shape had it.
+    """
+
+    memory_bytes: int
+    seconds: float
+    checkpoint_bytes: int
+    steps: int | None
+    characters_per_second: float
+    measured: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a training may take."""
+
+    memory_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TooMuch:
+    """Why a training can't be taken.
+
+    Attributes:
+        field: The number to lower.
+        most: To what; None where lowering it alone does not help.
+        words: What is needed and what there is.
+    """
+
+    field: str
+    most: int | None
+    words: str
+
+
+def estimate(
+    spec: TrainSpec, characters: int, vocabulary_size: int, speeds: Sequence[float] = ()
+) -> Estimate:
+    """What a training will take.
+
+    Args:
+        spec: All its numbers.
+        characters: Of the corpus.
+        vocabulary_size: Of the model.
+        speeds: Characters per second of earlier trainings of the same shape.
+    """
+    learnt_from = characters - int(characters * spec.held_out)
+    apart = spec.stride if spec.predict == "last" else spec.window
+    windows = max(1, (learnt_from - spec.window - 1) // apart + 1)
+    positions = windows * spec.window
+    averages = spec.average_decay is not None
+    weights = _weights(spec, vocabulary_size) * FLOAT_BYTES
+    state = weights * (1 + SLOTS[spec.optimizer] + averages)
+    speed = median(speeds) if speeds else _speed(spec, vocabulary_size)
+    steps = None
+    if spec.budget is not None:
+        seconds = spec.budget.seconds
+    else:
+        epochs = spec.epochs or 1
+        steps = -(-windows // spec.batch_size) * epochs
+        seconds = COMPILE_SECONDS + positions * epochs / speed * (1 + JUDGING_SHARE)
+    return Estimate(
+        memory_bytes=int(
+            PROCESS_BYTES
+            # Before and after a step, then as arrays and as bytes to be stored.
+            + 4 * state
+            + (spec.shards + 1) * weights
+            + _activations(spec, vocabulary_size)
+            + characters * _id_bytes(vocabulary_size)
+            + windows * FLOAT_BYTES
+        ),
+        seconds=seconds,
+        checkpoint_bytes=int(state),
+        steps=steps,
+        characters_per_second=speed,
+        measured=bool(speeds),
+    )
+
+
+def too_much(
+    spec: TrainSpec,
+    characters: int,
+    vocabulary_size: int,
+    bounds: Bounds,
+    speeds: Sequence[float] = (),
+) -> TooMuch | None:
+    """Why a training does not fit its bounds, with the number to lower; None where it fits."""
+    found = estimate(spec, characters, vocabulary_size, speeds)
+    told = (
+        f"this training needs about {_size(found.memory_bytes)} of memory and "
+        f"{_duration(found.seconds)}"
+    )
+    if found.memory_bytes > bounds.memory_bytes:
+        words = f"{told}, and a worker has {_size(bounds.memory_bytes)} for it"
+        tried = LOWERED
+
+        def fits(changed: TrainSpec) -> bool:
+            needs = estimate(changed, characters, vocabulary_size)
+            return needs.memory_bytes <= bounds.memory_bytes
+    elif found.seconds > bounds.seconds:
+        words = f"{told}, and {_duration(bounds.seconds)} is the most that is taken"
+        tried = LOWERED_FOR_TIME
+
+        def fits(changed: TrainSpec) -> bool:
+            # Another network has another speed, which nobody has measured.
+            same = changed.units == spec.units and changed.layers == spec.layers
+            needs = estimate(changed, characters, vocabulary_size, speeds if same else ())
+            return needs.seconds <= bounds.seconds
+    else:
+        return None
+    if spec.budget is not None and tried is LOWERED_FOR_TIME:
+        return TooMuch("budget", int(bounds.seconds), words)
+    proposals = {name: _most(spec, name, least, fits) for name, least in tried.items()}
+    # The one that has to give way least.
+    helping = {name: most / getattr(spec, name) for name, most in proposals.items() if most}
+    if not helping:
+        return TooMuch("units" if tried is LOWERED else "corpus", None, words)
+    field = max(helping, key=lambda name: helping[name])
+    return TooMuch(field, proposals[field], words)
+
+
+def same_shape(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two stored specs are equally fast."""
+    return all(one.get(name) == other.get(name) for name in SHAPE)
+
+
+def _most(spec: TrainSpec, name: str, least: int, fits: Any) -> int | None:
+    """The greatest value below the spec's own that fits; None where not even the least does."""
+    high = getattr(spec, name)
+    if high is None or not fits(spec.model_copy(update={name: least})):
+        return None
+    low = least
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (
+            (middle, high) if fits(spec.model_copy(update={name: middle})) else (low, middle)
+        )
+    return int(low)
+
+
+def _weights(spec: TrainSpec, vocabulary_size: int) -> int:
+    units, inputs = spec.units, spec.embedding or vocabulary_size
+    count = vocabulary_size * spec.embedding + (units + 1) * vocabulary_size
+    for _ in range(spec.layers):
+        count += 4 * units * (inputs + units + 1)
+        inputs = units
+    return count
+
+
+def _activations(spec: TrainSpec, vocabulary_size: int) -> int:
+    positions = spec.batch_size * spec.window
+    judged = spec.batch_size if spec.predict == "last" else positions
+    floats = positions * spec.layers * spec.units * FLOATS_PER_UNIT
+    return (floats + judged * vocabulary_size * FLOATS_PER_LOGIT) * FLOAT_BYTES
+
+
+def _speed(spec: TrainSpec, vocabulary_size: int) -> float:
+    """Characters per second of a CPU's step: the first layer looks its input up."""
+    units = spec.units
+    recurrent = 4 * units * units * (2 * spec.layers - 1)
+    head = units * vocabulary_size / (spec.window if spec.predict == "last" else 1)
+    return CORE_RATE * spec.threads / (PASSES * (recurrent + head))
+
+
+def _id_bytes(vocabulary_size: int) -> int:
+    return 1 if vocabulary_size <= 2**8 else 2 if vocabulary_size <= 2**16 else 4
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

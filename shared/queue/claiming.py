@@ -1,0 +1,128 @@
+"""The claim: one at a time of a kind, in a snapshot taken after the wait for its turn."""
+
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from itertools import takewhile
+from typing import Any
+
+from sqlalchemy import Connection
+
+from shared import fairness, statements
+from shared.candidates import Rules
+from shared.job_writes import add_event
+from shared.queue.base import Base
+from shared.records import Claim
+from shared.service import Ledger
+
+
+class _SharesWithNobody(Exception):
+    """A job that runs alone was about to be taken beside others."""
+
+
+class Claiming(Base):
+    """The queue as a worker asks it for work."""
+
+    def claim(
+        self,
+        kind: str,
+        device: str,
+        limit: int = 1,
+        *,
+        slots: int | None = None,
+        busy: bool = False,
+        without: Collection[str] = (),
+    ) -> list[Claim]:
+        """Take the jobs that fairness picks, at most `limit`, and a lease on each.
+
+        One that runs alone is taken alone, and only where the worker runs nothing: while it is
+        the next one, a busy worker is given nothing.
+
+        Args:
+            kind: ``train`` or ``generate``.
+            device: The claiming worker's id (its row in `devices`).
+            limit: How many jobs the worker can take now.
+            slots: How many it can run at once; `limit` if not given. Each is charged its part of
+                a quantum.
+            busy: Whether the worker runs others already.
+            without: Users who are passed over.
+        """
+        rules = Rules.of(self.settings, kind, max(limit, slots or 1))
+        pick = partial(fairness.pick, kind=kind, limit=limit, rules=rules, without=without)
+        try:
+            return self._claim(kind, device, rules, pick, busy=busy, whole=True)
+        except _SharesWithNobody:
+            # It is rare, so nobody looks for it before.
+            return self._claim(kind, device, rules, pick, busy=busy, whole=False)
+
+    def _claim(
+        self,
+        kind: str,
+        device: str,
+        rules: Rules,
+        pick: Callable[..., list[str]],
+        *,
+        busy: bool,
+        whole: bool,
+    ) -> list[Claim]:
+        """Claim; `whole` takes all that is picked, or nothing where one of them runs alone."""
+        with self.engine.begin() as connection:
+            self._serialise(connection, kind)
+            # A statement after the lock's has a snapshot taken after the wait for it:
+            # in one statement with the lock, the caps would be counted in the past.
+            now = self.clock(connection)
+            picked: list[str] = []
+            rows: Sequence[Any] = []
+            while not rows:
+                picked = pick(connection, now=now)
+                if not whole:
+                    picked = _before_one_alone(connection, picked, busy=busy)
+                if not picked:
+                    return []
+                values = {
+                    "picked": picked,
+                    "charged": rules.charge_seconds,
+                    "worker": device,
+                    "lease": now + self._lease,
+                    "now": now,
+                }
+                rows = connection.execute(statements.CLAIM, values).all()
+                if whole and any(row.alone for row in rows) and (busy or len(rows) > 1):
+                    raise _SharesWithNobody
+                if len(rows) < len(picked):
+                    # Their turn has come too late.
+                    self._fail_overdue(connection, now)
+            claims = [
+                Claim(
+                    job_id=row.id,
+                    attempt=row.attempt,
+                    kind=kind,  # type: ignore[arg-type]  # a constraint holds the column's values
+                    name=row.name,
+                    user_id=row.user_id,
+                    spec=row.spec,
+                    model_id=row.model_id,
+                    corpus_id=row.corpus_id,
+                    worker_id=device,
+                    claimed_at=now,
+                    charged_seconds=rules.charge_seconds,
+                    alone=row.alone,
+                )
+                for row in sorted(rows, key=lambda row: picked.index(row.id))
+            ]
+            ledger = Ledger()
+            for claim in claims:
+                ledger.charge(claim.user_id, rules.charge_seconds)
+                add_event(connection, claim.job_id, claim.attempt, now, "claimed", worker=device)
+            ledger.post(connection, self._half_life, now)
+            connection.execute(
+                statements.OCCUPY,
+                {"worker": device, "current_job_id": claims[0].job_id, "heartbeat_at": now},
+            )
+            return claims
+
+
+def _before_one_alone(connection: Connection, picked: list[str], *, busy: bool) -> list[str]:
+    """The picked jobs up to the first that runs alone; where that is the very first, it alone."""
+    alone = set(connection.scalars(statements.ALONE, {"picked": picked}))
+    if picked and picked[0] in alone:
+        return [] if busy else picked[:1]
+    return list(takewhile(lambda job_id: job_id not in alone, picked))

@@ -1,0 +1,166 @@
+"""Device time: what users are charged, what they have used today, and what runs now.
+
+Service orders the line: it is charged at a claim, settled at the end, and decays. Use is what
+the daily cap counts: it is never charged in advance and never decays, but ends at midnight UTC.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+
+from sqlalchemy import Connection, bindparam, func, select, text, update
+
+from shared.tables import RUNNING, Job, User
+
+#: Built once: writing a statement down takes SQLAlchemy longer than the database takes to run it.
+_ACCOUNT = (
+    select(User.served_seconds, User.served_at, User.used_seconds, User.used_on)
+    .where(User.id == bindparam("user"))
+    .with_for_update(key_share=True)
+)
+_POST = update(User).where(User.id == bindparam("user"))
+_TRAININGS = select(
+    Job.id,
+    Job.user_id,
+    Job.claimed_at,
+    Job.charged_seconds,
+    Job.lifted_at,
+    Job.yield_requested_at,
+    Job.pause_requested_at,
+    Job.cancel_requested_at,
+).where(text("kind = 'train'"), text(RUNNING))
+_GENERATIONS = (
+    select(Job.user_id, func.sum(Job.charged_seconds))
+    .where(text("kind = 'generate'"), text(RUNNING))
+    .group_by(Job.user_id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training that holds a device.
+
+    Attributes:
+        held_seconds: Since its claim.
+        charged_seconds: At its claim.
+        today_seconds: What it holds of the day's cap: the time since its claim or midnight, or
+            what it was charged, whichever is more.
+        lifted: An admin put it above others.
+        leaving: It was asked to give its device back.
+    """
+
+    job_id: str
+    user_id: str
+    held_seconds: float
+    charged_seconds: float
+    today_seconds: float
+    lifted: bool
+    leaving: bool
+
+    @property
+    def over_seconds(self) -> float:
+        """What it has held beyond its charge."""
+        return max(0.0, self.held_seconds - self.charged_seconds)
+
+
+@dataclass(slots=True)
+class _Account:
+    served: float = 0.0
+    used: float = 0.0
+
+
+class Ledger:
+    """Charges and settlements of one transaction, written at its end."""
+
+    def __init__(self) -> None:
+        self._accounts: defaultdict[str, _Account] = defaultdict(_Account)
+
+    def charge(self, user_id: str, seconds: float) -> None:
+        """Charge device time in advance."""
+        self._accounts[user_id].served += seconds
+
+    def settle(
+        self, user_id: str, charged: float, used: float, since: datetime, now: datetime
+    ) -> None:
+        """Replace a charge by what was used.
+
+        Args:
+            user_id: Whose.
+            charged: At the claim.
+            used: Device-seconds; less than `now` − `since` where others shared the device.
+            since: The claim.
+            now: The end.
+        """
+        account = self._accounts[user_id]
+        account.served += used - charged
+        held = (now - since).total_seconds()
+        today = (now - max(since, midnight(now))).total_seconds()
+        account.used += used * (today / held if held > 0 else 1.0)
+
+    def post(self, connection: Connection, half_life_seconds: float, now: datetime) -> None:
+        """Write all of it."""
+        # In one order everywhere, so that two settlements can't wait for each other.
+        for user_id, account in sorted(self._accounts.items()):
+            row = connection.execute(_ACCOUNT, {"user": user_id}).one()
+            served = decayed(row.served_seconds, row.served_at, now, half_life_seconds)
+            used = used_today(row.used_seconds, row.used_on, now)
+            values = {
+                "user": user_id,
+                "served_seconds": max(0.0, served + account.served),
+                "served_at": now,
+                "used_seconds": used + account.used,
+                "used_on": now.date(),
+            }
+            connection.execute(_POST, values)
+
+
+def decayed(
+    seconds: float, since: datetime | None, now: datetime, half_life_seconds: float
+) -> float:
+    """What is left of `seconds` charged at `since`."""
+    if since is None:
+        return seconds
+    age = max(0.0, (now - since).total_seconds())
+    return float(seconds * 0.5 ** (age / half_life_seconds))
+
+
+def used_today(seconds: float, on: date | None, now: datetime) -> float:
+    """What `seconds` used on a day count today."""
+    return seconds if on == now.date() else 0.0
+
+
+def midnight(now: datetime) -> datetime:
+    """When the day of `now` began, in UTC."""
+    return datetime.combine(now.date(), time(), UTC)
+
+
+def trainings(connection: Connection, now: datetime) -> list[Training]:
+    """All trainings that run; there are as many as devices at most."""
+    found = []
+    for row in connection.execute(_TRAININGS):
+        held = max(0.0, (now - row.claimed_at).total_seconds())
+        today = (now - max(row.claimed_at, midnight(now))).total_seconds()
+        asked = (row.yield_requested_at, row.pause_requested_at, row.cancel_requested_at)
+        found.append(
+            Training(
+                job_id=row.id,
+                user_id=row.user_id,
+                held_seconds=held,
+                charged_seconds=row.charged_seconds,
+                today_seconds=max(today, row.charged_seconds),
+                lifted=row.lifted_at is not None,
+                leaving=any(moment is not None for moment in asked),
+            )
+        )
+    return found
+
+
+def held_today(connection: Connection, running: list[Training]) -> Mapping[str, float]:
+    """Device-seconds of today by user that run and are not settled yet."""
+    held: defaultdict[str, float] = defaultdict(float)
+    for training in running:
+        held[training.user_id] += training.today_seconds
+    for user_id, charged in connection.execute(_GENERATIONS):
+        held[user_id] += charged
+    return held

@@ -1,0 +1,58 @@
+"""A server in this process, on each database, with a real Redis."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api.app import create_app
+from shared.broker import Broker
+from shared.database import make_engine
+from shared.queue import Queue
+from shared.settings import Settings, load_settings
+from tests.api.world import Person, World
+
+MAX_CORPUS_BYTES = 12 * 1024 * 1024
+
+
+def settings_for(database_url: str, redis_url: str, directory: Path) -> Settings:
+    return load_settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        data_dir=directory / "data",
+        max_corpus_bytes=MAX_CORPUS_BYTES,
+        max_queued_per_user=12,
+        max_running_per_user=100,
+        wait_slots=2,
+        wait_max_seconds=5,
+        train_threads=1,
+        train_shards=1,
+    )
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    return settings_for(database_url, redis_url, tmp_path)
+
+
+@pytest.fixture
+def world(settings: Settings) -> Iterator[World]:
+    engine = make_engine(settings.database)
+    broker = Broker(settings.broker)
+    yield World(create_app(settings, engine, broker), engine, Queue(engine, settings))
+    engine.dispose()
+
+
+@pytest.fixture
+def ann(world: World) -> Person:
+    return world.person("ann")
+
+
+@pytest.fixture
+def bob(world: World) -> Person:
+    return world.person("bob")
+
+
+@pytest.fixture
+def admin(world: World) -> Person:
+    return world.person("root", "admin")

@@ -1,0 +1,274 @@
+"""A job that is followed: rows first, then what it says, no gap, no repeat, and its end."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.app import create_app
+from shared.broker import Broker
+from shared.queue import Queue
+from shared.records import Claim
+from shared.settings import Settings
+from shared.stream import Listener, Speaker, key
+from tests.api.sse import Following, written
+from tests.api.world import Person, World, problem, record
+from tests.services.redis import RedisServer
+
+TEXT = "and the sea was calm, and the moon was full"
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has left is noticed at the next word, and that need not take 15 seconds here."""
+    monkeypatch.setattr("api.following.LOOK_SECONDS", 0.3)
+    monkeypatch.setattr("api.following.HEARTBEAT_SECONDS", 0.2)
+
+
+@pytest.fixture
+def speaker(settings: Settings) -> Speaker:
+    return Speaker(settings.broker)
+
+
+@pytest.fixture
+def job(world: World, ann: Person) -> Any:
+    model = world.model(ann)
+    return ann.post("/v1/generate", {"model": model["id"], "length": len(TEXT)}).json
+
+
+def say(speaker: Speaker, claim: Claim, start: int, stop: int) -> None:
+    """As a worker does between two blocks."""
+    speaker.say(
+        claim.job_id, claim.attempt, "piece", position=0, offset=start, text=TEXT[start:stop]
+    )
+    assert speaker.flush()
+
+
+def end(world: World, speaker: Speaker, claim: Claim, text: str = TEXT) -> None:
+    world.queue.succeed(claim, [record(0, text, None)])
+    speaker.say(claim.job_id, claim.attempt, "state")
+    assert speaker.flush()
+
+
+def test_it_is_told_as_it_goes_to_its_end(
+    world: World, ann: Person, job: Any, speaker: Speaker
+) -> None:
+    follower = Following(ann, job["id"])
+    first = follower.next()
+    assert first is not None
+    assert first.kind == "state"
+    assert first.data["status"] == "queued"
+    assert first.data["queue"]["position"] == 1
+    claim = world.claim(job["id"], "generate")
+    speaker.say(claim.job_id, claim.attempt, "state")
+    running = follower.until(lambda event: event.kind == "state")
+    assert (running.data["status"], running.data["attempt"]) == ("running", 1)
+    say(speaker, claim, 0, 10)
+    assert follower.until(lambda event: event.kind == "piece").data["text"] == TEXT[:10]
+    say(speaker, claim, 10, 20)
+    end(world, speaker, claim)
+    events = follower.to_the_end()
+    assert written(events) == TEXT[:20]
+    text, last = events[-2:]
+    assert text.kind == "text"
+    assert text.data["text"] == TEXT
+    assert text.data["finish_reason"] == "length"
+    assert (last.kind, last.data["status"]) == ("state", "succeeded")
+    assert [text.id, last.id] == ["1-end1", "1-end2"]
+
+
+def test_who_comes_late_has_the_rows_and_then_the_tail(
+    world: World, ann: Person, job: Any, speaker: Speaker
+) -> None:
+    claim = world.claim(job["id"], "generate")
+    say(speaker, claim, 0, 7)
+    say(speaker, claim, 7, 30)
+    follower = Following(ann, job["id"])
+    follower.until(lambda event: event.kind == "piece" and event.data["offset"] == 7)
+    assert [event.kind for event in follower.seen] == ["state", "piece", "piece"]
+    end(world, speaker, claim)
+    assert written(follower.to_the_end()) == TEXT[:30]
+
+
+def test_who_comes_back_has_no_gap_and_no_repeat(
+    world: World, ann: Person, job: Any, speaker: Speaker
+) -> None:
+    claim = world.claim(job["id"], "generate")
+    first = Following(ann, job["id"])
+    for start in range(0, 20, 5):
+        say(speaker, claim, start, start + 5)
+    last = first.until(lambda event: event.kind == "piece" and event.data["offset"] == 10)
+    first.leave()
+    second = Following(ann, job["id"], last.id)
+    say(speaker, claim, 20, 25)
+    second.until(lambda event: event.kind == "piece" and event.data["offset"] == 20)
+    end(world, speaker, claim)
+    kept = first.seen[: first.seen.index(last) + 1]
+    assert written([*kept, *second.to_the_end()]) == TEXT[:25]
+
+
+def test_another_attempt_goes_on_where_the_first_was_and_a_late_word_of_it_is_not_shown(
+    world: World, ann: Person, job: Any, speaker: Speaker
+) -> None:
+    claim = world.claim(job["id"], "generate")
+    follower = Following(ann, job["id"])
+    say(speaker, claim, 0, 12)
+    follower.until(lambda event: event.kind == "piece")
+    world.queue.release(claim)
+    again = world.claim(job["id"], "generate")
+    speaker.say(again.job_id, again.attempt, "state")
+    # Another worker's clock may be behind.
+    say(Speaker(world.queue.settings.broker), again, 0, 5)
+    speaker.say(claim.job_id, claim.attempt, "piece", position=0, offset=12, text="a zombie's")
+    assert speaker.flush()
+    say(speaker, again, 5, 20)
+    end(world, speaker, again)
+    events = follower.to_the_end()
+    assert written(events) == TEXT[:20]
+    assert "zombie" not in str(events)
+    assert [e.data["attempt"] for e in events if e.kind == "state"] == [1, 2, 2]
+
+
+def test_what_has_ended_is_told_from_the_rows_once(
+    world: World, ann: Person, job: Any, speaker: Speaker, redis_of_session: RedisServer
+) -> None:
+    world.write(job, ["one", "two"])
+    redis_of_session.flush()
+    events = Following(ann, job["id"]).to_the_end()
+    assert [(event.kind, event.id) for event in events] == [
+        ("text", "1-end1"),
+        ("text", "1-end2"),
+        ("state", "1-end3"),
+    ]
+    assert [event.data["text"] for event in events[:2]] == ["one", "two"]
+    rest = Following(ann, job["id"], "1-end1").to_the_end()
+    assert [event.id for event in rest] == ["1-end2", "1-end3"]
+    path = f"/v1/jobs/{job['id']}/events"
+    assert ann.get(path, headers={"Last-Event-ID": "1-end3"}).status_code == 204
+
+
+def test_a_stream_that_redis_lost_goes_on_from_the_rows(
+    world: World,
+    ann: Person,
+    job: Any,
+    speaker: Speaker,
+    redis_of_session: RedisServer,
+) -> None:
+    claim = world.claim(job["id"], "generate")
+    follower = Following(ann, job["id"])
+    say(speaker, claim, 0, 5)
+    piece = follower.until(lambda event: event.kind == "piece")
+    redis_of_session.flush()
+    # Somebody who comes back with an id that nobody knows any more has everything again.
+    other = Following(ann, job["id"], piece.id)
+    state = other.next()
+    assert state is not None
+    assert state.data["status"] == "running"
+    say(speaker, claim, 5, 9)
+    follower.until(lambda event: event.kind == "piece" and event.data["offset"] == 5)
+    redis_of_session.flush()
+    world.queue.succeed(claim, [record(0, TEXT, None)])
+    for one in (follower, other):
+        text, last = one.to_the_end()[-2:]
+        assert text.data["text"] == TEXT
+        assert last.data["status"] == "succeeded"
+
+
+@pytest.fixture
+def without_redis(settings: Settings, world: World, tmp_path: Path) -> World:
+    """The same server while Redis is down."""
+    away = settings.model_copy(update={"redis_url": _secret(f"unix://{tmp_path}/no.sock")})
+    app = create_app(away, world.engine, Broker(settings.broker))
+    return dataclasses.replace(world, app=app, queue=Queue(world.engine, away))
+
+
+def _secret(url: str) -> Any:
+    return Settings(redis_url=url).redis_url  # type: ignore[call-arg]  # by its alias
+
+
+def test_without_redis_the_rows_are_told(world: World, ann: Person, without_redis: World) -> None:
+    model = world.model(ann)
+    job = ann.post("/v1/generate", {"model": model["id"]}).json
+    there = Person(without_redis.app.test_client(), "ann", ann.key)
+    follower = Following(there, job["id"])
+    queued = follower.next()
+    assert queued is not None
+    assert queued.data["status"] == "queued"
+    world.write(job, [TEXT])
+    events = follower.to_the_end()
+    assert events[-2].data["text"] == TEXT
+    assert events[-1].data["status"] == "succeeded"
+
+
+def test_a_training_tells_its_curves_and_its_texts(
+    world: World, ann: Person, speaker: Speaker
+) -> None:
+    job = ann.train(ann.upload())
+    claim = world.claim(job["id"])
+    world.progress(claim, 100)
+    early = [record(0, "early", None, requested=False, step=100, epoch=1.0)]
+    world.queue.record_texts(claim, early)
+    follower = Following(ann, job["id"])
+    text = follower.until(lambda event: event.kind == "text")
+    assert follower.seen[0].data["progress"]["step"] == 100
+    assert (text.data["text"], text.data["step"]) == ("early", 100)
+    world.progress(claim, 200)
+    speaker.say(claim.job_id, claim.attempt, "metrics", step=200, loss=1.5)
+    metrics = follower.until(lambda event: event.kind == "metrics")
+    assert metrics.data == {"step": 200, "loss": 1.5}
+    later = [record(i, f"later {i}", None, requested=False, step=200, epoch=2.0) for i in (0, 1)]
+    world.queue.record_texts(claim, later)
+    speaker.say(claim.job_id, claim.attempt, "texts", step=200)
+    texts = [follower.until(lambda event: event.kind == "text") for _ in range(2)]
+    assert [text.data["text"] for text in texts] == ["later 0", "later 1"]
+    assert [text.id is None for text in texts] == [True, False]
+    end(world, speaker, claim)
+    assert follower.to_the_end()[-1].data["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("what", ["cancel", "pause"])
+def test_what_the_owner_does_is_told_at_once(
+    world: World, ann: Person, job: Any, what: str
+) -> None:
+    follower = Following(ann, job["id"])
+    follower.next()
+    assert ann.post(f"/v1/jobs/{job['id']}/{what}").status_code == 202
+    told = follower.until(lambda event: event.kind == "state")
+    assert told.data["status"] == {"cancel": "cancelled", "pause": "paused"}[what]
+    follower.leave()
+
+
+def test_too_many_are_refused_and_a_seat_is_free_once_somebody_leaves(
+    settings: Settings, world: World, ann: Person, job: Any
+) -> None:
+    few = settings.model_copy(update={"max_listeners": 1, "api_threads": 2})
+    app = create_app(few, world.engine, Broker(few.broker))
+    there = Person(app.test_client(), "ann", ann.key)
+    listeners = Following(there, job["id"])
+    path = f"/v1/jobs/{job['id']}/events"
+    refused = there.get(path)
+    assert problem(refused, 503)["type"] == "/problems/too-many-listeners"
+    assert int(refused.headers["Retry-After"]) > 0
+    # A listener is none of the two requests that may be worked on at once.
+    assert there.get("/v1/jobs").status_code == 200
+    listeners.leave()
+    again = Following(there, job["id"])
+    again.leave()
+
+
+def test_others_follow_nothing_and_a_wrong_id_is_named(ann: Person, bob: Person, job: Any) -> None:
+    path = f"/v1/jobs/{job['id']}/events"
+    problem(bob.get(path), 404)
+    body = problem(ann.get(path, headers={"Last-Event-ID": "yesterday"}), 422)
+    assert body["errors"][0]["field"] == "Last-Event-ID"
+    assert body["errors"][0]["value"] == "yesterday"
+
+
+def test_a_stream_is_bounded_and_goes(settings: Settings, redis_url: str) -> None:
+    speaker, listener = Speaker(settings.broker), Listener(settings.broker, 2, 1.0)
+    for i in range(4_000):
+        speaker.say("job", 1, "piece", position=0, offset=i, text="x")
+    assert speaker.flush(20)
+    assert 2_000 <= len(listener.all("job")) < 2_200
+    assert 0 < speaker._redis.ttl(key("job")) <= 3_600

@@ -1,0 +1,280 @@
+"""``POST /v1/generate``: prompts, bounds, checkpoints, and texts that come back."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.world import ENGLISH, Person, World, problem, record
+
+#: No «q», no «x», no digit; only what ENGLISH has.
+VOCABULARY = "".join(sorted(set(ENGLISH)))
+
+
+def ask(person: Person, model: str, **fields: Any) -> Any:
+    return person.post("/v1/generate", {"model": model, **fields})
+
+
+def test_a_generation_has_its_texts_when_it_is_done(world: World, ann: Person) -> None:
+    model = world.model(ann)
+    answer = ask(ann, model["id"], prompt="It was", seed=5, temperature=[0.2, 1], n=2, length=9)
+    assert answer.status_code == 202
+    job = answer.json
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert (job["model"], job["corpus"]) == (model["id"], model["corpus"])
+    assert job["spec"] == {
+        "checkpoint": "best",
+        "prompt": "It was",
+        "length": 9,
+        "temperatures": [0.2, 1.0],
+        "top_k": None,
+        "top_p": None,
+        "n": 2,
+        "seed": 5,
+        "repetition_penalty": 1.0,
+        "stop": [],
+        "echo": False,
+        "logprobs": False,
+        "score": False,
+    }
+    assert "texts" not in job
+    assert "checkpoints" not in job
+    world.write(job, ["one", "two", "three", "four"])
+    done = ann.get(f"/v1/jobs/{job['id']}").json
+    assert done["status"] == "succeeded"
+    assert [text["text"] for text in done["texts"]] == ["one", "two", "three", "four"]
+    assert [text["index"] for text in done["texts"]] == [0, 1, 2, 3]
+    first = done["texts"][0]
+    assert (first["job"], first["model"], first["owner"]) == (job["id"], model["id"], "ann")
+    assert first["checkpoint"] == model["checkpoints"]["best"]
+    assert (first["requested"], first["epoch"], first["finish_reason"]) == (True, None, "length")
+    alone = ann.get(f"/v1/texts/{first['id']}").json
+    lineage = alone.pop("lineage")
+    assert alone == first
+    assert (lineage["corpus"], lineage["model"]) == (model["corpus"], model["id"])
+    assert (lineage["job"], lineage["checkpoint"]) == (model["job"], first["checkpoint"])
+    assert lineage["corpus_sha256"] == model["corpus_sha256"]
+    assert ann.items(f"/v1/jobs/{job['id']}/texts") == done["texts"]
+    assert "texts" not in ann.items("/v1/jobs")[0]
+
+
+def test_defaults(world: World, ann: Person) -> None:
+    spec = ask(ann, world.model(ann)["id"]).json["spec"]
+    assert (spec["prompt"], spec["length"], spec["temperatures"]) == (None, 400, [0.5])
+    assert 0 <= spec["seed"] < 2**53
+
+
+def test_others_write_with_a_model_of_the_server(world: World, ann: Person, bob: Person) -> None:
+    model = world.model(ann, visibility="server")
+    job = ask(bob, model["id"]).json
+    assert job["owner"] == "bob"
+    world.write(job)
+    assert bob.get(f"/v1/jobs/{job['id']}").json["texts"][0]["owner"] == "bob"
+    problem(ann.get(f"/v1/jobs/{job['id']}"), 404)
+    assert ann.items("/v1/texts") == []
+    seen = bob.get(f"/v1/models/{model['id']}").json
+    assert (seen["corpus"], seen["job"]) == (None, None)
+
+
+def test_a_character_the_model_lacks_is_named_with_its_place(world: World, ann: Person) -> None:
+    model = world.model(ann)["id"]
+    detail = problem(ask(ann, model, prompt="It \u2013 was"), 422)["detail"]
+    assert "'\u2013'" in detail
+    assert "U+2013" in detail
+    assert "position 3" in detail
+    assert '"skip"' in detail
+    skipped = ask(ann, model, prompt="It \u2013was Q", unknown="skip").json
+    assert skipped["spec"]["prompt"] == "It was "
+    replaced = ask(ann, model, prompt="It\u2013was", unknown="replace").json
+    assert replaced["spec"]["prompt"] == "It was"
+    nothing = ask(ann, model, prompt="\u2013\u2014", unknown="skip")
+    assert "no character that the model knows" in problem(nothing, 422)["detail"]
+
+
+def test_what_replaces_a_character_where_there_is_no_space(world: World, ann: Person) -> None:
+    lines = world.model(ann, ann.upload("ab\n" * 900), window=20)["id"]
+    assert ask(ann, lines, prompt="a b", unknown="replace").json["spec"]["prompt"] == "a\nb"
+    letters = world.model(ann, ann.upload("ba" * 1400), window=20)["id"]
+    assert ask(ann, letters, prompt="b b", unknown="replace").json["spec"]["prompt"] == "bab"
+
+
+def test_a_prompt_is_made_like_the_corpus(world: World, ann: Person) -> None:
+    classic = world.model(ann, preset="classic")["id"]
+    assert ask(ann, classic, prompt="IT WAS").json["spec"]["prompt"] == "it was"
+    default = world.model(ann)["id"]
+    assert ask(ann, default, prompt="It was\r\na").json["spec"]["prompt"] == "It was\na"
+
+
+def test_a_prompt_for_a_model_of_words_ends_with_a_word(world: World, ann: Person) -> None:
+    model = world.model(ann, tokenizer="word", window=12)["id"]
+    assert ask(ann, model, prompt="It was  ").json["spec"]["prompt"] == "It was"
+    assert ask(ann, model, prompt="It was\n").json["spec"]["prompt"] == "It was\n"
+    assert ask(ann, model, prompt="wasIt").json["spec"]["prompt"] == "wasIt"
+    assert ask(ann, model, prompt=" ").json["spec"]["prompt"] == " "
+    assert "position 3" in problem(ask(ann, model, prompt="It \u2013 was"), 422)["detail"]
+    replaced = ask(ann, model, prompt="It\u2013was", unknown="replace").json
+    assert replaced["spec"]["prompt"] == "It was"
+
+
+def test_a_text_tells_what_it_has_from_its_corpus(world: World, ann: Person) -> None:
+    model = world.model(ann)
+    job = ask(ann, model["id"], n=3).json
+    claim = world.claim(job["id"], "generate")
+    copied = {"copied_at": 2, "copied_from": 18}
+    texts = [
+        record(0, "a bright day", None, **copied, copied_characters=6, known_grams=0.4),
+        record(1, "zzz", None, copied_characters=0, copied_at=0, copied_from=0, known_grams=None),
+        record(2, "a text", None),
+    ]
+    world.queue.succeed(claim, texts)
+    found = [text["novelty"] for text in ann.get(f"/v1/jobs/{job['id']}").json["texts"]]
+    assert found == [
+        {"copied_characters": 6, "copied": "bright", "copied_from": 18, "known_grams": 0.4},
+        {"copied_characters": 0, "copied": "", "copied_from": None, "known_grams": None},
+        None,
+    ]
+
+
+def test_a_model_without_a_checkpoint_names_its_training(
+    world: World, ann: Person, bob: Person
+) -> None:
+    job = ann.train(ann.upload(), visibility="server")
+    detail = problem(ask(ann, job["model"]), 409)["detail"]
+    assert job["id"] in detail
+    assert "queued" in detail
+    hidden = problem(ask(bob, job["model"]), 409)["detail"]
+    assert job["id"] not in hidden
+    ann.post(f"/v1/jobs/{job['id']}/cancel")
+    assert "train again" in problem(ask(ann, job["model"]), 409)["detail"]
+
+
+def test_checkpoints_by_name_and_by_id(world: World, ann: Person) -> None:
+    job = ann.train(ann.upload())
+    claim = world.claim(job["id"])
+    ids = [world.checkpoint(claim, step, loss) for step, loss in ((1, 2.0), (2, 1.2), (3, 1.2))]
+    unjudged = world.checkpoint(claim, 4, None)
+    model = ann.get(f"/v1/models/{job['model']}").json
+    assert model["checkpoints"] == {"best": ids[2], "latest": unjudged}
+    assert ann.get(f"/v1/jobs/{job['id']}").json["checkpoints"] == model["checkpoints"]
+    assert ask(ann, model["id"], checkpoint=ids[1]).json["spec"]["checkpoint"] == ids[1]
+    assert ask(ann, model["id"], checkpoint="latest").status_code == 202
+    of_another = world.model(ann)["checkpoints"]["best"]
+    assert of_another in problem(ask(ann, model["id"], checkpoint=of_another), 404)["detail"]
+
+
+def test_everything_a_request_may_say(world: World, ann: Person) -> None:
+    classic = world.model(ann, preset="classic")["id"]
+    spec = ask(
+        ann,
+        classic,
+        prompt_from="corpus",
+        temperature=[{"from": 1.2, "to": 0}, 1],
+        repetition_penalty=1.3,
+        stop=["It\r\n", "."],
+        echo=True,
+        logprobs=True,
+    ).json["spec"]
+    assert spec["temperatures"] == [{"from": 1.2, "to": 0.0}, 1.0]
+    assert (spec["prompt"], spec["repetition_penalty"]) == (None, 1.3)
+    assert spec["stop"] == ["it\n", "."]
+    assert (spec["echo"], spec["logprobs"]) == (True, True)
+    alone = ask(ann, classic, temperature={"from": 0, "to": 1}, stop="END").json["spec"]
+    assert (alone["temperatures"], alone["stop"]) == ([{"from": 0.0, "to": 1.0}], ["end"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"temperature": 11}, "temperature.0 is 11: must be less than or equal to 10"),
+        ({"temperature": [1, {"from": 1, "to": -1}]}, "temperature.1.to is -1: must be greater"),
+        ({"temperature": {"from": 1}}, "temperature.0.to is required"),
+        ({"temperature": {"from": 1, "to": "1"}}, 'temperature.0.to is "1": must be a valid'),
+        ({"temperature": {"from": 1, "to": 1, "by": 1}}, "temperature.0.by is not a field"),
+        ({"temperature": "hot"}, 'temperature.0 is "hot": must be a valid number'),
+        ({"temperature": []}, "temperature is []: must have at least 1 item"),
+        ({"top_k": 0}, "top_k is 0: must be greater than or equal to 1"),
+        ({"top_p": 0}, "top_p is 0: must be greater than 0"),
+        ({"top_p": 1.1}, "top_p is 1.1: must be less than or equal to 1"),
+        ({"repetition_penalty": 0.9}, "repetition_penalty is 0.9: must be greater"),
+        ({"repetition_penalty": 11}, "repetition_penalty is 11: must be less"),
+        ({"stop": ["a"] * 5}, "at most 4 items"),
+        ({"stop": ["a", ""]}, 'stop.1 is "": must have at least 1 character'),
+        ({"stop": "a" * 101}, "must have at most 100 characters"),
+        ({"length": 0}, "length is 0: must be greater than or equal to 1"),
+        ({"length": 100_001}, "length is 100001: must be less than or equal to 100000"),
+        ({"n": 65}, "n is 65: must be less than or equal to 64"),
+        ({"seed": 2**53}, "seed is 9007199254740992: must be less than"),
+        ({"prompt": "It", "prompt_from": "corpus"}, "both a prompt and prompt_from"),
+        ({"prompt_from": "mind"}, "prompt_from is \"mind\": must be 'corpus'"),
+        ({"n": 10, "length": 100_000, "logprobs": True}, "logprobs: of 1000000 characters"),
+        ({"n": 11, "length": 100_000}, "lower length to 90909"),
+    ],
+)
+def test_what_is_out_of_bounds_is_named_with_its_value_and_bound(
+    world: World, ann: Person, fields: dict[str, Any], says: str
+) -> None:
+    assert says in problem(ask(ann, world.model(ann)["id"], **fields), 422)["detail"]
+
+
+def test_a_text_tells_how_it_was_drawn_and_how_likely_it_was(world: World, ann: Person) -> None:
+    model = world.model(ann)
+    job = ask(ann, model["id"], prompt="It ").json
+    claim = world.claim(job["id"], "generate")
+    told = {"mean_logprob": -0.5, "bits_per_char": 0.72, "logprobs": [-0.25, -0.75]}
+    checkpoint = model["checkpoints"]["best"]
+    texts = [
+        record(0, "wa", checkpoint, temperature_to=0.1, echo=True, **told),
+        record(1, "wa", checkpoint, repetition_penalty=1.5),
+    ]
+    world.queue.record_texts(claim, texts)
+    world.queue.cancelled(claim)
+    done = ann.get(f"/v1/jobs/{job['id']}").json
+    assert done["status"] == "cancelled"
+    first, second = done["texts"]
+    assert (first["text"], first["prompt"], first["echo"]) == ("It wa", "It ", True)
+    assert (first["temperature_to"], first["repetition_penalty"]) == (0.1, 1.0)
+    assert {name: first[name] for name in told} == told
+    assert (second["text"], second["repetition_penalty"]) == ("wa", 1.5)
+    assert (second["temperature_to"], second["logprobs"], second["echo"]) == (None, None, False)
+
+
+def test_a_score_is_asked_for(world: World, ann: Person) -> None:
+    classic = world.model(ann, preset="classic")
+    answer = ann.post("/v1/score", {"model": classic["id"], "text": "IT was\r\n", "logprobs": True})
+    assert answer.status_code == 202
+    job = answer.json
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert (job["kind"], job["name"]) == ("generate", classic["name"])
+    spec = job["spec"]
+    assert (spec["score"], spec["prompt"], spec["length"]) == (True, "it was\n", 0)
+    assert (spec["logprobs"], spec["temperatures"]) == (True, [1.0])
+    world.write(job, [""])
+    assert ann.get(f"/v1/jobs/{job['id']}").json["status"] == "succeeded"
+    waited = ann.post(
+        "/v1/score", {"model": classic["id"], "text": "it was"}, headers={"Prefer": "wait=1"}
+    )
+    assert waited.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"text": "I"}, 'text is "I": must have at least 2 characters'),
+        ({}, "text is required"),
+        ({"text": "It \u2013 was"}, "text: character '\u2013' (U+2013) at position 3"),
+        ({"text": "It was", "length": 3}, "length is not a field of this request"),
+    ],
+)
+def test_a_score_names_what_it_refuses(
+    world: World, ann: Person, fields: dict[str, Any], says: str
+) -> None:
+    answer = ann.post("/v1/score", {"model": world.model(ann)["id"], **fields})
+    assert says in problem(answer, 422)["detail"]
+
+
+def test_a_score_needs_a_model_that_may_be_seen_and_has_learnt(
+    world: World, ann: Person, bob: Person
+) -> None:
+    model = world.model(ann)["id"]
+    problem(bob.post("/v1/score", {"model": model, "text": "It was"}), 404)
+    untaught = ann.train(ann.upload())["model"]
+    problem(ann.post("/v1/score", {"model": untaught, "text": "It was"}), 409)

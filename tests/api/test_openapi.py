@@ -1,0 +1,144 @@
+"""The description of the API is true: requests made from it get answers that it foresees."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.app import create_app
+from shared.broker import Broker
+from shared.database import make_engine
+from shared.queue import Queue
+from tests.api.conftest import settings_for
+from tests.api.test_private import things_of
+from tests.api.world import World, made
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+]
+EXAMPLES = 8
+
+
+@pytest.fixture(scope="module")
+def described(
+    migrated_sqlite: Path,
+    redis_of_session: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    """One server for all examples, with things to be found in it."""
+    directory = tmp_path_factory.mktemp("described")
+    (directory / "quire.db").write_bytes(migrated_sqlite.read_bytes())
+    url = f"sqlite:///{directory}/quire.db"
+    engine = make_engine(url)
+    found = settings_for(url, redis_of_session.url, directory)
+    app = create_app(found, engine, Broker(redis_of_session.url))
+    yield World(app, engine, Queue(engine, found))
+    engine.dispose()
+
+
+def test_it_is_openapi_3_1(described: World) -> None:
+    spec = described.app.test_client().get("/openapi.json").json
+    assert spec["openapi"].startswith("3.1.")
+    assert spec["info"]["title"] == "Quire"
+    written = json.dumps(spec)
+    for reference in set(part.split('"')[0] for part in written.split('"$ref": "')[1:]):
+        place: Any = spec
+        for name in reference.removeprefix("#/").split("/"):
+            place = place[name]
+    for schema in spec["components"]["schemas"].values():
+        jsonschema_rs.meta.validate(schema)
+    operations = [
+        (path, method, operation)
+        for path, methods in spec["paths"].items()
+        for method, operation in methods.items()
+    ]
+    ids = [operation["operationId"] for _, _, operation in operations]
+    assert len(ids) == len(set(ids))
+    for path, _method, operation in operations:
+        assert operation["summary"]
+        assert bool(operation.get("security")) == path.startswith("/v1")
+        problems = operation["responses"]["default"]["content"]
+        assert list(problems) == ["application/problem+json"]
+
+
+def test_the_file_format_is_described(described: World) -> None:
+    spec = described.app.test_client().get("/openapi.json").json
+    told = spec["paths"]["/v1/checkpoints/{id}/download"]["get"]["description"]
+    for words in ("lstm.{l}.recurrent_kernel", "[U, 4U]", "i, f, c, o", "safetensors"):
+        assert words in told
+
+
+def test_answers_are_as_described(described: World) -> None:
+    ann = described.person("ann", "admin")
+    things = things_of(described, ann)
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
+    operations = [result.ok() for result in schema.get_all_operations()]
+    assert len(operations) > 30
+    for operation in operations:
+        for mode in schemathesis.GenerationMode:
+            if mode.is_positive or operation.body or operation.query or operation.headers:
+                _try(operation.as_strategy(generation_mode=mode), ann.key)
+        if operation.method.upper() == "GET" and "{" in operation.path:
+            found = operation.as_strategy(path_parameters=_named(operation.path, things))
+            assert 200 in _try(found, ann.key), operation.label
+
+
+def test_what_is_made_is_as_described(described: World) -> None:
+    bob = described.person("bob")
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
+    model = described.model(bob, preset="classic")
+    bodies = {
+        "/v1/corpora": {"name": "a", "text": "b"},
+        "/v1/train": {"corpus": model["corpus"]},
+        "/v1/generate": {"model": model["id"]},
+        f"/v1/jobs/{model['job']}/rerun": None,
+        "/v1/users/bob/keys": {},
+    }
+    for path, body in bodies.items():
+        answer = bob.post(path, body)
+        made(answer)
+        rule = path.replace(model["job"], "{id}").replace("/bob/", "/{user}/")
+        schema[rule]["POST"].validate_response(answer)
+
+
+def _named(path: str, things: dict[str, str]) -> dict[str, str]:
+    kind = {"corpora": "corpus"}.get(name := path.split("/")[2], name.removesuffix("s"))
+    return {"id": things.get(kind, ""), "checkpoint": "best", "user": "ann"}
+
+
+def _try(cases: Any, key: str) -> set[int]:
+    statuses = set()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases)
+    def check(case: Any) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
+        statuses.add(case.call_and_validate(headers=headers, checks=CHECKS).status_code)
+
+    check()
+    return statuses

@@ -1,0 +1,204 @@
+"""Order between jobs as requests ask for it; pause, resume, lift; and the line."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.devices import WorkerSelf, show
+from shared.tables import User
+from tests.api.test_private import NOBODYS
+from tests.api.world import Person, World, problem
+from tests.worker.world import until
+
+
+def soon(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def place(person: Person, job_id: str) -> dict[str, object]:
+    found: dict[str, object] = person.get(f"/v1/jobs/{job_id}").json["queue"]
+    return found
+
+
+def waits_for(person: Person, job_id: str, reason: str) -> dict[str, object]:
+    """The place of a job once it says that; lines are kept for a moment."""
+
+    def look() -> dict[str, object] | None:
+        found = place(person, job_id)
+        return found if reason in str(found["reason"]) else None
+
+    return until(look, f"{reason!r}, not {place(person, job_id)}", 10)
+
+
+def with_worker(world: World, lane: str = "train") -> None:
+    show(world.engine, WorkerSelf("host", "cpu", lane, 1, {}), ready=True)  # type: ignore[arg-type]
+
+
+def test_a_job_says_how_it_was_ordered(ann: Person) -> None:
+    corpus = ann.upload()
+    first = ann.train(corpus)
+    assert (first["priority"], first["after"], first["start_before"]) == ("normal", None, None)
+    asked = {
+        "priority": "high",
+        "after": first["id"],
+        "start_before": soon(3600),
+        "deadline_seconds": 60,
+    }
+    second = ann.train(corpus, **asked)
+    assert (second["priority"], second["after"]) == ("high", first["id"])
+    assert second["deadline_seconds"] == 60
+    told = datetime.fromisoformat(second["start_before"])
+    assert told == datetime.fromisoformat(str(asked["start_before"]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("priority", "urgent"),
+        ("after", "the other one"),
+        ("start_before", "2020-01-01T00:00:00Z"),
+        ("start_before", "2030-01-01T00:00:00"),
+        ("start_before", "2030-02-31T00:00:00Z"),
+        ("start_before", 2_000_000_000),
+        ("deadline_seconds", 0),
+        ("deadline_seconds", "long"),
+    ],
+)
+def test_a_wrong_order_is_refused_by_name(ann: Person, field: str, value: object) -> None:
+    refused = ann.post("/v1/train", {"corpus": ann.upload(), field: value})
+    assert [error["field"] for error in problem(refused, 422)["errors"]] == [field]
+
+
+def test_it_comes_after_one_s_own_jobs_that_may_still_succeed(
+    world: World, ann: Person, bob: Person
+) -> None:
+    corpus = ann.upload(visibility="server")
+    of_ann = ann.train(corpus)
+    for body in ({"after": of_ann["id"]}, {"after": NOBODYS}):
+        refused = bob.post("/v1/train", {"corpus": corpus, **body})
+        assert str(body["after"]) in problem(refused, 404)["detail"]
+    ann.post(f"/v1/jobs/{of_ann['id']}/cancel")
+    refused = ann.post("/v1/train", {"corpus": corpus, "after": of_ann["id"]})
+    assert "been cancelled" in problem(refused, 409)["detail"]
+
+
+def test_texts_of_a_model_that_is_still_to_learn(world: World, ann: Person) -> None:
+    corpus = ann.upload()
+    training, other = ann.train(corpus), ann.train(corpus)
+    body = {"model": training["model"], "prompt": "It"}
+    assert "`after`" in problem(ann.post("/v1/generate", body), 409)["detail"]
+    problem(ann.post("/v1/generate", body | {"after": other["id"]}), 409)
+    text = ann.post("/v1/generate", body | {"after": training["id"]})
+    assert text.status_code == 202
+    waits = waits_for(ann, text.json["id"], f"after job {training['id']}")
+    assert (waits["position"], waits["starts_at"]) == (None, None)
+    claim = world.claim(training["id"])
+    world.checkpoint(claim, 3)
+    world.queue.succeed(claim)
+    assert world.claim(text.json["id"], "generate")
+
+
+def test_pause_and_resume(world: World, ann: Person) -> None:
+    job = ann.train(ann.upload())
+    path = f"/v1/jobs/{job['id']}"
+    paused = ann.post(f"{path}/pause")
+    assert (paused.status_code, paused.json["status"]) == (202, "paused")
+    assert "queue" not in paused.json
+    assert ann.post(f"{path}/resume").json["status"] == "queued"
+    claim = world.claim(job["id"])
+    asked = ann.post(f"{path}/pause").json
+    assert (asked["status"], asked["pause_requested"]) == ("running", True)
+    world.queue.release(claim, "paused")
+    assert ann.get(path).json["status"] == "paused"
+    assert [row["id"] for row in ann.items("/v1/jobs?status=paused")] == [job["id"]]
+    ann.post(f"{path}/cancel")
+    for ask in ("pause", "resume"):
+        assert "already" in problem(ann.post(f"{path}/{ask}"), 409)["detail"]
+
+
+def test_only_an_admin_lifts_and_sees_no_more_of_it(
+    world: World, ann: Person, bob: Person, admin: Person
+) -> None:
+    corpus = ann.upload(visibility="server")
+    first, second = bob.train(corpus), ann.train(corpus, name="secret")
+    path = f"/v1/jobs/{second['id']}/lift"
+    problem(ann.post(path), 403)
+    lifted = admin.post(path)
+    assert lifted.status_code == 202
+    assert lifted.json == {"id": second["id"], "kind": "train", "status": "queued"}
+    problem(admin.post(f"/v1/jobs/{NOBODYS}/lift"), 404)
+    with_worker(world)
+    assert waits_for(ann, second["id"], "an admin put it first")["position"] == 1
+    assert waits_for(bob, first["id"], "one job that an admin put first")["position"] == 2
+    assert world.queue.claim("train", "host/cpu/train")[0].job_id == second["id"]
+
+
+def test_each_queued_job_says_what_it_waits_for(world: World, ann: Person, bob: Person) -> None:
+    corpus = ann.upload(visibility="server")
+    first, second = ann.train(corpus), ann.train(corpus)
+    assert waits_for(ann, first["id"], "no worker for train is up")["starts_at"] is None
+    with_worker(world)
+    assert waits_for(ann, first["id"], "the next device that is free")["position"] == 1
+    behind = waits_for(ann, second["id"], "one of your own jobs")
+    assert behind["position"] == 2
+    assert behind["starts_at"] is not None
+    with world.engine.begin() as connection:
+        users, mine = User.__table__, User.name == "ann"
+        now = datetime.now(UTC)
+        connection.execute(users.update().where(mine).values(served_seconds=9e4, served_at=now))
+    bob.train(corpus)
+    bob.train(corpus)
+    assert waits_for(ann, first["id"], "one user served less")["position"] == 3
+    with world.engine.begin() as connection:
+        connection.execute(users.update().where(mine).values(max_running=0))
+    waits_for(ann, first["id"], "your cap of 0 running")
+    with world.engine.begin() as connection:
+        caps = {"max_running": None, "max_device_seconds_per_day": 0.0}
+        connection.execute(users.update().where(mine).values(**caps))
+    tomorrow = waits_for(ann, first["id"], "your cap of device time a day, until 00:00 UTC")
+    assert str(tomorrow["starts_at"]).endswith("T00:00:00Z")
+    listed = {job["id"]: job["queue"] for job in ann.items("/v1/jobs")}
+    assert listed[second["id"]]["position"] == 4
+
+
+def test_the_line_names_only_one_s_own(
+    world: World, ann: Person, bob: Person, admin: Person
+) -> None:
+    corpus = ann.upload(visibility="server")
+    first, second = ann.train(corpus, name="hers"), ann.train(corpus)
+    of_bob = bob.train(corpus, name="his own")
+    # A line is kept for a moment.
+    until(lambda: ann.get("/v1/queue").json["lanes"][0]["queued"] == 3, "the line", 10)
+    line = ann.get("/v1/queue").json
+    train, generate = line["lanes"]
+    assert (train["queued"], train["users"], train["running"], train["workers"]) == (3, 2, 0, 0)
+    assert generate["queued"] == 0
+    turns = [(turn["position"], turn["job"], turn["name"], turn["user"]) for turn in line["line"]]
+    assert turns == [
+        (1, first["id"], "hers", "ann"),
+        (2, None, None, None),
+        (3, second["id"], second["name"], "ann"),
+    ]
+    seen = admin.get("/v1/queue?kind=train&limit=2").json
+    assert [turn["user"] for turn in seen["line"]] == ["ann", "bob"]
+    for text in (ann.get("/v1/queue").text, admin.get("/v1/queue").text):
+        assert "his own" not in text
+        assert of_bob["id"] not in text
+    problem(ann.get("/v1/queue?limit=0"), 422)
+
+
+def test_a_line_of_many_is_in_the_order_of_the_claims(world: World, ann: Person) -> None:
+    """What people are told is what happens: every position is that of the claim."""
+    people = [ann, *(world.person(f"user{number}") for number in range(4))]
+    corpus = ann.upload(visibility="server")
+    told = {}
+    for count, person in enumerate(people, start=1):
+        for _ in range(count):
+            person.train(corpus)
+    until(lambda: ann.get("/v1/queue").json["lanes"][0]["queued"] == 15, "the line", 10)
+    for person in people:
+        for job in person.items("/v1/jobs"):
+            told[job["queue"]["position"]] = job["id"]
+    assert sorted(told) == list(range(1, 16))
+    claims = world.queue.claim("train", "host/cpu/train", 15)
+    assert [claim.job_id for claim in claims] == [told[n] for n in range(1, 16)]

@@ -1,0 +1,106 @@
+"""Users, keys and roles."""
+
+import pytest
+
+from tests.api.world import Person, World, problem
+
+
+def test_who_am_i(world: World, ann: Person, admin: Person) -> None:
+    assert ann.get("/v1/me").json | {"id": ""} == {"id": "", "name": "ann", "role": "member"}
+    assert admin.get("/v1/me").json["role"] == "admin"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer quire_short_secret",
+        "Bearer quire_00000000_" + "0" * 64,
+        "Basic YW5uOnNlY3JldA==",
+        "{key}",
+        "Bearer {key}x",
+        "Bearer {other_case}",
+    ],
+)
+def test_without_a_key_that_is_known_nothing_is_told(
+    world: World, ann: Person, authorization: str | None
+) -> None:
+    headers = {}
+    if authorization is not None:
+        other_case = ann.key[:-1] + ("0" if ann.key[-1] != "0" else "1")
+        headers["Authorization"] = authorization.format(key=ann.key, other_case=other_case)
+    answer = world.app.test_client().get("/v1/me", headers=headers)
+    problem(answer, 401)
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="quire"'
+    assert ann.key not in answer.text
+
+
+def test_the_scheme_is_of_any_case(world: World, ann: Person) -> None:
+    headers = {"Authorization": f"bEARER {ann.key}"}
+    assert world.app.test_client().get("/v1/me", headers=headers).status_code == 200
+
+
+def test_only_an_admin_manages_users(world: World, ann: Person, admin: Person) -> None:
+    problem(ann.get("/v1/users"), 403)
+    problem(ann.post("/v1/users", {"name": "eve"}), 403)
+    eve = admin.post("/v1/users", {"name": "eve", "role": "admin"})
+    assert eve.status_code == 201
+    assert eve.json | {"id": "", "created_at": ""} == {
+        "id": "",
+        "name": "eve",
+        "role": "admin",
+        "created_at": "",
+    }
+    names = [user["name"] for user in admin.items("/v1/users")]
+    assert names == ["eve", "root", "ann"] or set(names) == {"eve", "root", "ann"}
+    assert "'eve'" in problem(admin.post("/v1/users", {"name": "eve"}), 409)["detail"]
+    for wrong in ({"name": "a b"}, {"name": "-x"}, {"name": "x", "role": "king"}, {}, {"n": 1}):
+        problem(admin.post("/v1/users", wrong), 422)
+
+
+def test_members_manage_their_own_keys(world: World, ann: Person, bob: Person) -> None:
+    made = ann.post("/v1/users/ann/keys", {"name": "laptop"})
+    assert made.status_code == 201
+    key = made.json
+    assert Person(world.app.test_client(), "ann", key["key"]).get("/v1/me").status_code == 200
+    listed = ann.items("/v1/users/ann/keys")
+    assert [each["name"] for each in listed] == ["laptop", "default"]
+    assert all("key" not in each for each in listed)
+    me = ann.get("/v1/me").json["id"]
+    assert ann.items(f"/v1/users/{me}/keys") == listed
+    for somebody in ("bob", "nobody", bob.get("/v1/me").json["id"]):
+        answers = (
+            ann.get(f"/v1/users/{somebody}/keys"),
+            ann.post(f"/v1/users/{somebody}/keys", {}),
+        )
+        for answer in answers:
+            assert problem(answer, 403)["detail"].startswith("only an admin")
+    problem(bob.delete(f"/v1/keys/{key['prefix']}"), 404)
+    assert ann.delete(f"/v1/keys/{key['prefix']}").status_code == 204
+    assert ann.delete(f"/v1/keys/{key['id']}").status_code == 204
+    revoked = Person(world.app.test_client(), "ann", key["key"])
+    assert "revoked" in problem(revoked.get("/v1/me"), 401)["detail"]
+    assert ann.items("/v1/users/ann/keys")[0]["revoked_at"].endswith("Z")
+
+
+def test_an_admin_manages_everybodys_keys(world: World, ann: Person, admin: Person) -> None:
+    key = admin.post("/v1/users/ann/keys", {}).json
+    assert key["name"] == "default"
+    assert Person(world.app.test_client(), "ann", key["key"]).get("/v1/me").json["name"] == "ann"
+    assert admin.delete(f"/v1/keys/{key['prefix']}").status_code == 204
+    for nobody in ("nobody", "a%00b", "-", "01890a5d-ac96-774b-bcce-b302099a8057"):
+        problem(admin.get(f"/v1/users/{nobody}/keys"), 404)
+        problem(admin.delete(f"/v1/keys/{nobody}"), 404)
+    problem(admin.post("/v1/users/ann/keys", {"name": ""}), 422)
+    problem(admin.post("/v1/users/ann/keys", {"name": "x" * 101}), 422)
+
+
+def test_an_admin_sees_no_more_of_others_texts(world: World, ann: Person, admin: Person) -> None:
+    corpus = ann.upload()
+    problem(admin.get(f"/v1/corpora/{corpus}"), 404)
+    assert admin.items("/v1/corpora") == []
+    shared = ann.upload(visibility="server")
+    problem(admin.patch(f"/v1/corpora/{shared}", {"name": "x"}), 403)

@@ -1,0 +1,237 @@
+"""The API as a process: how it starts, serves and stops."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from api.app import create_app
+from shared.accounts import create_key, create_user
+from shared.broker import Broker
+from shared.database import make_engine, make_sessions
+from shared.migrate import downgrade
+from shared.queue import Queue
+from tests.api.conftest import settings_for
+from tests.api.world import ENGLISH, World
+
+LIMIT_BYTES = 1_000_000
+START_SECONDS = 30
+STOP_SECONDS = 5
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """A process does not depend on the database."""
+    return sqlite_url
+
+
+@pytest.fixture
+def environment(settings_env: dict[str, str]) -> dict[str, str]:
+    return {
+        **settings_env,
+        "QUIRE_MAX_CORPUS_BYTES": str(LIMIT_BYTES),
+        "QUIRE_API_THREADS": "8",
+        "QUIRE_WAIT_SLOTS": "4",
+    }
+
+
+@contextmanager
+def process(environment: dict[str, str], *options: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "api", *options]
+    started = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with started:
+        try:
+            yield started
+        finally:
+            started.kill() if started.poll() is None else None
+
+
+def address(server: subprocess.Popen[str]) -> str:
+    """What the server says once it listens."""
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    assert line.startswith("Quire's API listens on http://127.0.0.1:"), line
+    return line.split()[-1]
+
+
+def key_for(database_url: str, name: str) -> str:
+    engine = make_engine(database_url)
+    with make_sessions(engine).begin() as session:
+        key = create_key(session, create_user(session, name)).key
+    engine.dispose()
+    return key
+
+
+def test_it_serves_many_at_once_and_says_where(
+    environment: dict[str, str], database_url: str
+) -> None:
+    key = key_for(database_url, "ann")
+    with process(environment, "--port", "0", "--threads", "8") as server:
+        url = address(server)
+        headers = {"Authorization": f"Bearer {key}"}
+        with httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=20) as client:
+            assert client.get("/health/ready").json()["status"] == "ok"
+
+            def upload(number: int) -> int:
+                content = f"{number} {ENGLISH}".encode()
+                parts = (content[i : i + 1000] for i in range(0, len(content), 1000))
+                body = parts if number % 2 else content
+                kind = {"Content-Type": "text/plain"}
+                return client.post("/v1/corpora", content=body, headers=kind).status_code
+
+            with ThreadPoolExecutor(8) as threads:
+                assert list(threads.map(upload, range(16))) == [201] * 16
+            assert len(client.get("/v1/corpora").json()["items"]) == 16
+            whole = client.get("/v1/corpora").json()["items"][0]
+            text = client.get(f"/v1/corpora/{whole['id']}/text").text
+            assert text.endswith(ENGLISH)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(STOP_SECONDS) == 0
+        assert server.stderr is not None
+        log = server.stderr.read()
+    assert '"event": "request"' in log
+    assert key.rpartition("_")[2] not in log
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    """A body without a stated length: it is sent in chunks."""
+    yield from (data[start : start + 10_000] for start in range(0, len(data), 10_000))
+
+
+def in_a_form(data: bytes) -> bytes:
+    head = b'--XX\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    return head + data + b"\r\n--XX--\r\n"
+
+
+def test_a_body_is_whole_or_refused(environment: dict[str, str], database_url: str) -> None:
+    key = key_for(database_url, "ann")
+    just, more = b"x" * LIMIT_BYTES, b"x" * (LIMIT_BYTES + 1)
+    much = b"x" * (4 * LIMIT_BYTES)
+    raw = {"Content-Type": "text/plain"}
+    form = {"Content-Type": "multipart/form-data; boundary=XX"}
+    with process(environment, "--port", "0") as server:
+        url = address(server)
+        headers = {"Authorization": f"Bearer {key}"}
+        with httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=20) as client:
+            for content, kind, status in (
+                (just, raw, 201),
+                (pieces(just), raw, 201),
+                (pieces(in_a_form(just)), form, 201),
+                (more, raw, 413),
+                (pieces(more), raw, 413),
+                (much, raw, 413),
+                (pieces(much), raw, 413),
+                (in_a_form(much), form, 413),
+                (pieces(in_a_form(more)), form, 413),
+                (pieces(in_a_form(much)), form, 413),
+            ):
+                answer = client.post("/v1/corpora", content=content, headers=kind)
+                assert answer.status_code == status, answer.text
+                if status == 413:
+                    assert str(LIMIT_BYTES) in answer.json()["detail"]
+                else:
+                    assert answer.json()["bytes"] == LIMIT_BYTES
+                assert client.get("/v1/me").json()["name"] == "ann"
+            host, port = url.removeprefix("http://").split(":")
+            with socket.create_connection((host, int(port))) as connection:
+                head = f"POST /v1/corpora HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+                head += "Content-Type: text/plain\r\nContent-Length: 1000\r\n\r\nonly this"
+                connection.sendall(head.encode())
+                connection.shutdown(socket.SHUT_WR)
+                assert b" 400 " in connection.recv(100)
+            assert len(client.get("/v1/corpora").json()["items"]) == 3
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(STOP_SECONDS) == 0
+
+
+def test_at_term_whoever_waits_is_answered(
+    environment: dict[str, str], database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    settings = settings_for(database_url, redis_url, tmp_path)
+    engine = make_engine(database_url)
+    world = World(create_app(settings, engine, Broker(redis_url)), engine, Queue(engine, settings))
+    ann = world.person("ann")
+    body = {"model": world.model(ann)["id"]}
+    engine.dispose()
+    with process(environment, "--port", "0") as server:
+        url = address(server)
+        headers = {"Authorization": f"Bearer {ann.key}", "Prefer": "wait=20"}
+
+        def wait() -> httpx2.Response:
+            return httpx2.post(
+                f"{url}/v1/generate", json=body, headers=headers, trust_env=False, timeout=20
+            )
+
+        with ThreadPoolExecutor(2) as threads:
+            futures = [threads.submit(wait) for _ in range(2)]
+            deadline = time.monotonic() + 10
+            while len(ann.items("/v1/jobs?kind=generate")) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            server.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            answers = [future.result() for future in futures]
+            assert [answer.status_code for answer in answers] == [202, 202]
+            assert server.wait(STOP_SECONDS) == 0
+            assert time.monotonic() - began < STOP_SECONDS
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "said"),
+    [
+        ({"QUIRE_API_THREADS": "none"}, (), "QUIRE_API_THREADS is 'none'"),
+        ({}, ("--port", "70000"), "QUIRE_API_PORT is '70000'"),
+        ({"REDIS_URL": ""}, (), "REDIS_URL is not set"),
+        ({"QUIRE_API_THREAD": "3"}, (), "did you mean QUIRE_API_THREADS?"),
+    ],
+)
+def test_a_setting_that_is_not_allowed_is_one_line(
+    environment: dict[str, str], changes: dict[str, str], options: tuple[str, ...], said: str
+) -> None:
+    with process(environment | changes, *options) as server:
+        out, error = server.communicate(timeout=START_SECONDS)
+    assert server.returncode == 2
+    assert (out, error.count("\n")) == ("", 1)
+    assert said in error
+
+
+def test_another_schema_is_refused_with_the_way_out(
+    environment: dict[str, str], database_url: str
+) -> None:
+    downgrade(database_url)
+    with process(environment) as server:
+        _, error = server.communicate(timeout=START_SECONDS)
+    assert server.returncode == 1
+    assert "run quire migrate" in error
+    assert "Traceback" not in error
+
+
+def test_a_database_that_does_not_answer_is_one_line(environment: dict[str, str]) -> None:
+    nowhere = {"DATABASE_URL": "postgresql://quire:a-password@127.0.0.1:1/quire"}
+    with process(environment | nowhere) as server:
+        _, error = server.communicate(timeout=START_SECONDS)
+    assert server.returncode == 1
+    assert error.startswith("DATABASE_URL: the database can't be reached")
+    assert "a-password" not in error
+
+
+def test_a_port_in_use_stops_it(environment: dict[str, str]) -> None:
+    with process(environment, "--port", "0") as first:
+        port = address(first).rpartition(":")[2]
+        with process(environment, "--port", port) as second:
+            _, error = second.communicate(timeout=START_SECONDS)
+        assert second.returncode != 0
+        assert f"127.0.0.1:{port}" in error.replace("'", "").replace(", ", ":")
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(STOP_SECONDS) == 0

@@ -1,0 +1,165 @@
+"""``POST /v1/train``: what may be asked for, what is stored, and what is refused."""
+
+import math
+from typing import Any
+
+import pytest
+
+from shared.presets import PRESETS, minimum_characters
+from shared.records import Progress
+from tests.api.world import ENGLISH, Person, World, problem
+
+
+def test_a_training_is_a_model_and_a_job(world: World, ann: Person) -> None:
+    corpus = ann.upload()
+    answer = ann.post("/v1/train", {"corpus": corpus, "epochs": 3, "seed": 7})
+    assert answer.status_code == 202
+    job = answer.json
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert (job["kind"], job["status"], job["name"]) == ("train", "queued", "orwell default")
+    assert (job["attempt"], job["progress"], job["error"]) == (0, None, None)
+    assert job["checkpoints"] == {"best": None, "latest": None}
+    assert "texts" not in job
+    expected = PRESETS["default"].model_dump() | {
+        "preset": "default",
+        "epochs": 3,
+        "seed": 7,
+        "sample": None,
+        "budget": None,
+        "threads": 1,
+        "shards": 1,
+    }
+    assert job["spec"] == expected
+    model = ann.get(f"/v1/models/{job['model']}").json
+    assert (model["corpus"], model["job"], model["preset"]) == (corpus, job["id"], "default")
+    assert (model["name"], model["visibility"]) == ("orwell default", "private")
+    assert model["vocabulary_size"] == len(set(ENGLISH))
+    assert world.claim(job["id"]).spec == expected
+
+
+def test_the_classic_preset_lower_cases_and_writes_while_it_learns(ann: Person) -> None:
+    job = ann.train(ann.upload(), preset="classic")
+    assert job["spec"]["sample"] == {
+        "length": 400,
+        "temperatures": [0.2, 0.5, 1.0, 1.2],
+        "every_epochs": 1,
+        "every_steps": None,
+    }
+    model = ann.get(f"/v1/models/{job['model']}").json
+    assert model["vocabulary_size"] == len(set(ENGLISH.lower()))
+    without = ann.train(ann.upload(), preset="classic", sample=None)
+    assert without["spec"]["sample"] is None
+    some = ann.train(ann.upload(), sample={"length": 10, "temperatures": [1]})
+    assert some["spec"]["sample"] == {
+        "length": 10,
+        "temperatures": [1.0],
+        "every_epochs": 1,
+        "every_steps": None,
+    }
+
+
+def test_texts_by_steps_by_epochs_or_both(ann: Person) -> None:
+    corpus = ann.upload()
+
+    def rhythm(**sample: Any) -> tuple[Any, Any]:
+        spec = ann.train(corpus, sample=sample)["spec"]["sample"]
+        return spec["every_epochs"], spec["every_steps"]
+
+    assert rhythm(every_steps=50) == (None, 50)
+    assert rhythm(every_steps=50, every_epochs=2) == (2, 50)
+    assert rhythm(every_epochs=2) == (2, None)
+    never = ann.post("/v1/train", {"corpus": corpus, "sample": {"every_epochs": None}})
+    assert "let sample itself be null" in problem(never, 422)["detail"]
+
+
+def test_a_model_of_words_tells_its_size_once_it_is_known(world: World, ann: Person) -> None:
+    job = ann.train(ann.upload(), tokenizer="word", vocabulary_limit=100, window=12)
+    assert (job["spec"]["tokenizer"], job["spec"]["vocabulary_limit"]) == ("word", 100)
+    model = ann.get(f"/v1/models/{job['model']}").json
+    assert model["tokenizer"] == "word"
+    assert (model["vocabulary_size"], model["characters_per_token"]) == (None, None)
+    claim = world.claim(job["id"])
+    saved = world.checkpoint(claim, 100, 4 * math.log(2))
+    assert ann.get(f"/v1/checkpoints/{saved}").json["bits_per_char"] is None
+    world.queue.record_vocabulary(claim, 40, 4.0)
+    model = ann.get(f"/v1/models/{job['model']}").json
+    assert (model["vocabulary_size"], model["characters_per_token"]) == (40, 4.0)
+    assert ann.get(f"/v1/checkpoints/{saved}").json["bits_per_char"] == pytest.approx(1)
+    world.progress(claim, 200)
+    for name, value in (
+        ("tokenizer", "bpe"),
+        ("vocabulary_limit", 15),
+        ("vocabulary_limit", 2**16),
+    ):
+        wrong = ann.post("/v1/train", {"corpus": job["corpus"], name: value})
+        assert problem(wrong, 422)["errors"][0]["field"] == name
+
+
+def test_losses_are_told_in_bits_per_character(world: World, ann: Person) -> None:
+    job = ann.train(ann.upload())
+    claim = world.claim(job["id"])
+    told = Progress(9, 400, 0.1, 4, 1.5, 2.0, 0.004, 10_000.0, 12.5, 2.0 / math.log(2))
+    world.queue.record_progress(claim, told)
+    bits = ann.get(f"/v1/jobs/{job['id']}").json["progress"]["bits_per_char"]
+    assert bits == pytest.approx(2.885, abs=1e-3)
+    assert ann.items(f"/v1/jobs/{job['id']}/metrics")[0]["bits_per_char"] == bits
+
+
+def test_every_number_can_be_set(ann: Person) -> None:
+    numbers = {
+        "lowercase": True,
+        "tokenizer": "char",
+        "vocabulary_limit": 500,
+        "predict": "last",
+        "window": 20,
+        "stride": 2,
+        "embedding": 0,
+        "units": 16,
+        "layers": 2,
+        "batch_size": 4,
+        "optimizer": "rmsprop",
+        "learning_rate": 0.5,
+        "schedule": "constant",
+        "beta_2": 0.9,
+        "clip_norm": None,
+        "average_decay": None,
+        "epochs": 1,
+        "held_out": 0.1,
+    }
+    job = ann.train(ann.upload(), name="mine", visibility="server", **numbers)
+    assert job["spec"] | numbers == job["spec"]
+    assert job["name"] == "mine"
+    assert ann.get(f"/v1/models/{job['model']}").json["visibility"] == "server"
+
+
+def test_a_text_too_short_is_refused_with_the_least(ann: Person) -> None:
+    least = minimum_characters(PRESETS["default"].window, 0.05)
+    short = ann.upload(ENGLISH[: least - 1])
+    detail = problem(ann.post("/v1/train", {"corpus": short}), 422)["detail"]
+    assert str(least) in detail
+    assert str(least - 1) in detail
+    ann.train(short, window=20)
+    ann.train(ann.upload(ENGLISH[:least]))
+
+
+def test_no_corpus_of_that_id(ann: Person, bob: Person) -> None:
+    missing = "01890a5d-ac96-774b-bcce-b302099a8057"
+    private = bob.upload()
+    answers = [ann.post("/v1/train", {"corpus": id}) for id in (missing, private)]
+    bodies = [problem(answer, 404) for answer in answers]
+    assert bodies[0] == {**bodies[1], "detail": bodies[1]["detail"].replace(private, missing)}
+    shared = bob.upload(visibility="server")
+    ann.train(shared)
+
+
+def test_the_queue_of_one_user_is_full_and_another_is_not(
+    world: World, ann: Person, bob: Person
+) -> None:
+    corpus = ann.upload(visibility="server")
+    for _ in range(world.queue.settings.max_queued_per_user):
+        ann.train(corpus)
+    full = ann.post("/v1/train", {"corpus": corpus})
+    assert "12 queued jobs" in problem(full, 429)["detail"]
+    assert int(full.headers["Retry-After"]) > 0
+    assert len(ann.items("/v1/models")) == 12
+    bob.train(corpus)

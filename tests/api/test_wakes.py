@@ -1,0 +1,78 @@
+"""Commit, then wake: whoever hears a wake finds the job."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy import Connection, event, select
+
+from shared import broker
+from shared.database import reading
+from shared.records import Kind
+from shared.tables import Job
+from tests.api.world import Person, World
+from tests.services.postgres import PostgresServer
+
+GAP_SECONDS = 0.3
+
+
+@pytest.fixture
+def slow_commit(world: World) -> Iterator[None]:
+    """Widen the gap between the last statement of a transaction and its commit."""
+
+    def wait(_connection: Connection) -> None:
+        time.sleep(GAP_SECONDS)
+
+    event.listen(world.engine, "commit", wait)
+    yield
+    event.remove(world.engine, "commit", wait)
+
+
+@pytest.mark.usefixtures("slow_commit")
+def test_whoever_hears_the_wake_finds_the_job(world: World, ann: Person, redis_url: str) -> None:
+    corpus = ann.upload()
+    client = redis.Redis.from_url(broker.redis_url(redis_url), socket_timeout=30)
+
+    def hear() -> list[str]:
+        assert client.brpop(["train"], timeout=20) is not None
+        with reading(world.engine) as connection:
+            return list(connection.scalars(select(Job.status)))
+
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(hear)
+        ann.train(corpus)
+        assert heard.result() == ["queued"]
+    client.close()
+
+
+def test_a_database_that_goes_after_the_commit_does_not_take_the_202_back(
+    world: World,
+    ann: Person,
+    postgres: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if world.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite goes with its process alone")
+    corpus = ann.upload()
+    name = world.engine.url.database
+    wake = broker.Broker.wake
+
+    def lose_the_database(self: broker.Broker, kind: Kind, job_id: str) -> bool:
+        woken = wake(self, kind, job_id)
+        with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+        return woken
+
+    monkeypatch.setattr(broker.Broker, "wake", lose_the_database)
+    job = ann.train(corpus)
+    assert job["status"] == "queued"
+    assert "queue" not in job
+    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
+        server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    assert ann.get(f"/v1/jobs/{job['id']}").json["status"] == "queued"

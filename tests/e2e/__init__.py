@@ -1,0 +1,1 @@
+"""The whole of Quire, as people use it."""

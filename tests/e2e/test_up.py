@@ -1,0 +1,119 @@
+"""`quire up` for real: train, generate, kill, stop, and find everything again."""
+
+import re
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.home import STOP_SECONDS, TEXT, TINY, Home, Up, runs, wait_until
+
+#: One that never ends by itself.
+LONG = ["--epochs", "10000", "--set", "patience=null", *TINY[2:]]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    (tmp_path / "fox.txt").write_text(TEXT)
+    return Home(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_servers_life(home: Home) -> None:
+    with home.up() as up:
+        keys = re.findall(r"quire_[0-9a-z]{8}_[0-9a-f]{64}", up.output)
+        assert len(keys) == 1, "the admin key is shown, once"
+        login = home.path / ".config" / "quire" / "client.json"
+        assert login.stat().st_mode & 0o777 == 0o600
+        assert home.json("whoami")["role"] == "admin"
+        assert {device["lane"] for device in home.json("devices")} == {"train", "generate"}
+
+        check_the_work(home)
+        check_refusals(home, up)
+        check_restart(home, up)
+
+        family = up.family()
+        assert up.interrupt() == 0
+        assert not [process for process in family if runs(process)], "something is left"
+
+    with home.up() as up:
+        assert "admin key" not in up.output
+        assert [corpus["name"] for corpus in home.json("corpus", "list")] == ["fox"]
+        assert [model["name"] for model in home.json("models")] == ["reynard"]
+        assert len(home.json("texts")) == 2
+        assert {job["status"] for job in home.json("jobs")} == {"succeeded", "cancelled"}
+        again = home.json("generate", "reynard", "--length", "30", "--seed", "7", "-n", "2")
+        assert [text["text"] for text in again["texts"]] == home.first_texts
+        check_killed(home, up)
+
+
+def check_the_work(home: Home) -> None:
+    """A file in, a model and texts out; and what the commands say of them."""
+    fox = str(home.path / "fox.txt")
+    trained = home.json("train", "--corpus", fox, "--name", "reynard", *TINY, "--wait")
+    assert trained["status"] == "succeeded"
+    assert trained["progress"]["step"] == trained["progress"]["steps_total"]
+
+    written = home.json("generate", "reynard", "--length", "30", "--seed", "7", "-n", "2")
+    home.first_texts = [text["text"] for text in written["texts"]]
+    assert [len(text) for text in home.first_texts] == [30, 30]
+
+    plain = home.quire("job", "show", written["id"]).stdout
+    assert "succeeded" in plain
+    checkpoints = home.json("checkpoints", "reynard")
+    assert checkpoints
+    target = home.path / "weights.safetensors"
+    home.quire("checkpoint", "download", "reynard", "-o", str(target))
+    assert target.stat().st_size > 1000
+    home.quire("job", "wait", trained["id"])
+
+    # The same file again is the same corpus.
+    job = home.quire("train", "--corpus", fox, "--name", "other", *LONG, "--no-wait")
+    other = job.stdout.strip()
+    home.quire("job", "cancel", other)
+    home.quire("job", "wait", other, code=1)
+    assert len(home.json("corpus", "list")) == 1
+    home.quire("model", "rm", "other")
+
+
+def check_refusals(home: Home, up: Up) -> None:
+    """Exit codes, and one readable line for each error."""
+    for code, arguments in (
+        (3, ("generate", "nobody")),
+        (3, ("job", "show", "019ab0c4-0000-7000-8000-000000000000")),
+        (2, ("train", "--corpus", "fox", "--set", "units=1")),
+        (2, ("train", "--corpus", "fox", "--set", "unitz=64")),
+        (2, ("generate", "reynard", "--prompt", "\N{SNOWMAN}")),
+        (2, ("corpus", "rm", "fox")),
+        (4, ("login", f"http://127.0.0.1:{home.port}", "--key", "quire_nope_nope")),
+    ):
+        lines = home.quire(*arguments, code=code).stderr.splitlines()
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("error: ")
+    second = home.quire("up", "--data-dir", str(home.data_dir), code=2)
+    assert f"process {up.process.pid}" in second.stderr
+    elsewhere = str(home.path / "elsewhere")
+    taken = home.quire("up", "--data-dir", elsewhere, "--port", str(home.port), code=5)
+    assert "another --port" in taken.stderr
+
+
+def check_restart(home: Home, up: Up) -> None:
+    """The API is killed, and comes back by itself."""
+    api = up.child("api")
+    api.send_signal(signal.SIGKILL)
+    wait_until(lambda: "signal SIGKILL; restarting" in up.output, 20)
+    wait_until(lambda: "restarted as process" in up.output, 60)
+    assert up.child("api").pid != api.pid
+    assert home.json("whoami")["name"] == "admin"
+
+
+def check_killed(home: Home, up: Up) -> None:
+    """`quire up` itself is killed: its parts end, and the next one starts."""
+    family = up.family()
+    up.process.kill()
+    up.process.wait()
+    psutil.wait_procs(family, timeout=STOP_SECONDS)
+    assert not [process for process in family if runs(process)]
+    with home.up():
+        assert home.json("whoami")["name"] == "admin"

@@ -1,0 +1,168 @@
+"""Two worlds for all faults: one on SQLite whose workers die at named points, and one whose
+PostgreSQL, Redis and API can be taken away."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from shared.migrate import upgrade
+from tests.conftest import without
+from tests.faults.parts import EPOCHS, FAULT, Api, Redis, digest, gone, running_api, train
+from tests.services.postgres import Cluster, cluster
+from tests.services.redis import RedisServer
+from tests.services.servers import ServerMissing, short_directory
+from tests.worker.world import Worker, World, make_world, some_text, until
+
+#: Gives the digest of a training of so many epochs.
+Undisturbed = Callable[..., str]
+#: Longer than a tiny training takes to compile on a busy machine.
+HUNG_SECONDS = 15
+
+
+@pytest.fixture(scope="package")
+def mortal(
+    migrated_sqlite: Path, redis_of_session: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """SQLite, and workers that die when the name of a job says so."""
+    directory = tmp_path_factory.mktemp("mortal")
+    shutil.copyfile(migrated_sqlite, directory / "quire.db")
+    redis_of_session.flush()
+    world = make_world(
+        f"sqlite:///{directory / 'quire.db'}",
+        redis_of_session.url,
+        directory,
+        QUIRE_FAILPOINT=FAULT,
+        QUIRE_HUNG_SECONDS=str(HUNG_SECONDS),
+    )
+    yield world
+    world.engine.dispose()
+
+
+@pytest.fixture(scope="package")
+def mortal_worker(mortal: World) -> Iterator[Worker]:
+    with mortal.worker() as worker:
+        yield worker
+
+
+@pytest.fixture(scope="package")
+def broker_server() -> Iterator[Redis]:
+    with short_directory("redis") as directory:
+        try:
+            server = Redis(directory)
+        except ServerMissing as error:
+            without(str(error))
+        server.start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture(scope="package")
+def database_cluster() -> Iterator[Cluster]:
+    try:
+        with cluster() as own:
+            yield own
+    except ServerMissing as error:
+        without(str(error))
+
+
+@pytest.fixture(scope="package")
+def postmaster(database_cluster: Cluster) -> Iterator["Postmaster"]:
+    server = Postmaster(database_cluster)
+    server.start()
+    yield server
+    server.stop()
+
+
+class Postmaster:
+    """The process of a PostgreSQL that comes and goes."""
+
+    def __init__(self, own: Cluster) -> None:
+        self._cluster = own
+        self.url = own.url
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._context = self._cluster.serve()
+        self.process = self._context.__enter__()
+
+    def stop(self) -> None:
+        """Stop it, if it still runs."""
+        self._context.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="package")
+def deprived(
+    postmaster: Postmaster, broker_server: Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """PostgreSQL and a Redis that both can be taken away."""
+    upgrade(postmaster.url)
+    world = make_world(postmaster.url, broker_server.url, tmp_path_factory.mktemp("deprived"))
+    world.corpus(some_text())
+    yield world
+    world.engine.dispose()
+
+
+@pytest.fixture(scope="package")
+def deprived_worker(deprived: World) -> Iterator[Worker]:
+    with deprived.worker() as worker:
+        yield worker
+
+
+class SecondHost:
+    """Another host's workers, which tests may end: started again where they are wanted."""
+
+    name = "there"
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._stack = ExitStack()
+        self._worker: Worker | None = None
+
+    def up(self) -> Worker:
+        """The workers, ready for a job."""
+        if self._worker is None or self._worker.process.poll() is not None:
+            self.down()
+            self._worker = self._stack.enter_context(self._world.worker(host=self.name))
+        until(self._is_ready, "the second host")
+        return self._worker
+
+    def down(self) -> None:
+        """End what still runs."""
+        self._stack.close()
+
+    def _is_ready(self) -> bool:
+        return all(
+            row.ready_at and not gone(row.pid) and not row.current_job_id
+            for row in self._world.devices(self.name)
+        )
+
+
+@pytest.fixture(scope="package")
+def second_host(deprived: World) -> Iterator[SecondHost]:
+    host = SecondHost(deprived)
+    yield host
+    host.down()
+
+
+@pytest.fixture(scope="package")
+def api(deprived: World) -> Iterator[Api]:
+    with running_api(deprived) as api:
+        yield api
+
+
+@pytest.fixture(scope="package")
+def undisturbed() -> Undisturbed:
+    """The digest of a training that nothing happened to; found once, in the first world asked."""
+    found: dict[int, str] = {}
+
+    def find(world: World, epochs: int = EPOCHS) -> str:
+        if epochs not in found:
+            job_id = train(world, epochs=epochs)
+            world.succeeded(job_id)
+            found[epochs] = digest(world, job_id)
+        return found[epochs]
+
+    return find

@@ -1,0 +1,178 @@
+"""The parts beside the workers that a fault hits: a Redis and an API of the test's own."""
+
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import redis
+from sqlalchemy import select
+
+from shared.accounts import create_key
+from shared.database import make_sessions
+from shared.tables import Job, JobEvent, User
+from tests.services.redis import CONFIGURATION, find_program
+from tests.worker.world import World, until
+
+#: How the names of the jobs begin whose workers die; see worker/failpoints.py.
+FAULT = "fault:"
+#: The network with which a worker warms itself: no attempt has to compile its own.
+WARM = {"window": 16, "units": 32, "embedding": 64, "batch_size": 4, "held_out": 0.1}
+#: Some seconds of training, in epochs that end several times a second.
+EPOCHS = 40
+ENDS = ("succeeded", "failed", "cancelled")
+
+
+class Redis:
+    """A server that can be killed, frozen, and started again at the same place.
+
+    Args:
+        directory: A short one, for its socket.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._password = secrets.token_hex(16)
+        self._socket = directory / "redis.sock"
+        self._configuration = directory / "redis.conf"
+        self._configuration.touch(mode=0o600)
+        self._configuration.write_text(
+            CONFIGURATION.format(socket=self._socket, password=self._password, directory=directory)
+        )
+        self._program = find_program()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address, whether it runs or not."""
+        return f"unix://:{self._password}@{self._socket}?db=0"
+
+    def client(self) -> redis.Redis:
+        """A client, to be closed."""
+        return redis.Redis.from_url(self.url)
+
+    def start(self) -> None:
+        """Start it, empty."""
+        self._process = subprocess.Popen(
+            [self._program, self._configuration],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until(self._answers, "Redis")
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL); what it held is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _answers(self) -> bool:
+        with self.client() as client:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                return False
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running ``python -m api``, and somebody who uses it."""
+
+    client: httpx2.Client
+    pid: int
+
+    def submit(self, world: World, epochs: int = 1) -> str:
+        """Submit a training; the job's id."""
+        answer = self.client.post("/v1/train", json=training(world, epochs))
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+
+def training(world: World, epochs: int) -> dict[str, object]:
+    """What asks for a small training."""
+    [corpus] = world.corpora.values()
+    return {"corpus": corpus, "epochs": epochs, "seed": 1, **WARM}
+
+
+def train(world: World, epochs: int = EPOCHS, **changes: Any) -> str:
+    """Submit a training; the job's id."""
+    return world.train(epochs=epochs, **WARM | changes)
+
+
+@contextmanager
+def running_api(world: World, **variables: str) -> Iterator[Api]:
+    """An API on the world's database and Redis, until the block is left."""
+    with make_sessions(world.engine).begin() as session:
+        owner = session.get_one(User, world.user_in(session))
+        key = create_key(session, owner).key
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api", "--port", "0"],
+        env={**world.environment, "QUIRE_TRAIN_SHARDS": "1", **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[-1]
+            headers = {"Authorization": f"Bearer {key}"}
+            with httpx2.Client(
+                base_url=url, headers=headers, trust_env=False, timeout=60
+            ) as client:
+                yield Api(client, process.pid)
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def digest(world: World, job_id: str) -> str:
+    """That of all variables after a training's last step."""
+    job = world.job(job_id)
+    last = world.checkpoints(job_id)[-1]
+    assert job.progress is not None
+    assert last.step == job.progress["steps_total"]
+    return last.digest
+
+
+def parent(pid: int) -> int:
+    """The process that started another."""
+    return int(psutil.Process(pid).ppid())
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, waited for or not."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def assert_consistent(world: World) -> None:
+    """Every job has ended once, with all that belongs to its end and nothing twice."""
+    with world.reading() as session:
+        jobs = list(session.scalars(select(Job)))
+        ends = session.execute(
+            select(JobEvent.job_id, JobEvent.type).where(JobEvent.type.in_(ENDS))
+        ).all()
+    for job in jobs:
+        assert [kind for job_id, kind in ends if job_id == job.id] == [job.status]
+        if job.status != "succeeded":
+            continue
+        if job.kind == "train":
+            digest(world, job.id)
+        else:
+            wanted = len(job.spec["temperatures"]) * job.spec["n"]
+            assert [text.position for text in world.texts(job.id)] == list(range(wanted))

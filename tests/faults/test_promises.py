@@ -1,0 +1,21 @@
+"""docs/promises.md: every test that it names is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAMED = re.findall(r"`(tests/\S+)::(\w+)`", (ROOT / "docs/promises.md").read_text())
+
+
+@pytest.mark.parametrize(("path", "name"), NAMED)
+def test_the_test_behind_a_promise_is_there(path: str, name: str) -> None:
+    assert f"\ndef {name}(" in (ROOT / path).read_text()
+
+
+def test_every_promise_has_one() -> None:
+    page = (ROOT / "docs/promises.md").read_text()
+    promises = page.split("\n- ")[1:]
+    assert len(promises) == 6
+    assert all("::test_" in promise for promise in promises)

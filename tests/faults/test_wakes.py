@@ -1,0 +1,68 @@
+"""wakes: stolen by a thief, and doubled a thousand times."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.parts import Api, Redis, assert_consistent
+from tests.worker.world import Worker, World, until
+
+pytestmark = pytest.mark.slow
+
+THIEF = """
+import sys, redis
+client = redis.Redis.from_url(sys.argv[1], socket_timeout=None)
+with open(sys.argv[2], "ab", buffering=0) as loot:
+    while True:
+        _, message = client.brpop(["train", "generate"])
+        loot.write(message + b"\\n")
+"""
+DUPLICATES = 1000
+
+
+@contextmanager
+def thief(url: str, loot: Path) -> Iterator[None]:
+    """Somebody who takes wakes as the workers do."""
+    process = subprocess.Popen([sys.executable, "-c", THIEF, url, str(loot)])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_wakes(
+    deprived: World, deprived_worker: Worker, broker_server: Redis, api: Api, tmp_path: Path
+) -> None:
+    world, loot = deprived, tmp_path / "loot"
+    # The thief and the worker wait in one line: each gets every other message.
+    submitted = []
+    with thief(broker_server.url, loot):
+        until(lambda: waiters(broker_server) >= 3, "the thief")
+        while not (loot.exists() and loot.read_bytes().count(b"\n") >= 2):
+            submitted.append(api.submit(world))
+            world.succeeded(submitted[-1])
+    for job_id in submitted:
+        assert world.count(job_id, "claimed") == 1
+    stolen, *_ = loot.read_bytes().splitlines()
+    with broker_server.client() as client:
+        client.lpush("train", *[stolen] * DUPLICATES)
+        doubled = api.submit(world)
+        client.lpush("train", *[stolen] * DUPLICATES)
+        world.succeeded(doubled)
+        until(lambda: not client.llen("train"), "the end of the duplicates")
+    # Whoever took the last of them is done with it when it has run another job.
+    world.succeeded(api.submit(world))
+    for job_id in (*submitted, doubled):
+        assert world.count(job_id, "claimed") == world.job(job_id).attempt == 1
+    assert_consistent(world)
+
+
+def waiters(server: Redis) -> int:
+    """How many clients wait for a message."""
+    with server.client() as client:
+        return sum("b" in one["flags"] for one in client.client_list())

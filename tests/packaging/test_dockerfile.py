@@ -1,0 +1,124 @@
+"""The Dockerfile copies what is there, installs what is locked, and runs as nobody special."""
+
+import json
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib.metadata import requires
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.packaging.project import PACKAGES, ROOT, pyproject
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction, its lines joined."""
+
+    word: str
+    rest: str
+
+
+def stages() -> list[list[Instruction]]:
+    """The instructions of each stage; the first of each is its FROM."""
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    found: list[list[Instruction]] = []
+    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+        if not line.strip():
+            continue
+        word, _, rest = line.partition(" ")
+        if word == "FROM":
+            found.append([])
+        found[-1].append(Instruction(word, rest.strip()))
+    return found
+
+
+def words(stage: list[Instruction], word: str) -> list[str]:
+    return [each.rest for each in stage if each.word == word]
+
+
+def sent_to_the_build(path: str) -> bool:
+    """Whether .dockerignore lets a path through: the last line that fits it decides."""
+    sent = True
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        pattern = line.strip()
+        if not pattern or pattern.startswith("#"):
+            continue
+        name = pattern.removeprefix("!").removeprefix("**/")
+        if fnmatch(path, name) or ("**/" in pattern and fnmatch(path.rpartition("/")[2], name)):
+            sent = pattern.startswith("!")
+    return sent
+
+
+def test_every_copied_file_exists_and_reaches_the_build() -> None:
+    build, _ = stages()
+    copied = [
+        source for rest in words(build, "COPY") for source in rest.split()[:-1]
+    ]  # fmt: skip
+    assert {"pyproject.toml", "requirements.lock", "requirements-gpu.lock"} <= set(copied)
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert sent_to_the_build(source), f".dockerignore holds {source} back"
+
+
+def test_the_image_has_every_package_and_what_the_wheel_needs() -> None:
+    build, _ = stages()
+    copied = {source for rest in words(build, "COPY") for source in rest.split()[:-1]}
+    assert set(PACKAGES) <= copied
+    assert pyproject()["project"]["readme"] in copied
+    assert set(pyproject()["project"]["license-files"]) <= copied
+
+
+@pytest.mark.parametrize("path", [".env", ".git", ".venv", "tests", "notes.txt", "__pycache__"])
+def test_nothing_else_reaches_the_build(path: str) -> None:
+    assert not sent_to_the_build(path)
+
+
+def test_it_runs_as_an_unprivileged_user() -> None:
+    final = stages()[-1]
+    [user] = words(final, "USER")
+    assert int(user) >= 1000
+    last_run = max(place for place, each in enumerate(final) if each.word in {"RUN", "COPY"})
+    assert final.index(Instruction("USER", user)) > last_run
+    assert any(f"useradd --uid {user} " in rest for rest in words(final, "RUN"))
+
+
+def test_it_says_how_it_is_and_starts_quire() -> None:
+    final = stages()[-1]
+    [check] = words(final, "HEALTHCHECK")
+    argv = json.loads(check[check.index("[") :])
+    assert "/health/ready" in argv[-1]
+    compile(argv[-1], "HEALTHCHECK", "exec")
+    assert [json.loads(rest) for rest in words(final, "ENTRYPOINT")] == [["quire"]]
+    assert json.loads(words(final, "CMD")[0])[0] == "up"
+
+
+def test_both_variants_install_from_their_lock() -> None:
+    build, _ = stages()
+    assert words(build, "ARG") == ["VARIANT=cpu"]
+    [install] = [rest for rest in words(build, "RUN") if "VARIANT" in rest]
+    assert "--constraint requirements.lock --extra server ;;" in install
+    assert "--constraint requirements-gpu.lock --extra server --extra gpu ;;" in install
+    assert "exit 1" in install
+
+
+def test_the_tools_that_build_it_come_from_the_lock_with_all_they_need() -> None:
+    build, _ = stages()
+    [tools] = [rest for rest in words(build, "RUN") if "build.lock" in rest]
+    names = re.search(r"/\^\((.+)\)==/", tools)
+    assert names is not None
+    taken = set(names[1].split("|"))
+    assert {"hatchling", "uv"} <= taken
+    for name in taken:
+        needed = [Requirement(line) for line in requires(name) or ()]
+        for each in needed:
+            if each.marker is None or each.marker.evaluate({"extra": ""}):
+                assert canonicalize_name(each.name) in taken, f"{name} needs {each.name}"
+
+
+def test_bases_are_pinned_to_the_python_of_the_lock() -> None:
+    bases = [stage[0].rest.split()[0] for stage in stages()]
+    assert bases == ["python:3.11-slim"] * 2

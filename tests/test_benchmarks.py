@@ -1,0 +1,114 @@
+"""The page that all benchmarks together write."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import __main__ as all_of_them
+from benchmarks.abc_tunes import tunes
+from benchmarks.ngrams import KneserNey
+
+ROW = {
+    "name": "generate/one_stream",
+    "ours": 0.0000251,
+    "peer": 0.0581,
+    "unit": "s",
+    "ratio": 2314.7,
+    "target": 2000,
+    "met": True,
+    "conditions": "peer: model.predict; 5 / 5 rounds; a machine",
+}
+
+
+def test_the_page_names_the_machine_once_and_the_peer_of_each_row() -> None:
+    text = all_of_them.page([ROW, {**ROW, "name": "x/y", "met": False}], "a machine")
+    assert "| `generate/one_stream` | 2.51e-05 | 0.0581 | s | 2,315 | 2,000 | yes |" in text
+    assert "| `x/y` | 2.51e-05 | 0.0581 | s | 2,315 | 2,000 | **no** |" in text
+    assert "- `x/y`: peer: model.predict; 5 / 5 rounds." in text
+    assert text.count("a machine") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "broken", "code", "renewed"),
+    [
+        ([], (), 0, True),
+        (["--quick"], (), 0, False),
+        (["--only", "serve"], (), 0, False),
+        ([], ("serve",), 1, False),
+    ],
+)
+def test_the_readme_is_renewed_by_a_full_run_alone(
+    arguments: list[str],
+    broken: Sequence[str],
+    code: int,
+    renewed: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readme = tmp_path / "README.md"
+    monkeypatch.setattr(all_of_them, "README", readme)
+    monkeypatch.setattr(all_of_them, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(all_of_them, "PLOT", tmp_path / "ratios.svg")
+    monkeypatch.setattr(
+        all_of_them, "measure", lambda name, quick: None if name in broken else [ROW]
+    )
+    assert all_of_them.main(arguments) == code
+    assert readme.exists() is renewed
+
+
+def test_rows_that_a_run_leaves_out_stay_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme, plot = tmp_path / "README.md", tmp_path / "ratios.svg"
+    monkeypatch.setattr(all_of_them, "README", readme)
+    monkeypatch.setattr(all_of_them, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(all_of_them, "PLOT", plot)
+    for name, ours in (("serve", 1.0), ("classic", 2.0), ("serve", 3.0)):
+        row = {**ROW, "name": f"{name}/x", "ours": ours}
+        monkeypatch.setattr(all_of_them, "measure", lambda _name, quick, row=row: [row])
+        assert all_of_them.main(["--only", name, "--write"]) == 0
+    text = readme.read_text()
+    assert "| `serve/x` | 3 |" in text
+    assert "| `classic/x` | 2 |" in text
+    assert "Not measured yet: `vectorize`, `generate`," in text
+    ElementTree.fromstring(plot.read_text())  # noqa: S314  # our own
+    assert "serve/x" in plot.read_text()
+
+
+def test_every_benchmark_that_runs_is_there() -> None:
+    folder = Path(all_of_them.__file__).parent
+    for name in all_of_them.SCRIPTS:
+        assert "main(" in (folder / f"{name}.py").read_text()
+
+
+def test_a_script_gives_its_rows_through_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "benchmarks"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "good.py").write_text(
+        "import pathlib, sys\n"
+        "assert '--quick' in sys.argv\n"
+        f"pathlib.Path(sys.argv[2]).write_text({json.dumps([ROW])!r})\n"
+    )
+    (package / "bad.py").write_text("raise SystemExit('no such text')\n")
+    monkeypatch.chdir(tmp_path)
+    assert all_of_them.measure("good", quick=True) == [ROW]
+    assert all_of_them.measure("bad", quick=True) is None
+
+
+def test_the_peer_of_the_corpora_gives_probabilities() -> None:
+    text = "the cat sat on the mat and the rat sat on the cat. " * 3
+    model = KneserNey(text, 4, alphabet=len(set(text)))
+    for before in ("", "q", "the", "on the"):
+        total = sum(model.probability(before, character) for character in sorted(set(text)))
+        assert total == pytest.approx(1)
+    assert model.bits_per_char("the cat", "sat on ") < 1 < model.bits_per_char("tta.oth", "sat on ")
+
+
+def test_a_collection_is_cut_into_its_tunes() -> None:
+    assert tunes("% about\nX: 1\nK:G\nGAB\n\nX:2\nK:D\nd2\n") == ["X: 1\nK:G\nGAB", "X:2\nK:D\nd2"]

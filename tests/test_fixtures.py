@@ -1,0 +1,101 @@
+"""The fixtures themselves: each test gets something real, empty and its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import text
+
+from shared.database import make_engine
+from shared.migrate import current, newest
+from tests.services import leftovers, postgres, servers
+from tests.services.redis import RedisServer, redis_server
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_each_test_has_a_migrated_database_of_its_own(database_url: str, turn: int) -> None:
+    assert current(database_url) == newest()
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE left_by_a_test (turn integer)"))
+    engine.dispose()
+
+
+def test_an_empty_database_has_no_table(empty_database_url: str) -> None:
+    assert current(empty_database_url) is None
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_each_test_has_an_empty_redis(redis_url: str, turn: int) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.dbsize() == 0
+        client.set("left by a test", turn)
+
+
+def test_redis_wants_its_password(redis_of_session: RedisServer) -> None:
+    password = redis_of_session.url.partition(":")[2].partition("@")[0].strip("/:")
+    open_url = redis_of_session.url.replace(password, "")
+    with (
+        redis.Redis.from_url(open_url) as client,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        client.ping()
+
+
+def test_a_server_of_ones_own_ends_with_its_block() -> None:
+    with redis_server() as server:
+        assert Path(f"/proc/{server.pid}").exists()
+    assert not Path(f"/proc/{server.pid}").exists()
+
+
+def test_a_server_that_can_not_start_shows_its_log(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "raise SystemExit('no room left')"]
+    with (
+        pytest.raises(servers.ServerBroken, match="ended with 1:\nno room left"),
+        servers.running(argv, tmp_path / "log", lambda: False, stop_signal=servers.signal.SIGTERM),
+    ):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has another user run PostgreSQL")
+def test_root_lends_a_closed_wheel_to_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = next(iter(postgres._candidates()))
+    if bundled.parent.name != "pginstall":
+        pytest.skip("the package pgserver is not installed")
+    # pytest's own directories are 0700, as a home is.
+    closed = postgres._copy(bundled, tmp_path / "site-packages")
+    monkeypatch.setattr(postgres, "_candidates", lambda: iter([closed]))
+    monkeypatch.delenv("QUIRE_TEST_DATABASE_URL", raising=False)
+    with postgres.postgres_server() as server, server.database("lent") as url:
+        assert current(url) is None
+
+
+def test_what_a_test_leaves_behind_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(leftovers.MARK, "another run")
+    monkeypatch.setattr(leftovers, "PATIENCE_SECONDS", 0.5)
+    assert leftovers.find() == []
+    # An orphan: its parent ends, and it stays.
+    orphan = "import os, sys, time\nif os.fork(): sys.exit()\ntime.sleep(60)"
+    subprocess.run([sys.executable, "-c", orphan], check=True)
+    found = leftovers.find()
+    assert [each.command.startswith(sys.executable) for each in found] == [True]
+    leftovers.end(found)
+    assert leftovers.find() == []
+
+
+def test_settings_reach_a_subprocess(settings_env: dict[str, str]) -> None:
+    code = "from shared.settings import load_settings as s; print(s().database, s().broker)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=settings_env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [settings_env["DATABASE_URL"], settings_env["REDIS_URL"]]
+
+
+def test_the_english_text_is_long_enough_to_learn_from(english_text: str) -> None:
+    assert 460_000 < len(english_text) < 500_000
+    assert set("etaoin \n") <= set(english_text)

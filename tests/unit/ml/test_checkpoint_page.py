@@ -1,0 +1,46 @@
+"""The page of NumPy in docs/checkpoint-format.md runs a checkpoint as Quire does."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from worker.ml.checkpoint import Checkpoint, pack
+from worker.ml.config import NetworkConfig
+from worker.ml.model import initial_weights
+from worker.ml.sample import Draft, Sampler
+from worker.ml.vocabulary import Vocabulary
+
+PAGE = Path(__file__).parents[3] / "docs" / "checkpoint-format.md"
+CHARACTERS = "".join(sorted("\n etaoinshrdlu"))
+
+
+def network_of_the_page() -> Any:
+    [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 - our own page
+    return names["Network"]
+
+
+@pytest.mark.parametrize(
+    ("embedding", "layers", "window"), [(0, 1, 12), (8, 1, None), (8, 2, None), (0, 2, 5)]
+)
+@pytest.mark.parametrize("words", [(), (" and", " the", "the", " its", "is", "\n\n")])
+def test_the_page_writes_what_quire_writes(
+    embedding: int, layers: int, window: int | None, words: tuple[str, ...]
+) -> None:
+    network = NetworkConfig(len(CHARACTERS) + len(words), embedding, 24, layers, window)
+    # Larger than fresh weights are, so that the likeliest character is likely by far.
+    weights = {
+        name: array if name == "head.bias" else array * 2
+        for name, array in initial_weights(network, seed=3).items()
+    }
+    checkpoint = Checkpoint(weights, {}, network, CHARACTERS, True, {}, words)
+    vocabulary = Vocabulary(CHARACTERS, words)
+    prompt = vocabulary.encode("the sun and its\nhouse")
+    [ids] = Sampler(weights, network).write([Draft(prompt, 40, 0.0, None, None, seed=1)])
+    page = network_of_the_page()(pack(checkpoint))
+    assert page.encode("The sun and its\nhouse") == prompt.tolist()
+    assert page.write("The sun and its\nhouse", 40) == vocabulary.decode(np.asarray(ids))

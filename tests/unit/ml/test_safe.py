@@ -1,0 +1,185 @@
+"""A training that somebody walks away from: what it does when it goes wrong, and when it ends."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.ml.conftest import small_config
+from worker.ml.checkpoint import Checkpoint, digest, fingerprint, pack, unpack
+from worker.ml.fit import Trainer
+from worker.ml.loss_watch import Diverged
+from worker.ml.progress import EpochEnd, Judged, RolledBack
+from worker.ml.transfer import first_state, goes_on, longer
+from worker.ml.vectorize import vectorize
+from worker.ml.vocabulary import Vocabulary
+
+Start = Callable[..., Trainer]
+#: No network survives a step of this length.
+FATAL = 1e38
+
+
+@pytest.fixture(scope="module")
+def text(english: str) -> str:
+    return english[:1500]
+
+
+@pytest.fixture
+def start(text: str) -> Start:
+    vocabulary, ids = vectorize(text)
+
+    def begin(kind: str, state: Checkpoint | None = None, **changes: Any) -> Trainer:
+        recall = changes.pop("recall", None)
+        config = small_config(kind, len(vocabulary), **changes)
+        return Trainer(config, ids, vocabulary, state=state, recall=recall)
+
+    return begin
+
+
+@pytest.mark.parametrize("kind", ["classic", "default"])
+def test_an_explosion_goes_back_with_half_the_rate_three_times(start: Start, kind: str) -> None:
+    trainer = start(kind, learning_rate=FATAL, schedule="constant")
+    events = []
+    with pytest.raises(Diverged, match="the rate is too high"):
+        events.extend(event for event in _told(trainer, events) if event)
+    back = [event for event in events if isinstance(event, RolledBack)]
+    assert [event.rollbacks for event in back] == [1, 2, 3]
+    assert [event.learning_rate for event in back] == [FATAL / 2, FATAL / 4, FATAL / 8]
+    assert all(event.back_to == 0 for event in back), "nothing was judged before"
+
+
+def test_an_explosion_goes_back_to_the_best_weights(start: Start) -> None:
+    calm = start("classic", epochs=1, patience=None)
+    [judged] = [event for event in calm.run() if isinstance(event, Judged)]
+    best = calm.state()
+    # The same training with a rate that its next step cannot survive.
+    wild = start("classic", best, epochs=2, learning_rate=FATAL, recall={judged.step: best}.get)
+    event = next(event for event in wild.run() if isinstance(event, RolledBack))
+    assert (event.back_to, event.rollbacks) == (judged.step, 1)
+    after = wild.state()
+    for name, weight in best.weights.items():
+        np.testing.assert_array_equal(after.weights[name], weight)
+    assert after.meta["val_loss"] == judged.val_loss
+
+
+def test_a_rollback_survives_a_resume_to_the_bit(start: Start) -> None:
+    def begin(state: Checkpoint | None = None) -> Trainer:
+        return start("default", state, learning_rate=FATAL, rollbacks=100, recall=lambda _: None)
+
+    whole = begin()
+    run = whole.run()
+    for _ in range(4):
+        next(run)
+    first = begin()
+    run = first.run()
+    next(run)
+    second = begin(unpack(pack(first.state())))
+    run = second.run()
+    for _ in range(3):
+        next(run)
+    assert second.step == whole.step
+    assert digest(second.state()) == digest(whole.state())
+
+
+def test_without_rollbacks_only_no_number_ends_a_training(start: Start) -> None:
+    with pytest.raises(Diverged):
+        list(start("classic", learning_rate=FATAL, rollbacks=0).run())
+
+
+def test_patience_ends_a_training_that_learns_nothing_more(start: Start) -> None:
+    trainer = start("classic", epochs=200, patience=2, learning_rate=0.02)
+    judged = [event for event in trainer.run() if isinstance(event, Judged)]
+    assert trainer.stopped_early
+    assert len(judged) < 200
+    assert not any(event.best for event in judged[-2:])
+    assert trainer.best_step == max(event.step for event in judged if event.best)
+    patient = start("classic", epochs=3, patience=None)
+    list(patient.run())
+    assert not patient.stopped_early
+
+
+def test_an_epoch_is_judged_within_and_at_its_end(start: Start) -> None:
+    trainer = start("default", epochs=2, validate_every=2)
+    judged = [event for event in trainer.run() if isinstance(event, Judged)]
+    steps, per_epoch = [event.step for event in judged], trainer.steps_per_epoch
+    within = [step for step in range(1, 2 * per_epoch + 1) if step % per_epoch % 2 == 0]
+    assert steps == sorted({*within, per_epoch, 2 * per_epoch})
+    ends = [event.epoch for event in judged if isinstance(event, EpochEnd)]
+    assert ends == [1, 2]
+
+
+def test_a_budget_becomes_a_number_of_steps_and_stays_it(start: Start) -> None:
+    budget = {"epochs": None, "seconds": 1.5}
+    trainer = start("default", **budget)
+    first = None
+    for _event in trainer.run():
+        first = first or unpack(pack(trainer.state()))
+    assert first is not None
+    assert trainer.steps_total == trainer.step == first.meta["loop"]["steps_total"]
+    resumed = start("default", first, **budget)
+    list(resumed.run())
+    assert resumed.step == trainer.step
+    assert digest(resumed.state()) == digest(trainer.state())
+
+
+def test_what_ends_a_training_is_one_thing() -> None:
+    for wrong in ({"epochs": None}, {"epochs": 2, "seconds": 3.0}):
+        with pytest.raises(ValueError, match="one of them is needed"):
+            small_config("default", 9, **wrong)
+
+
+def test_more_epochs_at_a_constant_rate_go_on_to_the_bit(start: Start) -> None:
+    numbers = {"schedule": "constant", "patience": None}
+    whole = start("classic", epochs=4, **numbers)
+    list(whole.run())
+    half = start("classic", epochs=2, **numbers)
+    list(half.run())
+    before = half.state()
+    config = replace(half.config, epochs=2)
+    assert goes_on(before, config)
+    here = fingerprint(config.threads, config.shards, "cpu")
+    state = first_state(before, config, half.vocabulary, here, lowercase=False, same_text=True)
+    config = longer(state, config, half.steps_per_epoch)
+    assert config.epochs == 4
+    later = start("classic", state, epochs=4, **numbers)
+    list(later.run())
+    assert digest(later.state()) == digest(whole.state())
+    assert not goes_on(before, replace(config, learning_rate=0.02))
+    falling = start("default")
+    list(falling.run())
+    assert not goes_on(falling.state(), falling.config), "its schedule has come to its end"
+
+
+@pytest.mark.parametrize("words", [0, 20])
+@pytest.mark.parametrize("kind", ["classic", "default"])
+def test_what_is_known_keeps_its_weights_beside_new_characters(
+    text: str, kind: str, words: int
+) -> None:
+    vocabulary, ids = vectorize(text, words)
+    config = small_config(kind, len(vocabulary), epochs=1)
+    trainer = Trainer(config, ids, vocabulary)
+    list(trainer.run())
+    before = trainer.state()
+    larger = Vocabulary(vocabulary.characters + "é漢", vocabulary.words)
+    network = replace(config.network, vocabulary_size=len(larger))
+    config = replace(config, network=network, seed=8)
+    here = fingerprint(2, 2, "cpu")
+    after = first_state(before, config, larger, here, lowercase=False, same_text=False)
+    piece = vocabulary.decode(ids[:50])
+    old, new = vocabulary.encode(piece), larger.encode(piece)
+    rows = "embedding" if config.network.embedding else "lstm.0.kernel"
+    np.testing.assert_array_equal(after.weights[rows][new], before.weights[rows][old])
+    heads = before.weights["head.kernel"], after.weights["head.kernel"]
+    np.testing.assert_array_equal(heads[1][:, new], heads[0][:, old])
+    added = larger.encode("é漢")
+    assert np.abs(after.weights[rows][added]).max() > 0
+    assert (after.meta["step"], after.characters) == (0, larger.characters)
+    list(Trainer(config, larger.encode(text + "é漢" * 20), larger, state=after).run())
+
+
+def _told(trainer: Trainer, events: list[Any]) -> Any:
+    for event in trainer.run():
+        events.append(event)
+        yield None

@@ -1,0 +1,111 @@
+"""Words as tokens: nothing is lost, the rest is spelled, and the same text gives the same words."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.ml.conftest import small_config
+from worker.ml import words
+from worker.ml.vectorize import characters_per_token, split_held_out, vectorize
+from worker.ml.vocabulary import UnknownCharacter, Vocabulary
+from worker.ml.words import LONGEST_WORD_CHARACTERS, frequent_words, pieces, whole_words
+
+#: Everything that pieces are cut by, and letters beyond the first plane.
+CHARACTERS = "abé紅😀_09 \n\t'’-.,\u00a0"
+
+
+def cut(text: str) -> list[str]:
+    return [piece for some in pieces(text) for piece in some]
+
+
+def tokens(vocabulary: Vocabulary, text: str) -> list[str]:
+    return [vocabulary.decode([id]) for id in vocabulary.encode(text)]
+
+
+def test_a_sentence_is_cut_where_one_would_expect() -> None:
+    assert cut("Hello Tom, how's it -- going?\n\nFine.  And\tyou") == [
+        *("Hello", " Tom", ",", " how's", " it", " --", " going", "?"),
+        *("\n\n", "Fine", ".", " ", " And", "\t", "you"),
+    ]
+
+
+@given(st.text(alphabet=CHARACTERS, max_size=200), st.integers(0, 20))
+def test_the_tokens_put_together_are_the_text(text: str, most: int) -> None:
+    assert "".join(cut(text)) == text
+    vocabulary = Vocabulary.of(CHARACTERS + text, most)
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+    assert "".join(tokens(vocabulary, text)) == text
+
+
+@given(st.text(alphabet=CHARACTERS, max_size=300), st.integers(1, 40))
+def test_a_long_text_is_cut_as_a_whole_would_be(text: str, block: int) -> None:
+    whole = words.PIECES.findall(text)
+    before = words.BLOCK_CHARACTERS
+    try:
+        words.BLOCK_CHARACTERS = block
+        assert cut(text) == whole
+    finally:
+        words.BLOCK_CHARACTERS = before
+
+
+def test_the_commonest_words_are_tokens_and_others_are_spelled(english: str) -> None:
+    vocabulary, ids = vectorize(english, words=300)
+    assert len(vocabulary.words) == 300
+    assert " the" in vocabulary.words
+    assert ids.dtype == np.uint16
+    assert vocabulary.decode(ids) == english
+    assert len(ids) < 0.7 * len(english)
+    found = tokens(vocabulary, "the the zebra")
+    assert found == ["the", " the", *" zebra"]
+    rarest = min(english.count(word) for word in vocabulary.words)
+    assert rarest >= 2
+
+
+def test_the_same_text_gives_the_same_words_in_the_same_order() -> None:
+    some = [f" w{i}" for i in range(50)] * 2
+    random.Random(1).shuffle(some)
+    found = frequent_words("".join(some), 20)
+    assert found == tuple(sorted(f" w{i}" for i in range(50))[:20])
+    assert frequent_words("".join(reversed(some)), 20) == found
+    assert frequent_words("once only", 20) == ()
+    long = " " + "a" * LONGEST_WORD_CHARACTERS
+    assert frequent_words(2 * long + 2 * long[:-1], 20) == (long[:-1],)
+
+
+def test_the_first_unknown_character_is_named_with_its_position() -> None:
+    vocabulary = Vocabulary("abc ", ("ab", " ab"))
+    with pytest.raises(UnknownCharacter, match="position 5") as caught:
+        vocabulary.encode("ab abX ab")
+    assert (caught.value.character, caught.value.position) == ("X", 5)
+
+
+def test_a_vocabulary_of_words_is_what_it_says() -> None:
+    vocabulary = Vocabulary("ab", ("ab", "ba"))
+    assert len(vocabulary) == 4
+    assert vocabulary != Vocabulary("ab", ("ba", "ab"))
+    assert vocabulary != Vocabulary("ab")
+    assert vocabulary.encode("").size == 0
+    assert vocabulary.encode("ba").tolist() == [3]
+    for broken, says in ((("ab", "ab"), "twice"), (("a",), "not a word"), (("ac",), "not a word")):
+        with pytest.raises(ValueError, match=says):
+            Vocabulary("ab", broken)
+    with pytest.raises(IndexError):
+        vocabulary.decode([4])
+
+
+def test_characters_per_token_are_those_of_the_tail(english: str) -> None:
+    text = "".join(["ab " * 4000, "abcdefgh " * 500])
+    vocabulary, ids = vectorize(text, words=10)
+    config = small_config("default", len(vocabulary))
+    assert split_held_out(ids, config)[1].size == 450
+    assert characters_per_token(vocabulary, ids, config) == pytest.approx(9, abs=0.1)
+    vocabulary, ids = vectorize(text)
+    assert characters_per_token(vocabulary, ids, config) == 1
+
+
+def test_a_piece_of_whole_words_has_none_that_is_cut() -> None:
+    assert whole_words("lo Tom, how are yo") == " Tom, how are"
+    assert whole_words("nothing to") == "nothing to"

@@ -1,0 +1,68 @@
+"""Logs: one line an event, and never a secret."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from shared.logs import configure_logging
+from shared.settings import Settings
+
+KEY = "quire_abcd1234_" + "f" * 64
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    configure_logging(Settings())
+    yield stream
+    structlog.reset_defaults()
+    logging.getLogger().handlers[:], _ = before
+    logging.getLogger().setLevel(before[1])
+
+
+def test_a_line_is_json_where_nobody_looks(lines: io.StringIO) -> None:
+    structlog.get_logger("test").bind(job="j", user="u", attempt=2).info("claimed", worker="w")
+    line = json.loads(lines.getvalue())
+    assert line["event"] == "claimed"
+    assert (line["job"], line["user"], line["attempt"], line["worker"]) == ("j", "u", 2, "w")
+    assert line["level"] == "info"
+    assert line["timestamp"].endswith("Z")
+
+
+def test_libraries_lines_have_the_same_form(lines: io.StringIO) -> None:
+    logging.getLogger("celery").warning("connection to %s lost", "redis://:hunter2@h:6379/0")
+    assert json.loads(lines.getvalue())["event"] == "connection to redis://:(hidden)@h:6379/0 lost"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"key": KEY},
+        {"password": "hunter2"},
+        {"detail": f"Bearer {KEY}"},
+        {"url": "postgresql://u:hunter2@h/d"},
+        {"url": "redis+socket://:hunter2@/run/s"},
+    ],
+)
+def test_secrets_are_hidden(lines: io.StringIO, told: dict[str, str]) -> None:
+    structlog.get_logger("test").info("event", **told)
+    text = lines.getvalue()
+    assert "(hidden)" in text
+    assert "hunter2" not in text
+    assert "f" * 64 not in text
+
+
+def test_a_traceback_hides_them_too(lines: io.StringIO) -> None:
+    try:
+        raise ValueError("postgresql://u:hunter2@h/d is down")
+    except ValueError:
+        structlog.get_logger("test").exception("failed")
+    assert "ValueError" in lines.getvalue()
+    assert "hunter2" not in lines.getvalue()

@@ -1,0 +1,58 @@
+"""Presets and seeds."""
+
+import hashlib
+
+import pytest
+from pydantic import ValidationError
+
+from shared.presets import PRESETS, SEED_LIMIT, minimum_characters, resolve_train
+from shared.seeds import new_seed, text_seed
+
+
+def test_classic_is_the_recipe_to_the_letter() -> None:
+    spec = resolve_train("classic", {}, seed=1, threads=2, shards=2)
+    assert (spec.window, spec.stride, spec.units, spec.batch_size) == (60, 3, 128, 128)
+    assert (spec.optimizer, spec.learning_rate, spec.schedule) == ("rmsprop", 0.01, "constant")
+    assert (spec.predict, spec.embedding, spec.lowercase, spec.held_out) == ("last", 0, True, 0.05)
+    assert (spec.clip_norm, spec.average_decay) == (None, None)
+    assert spec.sample is not None
+    assert (spec.sample.length, spec.sample.temperatures) == (400, [0.2, 0.5, 1.0, 1.2])
+
+
+def test_changes_win_and_are_checked() -> None:
+    spec = resolve_train("default", {"units": 64, "sample": None}, seed=1, threads=2, shards=2)
+    assert (spec.units, spec.sample, spec.preset) == (64, None, "default")
+    with pytest.raises(ValidationError, match="units"):
+        resolve_train("default", {"units": 0}, seed=1, threads=1, shards=1)
+    with pytest.raises(ValidationError, match="colour"):
+        resolve_train("default", {"colour": 1}, seed=1, threads=1, shards=1)
+
+
+def test_a_batch_is_never_cut_into_more_pieces_than_windows() -> None:
+    assert resolve_train("default", {"batch_size": 1}, seed=1, threads=4, shards=4).shards == 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_resolved_spec_survives_the_database(preset: str) -> None:
+    spec = resolve_train(preset, {}, seed=5, threads=2, shards=2)  # type: ignore[arg-type]
+    assert type(spec).model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(("window", "held_out"), [(60, 0.05), (96, 0.05), (4, 0.5), (1024, 0.01)])
+def test_the_shortest_text_holds_a_window_on_each_side(window: int, held_out: float) -> None:
+    def fits(count: int) -> bool:
+        tail = int(count * held_out)
+        return tail > window and count - tail > window
+
+    shortest = minimum_characters(window, held_out)
+    assert fits(shortest)
+    assert not fits(shortest - 1)
+
+
+def test_the_rule_for_a_text_s_seed() -> None:
+    assert text_seed(7, 0, 0) == 7
+    expected = int.from_bytes(hashlib.sha256(b"quire:7:1:2").digest()[:8]) % 2**53
+    assert text_seed(7, 1, 2) == expected
+    seeds = {text_seed(7, j, i) for j in range(20) for i in range(50)}
+    assert len(seeds) == 1000
+    assert all(0 <= seed < SEED_LIMIT for seed in (*seeds, new_seed()))

@@ -1,0 +1,54 @@
+"""A container's health check: each kind of job has a worker of this host that lives."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from shared import devices
+from shared.database import make_engine
+from shared.devices import WorkerSelf
+from shared.records import Kind
+from shared.settings import Settings
+from worker.health import silent_lanes
+
+
+def show(url: str, host: str, lane: Kind) -> None:
+    engine = make_engine(url)
+    devices.show(engine, WorkerSelf(host, "cpu", lane, os.getpid(), {}), ready=True)
+    engine.dispose()
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings.model_validate({"database_url": database_url, "host_name": "here"})
+
+
+def test_both_kinds_need_a_worker_of_this_host(database_url: str, settings: Settings) -> None:
+    show(database_url, "elsewhere", "train")
+    assert silent_lanes(settings) == {"train", "generate"}
+    show(database_url, "here", "train")
+    assert silent_lanes(settings) == {"generate"}
+    show(database_url, "here", "generate")
+    assert silent_lanes(settings) == frozenset()
+
+
+def test_one_that_was_not_heard_of_within_a_lease_does_not_live(
+    database_url: str, settings: Settings
+) -> None:
+    show(database_url, "here", "train")
+    show(database_url, "here", "generate")
+    impatient = settings.model_copy(update={"lease_seconds": 1e-6})
+    assert silent_lanes(impatient) == {"train", "generate"}
+
+
+def test_the_exit_code_tells(settings_env: dict[str, str]) -> None:
+    environment = {**settings_env, "QUIRE_HOST_NAME": "here", "QUIRE_LEASE_SECONDS": "60"}
+    argv = [sys.executable, "-m", "worker.health"]
+    sick = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert (sick.returncode, sick.stderr) == (1, "no worker of this host for: generate, train\n")
+    show(settings_env["DATABASE_URL"], "here", "train")
+    show(settings_env["DATABASE_URL"], "here", "generate")
+    well = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert (well.returncode, well.stderr) == (0, "")

@@ -1,0 +1,89 @@
+"""What one Celery worker process is for: one kind of job on one device of this host."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shared.devices import worker_id
+from shared.records import Kind
+from shared.tables import KINDS
+from worker.devices import LocalDevice
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A lane, in values that pass through a command line and through Celery's configuration.
+
+    Attributes:
+        host: The host's name.
+        kind: ``train`` or ``generate``.
+        device: The device's name.
+        cores: The cores that the lane is pinned to; empty for all.
+        gpu_uuid: The GPU, on a device that is one.
+        gpu_name: What it is.
+        gpu_memory_bytes: What it has.
+    """
+
+    host: str
+    kind: Kind
+    device: str
+    cores: tuple[int, ...] = ()
+    gpu_uuid: str | None = None
+    gpu_name: str | None = None
+    gpu_memory_bytes: int | None = None
+
+    @classmethod
+    def of(cls, host: str, kind: Kind, device: LocalDevice) -> "Lane":
+        """The lane of a kind on a device."""
+        gpu = device.gpu
+        return cls(
+            host=host,
+            kind=kind,
+            device=device.name,
+            cores=device.cores or (),
+            gpu_uuid=gpu.uuid if gpu else None,
+            gpu_name=gpu.name if gpu else None,
+            gpu_memory_bytes=gpu.memory_bytes if gpu else None,
+        )
+
+    @property
+    def worker_id(self) -> str:
+        """The key of the worker's row in `devices`."""
+        return worker_id(self.host, self.device, self.kind)
+
+    def arguments(self) -> tuple[str, ...]:
+        """The command line that `read` reads."""
+        arguments = ["--host", self.host, "--kind", self.kind, "--device", self.device]
+        if self.cores:
+            arguments += ["--cores", ",".join(map(str, self.cores))]
+        if self.gpu_uuid is not None:
+            arguments += ["--gpu-uuid", self.gpu_uuid, "--gpu-name", self.gpu_name or ""]
+            arguments += ["--gpu-memory-bytes", str(self.gpu_memory_bytes)]
+        return tuple(arguments)
+
+    @classmethod
+    def read(cls, arguments: Sequence[str] | None = None) -> "Lane":
+        """The lane that a command line describes; exits with a message if it is wrong."""
+        parser = argparse.ArgumentParser(prog="python -m worker.celery_process")
+        parser.add_argument("--host", required=True)
+        parser.add_argument("--kind", required=True, choices=KINDS)
+        parser.add_argument("--device", required=True)
+        parser.add_argument("--cores", default=(), type=_numbers)
+        parser.add_argument("--gpu-uuid")
+        parser.add_argument("--gpu-name")
+        parser.add_argument("--gpu-memory-bytes", type=int)
+        return cls(**vars(parser.parse_args(arguments)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for `from_dict` in another process."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Lane":
+        """What `as_dict` gave."""
+        return cls(**{**values, "cores": tuple(values["cores"])})
+
+
+def _numbers(value: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in value.split(","))

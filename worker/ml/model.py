@@ -1,0 +1,142 @@
+"""What the network is: its initial weights, its padding, and its logits in TensorFlow's own terms.
+
+embedding (or one-hot characters) → LSTM layers → one dense layer of logits.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from worker.ml.config import NetworkConfig
+from worker.ml.lstm import unroll
+
+Tensor = Any
+Weights = dict[str, npt.NDArray[np.float32]]
+
+#: Standard deviation of the initial embedding. Large (Keras' own is 0.03): characters then differ
+#: from the first step on, which saves about a third of the steps to a given loss.
+EMBEDDING_SCALE = 0.3
+#: Logit of a padded character: its probability is exactly 0, and so is every gradient through it.
+MASKED_LOGIT = -1e9
+#: The stream of random numbers for initial weights; epochs use the seed with their own number.
+WEIGHTS_STREAM = 2**63
+
+
+def initial_weights(network: NetworkConfig, seed: int) -> Weights:
+    """Weights before the first step, in true shapes, the same everywhere for one seed.
+
+    Kernels are Glorot uniform, recurrent kernels orthogonal, biases 0 and 1 for the forget gate,
+    as Keras makes them.
+    """
+    random = np.random.Generator(np.random.Philox(key=[seed, WEIGHTS_STREAM]))
+    weights: Weights = {}
+    for name, shape in network.weight_shapes().items():
+        part = name.rpartition(".")[2]
+        if part == "embedding":
+            weights[name] = random.normal(0, EMBEDDING_SCALE, shape).astype(np.float32)
+        elif part == "kernel":
+            limit = np.sqrt(6 / (shape[0] + shape[1]))
+            weights[name] = random.uniform(-limit, limit, shape).astype(np.float32)
+        elif part == "recurrent_kernel":
+            weights[name] = _orthogonal(random, shape)
+        else:
+            weights[name] = np.zeros(shape, np.float32)
+        if name.startswith("lstm.") and part == "bias":
+            weights[name][network.units : 2 * network.units] = 1
+    return weights
+
+
+def pad(weights: Mapping[str, npt.NDArray[Any]], network: NetworkConfig) -> Weights:
+    """Arrays named after weights (`velocity.head.bias` too), enlarged to the vocabulary's bucket.
+
+    Padded entries are 0, and the head's own bias masks its padded logits; gradients there are
+    exactly 0, so they stay.
+    """
+    shapes = network.padded_shapes()
+    padded: Weights = {}
+    for name, array in weights.items():
+        shape = shapes[weight_of(name, network)]
+        fill = MASKED_LOGIT if name in ("head.bias", "average.head.bias") else 0.0
+        padded[name] = np.full(shape, fill, np.float32)
+        padded[name][tuple(map(slice, array.shape))] = array
+    return padded
+
+
+def crop(arrays: Mapping[str, npt.NDArray[Any]], network: NetworkConfig) -> Weights:
+    """What `pad` enlarged, in its true shapes again."""
+    shapes = network.weight_shapes()
+    return {
+        name: np.ascontiguousarray(array[tuple(map(slice, shapes[weight_of(name, network)]))])
+        for name, array in arrays.items()
+    }
+
+
+def weight_of(name: str, network: NetworkConfig) -> str:
+    """The weight that a variable belongs to: itself, or the one after the slot's name."""
+    return name if name in network.weight_shapes() else name.partition(".")[2]
+
+
+def logits(
+    weights: Mapping[str, Tensor],
+    ids: Tensor,
+    network: NetworkConfig,
+    last: bool,
+    masks: Tensor | None = None,
+) -> Tensor:
+    """Logits from a zero state, for XLA.
+
+    Args:
+        weights: By name, padded.
+        ids: Int32 [T, B], time first.
+        network: The network's numbers.
+        last: Only those after the last step.
+        masks: Factors of each layer's outputs, [layers, B, U]; see dropout.py.
+
+    Returns:
+        Float32 [T, B, V], or [1, B, V]; V is padded.
+    """
+    steps, batch = ids.shape
+    hidden: Tensor = None
+    for layer in range(network.layers):
+        if hidden is None:
+            projected = _first_projection(weights, ids, network)
+        else:
+            flat = tf.matmul(
+                tf.reshape(hidden, (-1, network.units)), weights[f"lstm.{layer}.kernel"]
+            )
+            projected = flat + weights[f"lstm.{layer}.bias"]
+        projected = tf.reshape(projected, (steps, batch, 4 * network.units))
+        hidden = unroll(projected, weights[f"lstm.{layer}.recurrent_kernel"])
+        if last and layer == network.layers - 1:
+            hidden = hidden[-1:]
+        if masks is not None:
+            hidden = hidden * masks[layer]
+    flat = tf.matmul(tf.reshape(hidden, (-1, network.units)), weights["head.kernel"])
+    return tf.reshape(flat + weights["head.bias"], (1 if last else steps, batch, -1))
+
+
+def _first_projection(weights: Mapping[str, Tensor], ids: Tensor, network: NetworkConfig) -> Tensor:
+    """Inputs of the first layer times its kernel plus its bias, [T·B, 4U].
+
+    A one-hot vector times the kernel *is* a row of the kernel, so the row is looked up and no
+    one-hot input is ever made. An embedding folds into the same table, `embedding · kernel`,
+    where the vocabulary is smaller than the number of characters to look up. XLA adds up the
+    gradient of looked-up rows ten times faster than it multiplies with one-hot vectors.
+    """
+    kernel, bias = weights["lstm.0.kernel"], weights["lstm.0.bias"]
+    flat = tf.reshape(ids, (-1,))
+    if not network.embedding:
+        return tf.gather(kernel, flat) + bias
+    embedding = weights["embedding"]
+    if embedding.shape[0] <= flat.shape[0]:
+        return tf.gather(tf.matmul(embedding, kernel) + bias, flat)
+    return tf.matmul(tf.gather(embedding, flat), kernel) + bias
+
+
+def _orthogonal(random: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Orthonormal rows, [U, 4U], as Keras' initializer draws them (Saxe et al. 2013)."""
+    q, r = np.linalg.qr(random.normal(size=(shape[1], shape[0])))
+    return np.ascontiguousarray((q * np.sign(np.diag(r))).T, dtype=np.float32)

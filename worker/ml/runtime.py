@@ -1,0 +1,39 @@
+"""TensorFlow's process-wide switches, set once before anything of it runs."""
+
+from typing import Literal
+
+import tensorflow as tf
+
+
+class RuntimeStarted(RuntimeError):
+    """TensorFlow already runs in this process with other settings; a new process is needed."""
+
+
+def configure(threads: int, device: Literal["cpu", "gpu"], memory_bytes: int | None = None) -> None:
+    """Fix what decides the bits of a result and the share of the machine.
+
+    Args:
+        threads: Threads of one operation, and operations side by side. With 1 the shards of a
+            batch run one after the other.
+        device: "cpu" hides every GPU; "gpu" takes its memory as needed, not all at once.
+        memory_bytes: The most that is taken of a GPU's memory; None sets no bound.
+
+    Raises:
+        RuntimeStarted: Something of TensorFlow ran before.
+    """
+    try:
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        if tf.config.threading.get_inter_op_parallelism_threads() != threads:
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in tf.config.get_visible_devices("GPU"):
+            if memory_bytes is None:
+                tf.config.experimental.set_memory_growth(gpu, True)
+            else:
+                bound = tf.config.LogicalDeviceConfiguration(memory_limit=memory_bytes >> 20)
+                tf.config.set_logical_device_configuration(gpu, [bound])
+    except RuntimeError as error:
+        raise RuntimeStarted(f"TensorFlow already runs with other settings: {error}") from error
+    tf.config.experimental.enable_op_determinism()

@@ -1,0 +1,244 @@
+"""Write texts with a trained network: what is asked for, and one batch's way through the loop."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from worker.ml.config import NetworkConfig, padded_vocabulary
+from worker.ml.sample_random import SEEDS
+from worker.ml.sample_step import BLOCK, DRAWN, FloatArray, StepShape, fold, step_function
+from worker.ml.sample_stream import FIRST, IdArray, Stream
+
+#: Rows of a batch on a CPU. XLA's products add up in one order for 2 to 32 rows, in another for
+#: one row and in a third for more, so that within these a row's bits know nothing of its batch
+#: (`tests/unit/ml/test_engine.py` holds it). A batch is filled up to the next of them.
+EXACT_BUCKETS = (2, 8, 16, 32)
+#: Where the bits of a row may depend on its batch: on a GPU, which wants many rows.
+BUCKETS = (1, 8, 32, 128, 512)
+#: A network with a window fills a product with its windows in flight: one text at a time.
+WINDOW_BUCKETS = (1,)
+
+
+class NotFinite(ValueError):
+    """The weights hold a NaN or an infinity; nothing can be written with them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """One text to write.
+
+    Attributes:
+        prompt: Ids of at least one character to go on from. A network with a window sees the
+            last `window` of them, one that carries its state sees all.
+        length: Characters to write; with 0 the prompt is only read, and its probability told.
+        temperature: Divides the logits; 0 always takes the likeliest character.
+        top_k: Draw only from this many likeliest characters; None from all.
+        top_p: Draw only from the fewest likeliest characters that together have at least this
+            probability, after `top_k`; None from all.
+        seed: Decides every draw, together with the draw's position in the text.
+        temperature_to: The temperature of the last character, from `temperature` at the first in
+            equal steps; None keeps it.
+        repetition_penalty: Divides the probability of what is among the last `REPETITION_WINDOW`
+            characters, prompt included, before the temperature; 1 changes nothing.
+    """
+
+    prompt: npt.NDArray[np.integer]
+    length: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    seed: int
+    temperature_to: float | None = None
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        last = self.temperature if self.temperature_to is None else self.temperature_to
+        rules = (
+            ("prompt", len(self.prompt) > 0, "at least one character"),
+            ("length", self.length >= 0, "0 or more"),
+            ("temperature", 0 <= self.temperature < math.inf, "a number from 0"),
+            ("temperature_to", 0 <= last < math.inf, "a number from 0, or None"),
+            ("top_k", self.top_k is None or self.top_k >= 1, "1 or more, or None"),
+            ("top_p", self.top_p is None or 0 < self.top_p <= 1, "above 0 and up to 1, or None"),
+            ("seed", 0 <= self.seed < SEEDS, "from 0 to 2^64 - 1"),
+            ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "a number above 0"),
+        )
+        for name, kept, needed in rules:
+            if not kept:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; needed is {needed}")
+
+    @property
+    def filtered(self) -> bool:
+        """Whether it limits its draws, which takes the larger of a shape's two graphs."""
+        return self.top_k is not None or self.top_p is not None or self.repetition_penalty != 1
+
+
+class Sampler:
+    """Writes with one set of weights. Sets of the same shape share their compiled graphs.
+
+    A draft's text depends on the weights and the draft alone: not on the drafts beside it, and a
+    longer text begins with the shorter one.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, FloatArray],
+        network: NetworkConfig,
+        *,
+        xla: bool = True,
+        exact: bool = True,
+    ) -> None:
+        """Fold the weights into what the compiled loop takes.
+
+        Args:
+            weights: In their true shapes, named as `network.weight_shapes()` names them.
+            network: The network's numbers.
+            xla: Compile by XLA; else TensorFlow runs the same graph operation by operation.
+            exact: Batches of sizes whose rows have the same bits in each, as a CPU has them.
+                Without, hundreds are written at once, which suits a GPU, and equal texts are
+                not promised.
+
+        Raises:
+            ValueError: A weight is missing or has another shape.
+            NotFinite: A weight is NaN or infinite, as after a training that diverged.
+        """
+        for name, sizes in network.weight_shapes().items():
+            if name not in weights or weights[name].shape != sizes:
+                raise ValueError(f"weight {name} is missing or not of shape {sizes}")
+            if not np.isfinite(weights[name]).all():
+                raise NotFinite(f"weight {name} holds a NaN or an infinity")
+        self._network = network
+        self._weights = [tf.constant(array) for array in fold(weights, network)]
+        self.buckets: tuple[int, ...] = EXACT_BUCKETS if exact else BUCKETS
+        if network.window is not None:
+            self.buckets = WINDOW_BUCKETS
+        self._shape = StepShape(
+            vocabulary=padded_vocabulary(network.vocabulary_size),
+            units=network.units,
+            layers=network.layers,
+            window=network.window,
+            rows=self.buckets[0],
+            filtered=False,
+            xla=xla,
+        )
+
+    @property
+    def capacity(self) -> int:
+        """Streams that one batch holds at most."""
+        return self.buckets[-1]
+
+    def start(self, draft: Draft) -> Stream:
+        """A draft as `advance` takes it, before its first step.
+
+        Raises:
+            ValueError: Its prompt holds an id outside the vocabulary.
+        """
+        prompt = np.asarray(draft.prompt)
+        if prompt.min() < 0 or prompt.max() >= self._network.vocabulary_size:
+            raise ValueError("a prompt holds an id outside the vocabulary")
+        alone = replace(self._shape, rows=1)
+        return Stream(draft, self._network.window, alone.new_state())
+
+    def warm(self, rows: int = 1, *, filtered: bool = False) -> None:
+        """Compile what `rows` streams at once need, so that the first of them need not wait.
+
+        `filtered` compiles for drafts that limit their draws.
+        """
+        draft = Draft(np.zeros(1, np.int32), 1, 1.0, 1 if filtered else None, None, 0)
+        self.advance([self.start(draft) for _ in range(min(rows, self.capacity))])
+
+    def advance(self, streams: Sequence[Stream], steps: int | None = None) -> None:
+        """Move some streams on by one call of the compiled loop.
+
+        Args:
+            streams: Of this sampler, at most `capacity`, all filtered or none of them.
+            steps: At most so many; None makes as many as a call should.
+        """
+        rows = next(size for size in self.buckets if size >= len(streams))
+        shape = replace(self._shape, rows=rows, filtered=streams[0].draft.filtered)
+        most = min(shape.steps_per_call, max(stream.left for stream in streams))
+        steps = most if steps is None else min(steps, most)
+        if steps < 1:
+            return
+        batch = _Batch(shape, streams, steps)
+        yielded, logprobs, state = step_function(shape)(
+            self._weights, *map(tf.constant, batch.arguments), list(map(tf.constant, batch.limits))
+        )
+        batch.give_back(yielded.numpy(), logprobs.numpy(), state.numpy())
+
+    def write(
+        self, drafts: Sequence[Draft], should_stop: Callable[[], bool] | None = None
+    ) -> list[IdArray]:
+        """Write all drafts; without their prompts, each [length] int32.
+
+        Args:
+            drafts: Any number; those that do not fit at once take turns.
+            should_stop: Asked between calls of the compiled loop. Once it says yes, the texts
+                are returned as far as they were written, possibly empty.
+
+        Raises:
+            ValueError: A prompt holds an id outside the vocabulary.
+        """
+        streams = [self.start(draft) for draft in drafts]
+        for filtered in (False, True):
+            alike = [stream for stream in streams if stream.draft.filtered is filtered]
+            for first in range(0, len(alike), self.capacity):
+                batch = alike[first : first + self.capacity]
+                while batch := [stream for stream in batch if stream.left]:
+                    if should_stop is not None and should_stop():
+                        return [stream.written for stream in streams]
+                    self.advance(batch)
+        return [stream.written for stream in streams]
+
+
+class _Batch:
+    """The arrays of one call: each stream is a row, and rows without one only fill the batch."""
+
+    def __init__(self, shape: StepShape, streams: Sequence[Stream], steps: int) -> None:
+        self._streams = streams
+        self._states = shape.window or 1
+        rows = shape.rows
+        known = np.zeros((BLOCK, rows), np.int32)
+        uniform = np.full((BLOCK, rows), FIRST, np.float32)
+        inverse = np.ones((BLOCK, rows), np.float32)
+        last, clock = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
+        known[:, : len(streams)] = DRAWN
+        for row, stream in enumerate(streams):
+            last[row], clock[row] = stream.last, stream.fed
+            stream.feed(known[:steps, row], uniform[:steps, row], inverse[:steps, row])
+        state = np.zeros_like(shape.new_state())
+        state[:, :, : len(streams) * self._states] = np.concatenate(
+            [stream.state for stream in streams], axis=2
+        )
+        self.arguments = (state, last, clock, known, uniform, inverse, np.int32(steps))
+        self.limits = _limits(shape, streams) if shape.filtered else []
+        self._steps = steps
+
+    def give_back(self, yielded: IdArray, logprobs: FloatArray, state: FloatArray) -> None:
+        """Hand each stream what its row came to."""
+        for row, stream in enumerate(self._streams):
+            own = state[:, :, row * self._states : (row + 1) * self._states]
+            stream.take(yielded[: self._steps, row], logprobs[: self._steps, row], own.copy())
+
+
+def _limits(shape: StepShape, streams: Sequence[Stream]) -> list[npt.NDArray[np.generic]]:
+    """`top_k`, `top_p`, penalty and what was seen, of each row, with what changes nothing else."""
+    everything = np.iinfo(np.int32).max
+    top_k = np.full(shape.rows, everything, np.int32)
+    top_p = np.ones(shape.rows, np.float32)
+    penalty = np.zeros(shape.rows, np.float32)
+    seen = np.full((shape.rows, shape.vocabulary), np.iinfo(np.int32).min // 2, np.int32)
+    for row, stream in enumerate(streams):
+        draft = stream.draft
+        if draft.top_k is not None:
+            top_k[row] = min(draft.top_k, everything)
+        if draft.top_p is not None:
+            # Not 0 after rounding to a float32, or nothing could reach it.
+            top_p[row] = max(draft.top_p, float(np.finfo(np.float32).tiny))
+        penalty[row] = math.log(draft.repetition_penalty)
+        stream.mark_recent(seen[row])
+    return [top_k, top_p, penalty, seen]

@@ -1,0 +1,59 @@
+"""The network's gradients on a CPU: written out by hand, each shard one program of XLA's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from worker.ml.config import TrainConfig
+from worker.ml.model import logits
+
+Tensor = Any
+
+
+class XlaGradients:
+    """Hand-written steps (lstm.py), compiled once for a shard's shape."""
+
+    compiles_update = True
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._network = config.network
+        self._last = config.predict == "last"
+        self.gradients = tf.function(self._gradients, jit_compile=True, autograph=False)
+        self.evaluate = tf.function(self._evaluate, jit_compile=True, autograph=False)
+
+    def _gradients(
+        self,
+        weights: Mapping[str, Tensor],
+        windows: Tensor,
+        shares: Tensor,
+        masks: Tensor | None = None,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            losses, _ = self._losses(weights, windows, masks)
+            loss = tf.reduce_sum(losses * shares)
+        return whole(tape.gradient(loss, weights)), loss
+
+    def _evaluate(self, weights: Mapping[str, Tensor], windows: Tensor) -> tuple[Tensor, Tensor]:
+        losses, hits = self._losses(weights, windows)
+        return losses, hits
+
+    def _losses(
+        self, weights: Mapping[str, Tensor], windows: Tensor, masks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        by_time = tf.transpose(windows)
+        scores = logits(weights, by_time[:-1], self._network, self._last, masks)
+        return sum_losses(scores, by_time[-1:] if self._last else by_time[1:], axis=0)
+
+
+def whole(gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Gradients of looked-up rows come as slices; adding, clipping and updating want them whole."""
+    return {name: tf.convert_to_tensor(each) for name, each in gradients.items()}
+
+
+def sum_losses(scores: Tensor, targets: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in nats and right guesses, summed over the time axis of [T, B] or [B, T]."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=scores)
+    right = tf.equal(tf.argmax(scores, axis=-1, output_type=tf.int32), targets)
+    return tf.reduce_sum(losses, axis), tf.reduce_sum(tf.cast(right, tf.float32), axis)
