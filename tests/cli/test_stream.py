@@ -67,13 +67,25 @@ def writer(
         thread.join(SECONDS)
 
 
+def shown(capsys: pytest.CaptureFixture[str], wanted: str) -> str:
+    """What came out since the last look, once the wanted is in it."""
+    out = ""
+
+    def is_there() -> bool:
+        nonlocal out
+        out += capsys.readouterr().out
+        return wanted in out
+
+    wait_until(is_there)
+    return out
+
+
 def test_one_text_is_written_as_it_comes(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def meanwhile(_claim: Claim, say: Say) -> None:
         say(0, 0, 10)
-        time.sleep(0.5)
-        assert capsys.readouterr().out == "It " + TEXT[:10]
+        assert shown(capsys, TEXT[:10]) == "It " + TEXT[:10]
         say(0, 10, 30)
 
     with writer(served, redis_url, [TEXT], meanwhile):
@@ -97,9 +109,17 @@ def test_of_several_none_is_cut_in_pieces_where_no_terminal_is(
 def test_json_has_a_line_for_each_event(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with writer(served, redis_url, [TEXT], lambda _claim, say: say(0, 0, 5)):
+    before = ""
+
+    def meanwhile(_claim: Claim, say: Say) -> None:
+        # Who comes after the end is told the text first.
+        nonlocal before
+        before = shown(capsys, '"state"')
+        say(0, 0, 5)
+
+    with writer(served, redis_url, [TEXT], meanwhile):
         assert run(["generate", model, "--stream", "--json"]) == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = [json.loads(line) for line in (before + capsys.readouterr().out).splitlines()]
     assert told[0]["event"] == "state"
     assert [each["event"] for each in told[-2:]] == ["text", "state"]
     assert told[-2]["data"]["text"] == TEXT
