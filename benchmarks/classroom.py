@@ -1,18 +1,19 @@
 """A class of thirty on one machine for a quarter of an hour, while anything is killed at random.
 
-Real processes: PostgreSQL, Redis, the API, and one host's workers on `cpu:0` and `cpu:1`. Each
-user trains models, writes with their own and with one that all share, polls, reads lists and
-cancels, and tries again where the server says so. Every 30 s something dies or freezes. In the
-end every job that was answered with 202 must have ended, each text must be there once, and equal
-trainings must have equal digests.
+Real processes: PostgreSQL, Redis, the API, and workers on `cpu:0` and `cpu:1`. Each user trains
+models, writes with their own and with one that all share, polls, watches, reads lists and cancels,
+and tries again where the server says so; four of them always have trainings in the line. Every
+30 s something dies or freezes. In the end every job that was answered with 202 must have ended,
+each text must be there once, and equal trainings must have equal digests.
+
+With `--two-machines` the workers of `cpu:1` run on another machine (a network namespace, root's),
+and the link to it is cut in the middle, for longer than a lease.
 
     python -m benchmarks.classroom [--quick]     # 15 minutes, or 50 s with a fault each 10 s
 """
 
 import argparse
 import random
-import secrets
-import statistics
 import sys
 import tempfile
 import threading
@@ -20,127 +21,23 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx2
 from sqlalchemy import func, select
 
 from benchmarks.harness import load_corpus, machine
-from benchmarks.house import House
+from benchmarks.house import DEVICES, QUANTUM_SECONDS, House
+from benchmarks.pupils import POLL_SECONDS, TRAINING, Heavy, Notes, Person, percentiles
 from shared.database import make_sessions
-from shared.tables import TERMINAL_STATUSES, Checkpoint, GeneratedText, Job
+from shared.tables import TERMINAL_STATUSES, Checkpoint, GeneratedText, Job, JobEvent, User
 
 USERS = 30
 CORPUS_CHARACTERS = 20_000
-#: A handful of different trainings, so that many must end with the same digest.
-SEEDS = (1, 2, 3)
-TRAINING = {"window": 32, "units": 64, "embedding": 32, "batch_size": 16, "epochs": 2}
-LENGTH = 100
-POLL_SECONDS = 0.5
-#: Between two things that a user does.
-THINK_SECONDS = 3.0
-CANCELLED_SHARE = 0.1
-TRAINED_SHARE = 0.15
+#: Those of them who always have work.
+HEAVY_USERS = 4
 #: For what was accepted last to end.
 DRAIN_SECONDS = 600.0
-
-
-@dataclass
-class Notes:
-    """What all users together have seen."""
-
-    accepted: list[str] = field(default_factory=list)
-    get_seconds: list[float] = field(default_factory=list)
-    refused: Counter[str] = field(default_factory=Counter)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-class Person(threading.Thread):
-    """A user who does this and that until it is time to stop."""
-
-    def __init__(
-        self, number: int, url: str, key: str, corpus: str, notes: Notes, stop: threading.Event
-    ) -> None:
-        super().__init__(name=f"user-{number}", daemon=True)
-        self._random = random.Random(number)
-        self._client = httpx2.Client(
-            base_url=url, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=30
-        )
-        self._corpus, self._notes, self._stopped = corpus, notes, stop
-        self._models: list[str] = []
-        self.shared: str | None = None
-
-    def run(self) -> None:
-        """Train a model, then write with it and with the one that is everybody's."""
-        self._train()
-        while not self._stopped.wait(self._random.random() * 2 * THINK_SECONDS):
-            if self._random.random() < TRAINED_SHARE:
-                self._train()
-            else:
-                self._write()
-            self._ask("GET", "/v1/jobs")
-
-    def _train(self) -> None:
-        seed = self._random.choice(SEEDS)
-        body = {"corpus": self._corpus, "seed": seed, "name": f"seed {seed}", **TRAINING}
-        job = self._submit("/v1/train", body)
-        if job is not None and self._follow(job) == "succeeded":
-            self._models.append(job["model"])
-
-    def _write(self) -> None:
-        models = [*self._models, *([self.shared] if self.shared else [])]
-        if not models:
-            return
-        body = {"model": self._random.choice(models), "prompt": "The ", "length": LENGTH, "n": 2}
-        job = self._submit("/v1/generate", body)
-        if job is not None:
-            self._follow(job)
-
-    def _follow(self, job: dict[str, Any]) -> str | None:
-        cancels = self._random.random() < CANCELLED_SHARE
-        while not self._stopped.wait(POLL_SECONDS):
-            answer = self._ask("GET", f"/v1/jobs/{job['id']}")
-            if answer is None:
-                continue
-            status = str(answer.json()["status"])
-            if status in TERMINAL_STATUSES:
-                return status
-            if cancels and status == "running":
-                self._ask("POST", f"/v1/jobs/{job['id']}/cancel")
-                cancels = False
-        return None
-
-    def _submit(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Submit, again if need be; one Idempotency-Key makes one job of it."""
-        headers = {"Idempotency-Key": secrets.token_hex(8)}
-        while not self._stopped.is_set():
-            answer = self._ask("POST", path, json=body, headers=headers)
-            if answer is not None and answer.status_code == 202:
-                with self._notes.lock:
-                    self._notes.accepted.append(answer.json()["id"])
-                return dict(answer.json())
-            if answer is not None and answer.status_code not in (429, 503):
-                raise RuntimeError(f"{path}: {answer.text}")
-            self._stopped.wait(1)
-        return None
-
-    def _ask(self, method: str, path: str, **more: Any) -> httpx2.Response | None:
-        """One request; nothing where the API is away or says that something else is."""
-        began = time.perf_counter()
-        try:
-            answer = self._client.request(method, path, **more)
-        except httpx2.HTTPError as error:
-            with self._notes.lock:
-                self._notes.refused[type(error).__name__] += 1
-            return None
-        with self._notes.lock:
-            if answer.status_code >= 400:
-                self._notes.refused[str(answer.status_code)] += 1
-            elif method == "GET":
-                self._notes.get_seconds.append(time.perf_counter() - began)
-        return answer if answer.status_code < 500 else None
 
 
 @contextmanager
@@ -163,7 +60,8 @@ def _class(house: House, notes: Notes) -> Iterator[list[Person]]:
         while teacher.get(f"/v1/jobs/{job['id']}").json()["status"] != "succeeded":
             time.sleep(POLL_SECONDS)
     people = [
-        Person(number, house.url, key, corpus, notes, stop) for number, key in enumerate(keys)
+        (Heavy if number < HEAVY_USERS else Person)(number, house.url, key, corpus, notes, stop)
+        for number, key in enumerate(keys)
     ]
     for person in people:
         person.shared = job["model"]
@@ -190,7 +88,7 @@ def _ended(house: House, notes: Notes) -> list[Job]:
 
 def _digests(house: House, jobs: list[Job]) -> tuple[int, int]:
     """Trainings that succeeded, and those whose digest is another than that of most equal ones."""
-    found: dict[int, Counter[str]] = defaultdict(Counter)
+    found: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
     with make_sessions(house.engine, read_only=True)() as session:
         for job in jobs:
             if job.kind == "train" and job.status == "succeeded":
@@ -200,7 +98,7 @@ def _digests(house: House, jobs: list[Job]) -> tuple[int, int]:
                     .order_by(Checkpoint.step.desc())
                     .limit(1)
                 ).one()
-                found[job.spec["seed"]][last] += 1
+                found[job.spec["seed"], job.spec["epochs"]][last] += 1
     return (
         sum(sum(digests.values()) for digests in found.values()),
         sum(sum(digests.values()) - max(digests.values()) for digests in found.values()),
@@ -224,34 +122,70 @@ def _texts(house: House, jobs: list[Job]) -> tuple[int, int, int]:
     return there, doubled, missing
 
 
-def main(quick: bool) -> int:
+def _lag_quanta(house: House) -> float:
+    """The most that one who always had work fell behind the mean of those, in quanta a device."""
+    with make_sessions(house.engine, read_only=True)() as session:
+        names = {f"user-{number}" for number in range(HEAVY_USERS)}
+        query = (
+            select(User.name, JobEvent)
+            .join(Job, Job.id == JobEvent.job_id)
+            .join(User, User.id == Job.user_id)
+            .where(Job.kind == "train", User.name.in_(names))
+            .order_by(JobEvent.at)
+        )
+        claimed: dict[tuple[str, int], float] = {}
+        edges: list[tuple[float, str, int]] = []
+        for name, event in session.execute(query):
+            at, held = event.at.timestamp(), (event.job_id, event.attempt)
+            if event.type == "claimed":
+                claimed[held] = at
+                edges.append((at, name, 1))
+            elif "seconds" in event.data and claimed.pop(held, None) is not None:
+                edges.append((at, name, -1))
+    served, running = dict.fromkeys(names, 0.0), Counter[str]()
+    worst = before = 0.0
+    for at, name, change in sorted(edges):
+        for user, devices in running.items():
+            served[user] += devices * (at - before)
+        running[name] += change
+        before = at
+        worst = max(worst, sum(served.values()) / len(names) - min(served.values()))
+    return worst / QUANTUM_SECONDS / len(DEVICES)
+
+
+def main(*, quick: bool, two_machines: bool) -> int:
     """Run it and print what came of it; 0 where nothing was lost."""
     seconds, every = (50.0, 10.0) if quick else (900.0, 30.0)
     notes, dice = Notes(), random.Random(4)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quire-class-")))
-        house = stack.enter_context(House.open(directory))
+        house = stack.enter_context(House.open(directory, two_machines=two_machines))
         with _class(house, notes):
-            began = time.monotonic()
+            began, cut = time.monotonic(), not two_machines
             faults: list[str] = []
-            while time.monotonic() - began < seconds - every / 2:
+            while (passed := time.monotonic() - began) < seconds - every / 2:
                 time.sleep(every)
-                faults.append(house.hurt(dice))
+                is_time_to_cut = not cut and passed > seconds / 2 - every
+                cut = cut or is_time_to_cut
+                faults.append(house.cut() if is_time_to_cut else house.hurt(dice))
                 print(f"{time.monotonic() - began:5.0f} s  {faults[-1]}", flush=True)
             house.mend()
+            # Those who always had work have it no longer, once everybody has left.
+            lag = _lag_quanta(house)
         jobs = _ended(house, notes)
         trainings, other = _digests(house, jobs)
         texts, doubled, missing = _texts(house, jobs)
     statuses = Counter(job.status for job in jobs)
-    gets = sorted(notes.get_seconds)
-    p50, p99 = statistics.median(gets), gets[int(0.99 * len(gets))]
     lost = len(notes.accepted) - len(jobs)
+    where = "two machines" if two_machines else "one machine"
     print(
-        f"\n{seconds:g} s, {USERS} users, {len(faults)} faults; {machine()}\n"
+        f"\n{seconds:g} s, {USERS} users, {where}, {len(faults)} faults; {machine()}\n"
         f"jobs accepted {len(notes.accepted)}, ended {len(jobs)}, lost {lost}: {dict(statuses)}\n"
         f"texts {texts}, doubled {doubled}, missing {missing}; {texts / seconds:.2f} a second\n"
         f"digests checked {trainings}, other than their equals' {other}\n"
-        f"GET p50 {1e3 * p50:.1f} ms, p99 {1e3 * p99:.1f} ms of {len(gets)}; "
+        f"service lag {lag:.2f} quanta of {QUANTUM_SECONDS:g} s a device\n"
+        f"first character {percentiles(notes.first_seconds)}\n"
+        f"GET {percentiles(notes.get_seconds)}\n"
         f"refused meanwhile {dict(notes.refused)}"
     )
     return int(bool(lost or doubled or missing or other))
@@ -260,4 +194,6 @@ def main(quick: bool) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.classroom")
     parser.add_argument("--quick", action="store_true", help="50 s, a fault each 10 s")
-    sys.exit(main(parser.parse_args().quick))
+    parser.add_argument("--two-machines", action="store_true", help="workers on both; root's")
+    asked = parser.parse_args()
+    sys.exit(main(quick=asked.quick, two_machines=asked.two_machines))

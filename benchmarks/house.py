@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +16,7 @@ import httpx2
 import psutil
 from sqlalchemy import Engine
 
+from benchmarks.link import Link, second_machine
 from shared import accounts
 from shared.database import make_engine, make_sessions
 from shared.devices import ready
@@ -24,10 +25,25 @@ from tests.faults.parts import Redis
 from tests.services.postgres import Cluster, cluster
 from tests.services.servers import short_directory
 
-DEVICES = "cpu:0,cpu:1"
-LANES = {f"class/cpu:{core}/{lane}" for core in (0, 1) for lane in ("train", "generate")}
+DEVICES = ("cpu:0", "cpu:1")
+#: The workers' processes, and which host's devices each has: on one machine, and on two.
+HOSTS = {"worker": ("class", ",".join(DEVICES))}
+HOSTS_OF_TWO = {"worker": ("here", DEVICES[0]), "worker there": ("there", DEVICES[1])}
+QUANTUM_SECONDS = 10.0
 START_SECONDS = 120.0
 FROZEN_SECONDS = 4.0
+#: Longer than a lease.
+CUT_SECONDS = 10.0
+#: A device's worker trains on one core, and comes soon.
+SETTINGS = {
+    "QUIRE_LEASE_SECONDS": "6",
+    "QUIRE_HEARTBEAT_SECONDS": "1",
+    "QUIRE_SWEEP_SECONDS": "1",
+    "QUIRE_QUANTUM_SECONDS": str(QUANTUM_SECONDS),
+    "QUIRE_TRAIN_THREADS": "1",
+    "QUIRE_TRAIN_SHARDS": "1",
+    "QUIRE_LOG_LEVEL": "warning",
+}
 
 
 class House:
@@ -37,10 +53,12 @@ class House:
         own: The PostgreSQL, which runs.
         redis: The Redis, which runs.
         directory: For logs.
+        link: To the machine on which half of the workers run; none, and all are on this one.
     """
 
-    def __init__(self, own: Cluster, redis: Redis, directory: Path) -> None:
-        self._cluster, self._redis, self._directory = own, redis, directory
+    def __init__(self, own: Cluster, redis: Redis, directory: Path, link: Link | None) -> None:
+        self._cluster, self._redis, self._directory, self._link = own, redis, directory, link
+        self._hosts = HOSTS if link is None else HOSTS_OF_TWO
         self._postgres = own.serve()
         self._postmaster = self._postgres.__enter__()
         upgrade(own.url)
@@ -53,30 +71,30 @@ class House:
             "REDIS_URL": redis.url,
             "QUIRE_DATA_DIR": str(directory),
             "QUIRE_API_PORT": str(port),
-            "QUIRE_LEASE_SECONDS": "6",
-            "QUIRE_HEARTBEAT_SECONDS": "1",
-            "QUIRE_SWEEP_SECONDS": "1",
-            "QUIRE_TRAIN_THREADS": "1",
-            "QUIRE_TRAIN_SHARDS": "1",
-            "QUIRE_LOG_LEVEL": "warning",
+            **SETTINGS,
         }
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod
     @contextmanager
-    def open(cls, directory: Path) -> Iterator[Self]:
-        """Start everything, and stop it in the end."""
-        with short_directory("redis") as place, cluster() as own:
-            redis = Redis(place)
+    def open(cls, directory: Path, *, two_machines: bool = False) -> Iterator[Self]:
+        """Start everything, and stop it in the end.
+
+        Raises:
+            LinkRefused: There can't be two machines here.
+        """
+        with ExitStack() as stack:
+            link = stack.enter_context(second_machine()) if two_machines else None
+            address = link.address if link else ""
+            redis = Redis(stack.enter_context(short_directory("redis")), address)
+            own = stack.enter_context(cluster(address))
+            stack.callback(redis.kill)
             redis.start()
-            house = cls(own, redis, directory)
-            try:
-                house.mend()
-                _until(house._is_ready, "the workers and the API")
-                yield house
-            finally:
-                house._close()
-                redis.kill()
+            house = cls(own, redis, directory, link)
+            stack.callback(house._close)
+            house.mend()
+            _until(house._is_ready, "the workers and the API")
+            yield house
 
     def add_users(self, count: int) -> list[str]:
         """Users, each with a key; the keys."""
@@ -87,16 +105,18 @@ class House:
 
     def mend(self) -> None:
         """Start what does not run."""
-        for name, argv in (
-            ("api", ("-m", "api")),
-            ("worker", ("-m", "worker", "--devices", DEVICES, "--host-name", "class")),
-        ):
+        argvs = {"api": (sys.executable, "-m", "api")} | {
+            name: (*self._enter(name), sys.executable, "-m", "worker",
+                   "--devices", devices, "--host-name", host)
+            for name, (host, devices) in self._hosts.items()
+        }  # fmt: skip
+        for name, argv in argvs.items():
             process = self._processes.get(name)
             if process is not None and process.poll() is None:
                 continue
             with (self._directory / f"{name}.log").open("ab") as log:
                 self._processes[name] = subprocess.Popen(
-                    (sys.executable, *argv),
+                    argv,
                     env=self._environment,
                     stdout=log,
                     stderr=log,
@@ -105,29 +125,45 @@ class House:
 
     def hurt(self, dice: random.Random) -> str:
         """Do one thing of many, drawn by lot, and mend what does not mend itself; what it was."""
-        faults: tuple[tuple[str, Callable[[random.Random], None]], ...] = (
+        worker = dice.choice(list(self._hosts))
+        faults: list[tuple[str, Callable[[random.Random], None]]] = [
             ("a child of a worker is killed", lambda d: _kill(d.choice(self._children()))),
             ("a worker's main process is killed", lambda d: _kill(d.choice(self._mains()))),
-            ("the supervisor is killed", lambda _: self._kill("worker")),
+            ("the supervisor is killed", lambda _: self._kill(worker)),
             ("the API is killed", lambda _: self._kill("api")),
-            ("the supervisor is told to stop", lambda _: self._processes["worker"].terminate()),
+            ("the supervisor is told to stop", lambda _: self._processes[worker].terminate()),
             ("a child of a worker is frozen", lambda d: _freeze(d.choice(self._children()))),
             ("Redis is killed", lambda _: self._restart_redis()),
             ("Redis is wiped", lambda _: self._wipe_redis()),
             ("PostgreSQL stops at once", lambda _: self._restart_postgres()),
-        )
+        ]
         name, fault = dice.choice(faults)
         # Who was to be hurt may just have died of the fault before.
         with suppress(IndexError, psutil.NoSuchProcess):
             fault(dice)
         with suppress(subprocess.TimeoutExpired):
             if "supervisor" in name:
-                self._processes["worker"].wait(35)
+                self._processes[worker].wait(35)
         self.mend()
         return name
 
+    def cut(self) -> str:
+        """Cut the link between the machines for a while; what was done."""
+        assert self._link is not None
+        self._link.cut()
+        time.sleep(CUT_SECONDS)
+        self._link.mend()
+        return f"the link between the machines is cut for {CUT_SECONDS:g} s"
+
+    def _enter(self, name: str) -> tuple[str, ...]:
+        return self._link.enter if self._link is not None and "there" in name else ()
+
     def _mains(self) -> list[psutil.Process]:
-        return psutil.Process(self._processes["worker"].pid).children()
+        return [
+            main
+            for name in self._hosts
+            for main in psutil.Process(self._processes[name].pid).children()
+        ]
 
     def _children(self) -> list[psutil.Process]:
         return [
@@ -162,9 +198,15 @@ class House:
         self._postmaster = self._postgres.__enter__()
 
     def _is_ready(self) -> bool:
+        lanes = {
+            f"{host}/{device}/{lane}"
+            for host, devices in self._hosts.values()
+            for device in devices.split(",")
+            for lane in ("train", "generate")
+        }
         with suppress(httpx2.HTTPError):
             live = httpx2.get(f"{self.url}/health/live", trust_env=False).status_code == 200
-            return live and ready(self.engine, LANES) == LANES
+            return live and ready(self.engine, lanes) == lanes
         return False
 
     def _close(self) -> None:

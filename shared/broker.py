@@ -5,6 +5,9 @@ watch the broker can follow it. The row in the database is the truth: a wake tha
 is lost, doubled or late changes when a job runs, never whether.
 """
 
+import socket
+import time
+from collections import deque
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -18,6 +21,20 @@ from shared.records import Kind
 WAKE_TASK = "quire.wake"
 CONNECT_TIMEOUT_SECONDS = 2.0
 SPAWN_TIMEOUT_SECONDS = 120.0
+#: While so many wakes of a kind lie in Redis no more are sent: a worker that takes one runs jobs
+#: until none is left, so that any of them leads to all that was committed before. It is more
+#: than there are devices, each of which may have to be woken by a wake of its own.
+ENOUGH_WAKES = 32
+#: Redis is asked how many lie there only where so many were sent within this time.
+RECENT_SECONDS = 10.0
+#: A worker waits for wakes on a connection that may be cut without a word: after half a minute
+#: the kernel says so. By default it takes two hours.
+KEEPALIVE = {
+    socket.TCP_KEEPIDLE: 15,
+    socket.TCP_KEEPINTVL: 5,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 30_000,
+}
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +80,7 @@ def make_celery(url: str) -> Celery:
         broker_transport_options={
             "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "socket_keepalive": True,
+            "socket_keepalive_options": KEEPALIVE,
         },
         # TensorFlow must not be forked after it has loaded.
         worker_pool_start_method="spawn",
@@ -96,15 +114,20 @@ class Broker:
             socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
             socket_timeout=CONNECT_TIMEOUT_SECONDS,
         )
+        self._sent_at: dict[Kind, deque[float]] = {}
 
     def wake(self, kind: Kind, job_id: str) -> bool:
-        """Say that there is work of a kind.
+        """Say that there is work of a kind, unless that is said often enough already.
+
+        Call it after the commit of what there is to do.
 
         Returns:
             False where the broker could not be reached. The job is queued all the same and
             a supervisor's sweep will wake somebody for it.
         """
         try:
+            if self._is_said(kind):
+                return True
             self._app.send_task(
                 WAKE_TASK, task_id=job_id, kwargs={"kind": kind}, queue=kind, retry=False
             )
@@ -112,6 +135,16 @@ class Broker:
             log.warning("wake_not_sent", job=job_id, kind=kind, reason=str(error))
             return False
         return True
+
+    def _is_said(self, kind: Kind) -> bool:
+        sent_at = self._sent_at.setdefault(kind, deque(maxlen=ENOUGH_WAKES))
+        now = time.monotonic()
+        if len(sent_at) == ENOUGH_WAKES and now - sent_at[0] < RECENT_SECONDS:
+            waiting: Any = self._redis.llen(kind)
+            if waiting >= ENOUGH_WAKES:
+                return True
+        sent_at.append(now)
+        return False
 
     def ping(self) -> None:
         """Ask the server for a sign of life.

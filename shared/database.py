@@ -16,6 +16,9 @@ from sqlalchemy.orm import Session, sessionmaker
 BUSY_TIMEOUT_SECONDS = 30
 JOURNAL_RETRY_SECONDS = 0.02
 CONNECT_TIMEOUT_SECONDS = 10
+#: How long a connection to PostgreSQL may be cut before it counts as lost. The kernel would go on
+#: for a quarter of an hour, and for ever where nothing is to be sent.
+LINK_PATIENCE_SECONDS = 30
 #: Opened when they are first needed, and kept.
 KEPT_CONNECTIONS = 16
 #: How long a process may hold a transaction open on PostgreSQL without doing anything in it.
@@ -75,7 +78,13 @@ def make_engine(url: str) -> Engine:
         pool_pre_ping=True,
         pool_size=KEPT_CONNECTIONS,
         max_overflow=2 * KEPT_CONNECTIONS,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "tcp_user_timeout": LINK_PATIENCE_SECONDS * 1000,
+            "keepalives_idle": LINK_PATIENCE_SECONDS // 2,
+            "keepalives_interval": LINK_PATIENCE_SECONDS // 6,
+            "keepalives_count": 3,
+        },
     )
     event.listen(engine, "connect", _prepare_postgresql)
     return engine

@@ -171,9 +171,10 @@ class Speaker:
             with self._there:
                 while not self._waiting:
                     self._there.wait()
+                # First, since `flush` looks without the lock.
+                self._busy = True
                 count = min(len(self._waiting), SENT_AT_ONCE)
                 said = [self._waiting.popleft() for _ in range(count)]
-                self._busy = True
             try:
                 self._send(said)
                 self._away = False

@@ -17,6 +17,8 @@ from tests.api.world import Person, World
 from tests.services.postgres import PostgresServer
 
 GAP_SECONDS = 0.3
+#: Less than a user may have in the line.
+ENOUGH = 4
 
 
 @pytest.fixture
@@ -76,3 +78,21 @@ def test_a_database_that_goes_after_the_commit_does_not_take_the_202_back(
     with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
         server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
     assert ann.get(f"/v1/jobs/{job['id']}").json["status"] == "queued"
+
+
+def test_a_flood_leaves_no_more_wakes_than_wake_everybody(
+    world: World, ann: Person, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "ENOUGH_WAKES", ENOUGH)
+    model = world.model(ann)["id"]
+    with redis.Redis.from_url(broker.redis_url(redis_url)) as client:
+        client.delete("generate")
+        count = ENOUGH + 3
+        for _ in range(count):
+            ann.post("/v1/generate", {"model": model, "length": 5})
+        assert client.llen("generate") == ENOUGH
+        # Somebody has taken one: the next submission says it again.
+        client.rpop("generate")
+        ann.post("/v1/generate", {"model": model, "length": 5})
+        assert client.llen("generate") == ENOUGH
+    assert len(ann.items("/v1/jobs?kind=generate&status=queued&limit=100")) == count + 1

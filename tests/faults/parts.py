@@ -28,6 +28,8 @@ WARM = {"window": 16, "units": 32, "embedding": 64, "batch_size": 4, "held_out":
 #: Some seconds of training, in epochs that end several times a second.
 EPOCHS = 40
 ENDS = ("succeeded", "failed", "cancelled")
+#: Redis' own, on an address that nobody else listens on.
+PORT = 6379
 
 
 class Redis:
@@ -35,15 +37,23 @@ class Redis:
 
     Args:
         directory: A short one, for its socket.
+        address: An IP address of this machine to listen on; by default on its socket alone.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, address: str = "") -> None:
         self._password = secrets.token_hex(16)
+        self._address = address
         self._socket = directory / "redis.sock"
         self._configuration = directory / "redis.conf"
         self._configuration.touch(mode=0o600)
         self._configuration.write_text(
-            CONFIGURATION.format(socket=self._socket, password=self._password, directory=directory)
+            CONFIGURATION.format(
+                port=PORT if address else 0,
+                address=address or "127.0.0.1",
+                socket=self._socket,
+                password=self._password,
+                directory=directory,
+            )
         )
         self._program = find_program()
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,6 +61,8 @@ class Redis:
     @property
     def url(self) -> str:
         """Its address, whether it runs or not."""
+        if self._address:
+            return f"redis://:{self._password}@{self._address}:{PORT}/0"
         return f"unix://:{self._password}@{self._socket}?db=0"
 
     def client(self) -> redis.Redis:

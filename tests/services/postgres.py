@@ -36,7 +36,6 @@ FAST = (
     "shared_buffers=64MB",
     "min_wal_size=32MB",
     "max_wal_size=128MB",
-    "listen_addresses=",
 )
 
 
@@ -132,8 +131,12 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(address: str = "") -> Iterator[Cluster]:
     """Make one, and remove it in the end.
+
+    Args:
+        address: An IP address of this machine to listen on, for everybody who can reach it;
+            by default it is reached through its Unix socket alone.
 
     Raises:
         ServerMissing: No program was found.
@@ -145,10 +148,14 @@ def cluster() -> Iterator[Cluster]:
         short_directory("pgdata", account, in_memory=True) as place,
     ):
         binaries = _binaries(directory, account)
-        url = f"postgresql://{USER}@/postgres?host={directory}"
+        url = f"postgresql://{USER}@{address}/postgres" + ("" if address else f"?host={directory}")
         data = place / "data"
         _initialise(binaries, data, account)
-        options = [f"-c{option}" for option in (*FAST, f"unix_socket_directories={directory}")]
+        if address:
+            with (data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet trust\n")
+        places = (f"unix_socket_directories={directory}", f"listen_addresses={address}")
+        options = [f"-c{option}" for option in (*FAST, *places)]
         yield Cluster(url, (binaries / "postgres", "-D", data, *options), directory, account)
 
 

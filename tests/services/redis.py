@@ -14,7 +14,8 @@ import redis
 from tests.services.servers import ServerMissing, running, short_directory
 
 CONFIGURATION = """\
-port 0
+port {port}
+bind {address}
 unixsocket {socket}
 unixsocketperm 700
 requirepass {password}
@@ -78,7 +79,9 @@ def redis_server() -> Iterator[RedisServer]:
         # In a file: a command line can be read by everybody on the machine.
         configuration.touch(mode=0o600)
         configuration.write_text(
-            CONFIGURATION.format(socket=socket, password=password, directory=directory)
+            CONFIGURATION.format(
+                port=0, address="127.0.0.1", socket=socket, password=password, directory=directory
+            )
         )
         with running(
             [program, configuration],
