@@ -1,0 +1,168 @@
+"""What there is: bytes, texts that people train on, models, checkpoints, and written texts."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    true,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.clock import new_id
+from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, one_of
+
+VISIBILITIES = ("private", "server")
+CHUNK_BYTES = 1024 * 1024
+
+
+class Blob(Base):
+    """Bytes named by their SHA-256. `touched_at` is when somebody last stored or needed them."""
+
+    __tablename__ = "blobs"
+    sha256: Mapped[str] = mapped_column(String(SHA256_CHARACTERS), primary_key=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    touched_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class BlobChunk(Base):
+    """One piece of a blob, `CHUNK_BYTES` or less."""
+
+    __tablename__ = "blob_chunks"
+    sha256: Mapped[str] = mapped_column(
+        ForeignKey("blobs.sha256", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (CheckConstraint("position >= 0", name="position"),)
+
+
+class Corpus(Base):
+    """A text as people train on it: UTF-8, without a BOM, lines ended by LF."""
+
+    __tablename__ = "corpora"
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    visibility: Mapped[str] = mapped_column(String(10), default="private")
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    encoding: Mapped[str] = mapped_column(String(40))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    characters: Mapped[int] = mapped_column(BigInteger)
+    alphabet: Mapped[str] = mapped_column(Text, deferred=True)
+    alphabet_lowercase: Mapped[str] = mapped_column(Text, deferred=True)
+    distinct_characters: Mapped[int]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        CheckConstraint(one_of("visibility", VISIBILITIES), name="visibility"),
+        CheckConstraint("characters > 0", name="characters"),
+    )
+
+
+class Model(Base):
+    """What one training makes: a vocabulary, a network's numbers, and its checkpoints."""
+
+    __tablename__ = "models"
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    visibility: Mapped[str] = mapped_column(String(10), default="private")
+    corpus_id: Mapped[str] = mapped_column(ForeignKey("corpora.id"), index=True)
+    spec: Mapped[dict[str, Any]]
+    #: Its characters; the words of `tokenizer: "word"` are in the checkpoints.
+    vocabulary: Mapped[str] = mapped_column(Text, deferred=True)
+    #: Tokens: the characters alone until the training has chosen the words.
+    vocabulary_size: Mapped[int]
+    #: Of the held-out tail; 1 for `tokenizer: "char"`, null until the words are chosen.
+    characters_per_token: Mapped[float | None]
+    #: Where its training began; the id stays when the checkpoint itself is gone.
+    from_checkpoint_id: Mapped[str | None] = mapped_column(Id, index=True)
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        CheckConstraint(one_of("visibility", VISIBILITIES), name="visibility"),
+        CheckConstraint("vocabulary_size > 0", name="vocabulary_size"),
+    )
+
+
+class Checkpoint(Base):
+    """A network at one step, with all that a training needs to go on from there."""
+
+    __tablename__ = "checkpoints"
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    attempt: Mapped[int]
+    step: Mapped[int]
+    epoch: Mapped[float]
+    loss: Mapped[float | None]
+    val_loss: Mapped[float | None]
+    digest: Mapped[str] = mapped_column(String(SHA256_CHARACTERS))
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    fingerprint: Mapped[dict[str, Any]]
+    #: Whether one fingerprint computed all of it.
+    exact: Mapped[bool] = mapped_column(default=True, server_default=true())
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        UniqueConstraint("job_id", "step"),
+        Index("ix_checkpoints_model_id_step", "model_id", "step"),
+        CheckConstraint("step >= 0", name="step"),
+    )
+
+
+class GeneratedText(Base):
+    """What a network wrote: asked for by a `generate` job, or sampled while it trained."""
+
+    __tablename__ = "texts"
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    model_id: Mapped[str | None] = mapped_column(
+        ForeignKey("models.id", ondelete="SET NULL"), index=True
+    )
+    checkpoint_id: Mapped[str | None] = mapped_column(
+        ForeignKey("checkpoints.id", ondelete="SET NULL"), index=True
+    )
+    requested: Mapped[bool]
+    #: The place in its job: temperatures in the order they were given, then `n`.
+    position: Mapped[int]
+    step: Mapped[int] = mapped_column(default=0, server_default="0")
+    epoch: Mapped[float | None]
+    prompt: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    temperature: Mapped[float]
+    top_k: Mapped[int | None]
+    top_p: Mapped[float | None]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    finish_reason: Mapped[str] = mapped_column(String(20))
+    #: The temperature at the end, where a schedule changed it on the way.
+    temperature_to: Mapped[float | None]
+    repetition_penalty: Mapped[float] = mapped_column(default=1.0, server_default="1")
+    #: Whether the text is shown with its prompt before it.
+    echo: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: Under the network's own distribution, before temperature and limits; in nats.
+    mean_logprob: Mapped[float | None]
+    bits_per_char: Mapped[float | None]
+    logprobs: Mapped[list[float] | None] = mapped_column(Json)
+    #: Its longest piece that stands in the corpus: length, place in the text, place in the corpus.
+    copied_characters: Mapped[int | None]
+    copied_at: Mapped[int | None]
+    copied_from: Mapped[int | None]
+    #: Share of its 8-grams that occur in the corpus.
+    known_grams: Mapped[float | None]
+    created_at: Mapped[datetime]
+
+    # A repeated attempt can't write the same text twice.
+    __table_args__ = (UniqueConstraint("job_id", "step", "position"),)
