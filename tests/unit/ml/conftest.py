@@ -1,12 +1,21 @@
 """TensorFlow as the worker sets it up, and small trainings that every test can afford."""
 
+from collections.abc import Callable
 from pydoc_data import topics
 from typing import Any
 
 import pytest
 
+from worker.ml.checkpoint import Checkpoint
 from worker.ml.config import NetworkConfig, TrainConfig
+from worker.ml.fit import Trainer
 from worker.ml.runtime import configure
+from worker.ml.vectorize import vectorize
+
+#: Makes a training: (kind, state to go on from, changes).
+Start = Callable[..., Trainer]
+#: Of the changes, those that are the trainer's and not the network's.
+TRAINERS_OWN = ("backend", "recall")
 
 configure(threads=2, device="cpu")
 
@@ -15,6 +24,25 @@ configure(threads=2, device="cpu")
 def english() -> str:
     """Real English text that every CPython carries: 465,126 characters."""
     return "\n".join(topics.topics[key] for key in sorted(topics.topics))
+
+
+@pytest.fixture(scope="module")
+def text(english: str) -> str:
+    """A page of it."""
+    return english[:1500]
+
+
+@pytest.fixture
+def start(text: str) -> Start:
+    """A training of a small preset on a page of English, from its beginning or a checkpoint."""
+    vocabulary, ids = vectorize(text)
+
+    def begin(kind: str, state: Checkpoint | None = None, **changes: Any) -> Trainer:
+        own = {name: changes.pop(name) for name in TRAINERS_OWN if name in changes}
+        config = small_config(kind, len(vocabulary), **changes)
+        return Trainer(config, ids, vocabulary, state=state, **own)
+
+    return begin
 
 
 def small_config(kind: str, vocabulary_size: int, **changes: Any) -> TrainConfig:

@@ -2,17 +2,15 @@
 
 import random
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.unit.ml.conftest import small_config
+from tests.unit.ml.conftest import Start, small_config
 from worker.ml import progress
-from worker.ml.checkpoint import Checkpoint, digest, pack, unpack
+from worker.ml.checkpoint import digest, pack, unpack
 from worker.ml.config import TrainConfig
 from worker.ml.fit import Trainer
 from worker.ml.loss_watch import Diverged
@@ -22,26 +20,6 @@ from worker.ml.sample_step import step_function
 from worker.ml.variables import Mismatch
 from worker.ml.vectorize import TooShort, vectorize
 from worker.ml.vocabulary import Vocabulary
-
-Start = Callable[..., Trainer]
-
-
-@pytest.fixture(scope="module")
-def text(english: str) -> str:
-    return english[:1500]
-
-
-@pytest.fixture
-def start(text: str) -> Start:
-    """A training of a small preset on a page of English, from its beginning or a checkpoint."""
-    vocabulary, ids = vectorize(text)
-
-    def begin(kind: str, state: Checkpoint | None = None, **changes: Any) -> Trainer:
-        backend = changes.pop("backend", "xla")
-        config = small_config(kind, len(vocabulary), **changes)
-        return Trainer(config, ids, vocabulary, state=state, backend=backend)
-
-    return begin
 
 
 def run_to_end(trainer: Trainer) -> list[Progress | EpochEnd | Mark]:

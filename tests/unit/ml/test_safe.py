@@ -1,13 +1,12 @@
 """A training that somebody walks away from: what it does when it goes wrong, and when it ends."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.unit.ml.conftest import small_config
+from tests.unit.ml.conftest import Start, small_config
 from worker.ml.checkpoint import Checkpoint, digest, fingerprint, pack, unpack
 from worker.ml.fit import Trainer
 from worker.ml.loss_watch import Diverged
@@ -16,26 +15,8 @@ from worker.ml.transfer import first_state, goes_on, longer
 from worker.ml.vectorize import vectorize
 from worker.ml.vocabulary import Vocabulary
 
-Start = Callable[..., Trainer]
 #: No network survives a step of this length.
 FATAL = 1e38
-
-
-@pytest.fixture(scope="module")
-def text(english: str) -> str:
-    return english[:1500]
-
-
-@pytest.fixture
-def start(text: str) -> Start:
-    vocabulary, ids = vectorize(text)
-
-    def begin(kind: str, state: Checkpoint | None = None, **changes: Any) -> Trainer:
-        recall = changes.pop("recall", None)
-        config = small_config(kind, len(vocabulary), **changes)
-        return Trainer(config, ids, vocabulary, state=state, recall=recall)
-
-    return begin
 
 
 @pytest.mark.parametrize("kind", ["classic", "default"])
