@@ -1,6 +1,8 @@
 """Engines for the two databases, each set up so that its transactions mean the same."""
 
 import importlib
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,10 +36,16 @@ log = structlog.get_logger(__name__)
 
 def _sqlite() -> Any:
     # The package brings a SQLite newer than most systems have, with a write-ahead log that is safe.
+    # TensorFlow carries an older one, and a process that loads it first would have that one
+    # everywhere: DEEPBIND lets the package find its own.
+    flags = sys.getdlopenflags()
     try:
+        sys.setdlopenflags(flags | getattr(os, "RTLD_DEEPBIND", 0))
         return importlib.import_module("pysqlite3.dbapi2")
     except ImportError:
         return importlib.import_module("sqlite3")
+    finally:
+        sys.setdlopenflags(flags)
 
 
 #: The driver of SQLite that every part of this installation uses.
