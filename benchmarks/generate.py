@@ -11,22 +11,17 @@ it is said, where PyTorch is not installed.
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from benchmarks.harness import ROUNDS, Options, Row, interleave, main, row
-from worker.ml.config import NetworkConfig, padded_vocabulary
+from worker.ml.config import NetworkConfig
 from worker.ml.engine import Engine
 from worker.ml.runtime import configure
 from worker.ml.sample import Draft, Sampler
-from worker.ml.sample_draw import draw
-from worker.ml.sample_step import fold
 
 VOCABULARY = 57
 WINDOW = 60
@@ -54,7 +49,7 @@ def measure(options: Options) -> list[Row]:
     return [
         *beside_torch(options, rounds),
         *beside_script(options, rounds),
-        beside_a_stack(rounds),
+        beside_turns(rounds),
     ]
 
 
@@ -119,15 +114,19 @@ def beside_torch(options: Options, rounds: int) -> list[Row]:
     ]
 
 
-def beside_a_stack(rounds: int) -> Row:
-    """One text of each of 30 checkpoints: in turns, beside all of them in one product."""
+def beside_turns(rounds: int) -> Row:
+    """One text of each of 30 checkpoints: their weights in one stack, and one after the other."""
     samplers = [warmed(STATEFUL, seed) for seed in range(CHECKPOINTS)]
-    stack = stacked_loop([random_weights(STATEFUL, seed) for seed in range(CHECKPOINTS)])
-    ours, theirs = interleave(lambda: turns_per_second(samplers, 2_000), stack, rounds)
+    turns = [warmed(STATEFUL, seed) for seed in range(CHECKPOINTS)]
+    for sampler in turns:
+        sampler.stackable = False
+    ours, theirs = interleave(
+        lambda: each_per_second(samplers, 2_000), lambda: each_per_second(turns, 2_000), rounds
+    )
     conditions = (
-        f"{SHAPE}; {CHECKPOINTS} checkpoints with one text each; ours: they take turns in the "
-        f"engine; peer: their weights stacked, batched products, half of them on each of {THREADS} "
-        "cores: it is not built in for as long as this row is met"
+        f"{SHAPE}; {CHECKPOINTS} checkpoints with one text each, {THREADS} batches side by side; "
+        "ours: checkpoints share a step, their weights stacked, with the bits that they have "
+        "alone; peer: the same engine, in which they take turns"
     )
     return row(
         "generate/thirty_checkpoints",
@@ -145,6 +144,8 @@ def warmed(network: NetworkConfig, seed: int = 0) -> Sampler:
     sampler = Sampler(random_weights(network, seed), network)
     for rows in sampler.buckets:
         sampler.warm(rows)
+    if sampler.stackable:
+        sampler.warm(stacked=True)
     return sampler
 
 
@@ -165,7 +166,7 @@ def streams_per_second(sampler: Sampler, length: int) -> float:
     return _run_engine([sampler] * STREAMS, length)
 
 
-def turns_per_second(samplers: list[Sampler], length: int) -> float:
+def each_per_second(samplers: list[Sampler], length: int) -> float:
     """Characters a second of one text of each sampler in the engine."""
     return _run_engine(samplers, length)
 
@@ -216,56 +217,6 @@ def torch_loop(weights: Weights) -> Callable[[int, int], float] | None:
     seconds_per_step(1, 50)
     seconds_per_step(STREAMS, 50)
     return seconds_per_step
-
-
-def stacked_loop(checkpoints: list[Weights], steps: int = 200) -> Callable[[], float]:
-    """What stacking would be: all checkpoints in one step, their weights in batched products."""
-    size = len(checkpoints) // THREADS
-    vocabulary = padded_vocabulary(VOCABULARY)
-
-    def run(
-        table: Any, recurrent: Any, head: Any, bias: Any, uniform: Any, inverse: Any
-    ) -> tuple[Any, Any, Any]:
-        def body(index: Any, last: Any, h: Any, c: Any) -> tuple[Any, ...]:
-            drive = tf.gather(table, last, axis=1, batch_dims=1)
-            gates = drive + tf.matmul(h[:, None], recurrent)[:, 0]
-            i, f, g, o = tf.split(tf.tanh(gates), 4, -1)
-            c = (0.5 + 0.5 * f) * c + (0.5 + 0.5 * i) * g
-            h = (0.5 + 0.5 * o) * tf.tanh(c)
-            logits = tf.matmul(h[:, None], head)[:, 0] + bias
-            below = logits - tf.reduce_max(logits, -1, keepdims=True)
-            return index + 1, draw(below, uniform[index], inverse, None, None), h, c
-
-        zero = tf.zeros((size, UNITS))
-        start = (tf.constant(0), tf.zeros(size, tf.int32), zero, zero)
-        _, last, h, c = tf.while_loop(lambda index, *_: index < steps, body, start)
-        return last, h, c
-
-    loop = tf.function(run, jit_compile=True, autograph=False)
-    random = np.random.default_rng(0)
-    fed = [
-        tf.constant(random.uniform(0.01, 0.99, (steps, size)).astype(np.float32)),
-        tf.fill([size], np.float32(1 / TEMPERATURE)),
-    ]
-    folded = [fold(weights, STATEFUL) for weights in checkpoints]
-    assert folded[0][0].shape[0] == vocabulary
-    halves = [
-        [tf.constant(np.stack(arrays)) for arrays in zip(*some, strict=True)]
-        for some in (folded[:size], folded[size : 2 * size])
-    ]
-    pool = ThreadPoolExecutor(THREADS)
-
-    def once(half: list[Any]) -> None:
-        for part in loop(*half, *fed):
-            part.numpy()
-
-    def characters_per_second() -> float:
-        started = time.perf_counter()
-        list(pool.map(once, halves))
-        return THREADS * size * steps / (time.perf_counter() - started)
-
-    characters_per_second()
-    return characters_per_second
 
 
 class KerasScript:

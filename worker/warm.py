@@ -65,6 +65,8 @@ def _warm(sampler: Sampler) -> None:
     for rows in sampler.buckets:
         sampler.warm(rows)
     sampler.warm(filtered=True)
+    if sampler.stackable:
+        sampler.warm(stacked=True)
 
 
 def warm_novelty(engine: Engine, corpora: Corpora) -> None:

@@ -3,15 +3,17 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, padded_vocabulary
+from worker.ml.sample_batch import advance
 from worker.ml.sample_random import SEEDS
-from worker.ml.sample_step import BLOCK, DRAWN, FloatArray, StepShape, fold, step_function
-from worker.ml.sample_stream import FIRST, IdArray, Stream
+from worker.ml.sample_step import FloatArray, StepShape, fold
+from worker.ml.sample_stream import IdArray, Stream
 
 #: Rows of a batch on a CPU. XLA's products add up in one order for 2 to 32 rows, in another for
 #: one row and in a third for more, so that within these a row's bits know nothing of its batch
@@ -19,6 +21,14 @@ from worker.ml.sample_stream import FIRST, IdArray, Stream
 EXACT_BUCKETS = (2, 8, 16, 32)
 #: Where the bits of a row may depend on its batch: on a GPU, which wants many rows.
 BUCKETS = (1, 8, 32, 128, 512)
+#: Checkpoints that share a step on a CPU: as many as have their weights near the core. Each has as
+#: few rows as give a row the bits that it has in any other batch.
+STACK = 4
+STACKED_ROWS = 2
+#: A step of larger networks is their products, which gain nothing from a stack.
+MOST_STACKED_BYTES = 2**19
+#: The same checkpoints often share one step after the other.
+KEPT_STACKS = 16
 #: A network with a window fills a product with its windows in flight: one text at a time.
 WINDOW_BUCKETS = (1,)
 
@@ -112,11 +122,15 @@ class Sampler:
             if not np.isfinite(weights[name]).all():
                 raise NotFinite(f"weight {name} holds a NaN or an infinity")
         self._network = network
-        self._weights = [tf.constant(array) for array in fold(weights, network)]
+        folded = fold(weights, network)
+        self.weights = [tf.constant(array) for array in folded]
         self.buckets: tuple[int, ...] = EXACT_BUCKETS if exact else BUCKETS
         if network.window is not None:
             self.buckets = WINDOW_BUCKETS
-        self._shape = StepShape(
+        small = sum(array.nbytes for array in folded) <= MOST_STACKED_BYTES
+        #: Whether it gains anything from sharing a step with others of its shape.
+        self.stackable = exact and network.window is None and small
+        self.shape = StepShape(
             vocabulary=padded_vocabulary(network.vocabulary_size),
             units=network.units,
             layers=network.layers,
@@ -140,16 +154,20 @@ class Sampler:
         prompt = np.asarray(draft.prompt)
         if prompt.min() < 0 or prompt.max() >= self._network.vocabulary_size:
             raise ValueError("a prompt holds an id outside the vocabulary")
-        alone = replace(self._shape, rows=1)
+        alone = replace(self.shape, rows=1)
         return Stream(draft, self._network.window, alone.new_state())
 
-    def warm(self, rows: int = 1, *, filtered: bool = False) -> None:
+    def warm(self, rows: int = 1, *, filtered: bool = False, stacked: bool = False) -> None:
         """Compile what `rows` streams at once need, so that the first of them need not wait.
 
-        `filtered` compiles for drafts that limit their draws.
+        `filtered` compiles for drafts that limit their draws, `stacked` for samplers that share a
+        step.
         """
         draft = Draft(np.zeros(1, np.int32), 1, 1.0, 1 if filtered else None, None, 0)
-        self.advance([self.start(draft) for _ in range(min(rows, self.capacity))])
+        if stacked:
+            advance_together([(self, [self.start(draft)])])
+        else:
+            self.advance([self.start(draft) for _ in range(min(rows, self.capacity))])
 
     def advance(self, streams: Sequence[Stream], steps: int | None = None) -> None:
         """Move some streams on by one call of the compiled loop.
@@ -159,16 +177,7 @@ class Sampler:
             steps: At most so many; None makes as many as a call should.
         """
         rows = next(size for size in self.buckets if size >= len(streams))
-        shape = replace(self._shape, rows=rows, filtered=streams[0].draft.filtered)
-        most = min(shape.steps_per_call, max(stream.left for stream in streams))
-        steps = most if steps is None else min(steps, most)
-        if steps < 1:
-            return
-        batch = _Batch(shape, streams, steps)
-        yielded, logprobs, state = step_function(shape)(
-            self._weights, *map(tf.constant, batch.arguments), list(map(tf.constant, batch.limits))
-        )
-        batch.give_back(yielded.numpy(), logprobs.numpy(), state.numpy())
+        advance(self.weights, streams, range(len(streams)), replace(self.shape, rows=rows), steps)
 
     def write(
         self, drafts: Sequence[Draft], should_stop: Callable[[], bool] | None = None
@@ -195,50 +204,33 @@ class Sampler:
         return [stream.written for stream in streams]
 
 
-class _Batch:
-    """The arrays of one call: each stream is a row, and rows without one only fill the batch."""
-
-    def __init__(self, shape: StepShape, streams: Sequence[Stream], steps: int) -> None:
-        self._streams = streams
-        self._states = shape.window or 1
-        rows = shape.rows
-        known = np.zeros((BLOCK, rows), np.int32)
-        uniform = np.full((BLOCK, rows), FIRST, np.float32)
-        inverse = np.ones((BLOCK, rows), np.float32)
-        last, clock = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
-        known[:, : len(streams)] = DRAWN
-        for row, stream in enumerate(streams):
-            last[row], clock[row] = stream.last, stream.fed
-            stream.feed(known[:steps, row], uniform[:steps, row], inverse[:steps, row])
-        state = np.zeros_like(shape.new_state())
-        state[:, :, : len(streams) * self._states] = np.concatenate(
-            [stream.state for stream in streams], axis=2
-        )
-        self.arguments = (state, last, clock, known, uniform, inverse, np.int32(steps))
-        self.limits = _limits(shape, streams) if shape.filtered else []
-        self._steps = steps
-
-    def give_back(self, yielded: IdArray, logprobs: FloatArray, state: FloatArray) -> None:
-        """Hand each stream what its row came to."""
-        for row, stream in enumerate(self._streams):
-            own = state[:, :, row * self._states : (row + 1) * self._states]
-            stream.take(yielded[: self._steps, row], logprobs[: self._steps, row], own.copy())
+#: A sampler and those of its streams that move on.
+Group = tuple[Sampler, Sequence[Stream]]
 
 
-def _limits(shape: StepShape, streams: Sequence[Stream]) -> list[npt.NDArray[np.generic]]:
-    """`top_k`, `top_p`, penalty and what was seen, of each row, with what changes nothing else."""
-    everything = np.iinfo(np.int32).max
-    top_k = np.full(shape.rows, everything, np.int32)
-    top_p = np.ones(shape.rows, np.float32)
-    penalty = np.zeros(shape.rows, np.float32)
-    seen = np.full((shape.rows, shape.vocabulary), np.iinfo(np.int32).min // 2, np.int32)
-    for row, stream in enumerate(streams):
-        draft = stream.draft
-        if draft.top_k is not None:
-            top_k[row] = min(draft.top_k, everything)
-        if draft.top_p is not None:
-            # Not 0 after rounding to a float32, or nothing could reach it.
-            top_p[row] = max(draft.top_p, float(np.finfo(np.float32).tiny))
-        penalty[row] = math.log(draft.repetition_penalty)
-        stream.mark_recent(seen[row])
-    return [top_k, top_p, penalty, seen]
+def advance_together(groups: Sequence[Group], steps: int | None = None) -> None:
+    """Move streams of several samplers on in one step: `Sampler.advance` for a stack.
+
+    The bits are those that each stream has in any other batch.
+
+    Args:
+        groups: At most `STACK`, of one shape, each of at most `STACKED_ROWS` streams, all filtered
+            or none of them.
+        steps: As for `Sampler.advance`.
+    """
+    first = groups[0][0]
+    # Places without a sampler compute something that nobody asks for.
+    samplers = (*(sampler for sampler, _ in groups), *[first] * (STACK - len(groups)))
+    streams = [stream for _, some in groups for stream in some]
+    places = [
+        number * STACKED_ROWS + row
+        for number, (_, some) in enumerate(groups)
+        for row in range(len(some))
+    ]
+    shape = replace(first.shape, rows=STACK * STACKED_ROWS, stack=STACK)
+    advance(_stacked(samplers), streams, places, shape, steps)
+
+
+@lru_cache(maxsize=KEPT_STACKS)
+def _stacked(samplers: tuple[Sampler, ...]) -> list[tf.Tensor]:
+    return [tf.stack(each) for each in zip(*(one.weights for one in samplers), strict=True)]

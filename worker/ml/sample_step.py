@@ -2,7 +2,8 @@
 
 Every row of a batch is one text, at its own place in it. A step feeds each row the character that
 came last and yields the next one: known (its prompt's) or drawn. Weights, temperatures, prompts and
-lengths are arguments, so one graph serves all checkpoints of a shape.
+lengths are arguments, so one graph serves all checkpoints of a shape, or moves some of them on in
+one step: their weights are stacked and their products batched.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ class StepShape:
         rows: Rows of the batch, B.
         filtered: Whether top-k, top-p and the repetition penalty are part of the graph.
         xla: Whether XLA compiles it, instead of TensorFlow running it operation by operation.
+        stack: Checkpoints that share a step, K; each has B / K rows, one after the other.
     """
 
     vocabulary: int
@@ -55,6 +57,7 @@ class StepShape:
     rows: int
     filtered: bool
     xla: bool
+    stack: int = 1
 
     @property
     def states(self) -> int:
@@ -104,7 +107,7 @@ def step_function(shape: StepShape) -> Step:
     """The compiled loop of one shape; traced and compiled at its first call, never again.
 
     Its arguments, all of fixed shape and type:
-        weights: As `fold` gives them.
+        weights: As `fold` gives them; of a stack with K in front of each shape.
         state: [layers, 2, states, U], as `StepShape.new_state` or an earlier call gives it.
         last: The character that each row's first step feeds, [B] int32.
         clock: Characters that were fed to each row before this call, [B] int32.
@@ -186,29 +189,51 @@ def advance(
     were) gives the logits; its place then starts again from zero. That is the network run anew
     over the last W characters, for each character, with every step computed once.
 
-    `clock` [B] counts the characters that each row was fed before.
+    `clock` [B] counts the characters that each row was fed before. Of K checkpoints each of the
+    weights has K in front of its shape.
     """
     table, recurrent, *middle, head, head_bias = weights
     window = shape.window
     if window is not None:
         begins = tf.reshape(tf.range(window)[None] == clock[:, None] % window, [-1, 1])
         states = [tf.where(begins, 0.0, part) for part in states]
-    drive = tf.gather(table, fed)
+    drive = _look_up(shape, table, fed)
     if window is not None:
         drive = tf.repeat(drive, window, axis=0)
-    h, c = _cell(drive + tf.matmul(states[0], recurrent), states[1])
+    h, c = _cell(drive + _product(shape, states[0], recurrent), states[1])
     new = [h, c]
     for layer in range(1, shape.layers):
         kernels, bias = middle[2 * layer - 2 : 2 * layer]
         both = tf.concat([h, states[2 * layer]], -1)
-        gates = tf.matmul(both, kernels) + bias
+        gates = _product(shape, both, kernels) + _each(shape, bias)
         h, c = _cell(gates, states[2 * layer + 1])
         new += [h, c]
     if window is not None:
         oldest = tf.maximum(clock - (window - 1), 0) % window
         rows = tf.reshape(h, [shape.rows, window, shape.units])
         h = tf.gather(rows, oldest, axis=1, batch_dims=1)
-    return new, tf.matmul(h, head) + head_bias
+    return new, _product(shape, h, head) + _each(shape, head_bias)
+
+
+def _look_up(shape: StepShape, table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """Rows of a table [V, N], for each id [B] that of its own checkpoint: [B, N]."""
+    if shape.stack == 1:
+        return tf.gather(table, ids)
+    found = tf.gather(table, tf.reshape(ids, [shape.stack, -1]), axis=1, batch_dims=1)
+    return tf.reshape(found, [shape.rows, -1])
+
+
+def _product(shape: StepShape, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Rows [B, M] times a kernel [M, N], each row with that of its own checkpoint: [B, N]."""
+    if shape.stack == 1:
+        return tf.matmul(x, kernel)
+    product = tf.matmul(tf.reshape(x, [shape.stack, -1, x.shape[-1]]), kernel)
+    return tf.reshape(product, [shape.rows, -1])
+
+
+def _each(shape: StepShape, bias: tf.Tensor) -> tf.Tensor:
+    """A bias [N] as it is added to rows; of K checkpoints [B, N]."""
+    return bias if shape.stack == 1 else tf.repeat(bias, shape.rows // shape.stack, axis=0)
 
 
 def _cell(gates: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -225,6 +250,8 @@ def _signature(shape: StepShape) -> list[Any]:
         folded += [[2 * units, gates], [gates]]
     folded += [[units, shape.vocabulary], [shape.vocabulary]]
 
+    front = [shape.stack] if shape.stack > 1 else []
+
     def whole(*sizes: int) -> tf.TensorSpec:
         return tf.TensorSpec(sizes, tf.int32)
 
@@ -233,7 +260,7 @@ def _signature(shape: StepShape) -> list[Any]:
 
     limits = [whole(rows), real(rows), real(rows), whole(rows, shape.vocabulary)]
     return [
-        [real(*sizes) for sizes in folded],
+        [real(*front, *sizes) for sizes in folded],
         real(shape.layers, 2, shape.states, units),
         whole(rows),
         whole(rows),

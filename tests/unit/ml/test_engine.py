@@ -11,7 +11,7 @@ import pytest
 from tests.unit.ml.test_sample import CLASSIC, STATEFUL, draft, make_weights
 from worker.ml.config import NetworkConfig
 from worker.ml.engine import Engine
-from worker.ml.sample import EXACT_BUCKETS, Draft, Sampler
+from worker.ml.sample import EXACT_BUCKETS, STACK, STACKED_ROWS, Draft, Sampler, advance_together
 from worker.ml.sample_step import step_function
 from worker.ml.sample_stream import Stream
 
@@ -105,6 +105,46 @@ def test_every_size_of_a_batch_gives_a_row_the_same_bits(
     assert all(bits == found[EXACT_BUCKETS[0]] for bits in found.values())
 
 
+@pytest.mark.parametrize("network", [PRESETS, DEFAULT, UNEVEN, STATEFUL])
+@pytest.mark.parametrize("filtered", [False, True])
+def test_a_stack_of_checkpoints_gives_each_row_the_bits_that_it_has_alone(
+    network: NetworkConfig, filtered: bool
+) -> None:
+    samplers = [Sampler(make_weights(network, seed, 0.3), network) for seed in range(STACK - 1)]
+    limit = 20 if filtered else None
+    texts = [
+        replace(each, top_k=limit, top_p=None) for each in drafts(network, STACKED_ROWS * STACK)
+    ]
+    texts = [replace(each, repetition_penalty=1.0, prompt=each.prompt[:1]) for each in texts]
+    # One place of the stack stays empty, and one sampler has a single text.
+    wanted = [texts[2 * i : 2 * i + (1 if i == 1 else STACKED_ROWS)] for i in range(STACK - 1)]
+    groups = [
+        (sampler, [sampler.start(each) for each in some])
+        for sampler, some in zip(samplers, wanted, strict=True)
+    ]
+    while groups[0][1][0].left:
+        advance_together(groups, min(40, groups[0][1][0].left))
+    for (sampler, streams), some in zip(groups, wanted, strict=True):
+        assert [seen(stream) for stream in streams] == alone(sampler, some)
+
+
+def test_many_checkpoints_share_steps_and_few_take_turns() -> None:
+    samplers = [Sampler(make_weights(STATEFUL, seed), STATEFUL) for seed in range(40)]
+    engine = Engine(threads=2)
+    for count, moved_at_once in ((2, 2), (4, 2), (5, 5), (40, 2 * STACK)):
+        streams = [sampler.start(draft(length=400)) for sampler in samplers[:count]]
+        for stream, sampler in zip(streams, samplers, strict=False):
+            engine.admit(stream, sampler, owner="ann")
+        assert len(engine.step()) == moved_at_once
+        for stream in streams:
+            engine.leave(stream)
+    # With a window nothing is stacked, nor where a step is large products anyway.
+    wide = replace(STATEFUL, units=512)
+    for network in (CLASSIC, wide):
+        assert not Sampler(make_weights(network), network).stackable
+    engine.close()
+
+
 def test_another_order_of_sums_would_be_noticed() -> None:
     """The comparison above can fail: a batch of one row adds up in another order."""
     sampler = Sampler(make_weights(PRESETS, scale=0.3), PRESETS)
@@ -119,11 +159,14 @@ def test_a_checkpoint_of_a_known_shape_compiles_nothing() -> None:
     for rows in first.buckets:
         for filtered in (False, True):
             first.warm(rows, filtered=filtered)
+    for filtered in (False, True):
+        first.warm(stacked=True, filtered=filtered)
     compiled = step_function.cache_info().misses
     traces = step_function_traces()
-    other = Sampler(make_weights(STATEFUL, seed=9), STATEFUL)
+    others = [Sampler(make_weights(STATEFUL, seed=9 + i), STATEFUL) for i in range(20)]
     engine = Engine(threads=2)
-    for each in drafts(STATEFUL, 40):
+    for i, each in enumerate(drafts(STATEFUL, 60)):
+        other = others[0 if i < 40 else i - 40]
         engine.admit(other.start(each), other, owner="ann")
         engine.step()
     while len(engine):
