@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from api.auth import caller
@@ -28,6 +28,15 @@ from shared.aliases import Aliases, resolve_many
 from shared.line import Place, places
 from shared.tables import KINDS, PRIORITIES, Checkpoint, Corpus, GeneratedText, Job, Model, User
 
+# Built once: people ask for their jobs again and again.
+_TEXTS = (
+    select(GeneratedText)
+    .where(GeneratedText.job_id == bindparam("job"))
+    .order_by(GeneratedText.step, GeneratedText.position)
+)
+_INEXACT = select(Checkpoint.job_id).where(
+    Checkpoint.job_id.in_(bindparam("jobs", expanding=True)), ~Checkpoint.exact
+)
 PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 
 
@@ -97,11 +106,7 @@ def job_replies(session: Session, jobs: Sequence[Job], *, place: bool = True) ->
     ids = [job.id for job in jobs if job.kind == "train"]
     inexact: set[str] = set()
     if ids:
-        inexact.update(
-            session.scalars(
-                select(Checkpoint.job_id).where(Checkpoint.job_id.in_(ids), ~Checkpoint.exact)
-            )
-        )
+        inexact.update(session.scalars(_INEXACT, {"jobs": ids}))
     return [
         _job_reply(job, aliases, standing.get(job.id), exact=job.id not in inexact) for job in jobs
     ]
@@ -112,11 +117,7 @@ def job_reply(session: Session, job: Job, *, place: bool = True) -> JobReply:
     reply = job_replies(session, [job], place=place)[0]
     if job.kind != "generate" or job.status not in ("succeeded", "cancelled"):
         return reply
-    texts = session.scalars(
-        select(GeneratedText)
-        .where(GeneratedText.job_id == job.id)
-        .order_by(GeneratedText.step, GeneratedText.position)
-    )
+    texts = session.scalars(_TEXTS, {"job": job.id})
     return reply.model_copy(update={"texts": [text_reply(text) for text in texts]})
 
 

@@ -19,6 +19,7 @@ from shared.tables import Checkpoint, Corpus, GeneratedText, Job, Model
 Shared = TypeVar("Shared", Corpus, Model)
 Lock = Literal["change", "use"]
 
+_OWN_JOB = select(Job).where(Job.id == bindparam("id"), Job.user_id == bindparam("caller"))
 _WORDS: dict[type, str] = {Corpus: "corpus", Model: "model"}
 
 
@@ -80,8 +81,8 @@ def own_job(session: Session, reference: str) -> Job:
     Raises:
         NotFound: They have none of that id.
     """
-    statement = select(Job).where(Job.id == as_id("job", reference), Job.user_id == caller().id)
-    row = session.scalar(statement)
+    values = {"id": as_id("job", reference), "caller": caller().id}
+    row: Job | None = session.scalar(_OWN_JOB, values)
     if row is None:
         raise NotFound("job", reference)
     return row

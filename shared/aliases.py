@@ -19,6 +19,19 @@ _OF_MODEL = select(Checkpoint.id).where(Checkpoint.model_id == bindparam("model"
 _BY_NAME = {name: _OF_MODEL.order_by(*order).limit(1) for name, order in _ORDERS.items()}
 _BY_ID = _OF_MODEL.where(Checkpoint.id == bindparam("reference"))
 _USED_BY_ID = _BY_ID.with_for_update(read=True, key_share=True)
+_OF_MANY = (
+    select(
+        Checkpoint.model_id,
+        *(
+            func.first_value(Checkpoint.id, type_=Checkpoint.id.type)
+            .over(partition_by=Checkpoint.model_id, order_by=order)
+            .label(name)
+            for name, order in _ORDERS.items()
+        ),
+    )
+    .where(Checkpoint.model_id.in_(bindparam("models", expanding=True)))
+    .distinct()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +64,6 @@ def resolve_many(connection: Connection, model_ids: Collection[str]) -> dict[str
     """`best` and `latest` of many models, in one statement; every id has an entry."""
     if not model_ids:
         return {}
-    best, latest = (
-        func.first_value(Checkpoint.id, type_=Checkpoint.id.type)
-        .over(partition_by=Checkpoint.model_id, order_by=order)
-        .label(name)
-        for name, order in _ORDERS.items()
-    )
-    rows = connection.execute(
-        select(Checkpoint.model_id, best, latest)
-        .where(Checkpoint.model_id.in_(model_ids))
-        .distinct()
-    )
+    rows = connection.execute(_OF_MANY, {"models": list(model_ids)})
     found = {row.model_id: Aliases(row.best, row.latest) for row in rows}
     return {model_id: found.get(model_id, Aliases()) for model_id in model_ids}
