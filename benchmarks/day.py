@@ -45,7 +45,7 @@ class Job:
     arrived: float
     id: str = ""
     left: float = 0.0
-    ahead_seconds: float = 0.0
+    light_before: float = 0.0
     first_start: float | None = None
     claim: Claim | None = None
 
@@ -174,8 +174,7 @@ class Day:
     Attributes:
         served: Device-seconds by user.
         lag_seconds: The most a user who always had work was behind the mean of those.
-        light_waits: Of each job of a light user, its wait beyond the work ahead of it of those
-            who were served no more.
+        light_waits: Of each job of a light user, its wait beyond what light users ran before it.
         idle_seconds: Device time idle while somebody's runnable job waited.
         switch_seconds: Device time spent on switching.
         busy_seconds: Device time in all that was used, switching included.
@@ -188,6 +187,10 @@ class Day:
     switch_seconds: float = 0.0
     busy_seconds: float = 0.0
     yields: int = 0
+
+    def light_seconds(self) -> float:
+        """What light users were served together."""
+        return sum(self.served[f"light{number}"] for number in range(LIGHT))
 
     def share_error(self) -> float:
         """The largest distance of a user who always had work from their mean, as a part of it."""
@@ -245,7 +248,7 @@ class Simulation:
         # Who was never served has waited until now.
         for job in self._waiting.values():
             if job.user.startswith("light") and job.first_start is None:
-                self._day.light_waits.append(self._end - job.arrived - job.ahead_seconds)
+                self._note_wait(job, self._end)
         return self._day
 
     def _heavy(self, user: str) -> Job:
@@ -278,7 +281,7 @@ class Simulation:
         self._policy.submit(jobs)
         for job in jobs:
             if job.user.startswith("light"):
-                job.ahead_seconds = self._work_ahead(job) / self._devices
+                job.light_before = self._day.light_seconds()
             self._waiting[id(job)] = job
 
     def _on_beat(self, what: tuple[int, int]) -> None:
@@ -326,7 +329,7 @@ class Simulation:
             if job.first_start is None:
                 job.first_start = now
                 if job.user.startswith("light"):
-                    self._day.light_waits.append(now - job.arrived - job.ahead_seconds)
+                    self._note_wait(job, now)
             del self._waiting[id(job)]
             turn = next(self._numbers)
             # The device switches first where the job has been put down before.
@@ -335,19 +338,10 @@ class Simulation:
             self._at(since + job.left, "end", (device, turn))
             self._at(now + QUANTUM_SECONDS, "beat", (device, turn))
 
-    def _work_ahead(self, mine: Job) -> float:
-        """Undone work of light users, and of bursty ones until they were served as much."""
-        left: defaultdict[str, float] = defaultdict(float)
-        for job in (*self._waiting.values(), *(job for job, _, _ in self._running.values())):
-            left[job.user] += job.left
-        served = self._day.served
-        total = 0.0
-        for user, seconds in left.items():
-            if user.startswith("light"):
-                total += seconds
-            elif user.startswith("bursty"):
-                total += min(seconds, max(0.0, served[mine.user] - served[user]))
-        return total
+    def _note_wait(self, job: Job, now: float) -> None:
+        """Whoever ran meanwhile was ahead; of light users that is as it should be."""
+        ahead_seconds = (self._day.light_seconds() - job.light_before) / self._devices
+        self._day.light_waits.append(now - job.arrived - ahead_seconds)
 
 
 def make_model(engine: Engine) -> tuple[str, str]:

@@ -88,8 +88,8 @@ def measure(options: Options) -> list[Row]:
             "quanta",
             LIGHT_WAIT_QUANTA,
             lambda _, day: max(0.0, _p95(day.light_waits)) / QUANTUM_SECONDS,
-            "p95 of the wait of 21 light users beyond the work ahead of them of other light "
-            "users, and of bursty ones until these were served as much",
+            "p95 of the wait of 21 light users, less what light users ran meanwhile: these were "
+            "ahead of them",
         ),
         worst(
             "fairness/idle",
