@@ -58,7 +58,9 @@ def create_app(
         DESCRIPTION, RESOURCES, before=(traffic.begin, auth.sign_in, traffic.check_accept)
     )
     app.extensions[EXTENSION] = Services.of(
-        settings, engine or make_engine(settings.database), broker or Broker(settings.broker)
+        settings,
+        engine or make_engine(settings.database, settings.api_threads),
+        broker or Broker(settings.broker),
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.wsgi_app = Turnstile(app.wsgi_app, settings.api_threads)  # type: ignore[method-assign]

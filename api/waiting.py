@@ -13,8 +13,9 @@ from shared import stream
 from shared.database import reading
 from shared.tables import TERMINAL_STATUSES, Job
 
-#: Whoever waits is told of the end by the job's stream. Where Redis is away, or says nothing,
-#: the row is looked at: soon at first, then seldom.
+#: Whoever waits is told of the end by the job's stream. The row is looked at all the same, in case
+#: that the stream was lost, and more often where Redis is away: soon at first, then seldom.
+LOOK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 0.5
 PAUSE_GROWTH = 2.0
@@ -54,22 +55,22 @@ def wait_for(job_id: str, seconds: int) -> bool:
         left = deadline - time.monotonic()
         if left <= 0 or shared.stopping.is_set():
             return False
-        place = _hear(shared, job_id, place, min(pause, left))
-        pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
+        try:
+            place = _hear(shared, job_id, place, min(LOOK_SECONDS, left))
+        except redis.RedisError:
+            shared.stopping.wait(min(pause, left))
+            pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
     return True
 
 
 def _hear(shared: Services, job_id: str, place: str, seconds: float) -> str:
-    """Wait for so long, or until the job says that its row has changed; where its stream is."""
+    """Wait for so long, or until the job may have ended; where its stream is."""
     until = time.monotonic() + seconds
-    try:
-        while (left := until - time.monotonic()) > 0:
-            entries = shared.listener.read(job_id, place, left)
-            place = entries[-1].id if entries else place
-            if any(entry.kind == "state" for entry in entries):
-                break
-    except redis.RedisError:
-        shared.stopping.wait(seconds)
+    while (left := until - time.monotonic()) > 0:
+        entries = shared.listener.read(job_id, place, left)
+        place = entries[-1].id if entries else place
+        if any(entry.kind == "state" and not entry.data.get("begins") for entry in entries):
+            break
     return place
 
 

@@ -21,7 +21,8 @@ CONNECT_TIMEOUT_SECONDS = 10
 #: How long a connection to PostgreSQL may be cut before it counts as lost. The kernel would go on
 #: for a quarter of an hour, and for ever where nothing is to be sent.
 LINK_PATIENCE_SECONDS = 30
-#: Opened when they are first needed, and kept.
+#: Opened when they are first needed, and kept. One beyond these is opened and closed each time,
+#: which costs as much as ten statements.
 KEPT_CONNECTIONS = 16
 #: How long a process may hold a transaction open on PostgreSQL without doing anything in it.
 IDLE_TIMEOUT_SECONDS = 30
@@ -52,7 +53,7 @@ def _sqlite() -> Any:
 sqlite = _sqlite()
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, kept_connections: int = KEPT_CONNECTIONS) -> Engine:
     """An engine for ``sqlite:///PATH`` or ``postgresql://…``.
 
     A transaction on SQLite takes the write lock at its start (``BEGIN
@@ -60,6 +61,10 @@ def make_engine(url: str) -> Engine:
     at once when another has written in between, whatever the time-out. Reads
     that say so (`reading`) begin ``DEFERRED``. ``sqlite:///PATH?timeout=SECONDS``
     sets how long a writer waits for another one.
+
+    Args:
+        url: The address.
+        kept_connections: As many as threads use at once.
     """
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
@@ -70,9 +75,7 @@ def make_engine(url: str) -> Engine:
             address,
             module=sqlite,
             connect_args={"timeout": busy_seconds, "check_same_thread": False},
-            # One beyond the pool's size is opened and closed each time, and costs as much as ten
-            # statements. So many are kept.
-            pool_size=KEPT_CONNECTIONS,
+            pool_size=kept_connections,
             max_overflow=KEPT_CONNECTIONS,
         )
         event.listen(engine, "connect", partial(_prepare_sqlite, busy_seconds))
@@ -84,7 +87,7 @@ def make_engine(url: str) -> Engine:
     engine = create_engine(
         address,
         pool_pre_ping=True,
-        pool_size=KEPT_CONNECTIONS,
+        pool_size=kept_connections,
         max_overflow=2 * KEPT_CONNECTIONS,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,

@@ -21,9 +21,9 @@ from redis.retry import Retry
 
 from shared.broker import CONNECT_TIMEOUT_SECONDS, redis_url
 
-#: `state`: look at the job's row. `piece`: of a text, its `position` among the job's, the
-#: `offset` in characters, the `text`; with the first one the `prompt`. `metrics`: a point of a
-#: loss curve. `texts`: those of a training's `step` are there.
+#: `state`: look at the job's row; not yet ended where it `begins`. `piece`: of a text, its
+#: `position` among the job's, the `offset` in characters, the `text`; with the first one the
+#: `prompt`. `metrics`: a point of a loss curve. `texts`: those of a training's `step` are there.
 Kind = Literal["state", "piece", "metrics", "texts"]
 Said = tuple[str, int, int, Kind, dict[str, Any]]
 

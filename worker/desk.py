@@ -147,7 +147,7 @@ class Desk:
             return
         for lease in [self._pulse.hold(claim, asked_at) for claim in claims]:
             log.info("run_started", kind=lease.claim.kind, wake=wake, **_names(lease.claim))
-            lease.say("state")
+            lease.say("state", begins=True)
             self._begin(lease)
         self._begun += len(claims)
 

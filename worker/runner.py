@@ -100,7 +100,7 @@ class Runner:
                 self._pulse.holding(claim, asked_at) as lease,
             ):
                 log.info("run_started", kind=claim.kind, wake=wake)
-                lease.say("state")
+                lease.say("state", begins=True)
                 ending = self._run(lease)
                 finish(self._queue, lease, ending)
                 seconds = round(time.monotonic() - asked_at, 3)
