@@ -12,7 +12,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format types imports check mutations bench lock clean
+.PHONY: help env demo test lint format types imports check mutations bench faults classroom lock clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,12 @@ mutations: env ## take out what the promises rest on, and see tests fail
 
 bench: env ## measure every figure again, and renew benchmarks/README.md
 	@$(RUN) -m benchmarks $(ARGS)
+
+faults: env ## the same harm to Quire and to Celery alone: the table of docs/why-wakes.md
+	@$(RUN) -m benchmarks.faults $(ARGS)
+
+classroom: env ## thirty users for a quarter of an hour, while anything is killed; see docs/classroom.md
+	@$(RUN) -m benchmarks.classroom $(ARGS)
 
 lock: env ## resolve pyproject.toml again; ARGS=--upgrade takes newer releases
 	@$(COMPILE) $(ARGS) --extra server --extra dev pyproject.toml --output-file requirements.lock
