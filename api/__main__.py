@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -110,8 +111,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CannotStart as error:
         print(error, file=sys.stderr)
         return 1
+    if settings.api_one_core:
+        _keep_to_one_core()
     Server(settings).run()
     return 0
+
+
+def _keep_to_one_core() -> None:
+    """Let this process and its worker run on one core; see `Settings.api_one_core`."""
+    # The last, since whoever takes cores by number begins with the first.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def _options(arguments: Sequence[str] | None) -> dict[str, Any]:

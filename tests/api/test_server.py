@@ -1,5 +1,6 @@
 """The API as a process: how it starts, serves and stops."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -101,6 +102,20 @@ def test_it_serves_many_at_once_and_says_where(
         log = server.stderr.read()
     assert '"event": "request"' in log
     assert key.rpartition("_")[2] not in log
+
+
+@pytest.mark.parametrize(("one_core", "cores"), [("true", 1), ("false", None)])
+def test_it_keeps_to_one_core_unless_told(
+    environment: dict[str, str], database_url: str, one_core: str, cores: int | None
+) -> None:
+    key_for(database_url, "ann")
+    environment["QUIRE_API_ONE_CORE"] = one_core
+    with process(environment, "--port", "0") as server:
+        address(server)
+        # gunicorn's worker comes from this process, and has its cores.
+        allowed, kept = os.sched_getaffinity(0), os.sched_getaffinity(server.pid)
+        assert kept <= allowed
+        assert len(kept) == (cores or len(allowed))
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
