@@ -29,6 +29,7 @@ SCRIPTS = (
     "memory",
     "corpora",
     "fairness",
+    "switching",
 )
 README = Path(__file__).parent / "README.md"
 RESULTS = README.with_name("results.json")
