@@ -18,7 +18,7 @@ from sqlalchemy import select
 from shared.accounts import create_key
 from shared.database import make_sessions
 from shared.tables import Job, JobEvent, User
-from tests.services.redis import CONFIGURATION, find_program
+from tests.services.redis import configuration, find_program
 from tests.worker.world import World, until
 
 #: How the names of the jobs begin whose workers die; see worker/failpoints.py.
@@ -47,12 +47,12 @@ class Redis:
         self._configuration = directory / "redis.conf"
         self._configuration.touch(mode=0o600)
         self._configuration.write_text(
-            CONFIGURATION.format(
-                port=PORT if address else 0,
+            configuration(
+                directory,
+                self._socket,
+                self._password,
                 address=address or "127.0.0.1",
-                socket=self._socket,
-                password=self._password,
-                directory=directory,
+                port=PORT if address else 0,
             )
         )
         self._program = find_program()

@@ -25,6 +25,15 @@ appendonly no
 """
 
 
+def configuration(
+    directory: Path, socket: Path, password: str, address: str = "127.0.0.1", port: int = 0
+) -> str:
+    """The file of a server that keeps nothing; with port 0 it is reached by its socket alone."""
+    return CONFIGURATION.format(
+        port=port, address=address, socket=socket, password=password, directory=directory
+    )
+
+
 @dataclass(frozen=True)
 class RedisServer:
     """A server that runs.
@@ -75,16 +84,12 @@ def redis_server() -> Iterator[RedisServer]:
     with short_directory("redis") as directory:
         socket, password = directory / "redis.sock", secrets.token_hex(16)
         url = f"unix://:{password}@{socket}?db=0"
-        configuration = directory / "redis.conf"
+        file = directory / "redis.conf"
         # In a file: a command line can be read by everybody on the machine.
-        configuration.touch(mode=0o600)
-        configuration.write_text(
-            CONFIGURATION.format(
-                port=0, address="127.0.0.1", socket=socket, password=password, directory=directory
-            )
-        )
+        file.touch(mode=0o600)
+        file.write_text(configuration(directory, socket, password))
         with running(
-            [program, configuration],
+            [program, file],
             directory / "redis.log",
             lambda: _answers(socket, url),
             stop_signal=signal.SIGTERM,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.redis import CONFIGURATION, find_program
+from tests.services.redis import configuration, find_program
 from tests.services.servers import ServerMissing, short_directory
 from tests.worker.world import make_world
 
@@ -19,15 +19,11 @@ pytestmark = pytest.mark.slow
 @contextmanager
 def running_redis(directory: Path, password: str) -> Iterator[None]:
     """A server at a place that is known before it runs."""
-    configuration = directory / "redis.conf"
-    configuration.touch(mode=0o600)
-    configuration.write_text(
-        CONFIGURATION.format(
-            socket=directory / "redis.sock", password=password, directory=directory
-        )
-    )
+    file = directory / "redis.conf"
+    file.touch(mode=0o600)
+    file.write_text(configuration(directory, directory / "redis.sock", password))
     process = subprocess.Popen(
-        [find_program(), configuration], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [find_program(), file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         yield
