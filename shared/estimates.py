@@ -15,7 +15,7 @@ from shared.presets import TrainSpec
 
 FLOAT_BYTES = 4
 #: A worker with TensorFlow loaded and its compiler warm, 840 MB, and what compiling takes.
-PROCESS_BYTES = 1_000_000_000
+PROCESS_BYTES = 1_050_000_000
 #: Floats that a step keeps of each position, per unit of a layer: gates, cell, hidden state and
 #: projected input, and as much again on the way back.
 FLOATS_PER_UNIT = 20
