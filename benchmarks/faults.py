@@ -97,7 +97,8 @@ def redis_down(side: Side) -> str:
     try:
         jobs = [side.train(epochs=1)]
         said = f"taken after {_seconds(began)} s; "
-    except (OperationalError, OSError) as error:
+    except (OperationalError, OSError, RuntimeError) as error:
+        # RuntimeError: Celery's result backend gives up, «the application must be restarted».
         jobs, said = [], f"refused after {_seconds(began)} s ({type(error).__name__}); "
     side.redis.start()
     return said + (_how_many(side, jobs) if jobs else "it is up to the sender to try again")
