@@ -27,7 +27,8 @@ STACK = 4
 STACKED_ROWS = 2
 #: A step of larger networks is their products, which gain nothing from a stack.
 MOST_STACKED_BYTES = 2**19
-#: The same checkpoints often share one step after the other.
+#: The same checkpoints often share one step after the other. At most 32 MiB, and as much again of
+#: samplers that would otherwise be gone.
 KEPT_STACKS = 16
 #: A network with a window fills a product with its windows in flight: one text at a time.
 WINDOW_BUCKETS = (1,)
