@@ -7,7 +7,7 @@ from api.lineage import of_checkpoint
 from api.openapi import Resource, gives_other_than_json
 from api.render import checkpoint_reply
 from api.schemas.addresses import ById
-from api.schemas.replies import CheckpointReply
+from api.schemas.model_replies import CheckpointReply
 from api.services import reading, services
 from api.sight import visible_checkpoint
 from shared import blobs

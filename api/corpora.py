@@ -14,8 +14,10 @@ from api.openapi import Resource, gives_other_than_json, reads_body_itself
 from api.paging import Order, read_page
 from api.render import corpus_reply
 from api.schemas.addresses import ById, NamedPage, UploadFields
-from api.schemas.replies import CorpusReply, Listing
-from api.schemas.requests import Change, Once, UploadJson
+from api.schemas.headers import Once
+from api.schemas.model_replies import CorpusReply
+from api.schemas.replies import Listing
+from api.schemas.requests import Change, UploadJson
 from api.services import reading, services, writing
 from api.sight import may_see, own, visible
 from api.uploads import Upload, read_upload

@@ -10,7 +10,8 @@ from api.auth import caller
 from api.openapi import Resource
 from api.paging import Order, read_page
 from api.schemas.addresses import Page
-from api.schemas.replies import DeviceReply, Listing
+from api.schemas.replies import Listing
+from api.schemas.server_replies import DeviceReply
 from api.services import reading, services
 from shared.clock import database_now
 from shared.devices import alive

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from api.following import Following, is_told_all
 from api.openapi import Resource, gives_other_than_json
 from api.schemas.addresses import ById
-from api.schemas.requests import Resumed
+from api.schemas.headers import Resumed
 from api.services import reading, services
 from api.sight import own_job
 from shared.tables import GeneratedText

@@ -15,15 +15,10 @@ from api.idempotency import REPLAYED, Made, Result, make_once
 from api.openapi import Resource
 from api.refusals import Invalid, NoCheckpointYet, NotFound
 from api.render import job_reply
-from api.schemas.replies import JobReply
-from api.schemas.requests import (
-    MAX_LOGPROBS,
-    MAX_TOTAL_CHARACTERS,
-    GenerateRequest,
-    OnceAndWait,
-    Ordered,
-    ScoreRequest,
-)
+from api.schemas.headers import OnceAndWait
+from api.schemas.job_replies import JobReply
+from api.schemas.requests import Ordered
+from api.schemas.writing import MAX_LOGPROBS, MAX_TOTAL_CHARACTERS, GenerateRequest, ScoreRequest
 from api.services import reading
 from api.sight import own_job, visible
 from api.submissions import submit

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.answers import answer
 from api.auth import open_to_all
 from api.openapi import Resource, gives_other_than_json
-from api.schemas.replies import LiveReply, ReadyReply
+from api.schemas.server_replies import LiveReply, ReadyReply
 from api.services import reading, services
 
 health = Resource("health", "For whoever watches the server", prefix="/health", needs_key=False)

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from api.answers import answer_json
 from api.auth import caller
 from api.refusals import KeyReused
-from api.schemas.requests import Once
+from api.schemas.headers import Once
 from api.services import reading, writing
 from shared.clock import database_now
 from shared.tables import IdempotencyKey

@@ -7,11 +7,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.refusals import Invalid
-from api.schemas import addresses, requests
+from api.schemas import addresses, people, requests, training, writing
+from api.schemas.drawing import FORMS
 from api.schemas.replies import FieldError
 
 SHOWN_CHARACTERS = 100
 SHOWN_ERRORS = 5
+#: Where what was said may be looked up by its name, to tell which fields it has.
+_SAYABLE = {**vars(addresses), **vars(requests), **vars(training), **vars(writing), **vars(people)}
 
 
 def explain(error: ValidationError) -> Invalid:
@@ -27,7 +30,7 @@ def explain(error: ValidationError) -> Invalid:
 
 
 def _field_error(item: Any, title: str) -> FieldError:
-    field = ".".join(str(part) for part in item["loc"] if part not in requests.FORMS) or "body"
+    field = ".".join(str(part) for part in item["loc"] if part not in FORMS) or "body"
     kind = item["type"]
     if kind == "missing":
         return FieldError(field=field, message="is required")
@@ -53,7 +56,7 @@ def _pattern(pattern: str, message: str) -> str:
 
 
 def _unknown(item: Any, title: str) -> str:
-    said = getattr(requests, title, None) or getattr(addresses, title, None)
+    said = _SAYABLE.get(title)
     known = list(said.model_fields) if said is not None and len(item["loc"]) == 1 else []
     near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
     if near:

@@ -13,8 +13,10 @@ from api.paging import Order, read_page
 from api.refusals import Conflict, NotFound
 from api.render import job_replies, job_reply, text_reply
 from api.schemas.addresses import ById, JobsPage, JobTextsPage
-from api.schemas.replies import JobReply, LiftReply, Listing, TextReply
-from api.schemas.requests import Once
+from api.schemas.headers import Once
+from api.schemas.job_replies import JobReply, LiftReply
+from api.schemas.replies import Listing
+from api.schemas.text_replies import TextReply
 from api.services import reading, services, writing
 from api.sight import Shared, as_id, own_job, visible
 from api.submissions import submit

@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.auth import caller
-from api.schemas.replies import LineageReply
+from api.schemas.text_replies import LineageReply
 from api.sight import may_see
 from shared.tables import Checkpoint, Corpus, GeneratedText, Model
 

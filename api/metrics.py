@@ -9,7 +9,8 @@ from api.openapi import Resource
 from api.paging import Order, read_page
 from api.refusals import Invalid
 from api.schemas.addresses import ById, HistoryPage, MetricsPage
-from api.schemas.replies import EventReply, Listing, MetricReply
+from api.schemas.job_replies import EventReply, MetricReply
+from api.schemas.replies import Listing
 from api.services import reading
 from api.sight import own_job
 from shared.tables import JobEvent, Metric

@@ -12,7 +12,8 @@ from api.paging import Order, read_page
 from api.refusals import NotFound
 from api.render import checkpoint_reply, model_replies, model_reply
 from api.schemas.addresses import ByCheckpoint, ById, NamedPage, Page
-from api.schemas.replies import CheckpointReply, Listing, ModelReply
+from api.schemas.model_replies import CheckpointReply, ModelReply
+from api.schemas.replies import Listing
 from api.schemas.requests import Change
 from api.services import reading, writing
 from api.sight import as_id, may_see, own, visible

@@ -1,7 +1,7 @@
 """A prompt in the characters that a model knows."""
 
 from api.refusals import Invalid
-from api.schemas.requests import Unknown
+from api.schemas.drawing import Unknown
 
 
 def fit(

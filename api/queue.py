@@ -11,7 +11,7 @@ from api.answers import answer
 from api.auth import caller
 from api.openapi import Resource
 from api.schemas.addresses import InLine
-from api.schemas.replies import LaneReply, QueueReply, TurnReply
+from api.schemas.line_replies import LaneReply, QueueReply, TurnReply
 from api.services import reading, services
 from shared.line import Line, own_jobs
 from shared.records import Kind

@@ -9,19 +9,9 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from api.auth import caller
-from api.schemas.replies import (
-    AliasesReply,
-    CheckpointReply,
-    CorpusReply,
-    EstimateReply,
-    Failure,
-    JobReply,
-    ModelReply,
-    NoveltyReply,
-    PlaceReply,
-    ProgressReply,
-    TextReply,
-)
+from api.schemas.job_replies import EstimateReply, Failure, JobReply, PlaceReply, ProgressReply
+from api.schemas.model_replies import AliasesReply, CheckpointReply, CorpusReply, ModelReply
+from api.schemas.text_replies import NoveltyReply, TextReply
 from api.services import services
 from api.sight import may_see
 from shared.aliases import Aliases, resolve_many

@@ -10,7 +10,8 @@ from api.openapi import Resource
 from api.paging import Order, read_page
 from api.render import text_reply
 from api.schemas.addresses import ById, TextsPage
-from api.schemas.replies import Listing, TextReply
+from api.schemas.replies import Listing
+from api.schemas.text_replies import TextReply
 from api.services import reading
 from api.sight import own_text
 from shared.tables import GeneratedText

@@ -3,6 +3,7 @@
 from typing import Any
 
 from flask import Response
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api import origins
@@ -13,8 +14,10 @@ from api.openapi import Resource
 from api.origins import Origin
 from api.refusals import Invalid
 from api.schemas.fields import NAME_CHARACTERS
-from api.schemas.replies import JobReply
-from api.schemas.requests import Once, Ordered, TrainBase, TrainRequest
+from api.schemas.headers import Once
+from api.schemas.job_replies import JobReply
+from api.schemas.requests import Ordered
+from api.schemas.training import TrainBase, TrainRequest
 from api.services import services
 from api.sight import visible
 from api.submissions import submit
@@ -34,7 +37,8 @@ def submit_training(header: Once, body: TrainRequest) -> Response:
     The answer is the job, with an estimate of what it will take; its `model` can write as soon
     as it has a checkpoint. Any number of the preset can be changed, and with `from` the training
     begins from a checkpoint. What no worker could run is refused with 422 and the number to
-    lower. Names may repeat: ids tell things apart.
+    lower. A model without a `name` is called as its corpus. Names may repeat: ids tell things
+    apart.
     """
     return make_once(header, body, lambda session: _submit(session, body)).answer()
 
@@ -43,7 +47,7 @@ def _submit(session: Session, body: TrainBase) -> Made:
     corpus = visible(session, Corpus, body.corpus, lock="use")
     origin = origins.find(session, body.from_checkpoint)
     spec = _resolve(body, origin)
-    name = body.name or f"{corpus.name} {spec.preset}"[:NAME_CHARACTERS]
+    name = body.name or _free_name(session, corpus.name)
     return submit_model(session, corpus, spec, name, body.visibility, body, origin)
 
 
@@ -86,6 +90,15 @@ def submit_model(
         "train", caller().id, name, written, model.id, corpus.id, estimate=estimate.as_dict()
     )
     return submit(session, submission, order)
+
+
+def _free_name(session: Session, name: str) -> str:
+    """A name that none of the caller's models has: this one, or with ``-2`` and so on behind it."""
+    owned = select(Model.name).where(Model.user_id == caller().id)
+    taken = set(session.scalars(owned))
+    ends = ("", *(f"-{number}" for number in range(2, len(taken) + 2)))
+    names = (f"{name[: NAME_CHARACTERS - len(end)]}{end}" for end in ends)
+    return next(free for free in names if free not in taken)
 
 
 def _resolve(body: TrainBase, origin: Origin | None) -> TrainSpec:

@@ -11,8 +11,8 @@ from api.auth import admin, caller
 from api.openapi import Resource
 from api.refusals import Forbidden, NotFound
 from api.schemas.addresses import ByUser
-from api.schemas.replies import CapReply, UsageReply
-from api.schemas.requests import NewCaps
+from api.schemas.line_replies import CapReply, UsageReply
+from api.schemas.people import NewCaps
 from api.services import reading, services, writing
 from api.sight import as_id
 from shared.caps import caps_of, use_of

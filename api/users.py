@@ -11,8 +11,10 @@ from api.openapi import Resource
 from api.paging import Order, read_page
 from api.refusals import Forbidden, NotFound
 from api.schemas.addresses import ByKey, ByUser, Page
-from api.schemas.replies import KeyReply, Listing, MeReply, NewKeyReply, UserReply
-from api.schemas.requests import NewApiKey, NewUser, Once
+from api.schemas.headers import Once
+from api.schemas.people import NewApiKey, NewUser
+from api.schemas.replies import Listing
+from api.schemas.server_replies import KeyReply, MeReply, NewKeyReply, UserReply
 from api.services import reading, writing
 from api.sight import as_id
 from shared.accounts import KEY_FORM, NAME_FORM, create_key, create_user

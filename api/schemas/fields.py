@@ -69,6 +69,15 @@ Moment = Annotated[
 Priority = Literal["high", "normal", "low"]
 
 
+def no_default(schema: dict[str, Any]) -> None:
+    """What is left out is not its default in Python: a schema must not say so."""
+    schema.pop("default", None)
+
+
+#: Of an answer: left out where it does not apply.
+Sometimes: Any = Field(default=None, json_schema_extra=no_default)
+
+
 class Read(BaseModel):
     """The base of what is read from a request beside its body."""
 
