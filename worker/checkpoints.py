@@ -87,6 +87,16 @@ def at_step(engine: Engine, job_ids: Sequence[str], step: int) -> Saved | None:
     return None if found is None else Saved(found.id, found.step, found.sha256)
 
 
+def best_first(engine: Engine, job_id: str) -> Iterator[Saved]:
+    """The checkpoints of a training that were judged, the best and of equals the newest first."""
+    query = select(Row.id, Row.step, Row.sha256).where(
+        Row.job_id == job_id, Row.val_loss.is_not(None)
+    )
+    with reading(engine) as connection:
+        rows = connection.execute(query.order_by(Row.val_loss, Row.step.desc())).all()
+    yield from (Saved(*row) for row in rows)
+
+
 def load(engine: Engine, sha256: str) -> Checkpoint:
     """A checkpoint's arrays, checked.
 

@@ -100,7 +100,8 @@ class Train:
             lowercase=spec.lowercase,
             state=state,
             backend=backend_of(self._processor),
-            recall=lambda step: self._at_step(lease, origin, step),
+            # Only a training that goes on counts its steps from its origin's.
+            recall=lambda step: self._recall(lease, origin if trainer.start_step else None, step),
         )
         trainer.exact &= spec.threads == self._threads
         per_token = characters_per_token(vocabulary, ids, config)
@@ -219,10 +220,16 @@ class Train:
                 return state
         return None
 
-    def _at_step(self, lease: Lease, origin: Origin | None, step: int) -> Checkpoint | None:
+    def _recall(self, lease: Lease, origin: Origin | None, step: int) -> Checkpoint | None:
+        """The checkpoint of a step, or the best of the job's own that can be used."""
         jobs = [lease.claim.job_id, *([] if origin is None else [origin.job_id])]
         saved = checkpoints.at_step(self._queue.engine, jobs, step)
-        return None if saved is None else self._load(lease, saved)
+        if saved is not None and (state := self._load(lease, saved)) is not None:
+            return state
+        for saved in checkpoints.best_first(self._queue.engine, lease.claim.job_id):
+            if saved.step != step and (state := self._load(lease, saved)) is not None:
+                return state
+        return None
 
     def _load(self, lease: Lease, saved: checkpoints.Saved) -> Checkpoint | None:
         try:

@@ -32,7 +32,8 @@ from worker.ml.vocabulary import Ids, Vocabulary
 #: While a budget's steps are not fixed yet, the schedule is that of a training without an end.
 UNKNOWN_STEPS = 10**9
 Event = Progress | Judged | Mark | RolledBack
-#: Gives the checkpoint of a step of this training; None where it can't be had any more.
+#: Gives the checkpoint of a step of this training, or the best one that is still there; None
+#: where there is none.
 Recall = Callable[[int], Checkpoint | None]
 
 
@@ -320,16 +321,30 @@ class Trainer:
         """Take the best weights back, with half the rate; `error` itself when it is too often."""
         if self._loop["rollbacks"] >= self.config.rollbacks:
             raise error
-        back_to = self.start_step if self.best_step is None else self.best_step
+        val_loss = self._loop["best_val_loss"]
         if self._kept is not None:
             back_to, self._variables = self._kept
+        elif (state := self._recalled()) is not None:
+            back_to, val_loss = int(state.meta["step"]), state.meta["val_loss"]
+            self._set(self._matched(state))
+        elif self.start_step == 0:
+            back_to, val_loss = 0, None
+            self._set(beginning(self.config))
         else:
-            state = self._recall(back_to) if self._recall else None
-            if state is None and back_to > 0:
-                raise error
-            self._set(beginning(self.config) if state is None else self._matched(state))
+            raise error
         self._watch = LossWatch(self.config)
-        self._loop |= {"loss_sum": 0.0, "windows": 0, "val_loss": self._loop["best_val_loss"]}
+        self._loop |= {"loss_sum": 0.0, "windows": 0, "val_loss": val_loss}
         self._loop["rollbacks"] += 1
         rate = self.learning_rate(self.step)
         return RolledBack(self.step, error.loss, back_to, rate, self._loop["rollbacks"])
+
+    def _recalled(self) -> Checkpoint | None:
+        """The best checkpoint; where it is gone, the first.
+
+        The best of a training that goes on may be that of an earlier one, which keeps it no
+        longer than it likes; the first is always its own.
+        """
+        if self._recall is None:
+            return None
+        steps = [self.start_step] if self.best_step is None else [self.best_step, self.start_step]
+        return next((state for step in steps if (state := self._recall(step)) is not None), None)

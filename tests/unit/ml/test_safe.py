@@ -45,6 +45,38 @@ def test_an_explosion_goes_back_to_the_best_weights(start: Start) -> None:
     assert after.meta["val_loss"] == judged.val_loss
 
 
+def test_an_explosion_goes_back_to_the_first_where_the_best_is_gone(start: Start) -> None:
+    numbers = {"schedule": "constant", "patience": None}
+    origin = start("classic", epochs=2, **numbers)
+    list(origin.run())
+    before = origin.state()
+    # Its best was an earlier checkpoint, which is retired by now.
+    loop = {**before.meta["loop"], "best_step": 1, "best_val_loss": 0.5, "stale": 1}
+    before = replace(before, meta={**before.meta, "loop": loop})
+    here = fingerprint(2, 2, "cpu")
+    first = first_state(
+        before, origin.config, origin.vocabulary, here, lowercase=False, same_text=True
+    )
+    asked: list[int] = []
+
+    def recall(step: int) -> Checkpoint | None:
+        asked.append(step)
+        return {origin.step: first}.get(step)
+
+    numbers["learning_rate"] = FATAL
+    wild = start("classic", first, epochs=4, recall=recall, **numbers)
+    event = next(event for event in wild.run() if isinstance(event, RolledBack))
+    assert asked == [1, origin.step]
+    assert (event.back_to, event.rollbacks) == (origin.step, 1)
+    after = wild.state()
+    assert after.meta["val_loss"] == before.meta["val_loss"], "that of the weights that are back"
+    for name, weight in first.weights.items():
+        np.testing.assert_array_equal(after.weights[name], weight)
+    lost = start("classic", first, epochs=4, recall=lambda _: None, **numbers)
+    with pytest.raises(Diverged):
+        list(lost.run())
+
+
 def test_a_rollback_survives_a_resume_to_the_bit(start: Start) -> None:
     def begin(state: Checkpoint | None = None) -> Trainer:
         return start("default", state, learning_rate=FATAL, rollbacks=100, recall=lambda _: None)
