@@ -28,7 +28,7 @@ from worker.ml.vectorize import (
     steps_per_epoch,
 )
 from worker.ml.vocabulary import Ids, UnknownCharacter, Vocabulary
-from worker.ml.words import frequent_words
+from worker.ml.words import blocks, frequent_words
 from worker.samplers import Processor, backend_of
 from worker.training import Training
 
@@ -172,20 +172,28 @@ class Train:
         The words are those that the training began with; before its first checkpoint they are
         found anew, the same for the same text.
         """
-        corpus = corpora.stream(self._queue.engine, lease.claim.corpus_id, lowercase=spec.lowercase)
-        if corpus is None:
-            raise CorpusDeleted("train")
+        corpus = self._stream(lease, spec)
         vocabulary, pieces = Vocabulary(characters), corpus.pieces
         if spec.tokenizer == "word":
-            # A word may lie across two pieces, so the text is taken whole.
-            text = "".join(pieces)
-            words = frequent_words(text, spec.vocabulary_limit) if state is None else state.words
-            vocabulary, pieces = Vocabulary(characters, words), iter([text])
+            if state is None:
+                # Read twice, once to choose the words: so it is never held as a whole.
+                words = frequent_words(pieces, spec.vocabulary_limit)
+                corpus = self._stream(lease, spec)
+            else:
+                words = state.words
+            vocabulary, pieces = Vocabulary(characters, words), blocks(corpus.pieces)
         try:
             ids = encode_pieces(vocabulary, pieces, corpus.characters)
         except UnknownCharacter as error:
             raise OtherVocabulary(error.character, error.position) from None
         return vocabulary, ids, corpus.sha256
+
+    def _stream(self, lease: Lease, spec: TrainSpec) -> corpora.Streamed:
+        corpus_id = lease.claim.corpus_id
+        corpus = corpora.stream(self._queue.engine, corpus_id, lowercase=spec.lowercase)
+        if corpus is None:
+            raise CorpusDeleted("train")
+        return corpus
 
     def _begin(
         self,

@@ -61,19 +61,20 @@ def encode_pieces(vocabulary: Vocabulary, pieces: Iterable[str], characters: int
 
     Args:
         vocabulary: What the ids mean.
-        pieces: The text.
-        characters: How long it is, as far as is known; another length costs a copy.
+        pieces: The text, parted where tokens end.
+        characters: How long it is, as far as is known; more tokens than that cost a copy.
 
     Raises:
         UnknownCharacter: With its position in the whole text.
     """
     ids: Ids = empty_ids(characters, vocabulary.dtype)
-    count = 0
+    count = read = 0
     for piece in pieces:
         try:
             found = vocabulary.encode(piece)
         except UnknownCharacter as error:
-            raise UnknownCharacter(error.character, count + error.position) from None
+            raise UnknownCharacter(error.character, read + error.position) from None
+        read += len(piece)
         if count + len(found) > len(ids):
             longer: Ids = empty_ids((count + len(found)) * 9 // 8, vocabulary.dtype)
             longer[:count] = ids[:count]

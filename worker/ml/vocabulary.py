@@ -70,7 +70,7 @@ class Vocabulary:
             # NumPy looks places up twice as fast when they already have its own type for them.
             seen[_code_points(text[start : start + PIECE_CHARACTERS]).astype(np.intp)] = True
         characters = "".join(map(chr, np.flatnonzero(seen)))
-        return cls(characters, frequent_words(text, words) if words else ())
+        return cls(characters, frequent_words([text], words) if words else ())
 
     @property
     def characters(self) -> str:

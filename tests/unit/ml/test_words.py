@@ -1,6 +1,9 @@
 """Words as tokens: nothing is lost, the rest is spelled, and the same text gives the same words."""
 
 import random
+import tracemalloc
+from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -9,9 +12,20 @@ from hypothesis import strategies as st
 
 from tests.unit.ml.conftest import small_config
 from worker.ml import words
-from worker.ml.vectorize import characters_per_token, split_held_out, vectorize
+from worker.ml.vectorize import (
+    characters_per_token,
+    encode_pieces,
+    split_held_out,
+    vectorize,
+)
 from worker.ml.vocabulary import UnknownCharacter, Vocabulary
-from worker.ml.words import LONGEST_WORD_CHARACTERS, frequent_words, pieces, whole_words
+from worker.ml.words import (
+    LONGEST_WORD_CHARACTERS,
+    blocks,
+    frequent_words,
+    pieces,
+    whole_words,
+)
 
 #: Everything that pieces are cut by, and letters beyond the first plane.
 CHARACTERS = "abé紅😀_09 \n\t'’-.,\u00a0"
@@ -40,15 +54,19 @@ def test_the_tokens_put_together_are_the_text(text: str, most: int) -> None:
     assert "".join(tokens(vocabulary, text)) == text
 
 
-@given(st.text(alphabet=CHARACTERS, max_size=300), st.integers(1, 40))
-def test_a_long_text_is_cut_as_a_whole_would_be(text: str, block: int) -> None:
+@given(st.text(alphabet=CHARACTERS, max_size=300), st.integers(1, 40), st.integers(1, 30))
+def test_a_long_text_is_cut_as_a_whole_would_be(text: str, block: int, part: int) -> None:
     whole = words.PIECES.findall(text)
-    before = words.BLOCK_CHARACTERS
-    try:
-        words.BLOCK_CHARACTERS = block
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "BLOCK_CHARACTERS", block)
         assert cut(text) == whole
-    finally:
-        words.BLOCK_CHARACTERS = before
+        parted = [text[i : i + part] for i in range(0, len(text), part)]
+        assert list(blocks(parted)) == list(blocks([text]))
+
+
+def test_a_text_without_white_space_is_cut_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "BLOCK_CHARACTERS", 10)
+    assert max(map(len, blocks(["甄士隱夢幻識通靈，賈雨村風塵懷閨秀。" * 20]))) < 20
 
 
 def test_the_commonest_words_are_tokens_and_others_are_spelled(english: str) -> None:
@@ -67,12 +85,33 @@ def test_the_commonest_words_are_tokens_and_others_are_spelled(english: str) -> 
 def test_the_same_text_gives_the_same_words_in_the_same_order() -> None:
     some = [f" w{i}" for i in range(50)] * 2
     random.Random(1).shuffle(some)
-    found = frequent_words("".join(some), 20)
+    found = frequent_words(some, 20)
     assert found == tuple(sorted(f" w{i}" for i in range(50))[:20])
-    assert frequent_words("".join(reversed(some)), 20) == found
-    assert frequent_words("once only", 20) == ()
+    assert frequent_words(some[::-1], 20) == found
+    assert frequent_words(["once only"], 20) == ()
     long = " " + "a" * LONGEST_WORD_CHARACTERS
-    assert frequent_words(2 * long + 2 * long[:-1], 20) == (long[:-1],)
+    assert frequent_words([2 * long + 2 * long[:-1]], 20) == (long[:-1],)
+
+
+def test_a_text_is_counted_within_bounds_and_the_commonest_words_stay(
+    english: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = words.PIECES.findall(english)
+    counts = Counter(piece for piece in found if 1 < len(piece) <= LONGEST_WORD_CHARACTERS)
+    expected = sorted(counts, key=lambda piece: (-counts[piece], piece))[:500]
+    assert frequent_words([english], 500) == tuple(expected)
+    monkeypatch.setattr(words, "BLOCK_CHARACTERS", 1 << 14)
+    monkeypatch.setattr(words, "COUNTED_PIECES", 1 << 12)
+    assert len(counts) > words.COUNTED_PIECES
+    assert frequent_words([english], 500)[:100] == tuple(expected[:100])
+    unique = ("".join(f" w{i}" for i in range(n, n + 1000)) for n in range(0, 200_000, 1000))
+    tracemalloc.start()
+    try:
+        assert frequent_words(chain([english], unique), 10) == tuple(expected[:10])
+        # More than 20 MB where each of them is kept.
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_first_unknown_character_is_named_with_its_position() -> None:
@@ -80,6 +119,8 @@ def test_the_first_unknown_character_is_named_with_its_position() -> None:
     with pytest.raises(UnknownCharacter, match="position 5") as caught:
         vocabulary.encode("ab abX ab")
     assert (caught.value.character, caught.value.position) == ("X", 5)
+    with pytest.raises(UnknownCharacter, match="position 5"):
+        encode_pieces(vocabulary, ["ab ", "abX ab"], 9)
 
 
 def test_a_vocabulary_of_words_is_what_it_says() -> None:
