@@ -37,7 +37,8 @@ DESCRIPTION = """Teach a recurrent network to write like a text that you upload.
 Upload a corpus, `POST /v1/train` with its id, poll the job, then `POST /v1/generate` with the
 model. Every error is `application/problem+json` (RFC 9457) and says the way out. What is
 private of somebody else's answers exactly like what does not exist. Lists come in pages: ask
-again with `cursor` set to `next_cursor`. Times are UTC, losses in nats per character.
+again with `cursor` set to `next_cursor`. Times are UTC, losses in nats per token: a
+character, unless the model's tokenizer is `word`.
 """
 
 

@@ -18,7 +18,7 @@ from api.render import job_reply
 from api.schemas.headers import OnceAndWait
 from api.schemas.job_replies import JobReply
 from api.schemas.requests import Ordered
-from api.schemas.writing import MAX_LOGPROBS, MAX_TOTAL_CHARACTERS, GenerateRequest, ScoreRequest
+from api.schemas.writing import MAX_LOGPROBS, MAX_TOTAL_TOKENS, GenerateRequest, ScoreRequest
 from api.services import reading
 from api.sight import own_job, visible
 from api.submissions import submit
@@ -155,19 +155,19 @@ def _fit_prompt(model: Model, body: GenerateRequest) -> str | None:
 
 def _refuse_if_too_much(body: GenerateRequest) -> None:
     texts = body.n * len(body.temperature)
-    if body.length * texts > MAX_TOTAL_CHARACTERS:
+    if body.length * texts > MAX_TOTAL_TOKENS:
         raise Invalid(
             "length",
             body.length,
             f"{texts} texts of {body.length} tokens are {body.length * texts}, and one job "
-            f"may write {MAX_TOTAL_CHARACTERS}: lower length to {MAX_TOTAL_CHARACTERS // texts}, "
+            f"may write {MAX_TOTAL_TOKENS}: lower length to {MAX_TOTAL_TOKENS // texts}, "
             "or ask for fewer texts",
         )
     if body.logprobs and body.length * texts > MAX_LOGPROBS:
         raise Invalid(
             "logprobs",
             True,
-            f"of {body.length * texts} characters in all, and one job may tell those of "
+            f"of {body.length * texts} tokens in all, and one job may tell those of "
             f"{MAX_LOGPROBS}: ask for less, or leave logprobs out",
         )
 

@@ -42,6 +42,11 @@ class Findings:
         return self.job.name or self.job.id
 
     @property
+    def token(self) -> str:
+        """What its losses are told of each."""
+        return "token" if self.job.spec.get("tokenizer") == "word" else "character"
+
+    @property
     def best(self) -> Metric | None:
         """Where it was judged best."""
         return curves.best(self.judged)

@@ -46,7 +46,7 @@ def _loss(findings: Findings) -> str:
         ],
         size=LOSS_SIZE,
         x_name="step",
-        y_name="nats per character",
+        y_name=f"nats per {findings.token}",
         y_range=curves.loss_range(findings.points),
         moments=moments,
     )

@@ -268,6 +268,6 @@ def _history(findings: Findings) -> str:
     listed = table("What happened, in UTC", ("when", "what"), rows)
     return (
         f"<section>\n<h2>History</h2>\n{listed}\n</section>\n"
-        "<footer><p>Written by <code>quire report</code>. Losses are in nats per character, times "
-        "are UTC. This page loads nothing and runs no script.</p></footer>"
+        "<footer><p>Written by <code>quire report</code>. Losses are in nats per "
+        f"{findings.token}, times are UTC. This page loads nothing and runs no script.</p></footer>"
     )

@@ -52,7 +52,7 @@ def generate(
     ] = None,
     repetition_penalty: Annotated[
         float | None,
-        typer.Option(help="Divide the probability of what came in the last 64 characters."),
+        typer.Option(help="Divide the probability of what came in the last 64 tokens."),
     ] = None,
     n: Annotated[int, typer.Option("--n", "-n", help="Texts per temperature.")] = 1,
     stop: Annotated[
@@ -64,7 +64,7 @@ def generate(
         bool, typer.Option("--echo", help="With --json: the prompt stands before the text.")
     ] = False,
     logprobs: Annotated[
-        bool, typer.Option("--logprobs", help="With --json: how likely each character was.")
+        bool, typer.Option("--logprobs", help="With --json: how likely each token was.")
     ] = False,
     unknown: Annotated[
         str | None,
@@ -189,7 +189,7 @@ def score(
         str | None, typer.Option(help="best (default), latest, or a checkpoint's id.")
     ] = None,
     logprobs: Annotated[
-        bool, typer.Option("--logprobs", help="With --json: how likely each character was.")
+        bool, typer.Option("--logprobs", help="With --json: how likely each token was.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -243,7 +243,7 @@ class TrainSpec(TrainNumbers):
 
 
 class Schedule(Frozen):
-    """A temperature that changes from a text's first character to its last, in equal steps."""
+    """A temperature that changes from a text's first token to its last, in equal steps."""
 
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 

@@ -101,7 +101,7 @@ class LiftReply(Reply):
 
 
 class MetricReply(Reply):
-    """One point of the loss curves. Losses are in nats per character."""
+    """One point of the loss curves. Losses are in nats per token."""
 
     step: int
     epoch: float

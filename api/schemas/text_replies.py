@@ -66,11 +66,13 @@ class TextReply(Reply):
     repetition_penalty: float
     echo: bool = Field(description="whether `text` begins with `prompt`")
     mean_logprob: float | None = Field(
-        description="of what was written, or read, in nats per character: under the network's own "
+        description="of what was written, or read, in nats per token: under the network's own "
         "distribution, before temperature and limits"
     )
-    bits_per_char: float | None = Field(description="the same, in bits")
-    logprobs: list[float] | None = Field(description="of each character, where asked for")
+    bits_per_char: float | None = Field(
+        description="the same in bits for each character; compares across tokenizers"
+    )
+    logprobs: list[float] | None = Field(description="of each token, where asked for")
     epoch: float | None = Field(description="of the training that wrote it as a sample")
     step: int | None = Field(description="of the training that wrote it as a sample")
     requested: bool = Field(description="false for a sample written while a network learned")

@@ -11,9 +11,9 @@ from api.schemas.requests import Ordered, Request
 MAX_LENGTH = 100_000
 MAX_TEXTS_EACH = 64
 MAX_PROMPT_CHARACTERS = 100_000
-#: Of one job: tokens of each text, by texts, by temperatures.
-MAX_TOTAL_CHARACTERS = 1_000_000
-#: Log-probabilities take several times the room of the text.
+#: Of one job: of each text, by texts, by temperatures.
+MAX_TOTAL_TOKENS = 1_000_000
+#: Of one job: log-probabilities take several times the room of the text.
 MAX_LOGPROBS = 100_000
 MAX_TOP_K = 1_000_000
 MAX_REPETITION_PENALTY = 10
@@ -41,13 +41,14 @@ class GenerateRequest(Ordered):
         ge=1,
         le=MAX_LENGTH,
         description="tokens of each text: characters, or with a model of words its words, "
-        "punctuation and what it spells",
+        "punctuation and what it spells; all texts of a job may have "
+        f"{MAX_TOTAL_TOKENS:,} together",
     )
     temperature: Temperatures = Field(
         [0.5],
         description="one or a list, each with texts of its own; 0 always takes the likeliest "
-        "character. `{from, to}` is a temperature that goes from the one at the first character "
-        "to the other at the last, in equal steps",
+        "token. `{from, to}` is a temperature that goes from the one at the first token to the "
+        "other at the last, in equal steps",
     )
     top_k: int | None = Field(
         None, ge=1, le=MAX_TOP_K, description="draw from the k likeliest tokens only"
@@ -59,10 +60,15 @@ class GenerateRequest(Ordered):
         1.0,
         ge=1,
         le=MAX_REPETITION_PENALTY,
-        description="divides the probability of what is among the last 64 characters, the prompt's "
+        description="divides the probability of what is among the last 64 tokens, the prompt's "
         "included, before the temperature",
     )
-    n: int = Field(1, ge=1, le=MAX_TEXTS_EACH, description="texts for each temperature")
+    n: int = Field(
+        1,
+        ge=1,
+        le=MAX_TEXTS_EACH,
+        description="texts for each temperature, as far as `length` lets a job write",
+    )
     stop: Stops = Field(
         [],
         description="a text ends before the first of these that it comes upon; a string or a "
@@ -72,8 +78,9 @@ class GenerateRequest(Ordered):
     echo: bool = Field(False, description="show each text with its prompt before it")
     logprobs: bool = Field(
         False,
-        description="tell of each character the natural logarithm of the probability that the "
-        "network gave it, before temperature and limits",
+        description="tell of each token the natural logarithm of the probability that the "
+        "network gave it, before temperature and limits; a job may tell those of "
+        f"{MAX_LOGPROBS:,} tokens: `length` times its texts",
     )
     unknown: Unknown = Field(
         "error",
@@ -96,9 +103,9 @@ class ScoreRequest(Request):
     model: Id
     checkpoint: CheckpointName = Field("best", description="as for `POST /v1/generate`")
     text: Annotated[str, StringConstraints(min_length=2, max_length=MAX_PROMPT_CHARACTERS)] = Field(
-        description="it is read from its first character on, which is not judged itself"
+        description="it is read from its first token on, which is not judged itself"
     )
-    logprobs: bool = Field(False, description="tell of each character, not only of all together")
+    logprobs: bool = Field(False, description="tell of each token, not only of all together")
     unknown: Unknown = Field(
         "error", description="as for `POST /v1/generate`, of the characters of the text"
     )

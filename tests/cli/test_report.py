@@ -88,6 +88,18 @@ def test_texts_are_read_down_the_epochs_of_one_temperature(written: str) -> None
         assert f".writing:not(:has(#heat-{number}:checked)) #texts-{number}" in written
 
 
+@pytest.mark.parametrize(("tokenizer", "token"), [("char", "character"), ("word", "token")])
+def test_losses_are_told_of_each_token(
+    served: Served, tmp_path: Path, tokenizer: str, token: str
+) -> None:
+    claim = served.train(tokenizer=tokenizer, window=8)
+    served.epoch(claim, 1)
+    target = tmp_path / "report.html"
+    assert run(["report", "poet", "-o", str(target)]) == 0
+    words = Page(target.read_text()).words
+    assert re.findall(r"nats per (\w+)", words) == [token, token], "at the axis, and at the end"
+
+
 def test_what_people_wrote_is_shown_and_never_obeyed(served: Served, tmp_path: Path) -> None:
     corpus = served.ann.upload(name="<script>alert(1)</script>")
     job = served.ann.train(corpus, preset="classic", epochs=4, name='"><img src=x onerror=a>')
