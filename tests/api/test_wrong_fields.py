@@ -7,7 +7,10 @@ import pytest
 
 from tests.api.test_corpora import JSON, raw
 from tests.api.test_generate import ask
-from tests.api.world import Person, World, problem
+from tests.api.world import ENGLISH, Person, World, problem
+
+#: An id that nothing has.
+NOTHING = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 @pytest.fixture
@@ -53,60 +56,147 @@ def test_json_must_have_the_fields(ann: Person, body: object) -> None:
     problem(answer, 422)
 
 
-@pytest.mark.parametrize(
-    ("fields", "field", "said"),
-    [
-        ({"epochs": 0}, "epochs", "greater than or equal to 1"),
-        ({"epochs": "3"}, "epochs", "integer"),
-        ({"epochs": True}, "epochs", "integer"),
-        ({"epochs": None}, "epochs", "integer"),
-        ({"units": 4096}, "units", "2048"),
-        ({"learning_rate": 0}, "learning_rate", "greater than 0"),
-        ({"held_out": 0.9}, "held_out", "0.5"),
-        ({"preset": "huge"}, "preset", "'classic', 'default' or 'large'"),
-        ({"epoch": 3}, "epoch", "did you mean epochs?"),
-        ({"seed": 2**53}, "seed", "less than"),
-        ({"seed": -1}, "seed", "greater than"),
-        ({"sample": {"length": "9"}}, "sample.length", "integer"),
-        ({"sample": {"size": 9}}, "sample.size", "not a field"),
-        ({"corpus": "mine"}, "corpus", "an id such as"),
-        ({"threads": 4}, "threads", "not a field"),
-    ],
-)
-def test_a_wrong_number_of_a_training_is_named_with_what_is_allowed(
-    world: World, ann: Person, fields: dict[str, object], field: str, said: str
-) -> None:
-    body = problem(ann.post("/v1/train", {"corpus": ann.upload(), **fields}), 422)
-    assert [error["field"] for error in body["errors"]] == [field]
-    assert said in body["detail"]
-    assert ann.items("/v1/models") == []
+#: What a request says, the field that is named, the value that it is told to have, the bound.
+Refused = tuple[dict[str, Any], str, Any, str]
+A_YEAR_SECONDS = 366 * 24 * 3600
+TOO_LONG = "a" * 100_001
+#: A long value is shown by its beginning.
+SHOWN = "a" * 100 + "…"
+
+ORDERS: list[Refused] = [
+    ({"deadline_seconds": 0}, "deadline_seconds", 0, "greater than 0"),
+    (
+        {"deadline_seconds": A_YEAR_SECONDS + 1},
+        "deadline_seconds",
+        A_YEAR_SECONDS + 1,
+        f"less than or equal to {A_YEAR_SECONDS}",
+    ),
+    ({"seed": -1}, "seed", -1, "greater than or equal to 0"),
+    ({"seed": 2**53}, "seed", 2**53, f"less than {2**53}"),
+    ({"priority": "urgent"}, "priority", "urgent", "'high', 'normal' or 'low'"),
+]
+TRAININGS: list[Refused] = [
+    *ORDERS,
+    ({"epochs": 0}, "epochs", 0, "greater than or equal to 1"),
+    ({"epochs": 10_001}, "epochs", 10_001, "less than or equal to 10000"),
+    ({"epochs": "3"}, "epochs", "3", "a valid integer"),
+    ({"epochs": True}, "epochs", True, "a valid integer"),
+    ({"epochs": None}, "epochs", None, "a valid integer"),
+    ({"units": 4096}, "units", 4096, "less than or equal to 2048"),
+    ({"learning_rate": 0}, "learning_rate", 0, "greater than 0"),
+    ({"held_out": 0.9}, "held_out", 0.9, "less than or equal to 0.5"),
+    ({"preset": "huge"}, "preset", "huge", "'classic', 'default' or 'large'"),
+    ({"epoch": 3}, "epoch", 3, "did you mean epochs?"),
+    ({"threads": 4}, "threads", 4, "not a field"),
+    ({"sample": {"length": "9"}}, "sample.length", "9", "a valid integer"),
+    ({"sample": {"length": 10_001}}, "sample.length", 10_001, "less than or equal to 10000"),
+    ({"sample": {"size": 9}}, "sample.size", 9, "not a field"),
+    ({"corpus": "mine"}, "corpus", "mine", "an id such as"),
+]
+GENERATIONS: list[Refused] = [
+    *ORDERS,
+    ({"length": 0}, "length", 0, "greater than or equal to 1"),
+    ({"length": 100_001}, "length", 100_001, "less than or equal to 100000"),
+    ({"length": 100_000, "n": 11}, "length", 100_000, "lower length to 90909"),
+    ({"n": 0}, "n", 0, "greater than or equal to 1"),
+    ({"n": 65}, "n", 65, "less than or equal to 64"),
+    ({"temperature": -0.1}, "temperature.0", -0.1, "greater than or equal to 0"),
+    ({"temperature": 11}, "temperature.0", 11, "less than or equal to 10"),
+    ({"temperature": []}, "temperature", [], "at least 1 item"),
+    ({"temperature": [0.5] * 17}, "temperature", [0.5] * 17, "at most 16 items"),
+    ({"temperature": "hot"}, "temperature.0", "hot", "a valid number"),
+    ({"temperature": [0.5, None]}, "temperature.1", None, "a valid number"),
+    ({"temperature": {"from": 1}}, "temperature.0.to", None, "is required"),
+    ({"temperature": {"from": 1, "to": "1"}}, "temperature.0.to", "1", "a valid number"),
+    ({"temperature": {"from": 1, "to": 1, "by": 2}}, "temperature.0.by", 2, "not a field"),
+    (
+        {"temperature": {"from": 10.5, "to": 1}},
+        "temperature.0.from",
+        10.5,
+        "less than or equal to 10",
+    ),
+    (
+        {"temperature": [1, {"from": 1, "to": 10.5}]},
+        "temperature.1.to",
+        10.5,
+        "less than or equal to 10",
+    ),
+    (
+        {"temperature": [1, {"from": 1, "to": -1}]},
+        "temperature.1.to",
+        -1,
+        "greater than or equal to 0",
+    ),
+    ({"top_k": 0}, "top_k", 0, "greater than or equal to 1"),
+    ({"top_k": 1_000_001}, "top_k", 1_000_001, "less than or equal to 1000000"),
+    ({"top_p": 0}, "top_p", 0, "greater than 0"),
+    ({"top_p": 1.5}, "top_p", 1.5, "less than or equal to 1"),
+    ({"repetition_penalty": 0.9}, "repetition_penalty", 0.9, "greater than or equal to 1"),
+    ({"repetition_penalty": 11}, "repetition_penalty", 11, "less than or equal to 10"),
+    ({"stop": ["a"] * 5}, "stop", ["a"] * 5, "at most 4 items"),
+    ({"stop": ["a", ""]}, "stop.1", "", "at least 1 character"),
+    ({"stop": TOO_LONG[:101]}, "stop.0", SHOWN, "at most 100 characters"),
+    ({"prompt": ""}, "prompt", "", "at least 1 character"),
+    ({"prompt": TOO_LONG}, "prompt", SHOWN, "at most 100000 characters"),
+    ({"prompt_from": "mind"}, "prompt_from", "mind", "'corpus'"),
+    ({"unknown": "guess"}, "unknown", "guess", "'error', 'skip' or 'replace'"),
+    ({"checkpoint": "newest"}, "checkpoint", "newest", "best, latest or an id"),
+    ({"prefer": "x"}, "prefer", "x", "not a field"),
+    ({"logprobs": True, "length": 50_001, "n": 2}, "logprobs", True, "tell those of 100000"),
+]
+SCORES: list[Refused] = [
+    ({"text": "a"}, "text", "a", "at least 2 characters"),
+    ({"text": TOO_LONG}, "text", SHOWN, "at most 100000 characters"),
+    ({"logprobs": 1}, "logprobs", 1, "a valid boolean"),
+    ({"length": 5}, "length", 5, "not a field"),
+]
 
 
 @pytest.mark.parametrize(
-    ("fields", "field", "said"),
-    [
-        ({"length": 0}, "length", "1"),
-        ({"length": 100_001}, "length", "100000"),
-        ({"n": 65}, "n", "64"),
-        ({"temperature": -0.1}, "temperature.0", "0"),
-        ({"temperature": []}, "temperature", "1"),
-        ({"temperature": [0.5] * 17}, "temperature", "16"),
-        ({"temperature": "hot"}, "temperature.0", "number"),
-        ({"temperature": [0.5, None]}, "temperature.1", "number"),
-        ({"top_k": 0}, "top_k", "1"),
-        ({"top_p": 0}, "top_p", "0"),
-        ({"top_p": 1.5}, "top_p", "1"),
-        ({"prompt": ""}, "prompt", "1 character"),
-        ({"unknown": "guess"}, "unknown", "'skip'"),
-        ({"checkpoint": "newest"}, "checkpoint", "best, latest or an id"),
-        ({"prefer": "x"}, "prefer", "not a field"),
-        ({"length": 100_000, "n": 11}, "length", "lower length to 90909"),
-    ],
+    ("path", "refused"),
+    [("/v1/train", each) for each in TRAININGS]
+    + [("/v1/generate", each) for each in GENERATIONS]
+    + [("/v1/score", each) for each in SCORES],
+    ids=lambda each: each if isinstance(each, str) else f"{each[1]} {each[2]!r:.20}",
 )
-def test_a_wrong_field_of_a_generation_is_named(
-    ann: Person, fields: dict[str, Any], field: str, said: str
+def test_what_is_out_of_bounds_is_named_with_its_value_and_bound(
+    ann: Person, path: str, refused: Refused
 ) -> None:
-    answer = ask(ann, "01890a5d-ac96-774b-bcce-b302099a8057", **fields)
-    body = problem(answer, 422)
-    assert body["errors"][0]["field"] == field
-    assert said in body["detail"]
+    fields, field, value, bound = refused
+    said = {"text": "ab"} if path == "/v1/score" else {}
+    said["corpus" if path == "/v1/train" else "model"] = NOTHING
+    body = problem(ann.post(path, said | fields), 422)
+    [error] = body["errors"]
+    assert (error["field"], error["value"]) == (field, value)
+    assert bound in error["message"]
+    assert bound in body["detail"]
+
+
+def test_a_prompt_and_where_to_take_one_exclude_each_other(ann: Person) -> None:
+    answer = ask(ann, NOTHING, prompt="It", prompt_from="corpus")
+    assert "leave one of them out" in problem(answer, 422)["detail"]
+
+
+def test_what_is_just_within_bounds_is_accepted(world: World, ann: Person) -> None:
+    most = {"deadline_seconds": A_YEAR_SECONDS, "seed": 2**53 - 1}
+    model = world.model(ann, epochs=10_000, held_out=0.5, window=4, **most)["id"]
+    long = ENGLISH * (100_000 // len(ENGLISH) + 1)
+    longest = long[:100_000]
+    for fields in (
+        {"length": 15_625, "n": 64, "top_k": 1_000_000, "prompt": longest, **most},
+        {"length": 6250, "n": 10, "temperature": [{"from": 10, "to": 0}] * 16},
+        {"length": 100_000, "logprobs": True, "top_p": 1, "repetition_penalty": 10},
+        {"length": 1, "n": 1, "top_k": 1, "seed": 0, "stop": ["a" * 100] * 4},
+    ):
+        answer = ask(ann, model, **fields)
+        assert answer.status_code == 202, answer.text
+    answer = ann.post("/v1/score", {"model": model, "text": longest, "logprobs": True})
+    assert answer.status_code == 202, answer.text
+
+
+def test_bounds_of_several_fields_together_are_described(ann: Person) -> None:
+    """No schema can say them, and they are found out too late by whoever is refused."""
+    spec = ann.get("/openapi.json").json
+    told = spec["components"]["schemas"]["GenerateRequest"]["properties"]
+    assert "1,000,000 together" in told["length"]["description"]
+    assert "100,000 tokens" in told["logprobs"]["description"]
