@@ -10,6 +10,7 @@ from cli import config, wording
 from cli.client import ApiError, Client
 from cli.errors import InvalidInput
 from cli.parts import require_server
+from cli.server_replies import Me
 from cli.screen import Json, err, note, out, print_fields, print_json, print_table
 from shared.settings import load_settings
 
@@ -111,7 +112,12 @@ def add_key(
 ) -> None:
     """Make a key, which is shown once."""
     with config.connect() as client:
-        made = client.create_key(user or client.me().name, name)
+        if user is None:
+            me = client.me()
+            if name is not None:
+                _refuse_users_name(client, me, name)
+            user = me.name
+        made = client.create_key(user, name)
     if as_json:
         print_json(made)
         return
@@ -140,6 +146,20 @@ def list_keys(user: OfUser = None, as_json: Json = False) -> None:
         ],
         empty="No keys.",
     )
+
+
+def _refuse_users_name(client: Client, me: Me, name: str) -> None:
+    """Stop who means somebody else's key, and would hand them one of their own.
+
+    Raises:
+        InvalidInput: A key of one's own is to be called as a user is.
+    """
+    names = (user.name for user in client.users()) if me.role == "admin" else (me.name,)
+    if name in names:
+        raise InvalidInput(
+            f"{name!r} is a user, and without --user the key would be {me.name}'s: "
+            f"`quire key add --user {name}` makes one for them; call yours something else"
+        )
 
 
 @keys.command("revoke")
