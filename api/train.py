@@ -19,7 +19,7 @@ from api.schemas.job_replies import JobReply
 from api.schemas.requests import Ordered
 from api.schemas.training import TrainBase, TrainRequest
 from api.services import services
-from api.sight import visible
+from api.sight import may_see, visible
 from api.submissions import submit
 from shared.clock import database_now
 from shared.presets import TrainNumbers, TrainSpec, resolve_train
@@ -93,9 +93,8 @@ def submit_model(
 
 
 def _free_name(session: Session, name: str) -> str:
-    """A name that none of the caller's models has: this one, or with ``-2`` and so on behind it."""
-    owned = select(Model.name).where(Model.user_id == caller().id)
-    taken = set(session.scalars(owned))
+    """This name, or with ``-2`` and so on behind it, so that it says which model is meant."""
+    taken = set(session.scalars(select(Model.name).where(may_see(Model, caller()))))
     ends = ("", *(f"-{number}" for number in range(2, len(taken) + 2)))
     names = (f"{name[: NAME_CHARACTERS - len(end)]}{end}" for end in ends)
     return next(free for free in names if free not in taken)

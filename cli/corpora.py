@@ -22,6 +22,7 @@ from cli.screen import (
     print_fields,
     print_json,
     print_table,
+    typed,
 )
 from shared.corpus_text import decode
 
@@ -115,7 +116,7 @@ def add(
         print_json(corpus)
         return
     out.print(f"Added {describe(corpus)}.", soft_wrap=True)
-    note(f"[dim]Teach a network with it:[/] quire train --corpus {escape(corpus.name)}")
+    note(f"[dim]Teach a network with it:[/] quire train --corpus {typed(corpus.name)}")
 
 
 @corpora.command("list")

@@ -28,15 +28,15 @@ def find_model(client: Client, reference: str) -> Model:
     return _find("model", "quire models", reference, client.model, client.models)
 
 
-def find_job(client: Client, reference: str) -> Job:
-    """A job by name or id.
+def find_job(client: Client, reference: str, kind: str | None = None) -> Job:
+    """A job by name or id; by name only one of that kind, if any is given.
 
     Names of jobs repeat: a generation is called as its model. One that has not ended
     is meant before those that have.
     """
 
     def named(name: str) -> Iterable[Job]:
-        found = list(client.jobs(name=name))
+        found = list(client.jobs(name=name, kind=kind))
         live = [job for job in found if not job.ended]
         return live if len(live) == 1 else found
 

@@ -41,7 +41,7 @@ def report(
     if path is not None:
         check_target(path, force)
     with config.connect() as client:
-        findings = find_out(client, find_job(client, reference))
+        findings = find_out(client, find_job(client, reference, "train"))
     written = page(findings)
     if path is None:
         typer.echo(written, nl=False)

@@ -1,6 +1,7 @@
 """Where output goes: results on stdout, everything for the eyes only on stderr."""
 
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +39,11 @@ STATUS_STYLES = {
 def is_interactive() -> bool:
     """Whether a person watches: both streams are a terminal."""
     return out.is_terminal and err.is_terminal
+
+
+def typed(word: str) -> str:
+    """A word as it must be typed in a shell, as markup."""
+    return escape(shlex.quote(word))
 
 
 def note(message: str) -> None:

@@ -15,7 +15,7 @@ from cli.follow import Left, details, follow, require_success, say_left
 from cli.names import find_corpus, find_job, find_model, is_id
 from cli.ordering import After, Deadline, Priority, StartBefore, order_fields
 from cli.replies import Corpus, Job
-from cli.screen import Json, is_interactive, note, out, print_json
+from cli.screen import Json, is_interactive, note, out, print_json, typed
 
 #: What `--set` may not touch, because it has an option or an argument of its own.
 OWN_OPTIONS = frozenset(
@@ -42,7 +42,7 @@ def train(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="The model's name; one is made up by default.")
+        str | None, typer.Option(help="The model's name; its corpus's by default.")
     ] = None,
     tokenizer: Annotated[
         str | None,
@@ -150,7 +150,7 @@ def watch_training(client: Client, job: Job, *, watch: bool) -> Job:
         learnt = details(job.progress) if job.progress else ""
         note(f"[green]trained[/] [bold]{escape(job.name or '')}[/]  [dim]{escape(learnt)}[/]")
         if job.model:
-            note(f"[dim]Let it write:[/] quire generate {escape(job.name or job.model)}")
+            note(f"[dim]Let it write:[/] quire generate {typed(job.name or job.model)}")
     return job
 
 

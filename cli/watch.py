@@ -21,7 +21,7 @@ from cli.history import ROUTINE, told
 from cli.names import find_job
 from cli.picture import Picture
 from cli.replies import Job, Metric, Progress, Text
-from cli.screen import note, out
+from cli.screen import note, out, typed
 from cli.watching import News, Watcher
 from cli.writing import print_texts
 
@@ -82,7 +82,7 @@ def watch(
             print_texts(job.texts)
     require_success(job)
     if job.kind == "train" and not as_json:
-        name = escape(job.name or job.id)
+        name = typed(job.name or job.id)
         note(f"[dim]Let it write:[/] quire generate {name}")
         note(f"[dim]On one page:[/]  quire report {job.id} -o report.html")
 

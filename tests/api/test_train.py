@@ -16,7 +16,7 @@ def test_a_training_is_a_model_and_a_job(world: World, ann: Person) -> None:
     assert answer.status_code == 202
     job = answer.json
     assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
-    assert (job["kind"], job["status"], job["name"]) == ("train", "queued", "orwell default")
+    assert (job["kind"], job["status"], job["name"]) == ("train", "queued", "orwell")
     assert (job["attempt"], job["progress"], job["error"]) == (0, None, None)
     assert job["checkpoints"] == {"best": None, "latest": None}
     assert "texts" not in job
@@ -32,9 +32,26 @@ def test_a_training_is_a_model_and_a_job(world: World, ann: Person) -> None:
     assert job["spec"] == expected
     model = ann.get(f"/v1/models/{job['model']}").json
     assert (model["corpus"], model["job"], model["preset"]) == (corpus, job["id"], "default")
-    assert (model["name"], model["visibility"]) == ("orwell default", "private")
+    assert (model["name"], model["visibility"]) == ("orwell", "private")
     assert model["vocabulary_size"] == len(set(ENGLISH))
     assert world.claim(job["id"]).spec == expected
+
+
+def test_a_model_without_a_name_is_called_as_its_corpus_and_by_no_name_that_is_taken(
+    ann: Person, bob: Person
+) -> None:
+    corpus = ann.upload(name="letters", visibility="server")
+    assert ann.train(corpus)["name"] == "letters"
+    assert ann.train(corpus)["name"] == "letters-2"
+    assert ann.train(corpus, name="letters")["name"] == "letters"
+    assert bob.train(corpus, visibility="server")["name"] == "letters"
+    assert ann.train(corpus)["name"] == "letters-3"
+    # What bob shares is found by its name as well as what is ann's own.
+    mine = ann.upload(name="notes")
+    bob.train(corpus, name="notes", visibility="server")
+    assert ann.train(mine)["name"] == "notes-2"
+    long = ann.upload(name="x" * 200)
+    assert [ann.train(long)["name"] for _ in "12"] == ["x" * 200, "x" * 198 + "-2"]
 
 
 def test_the_classic_preset_lower_cases_and_writes_while_it_learns(ann: Person) -> None:
