@@ -149,8 +149,12 @@ class Base:
                 self._fail_waiting(connection, row.id, row.attempt, error, now)
             ended = {row.id: "failed" for row in rows}
 
-    def _fail_overdue(self, connection: Connection, now: datetime) -> None:
-        """Fail the jobs that had to start by now and have not."""
+    def _fail_overdue(self, connection: Connection, now: datetime) -> int:
+        """Fail the jobs that had to start by now and have not.
+
+        Returns:
+            How many; none that another transaction has locked.
+        """
         values = {"now": now, "limit": OVERDUE_AT_ONCE}
         rows = connection.execute(statements.OVERDUE, values).all()
         for row in rows:
@@ -162,6 +166,7 @@ class Base:
             error = problem("not-started-in-time", "It could not start in time", detail)
             self._fail_waiting(connection, row.id, row.attempt, error, now)
         self._fail_followers(connection, {row.id: "failed" for row in rows}, now)
+        return len(rows)
 
     def _fail_waiting(
         self,

@@ -88,9 +88,10 @@ class Claiming(Base):
                 rows = connection.execute(statements.CLAIM, values).all()
                 if whole and any(row.alone for row in rows) and (busy or len(rows) > 1):
                     raise _SharesWithNobody
-                if len(rows) < len(picked):
-                    # Their turn has come too late.
-                    self._fail_overdue(connection, now)
+                late = len(picked) - len(rows)
+                # Their turn has come too late; one that another has locked is left to the sweep.
+                if late and not self._fail_overdue(connection, now) and not rows:
+                    return []
             claims = [
                 Claim(
                     job_id=row.id,
@@ -112,11 +113,12 @@ class Claiming(Base):
             for claim in claims:
                 ledger.charge(claim.user_id, rules.charge_seconds)
                 add_event(connection, claim.job_id, claim.attempt, now, "claimed", worker=device)
-            ledger.post(connection, self._half_life, now)
+            # The worker's row before the users': an end locks them in this order too.
             connection.execute(
                 statements.OCCUPY,
                 {"worker": device, "current_job_id": claims[0].job_id, "heartbeat_at": now},
             )
+            ledger.post(connection, self._half_life, now)
             return claims
 
 

@@ -107,12 +107,13 @@ class Holding(Base):
             blobs.publish(connection, record.sha256)
             now = self.clock(connection)
             checkpoint_id, new = add_checkpoint(connection, claim, record, now)
+            # Claims take the lock of this before a user's, too; and what it frees is room.
+            self._retire(connection, claim.job_id, retention.kept(claim.spec))
             if new:
                 caps.check_checkpoint(connection, self.settings, claim.user_id)
                 add_event(
                     connection, claim.job_id, claim.attempt, now, "checkpoint", step=record.step
                 )
-            self._retire(connection, claim.job_id, retention.kept(claim.spec))
             return checkpoint_id
 
     def record_vocabulary(self, claim: Claim, size: int, characters_per_token: float) -> None:
