@@ -6,7 +6,7 @@ lie between a request and its text.
 
 from sqlalchemy import bindparam, func, insert, or_, select, text, tuple_, update
 
-from shared.tables import MUST_START, WAITING, Device, Job, UtcDateTime
+from shared.tables import MUST_START, RUNNING, WAITING, Device, Job, UtcDateTime
 
 #: A job's row, from its columns.
 SUBMIT = insert(Job)
@@ -101,6 +101,21 @@ ASK_TO_YIELD = (
     update(Job)
     .where(Job.id == bindparam("held_job"))
     .values(yield_requested_at=bindparam("now", type_=UtcDateTime))
+)
+#: Generations whose leases end before `since`: nobody beats for them.
+_SILENT = (
+    Job.kind == "generate",
+    text(RUNNING),
+    Job.lease_expires_at < bindparam("since", type_=UtcDateTime),
+)
+#: How many of them each worker has.
+SILENT = select(Job.worker_id, func.count()).where(*_SILENT).group_by(Job.worker_id)
+#: Those of `workers` that may share a batch, locked but for those that another is writing.
+MATES = (
+    select(Job.id)
+    .where(*_SILENT, Job.worker_id.in_(bindparam("workers", expanding=True)), ~Job.alone)
+    .order_by(Job.id)
+    .with_for_update(skip_locked=True)
 )
 #: Let those go on that waited for `ended`, a list of jobs that have succeeded.
 UNBLOCK = (

@@ -1,13 +1,12 @@
 """How a job leaves its worker: it ends, goes back to the line, or is taken away."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
-from shared import retention
+from shared import retention, statements
 from shared.job_writes import add_texts
 from shared.queue.base import CLAIM_LOCKS, Base, Ending, not_fruitless
 from shared.queue_errors import LeaseLost
@@ -116,6 +115,10 @@ class Closing(Base):
         rescued: list[Rescue] = []
         with self.engine.begin() as connection:
             now = self.clock(connection)
+            # Read before any is locked, so that of two sweeps at once neither misses a mate that
+            # the other takes. A worker that beats has more than half of each lease left.
+            silent = {"since": now + self._lease / 2}
+            beside = dict(connection.execute(statements.SILENT, silent).all())
             rows = connection.execute(
                 select(Job)
                 .where(Job.status == "running", Job.lease_expires_at < now)
@@ -124,7 +127,7 @@ class Closing(Base):
                 .with_for_update(skip_locked=True)
             ).all()
             ledger = Ledger()
-            beside = Counter(row.worker_id for row in rows if row.kind == "generate")
+            dead: set[str] = set()
             for row in rows:
                 claim = Claim(
                     row.id, row.attempt, row.kind, row.name, row.user_id, row.spec,
@@ -133,10 +136,11 @@ class Closing(Base):
                 )  # fmt: skip
                 more: dict[str, Any] = {}
                 outcome: Ending
-                if beside[row.worker_id] > 1 and not row.alone:
+                if row.kind == "generate" and beside.get(row.worker_id, 0) > 1 and not row.alone:
                     # Any of them may have done it: each runs alone before one is blamed.
                     outcome, error = "queued", None
                     more = {"alone": True, "fruitless_attempts": not_fruitless()}
+                    dead.add(row.worker_id)
                 else:
                     outcome, error = self._after_loss(row)
                 # Of a batch nobody knows any more what each used: no more than it was charged.
@@ -145,6 +149,14 @@ class Closing(Base):
                     connection, claim, now, outcome, ledger, seconds=seconds, error=error, **more
                 )
                 rescued.append(Rescue(row.id, row.kind, row.attempt, outcome))
+            if dead:
+                # Those of their mates whose leases end a little later are told while it is known.
+                mates = connection.scalars(statements.MATES, silent | {"workers": list(dead)}).all()
+                connection.execute(
+                    update(Job)
+                    .where(Job.id.in_(mates))
+                    .values(alone=True, fruitless_attempts=not_fruitless())
+                )
             ledger.post(connection, self._half_life, now)
             self._fail_overdue(connection, now)
         return rescued
