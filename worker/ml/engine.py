@@ -23,9 +23,10 @@ class Engine:
 
     A stream keeps its state itself, so that to sit out a block costs nothing, and to sit in
     another batch a copy of some kilobytes. Who sits in the next block is decided anew each time:
-    the streams of the least served owner first, and whatever of the same sampler fits beside them.
-    Where many samplers of one shape wait, their weights are stacked and they share the step.
-    A long text therefore never makes a short one wait for its end.
+    the streams of the least served owner first, of one owner those that have waited longest, and
+    whatever of the same sampler fits beside them. Where many samplers of one shape wait, their
+    weights are stacked and they share the step. A long text therefore never makes a short one wait
+    for its end, whoever asked for either.
 
     Args:
         threads: Batches that run side by side, each on a core of its own.
@@ -34,6 +35,7 @@ class Engine:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="engine")
+        # Those that have waited longest come first.
         self._seats: dict[Stream, tuple[Sampler, Hashable]] = {}
         self._served: dict[Hashable, float] = {}
         self._counts: Counter[Hashable] = Counter()
@@ -90,6 +92,8 @@ class Engine:
         for stream in moved:
             if not stream.left or stream.error is not None:
                 self.leave(stream)
+            else:
+                self._seats[stream] = self._seats.pop(stream)
         return moved
 
     def close(self) -> None:
@@ -100,7 +104,7 @@ class Engine:
         """Who sits in the next block: at most `threads` batches."""
         batches: list[_Batch] = []
         crowded = self._crowded()
-        # Sorting is stable: of one owner the streams that came first go first.
+        # Sorting is stable: of one owner the streams that have waited longest go first.
         in_turn = sorted(self._seats.items(), key=lambda seat: self._served[seat[1][1]])
         for stream, (sampler, _) in in_turn:
             if any(batch.take(stream, sampler) for batch in batches):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from worker.ml.sample_stream import IdArray, Stream
 
 #: Rows of a batch on a CPU. XLA's products add up in one order for 2 to 32 rows, in another for
 #: one row and in a third for more, so that within these a row's bits know nothing of its batch
-#: (`tests/unit/ml/test_engine.py` holds it). A batch is filled up to the next of them.
+#: (`tests/unit/ml/test_exact_bits.py` holds it). A batch is filled up to the next of them.
 EXACT_BUCKETS = (2, 8, 16, 32)
 #: Where the bits of a row may depend on its batch: on a GPU, which wants many rows.
 BUCKETS = (1, 8, 32, 128, 512)
@@ -28,10 +29,12 @@ STACKED_ROWS = 2
 #: A step of larger networks is their products, which gain nothing from a stack.
 MOST_STACKED_BYTES = 2**19
 #: The same checkpoints often share one step after the other. At most 32 MiB, and as much again of
-#: samplers that would otherwise be gone.
+#: samplers that would otherwise be gone; `QUIRE_LOADED_BYTES` counts neither.
 KEPT_STACKS = 16
 #: A network with a window fills a product with its windows in flight: one text at a time.
 WINDOW_BUCKETS = (1,)
+
+_serials = count()
 
 
 class NotFinite(ValueError):
@@ -122,6 +125,8 @@ class Sampler:
                 raise ValueError(f"weight {name} is missing or not of shape {sizes}")
             if not np.isfinite(weights[name]).all():
                 raise NotFinite(f"weight {name} holds a NaN or an infinity")
+        #: Tells samplers of a stack apart in an order that nobody's turn changes.
+        self.serial = next(_serials)
         self._network = network
         folded = fold(weights, network)
         self.weights = [tf.constant(array) for array in folded]
@@ -219,6 +224,8 @@ def advance_together(groups: Sequence[Group], steps: int | None = None) -> None:
             or none of them.
         steps: As for `Sampler.advance`.
     """
+    # In one order, whoever's turn it is: the same samplers are then stacked once.
+    groups = sorted(groups, key=lambda group: group[0].serial)
     first = groups[0][0]
     # Places without a sampler compute something that nobody asks for.
     samplers = (*(sampler for sampler, _ in groups), *[first] * (STACK - len(groups)))

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, padded_vocabulary
@@ -27,11 +28,15 @@ DRAWN = -1
 #: Work of one call at most: between two calls texts come and go, so that a call should not take
 #: much longer than 10 ms on one core. 256 steps for one text of LSTM(128), 84 for 32 of them.
 MULTIPLY_ADDS_PER_CALL = 200_000_000
-#: Compiled graphs that a process keeps; the oldest unused one goes first.
-GRAPHS = 64
+#: Compiled graphs that a process keeps; the one unused for longest goes first. A shape of which
+#: everything is asked for has ten, of some 4 MiB each. TensorFlow gives back only a third of that
+#: for one that goes, and to build it again takes a second: few should ever go.
+GRAPHS = 256
 
 FloatArray = npt.NDArray[np.float32]
-Step = Callable[..., tuple[Any, Any, Any]]
+Step = Callable[..., tuple[Any, ...]]
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class StepShape:
         filtered: Whether top-k, top-p and the repetition penalty are part of the graph.
         xla: Whether XLA compiles it, instead of TensorFlow running it operation by operation.
         stack: Checkpoints that share a step, K; each has B / K rows, one after the other.
+        logits: Whether the graph hands out the logits too, so that their bits can be compared.
     """
 
     vocabulary: int
@@ -58,6 +64,7 @@ class StepShape:
     filtered: bool
     xla: bool
     stack: int = 1
+    logits: bool = False
 
     @property
     def states(self) -> int:
@@ -104,7 +111,10 @@ def fold(weights: Mapping[str, FloatArray], network: NetworkConfig) -> list[Floa
 
 @lru_cache(maxsize=GRAPHS)
 def step_function(shape: StepShape) -> Step:
-    """The compiled loop of one shape; traced and compiled at its first call, never again.
+    """The compiled loop of one shape.
+
+    Traced when it is first asked for and compiled at its first call; again only if it has gone,
+    because the process then had `GRAPHS` others that were used later.
 
     Its arguments, all of fixed shape and type:
         weights: As `fold` gives them; of a stack with K in front of each shape.
@@ -120,8 +130,11 @@ def step_function(shape: StepShape) -> Step:
             [B, V] int32.
 
     Returns (what each step yielded [BLOCK, B] int32, the natural logarithm of the probability
-    that the network gave it, before temperature and limits, [BLOCK, B], the new state).
+    that the network gave it, before temperature and limits, [BLOCK, B], the new state), and where
+    the shape says so, the logits of each step [BLOCK, B, V].
     """
+    if step_function.cache_info().currsize >= GRAPHS:
+        log.warning("graph_dropped", kept=GRAPHS)
 
     def run(
         weights: Sequence[tf.Tensor],
@@ -133,12 +146,12 @@ def step_function(shape: StepShape) -> Step:
         inverse_temperature: tf.Tensor,
         steps: tf.Tensor,
         limits: Sequence[tf.Tensor],
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, ...]:
         top_k, top_p, penalty, seen = limits or (None, None, None, None)
         alphabet = tf.range(shape.vocabulary)[None]
 
         def body(index: tf.Tensor, *loop: Any) -> tuple[Any, ...]:
-            yielded, logprobs, last, seen, states = loop
+            yielded, logprobs, last, seen, states, told = loop
             now = clock + index
             states, logits = advance(shape, weights, states, last, now)
             below = logits - tf.reduce_max(logits, -1, keepdims=True)
@@ -160,15 +173,17 @@ def step_function(shape: StepShape) -> Step:
             logprob = tf.gather(below, last, axis=1, batch_dims=1) - total
             yielded = tf.tensor_scatter_nd_update(yielded, [[index]], last[None])
             logprobs = tf.tensor_scatter_nd_update(logprobs, [[index]], logprob[None])
-            return (index + 1, yielded, logprobs, last, seen, states)
+            told = [tf.tensor_scatter_nd_update(each, [[index]], logits[None]) for each in told]
+            return (index + 1, yielded, logprobs, last, seen, states, told)
 
         states = [part for layer in tf.unstack(state) for part in tf.unstack(layer)]
         seen = tf.zeros(()) if seen is None else seen
-        start = (tf.constant(0), known, uniform, last, seen, states)
-        _, yielded, logprobs, _, _, states = tf.while_loop(
+        told = [tf.zeros([BLOCK, shape.rows, shape.vocabulary])] if shape.logits else []
+        start = (tf.constant(0), known, uniform, last, seen, states, told)
+        _, yielded, logprobs, _, _, states, told = tf.while_loop(
             lambda index, *_: index < steps, body, start
         )
-        return yielded, logprobs, tf.reshape(tf.stack(states), state.shape)
+        return yielded, logprobs, tf.reshape(tf.stack(states), state.shape), *told
 
     # A concrete function skips the matching of arguments, which costs as much as 50 steps.
     function = tf.function(run, jit_compile=shape.xla, autograph=False)

@@ -1,131 +1,18 @@
-"""One batch for everybody: what a text is may not depend on who sits beside it, or when."""
+"""One batch for everybody: whose turn it is, how long a block is, and how a text ends."""
 
-import random
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from tests.unit.ml.test_sample import CLASSIC, STATEFUL, draft, make_weights
-from worker.ml.config import NetworkConfig
+from shared.presets import PRESETS, PresetName
+from tests.unit.ml.networks import CLASSIC, STATEFUL, draft, drafts, make_weights, preset
+from worker.ml import sample_step
 from worker.ml.engine import Engine
-from worker.ml.sample import EXACT_BUCKETS, STACK, STACKED_ROWS, Draft, Sampler, advance_together
-from worker.ml.sample_step import step_function
+from worker.ml.sample import STACK, Sampler
+from worker.ml.sample_step import BLOCK, MULTIPLY_ADDS_PER_CALL, StepShape
 from worker.ml.sample_stream import Stream
-
-CHARACTERS = 400
-#: Of the sizes that people train: the presets' units, and one that fills no register evenly.
-PRESETS = NetworkConfig(vocabulary_size=57, embedding=64, units=128, layers=1, window=None)
-DEFAULT = NetworkConfig(vocabulary_size=96, embedding=64, units=192, layers=1, window=None)
-UNEVEN = NetworkConfig(vocabulary_size=70, embedding=0, units=37, layers=2, window=None)
-
-
-def drafts(network: NetworkConfig, count: int, seed: int = 0) -> list[Draft]:
-    """Drafts that differ in everything, each of `CHARACTERS` characters."""
-    dice = np.random.default_rng(seed)
-    return [
-        Draft(
-            prompt=dice.integers(0, network.vocabulary_size, dice.integers(1, 90)),
-            length=CHARACTERS,
-            temperature=(0.0, 0.3, 0.7, 1.0, 1.3)[i % 5],
-            top_k=(None, None, None, 5)[i % 4],
-            top_p=(None, None, 0.9)[i % 3],
-            seed=int(dice.integers(2**53)),
-            repetition_penalty=1.3 if i % 7 == 0 else 1.0,
-        )
-        for i in range(count)
-    ]
-
-
-def seen(stream: Stream) -> tuple[bytes, bytes, bytes]:
-    """All bits of a text: what was written, what the network thought of each character, in which
-    every logit of its step has a share, and the state that it was left in."""
-    assert len(stream.written) == CHARACTERS
-    return stream.written.tobytes(), stream.logprobs.tobytes(), stream.state.tobytes()
-
-
-def alone(sampler: Sampler, wanted: Sequence[Draft]) -> list[tuple[bytes, bytes, bytes]]:
-    found = []
-    for each in wanted:
-        stream = sampler.start(each)
-        while stream.left:
-            # One step more than the last would move the state on.
-            sampler.advance([stream], min(stream.left, 50))
-        found.append(seen(stream))
-    return found
-
-
-@pytest.mark.parametrize("network", [PRESETS, UNEVEN])
-def test_100_texts_have_the_same_bits_alone_and_under_random_admission(
-    network: NetworkConfig,
-) -> None:
-    sampler, stranger = (Sampler(make_weights(network, seed, 0.3), network) for seed in (0, 1))
-    wanted = drafts(network, 100)
-    strangers = drafts(network, 30, seed=5)
-    expected = alone(sampler, wanted)
-    engine, dice = Engine(threads=2), random.Random(3)
-    streams = [sampler.start(each) for each in wanted]
-    waiting = [(stream, sampler) for stream in streams]
-    waiting += [(stranger.start(each), stranger) for each in strangers]
-    dice.shuffle(waiting)
-    widest = 0
-    while waiting or len(engine):
-        for _ in range(min(len(waiting), dice.choice((0, 0, 1, 3, 40)))):
-            stream, its = waiting.pop()
-            engine.admit(stream, its, owner=dice.randrange(5))
-        widest = max(widest, len(engine))
-        engine.step()
-    engine.close()
-    assert widest > 64
-    # The state of a stream is that of its last step only where its last block ended there.
-    for stream, (text, logprobs, _) in zip(streams, expected, strict=True):
-        assert stream.written.tobytes() == text
-        assert stream.logprobs.tobytes() == logprobs
-
-
-@pytest.mark.parametrize("network", [PRESETS, DEFAULT, UNEVEN, STATEFUL])
-@pytest.mark.parametrize("filtered", [False, True])
-def test_every_size_of_a_batch_gives_a_row_the_same_bits(
-    network: NetworkConfig, filtered: bool
-) -> None:
-    sampler = Sampler(make_weights(network, scale=0.3), network)
-    limit = 20 if filtered else None
-    texts = [replace(each, top_k=limit, top_p=None) for each in drafts(network, 32)]
-    texts = [replace(each, repetition_penalty=1.0, prompt=each.prompt[:1]) for each in texts]
-    found: dict[int, list[tuple[bytes, bytes, bytes]]] = {}
-    for size in EXACT_BUCKETS:
-        streams = [sampler.start(each) for each in texts]
-        for first in range(0, len(streams), size):
-            batch = streams[first : first + size]
-            while batch[0].left:
-                sampler.advance(batch, min(40, batch[0].left))
-        found[size] = [seen(stream) for stream in streams]
-    assert all(bits == found[EXACT_BUCKETS[0]] for bits in found.values())
-
-
-@pytest.mark.parametrize("network", [PRESETS, DEFAULT, UNEVEN, STATEFUL])
-@pytest.mark.parametrize("filtered", [False, True])
-def test_a_stack_of_checkpoints_gives_each_row_the_bits_that_it_has_alone(
-    network: NetworkConfig, filtered: bool
-) -> None:
-    samplers = [Sampler(make_weights(network, seed, 0.3), network) for seed in range(STACK - 1)]
-    limit = 20 if filtered else None
-    texts = [
-        replace(each, top_k=limit, top_p=None) for each in drafts(network, STACKED_ROWS * STACK)
-    ]
-    texts = [replace(each, repetition_penalty=1.0, prompt=each.prompt[:1]) for each in texts]
-    # One place of the stack stays empty, and one sampler has a single text.
-    wanted = [texts[2 * i : 2 * i + (1 if i == 1 else STACKED_ROWS)] for i in range(STACK - 1)]
-    groups = [
-        (sampler, [sampler.start(each) for each in some])
-        for sampler, some in zip(samplers, wanted, strict=True)
-    ]
-    while groups[0][1][0].left:
-        advance_together(groups, min(40, groups[0][1][0].left))
-    for (sampler, streams), some in zip(groups, wanted, strict=True):
-        assert [seen(stream) for stream in streams] == alone(sampler, some)
 
 
 def test_many_checkpoints_share_steps_and_few_take_turns() -> None:
@@ -145,24 +32,14 @@ def test_many_checkpoints_share_steps_and_few_take_turns() -> None:
     engine.close()
 
 
-def test_another_order_of_sums_would_be_noticed() -> None:
-    """The comparison above can fail: a batch of one row adds up in another order."""
-    sampler = Sampler(make_weights(PRESETS, scale=0.3), PRESETS)
-    [text] = drafts(PRESETS, 1)
-    expected = alone(sampler, [text])
-    sampler.buckets = (1,)
-    assert alone(sampler, [text]) != expected
-
-
-def test_a_checkpoint_of_a_known_shape_compiles_nothing() -> None:
+def test_a_checkpoint_of_a_known_shape_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     first = Sampler(make_weights(STATEFUL), STATEFUL)
     for rows in first.buckets:
         for filtered in (False, True):
             first.warm(rows, filtered=filtered)
     for filtered in (False, True):
         first.warm(stacked=True, filtered=filtered)
-    compiled = step_function.cache_info().misses
-    traces = step_function_traces()
+    traces = count_traces(monkeypatch)
     others = [Sampler(make_weights(STATEFUL, seed=9 + i), STATEFUL) for i in range(20)]
     engine = Engine(threads=2)
     for i, each in enumerate(drafts(STATEFUL, 60)):
@@ -172,13 +49,24 @@ def test_a_checkpoint_of_a_known_shape_compiles_nothing() -> None:
     while len(engine):
         engine.step()
     engine.close()
-    assert step_function.cache_info().misses == compiled
-    assert step_function_traces() == traces
+    assert not traces
+    # Another shape is traced, and that is seen.
+    wider = replace(STATEFUL, units=25)
+    Sampler(make_weights(wider), wider).warm()
+    assert traces
 
 
-def step_function_traces() -> int:
-    """Graphs that were made; a concrete function is traced and compiled once."""
-    return step_function.cache_info().currsize
+def count_traces(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
+    """The shapes of which a graph is traced from now on, each as often as its step is traced."""
+    traced: list[StepShape] = []
+
+    def noticed(shape: StepShape, *arguments: Any) -> Any:
+        traced.append(shape)
+        return advance(shape, *arguments)
+
+    advance = sample_step.advance
+    monkeypatch.setattr(sample_step, "advance", noticed)
+    return traced
 
 
 def finish(engine: Engine, rounds: int = 10_000) -> list[Stream]:
@@ -192,7 +80,8 @@ def finish(engine: Engine, rounds: int = 10_000) -> list[Stream]:
     return ended
 
 
-def test_a_short_text_does_not_wait_for_a_long_one() -> None:
+@pytest.mark.parametrize("others", ["ann", "bob"])
+def test_a_short_text_does_not_wait_for_a_long_one(others: str) -> None:
     sampler = Sampler(make_weights(CLASSIC), CLASSIC)
     engine = Engine(threads=1)
     long = [sampler.start(draft(length=4000, seed=seed)) for seed in range(3)]
@@ -201,9 +90,39 @@ def test_a_short_text_does_not_wait_for_a_long_one() -> None:
     for _ in range(3):
         engine.step()
     short = sampler.start(draft(length=40))
-    engine.admit(short, sampler, owner="bob")
+    engine.admit(short, sampler, owner=others)
     assert finish(engine)[0] is short
     assert all(not stream.left for stream in long)
+
+
+def test_texts_of_one_owner_take_turns() -> None:
+    sampler = Sampler(make_weights(CLASSIC), CLASSIC)
+    engine = Engine(threads=1)
+    streams = [sampler.start(draft(length=4000, seed=seed)) for seed in range(3)]
+    for stream in streams:
+        engine.admit(stream, sampler, owner="ann")
+    moved = [engine.step() for _ in range(6)]
+    assert moved == [[stream] for stream in streams * 2]
+    engine.close()
+
+
+def test_three_checkpoints_of_one_owner_take_turns_on_two_threads() -> None:
+    wide = replace(STATEFUL, units=200)
+    samplers = [Sampler(make_weights(wide, seed), wide) for seed in range(3)]
+    assert not samplers[0].stackable
+    engine = Engine(threads=2)
+    pairs = [[sampler.start(draft(length=4000)) for _ in range(2)] for sampler in samplers]
+    for sampler, pair in zip(samplers, pairs, strict=True):
+        for stream in pair:
+            engine.admit(stream, sampler, owner="ann")
+    blocks = [engine.step() for _ in range(3)]
+    # In three blocks of two checkpoints each one has had its two, and all its streams moved.
+    for pair in pairs:
+        assert sum(set(pair) <= set(moved) for moved in blocks) == 2
+    assert [len(moved) for moved in blocks] == [4, 4, 4]
+    short = samplers[2].start(draft(length=40))
+    engine.admit(short, samplers[2], owner="ann")
+    assert finish(engine)[0] is short
 
 
 def test_owners_take_turns_however_many_texts_each_has() -> None:
@@ -247,6 +166,43 @@ def test_the_first_characters_come_with_a_short_block() -> None:
     engine.close()
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_block_of_a_preset_is_more_work_than_documented(name: PresetName) -> None:
+    sampler = Sampler(make_weights(preset(name)), preset(name))
+    network = sampler.shape
+    for rows in sampler.buckets:
+        shape = replace(network, rows=rows)
+        # Of each row the recurrent products of all windows in flight, and the head's.
+        lstm = (2 * network.layers - 1) * 4 * network.units**2
+        step = rows * ((network.window or 1) * lstm + network.units * network.vocabulary)
+        assert 1 <= shape.steps_per_call <= BLOCK
+        assert shape.steps_per_call * step <= MULTIPLY_ADDS_PER_CALL
+        # Nor is one shorter than it must be: to begin a block costs time.
+        longer = (shape.steps_per_call + 1) * step
+        assert shape.steps_per_call == BLOCK or longer > MULTIPLY_ADDS_PER_CALL
+    # The figures that stand beside the bound.
+    small = replace(STATEFUL, units=128)
+    shape = Sampler(make_weights(small), small).shape
+    assert [replace(shape, rows=rows).steps_per_call for rows in (1, 32)] == [256, 84]
+
+
+def test_every_block_is_as_long_as_its_shape_says() -> None:
+    network = preset("default")
+    sampler = Sampler(make_weights(network, scale=0.1), network)
+    engine = Engine(threads=1)
+    streams = [sampler.start(draft(length=200, seed=seed)) for seed in range(sampler.capacity)]
+    for stream in streams:
+        engine.admit(stream, sampler, owner="ann")
+    engine.step()
+    most = replace(sampler.shape, rows=len(streams)).steps_per_call
+    assert most < 30
+    while streams[0].left:
+        before = streams[0].left
+        engine.step()
+        assert {before - stream.left for stream in streams} == {min(most, before)}
+    engine.close()
+
+
 def test_a_stream_that_breaks_its_batch_breaks_alone() -> None:
     sampler = Sampler(make_weights(STATEFUL), STATEFUL)
     engine = Engine(threads=1)
@@ -272,79 +228,3 @@ def test_what_is_done_meanwhile_may_fail_and_harms_no_stream() -> None:
         engine.step(meanwhile=fail)
     finish(engine)
     np.testing.assert_array_equal(stream.written, sampler.write([draft(length=300)])[0])
-
-
-# What a request may say.
-
-
-def logprobs_of(
-    weights: dict[str, npt.NDArray[np.float32]],
-    network: NetworkConfig,
-    ids: npt.NDArray[np.integer],
-) -> list[float]:
-    """ln p of each character but the first, by the formulas."""
-    from tests.unit.ml.test_sample import reference_logits
-
-    found = []
-    for place in range(1, len(ids)):
-        logits = reference_logits(
-            weights, network, ids[max(0, place - (network.window or place)) : place]
-        )
-        found.append(float(logits[ids[place]] - np.log(np.exp(logits).sum())))
-    return found
-
-
-@pytest.mark.parametrize("network", [STATEFUL, CLASSIC])
-def test_logprobs_are_the_networks_own(network: NetworkConfig) -> None:
-    weights = make_weights(network)
-    sampler = Sampler(weights, network)
-    prompt = np.arange(15) % network.vocabulary_size
-    written = sampler.start(draft(prompt, length=30, temperature=0.3, top_k=3))
-    read = sampler.start(draft(np.concatenate([prompt, prompt]), length=0))
-    for stream in (written, read):
-        while stream.left:
-            sampler.advance([stream])
-    whole = np.concatenate([prompt, written.written])
-    expected = logprobs_of(weights, network, whole)[len(prompt) - 1 :]
-    np.testing.assert_allclose(written.logprobs, expected, atol=2e-4)
-    expected = logprobs_of(weights, network, np.concatenate([prompt, prompt]))
-    np.testing.assert_allclose(read.logprobs, expected, atol=2e-4)
-    assert len(read.written) == 0
-
-
-def test_a_schedule_begins_and_ends_at_its_temperatures() -> None:
-    sampler = Sampler(make_weights(STATEFUL), STATEFUL)
-    cold, still = draft(length=80, temperature=0.0), draft(length=80, temperature=1.1)
-    for one, other in (
-        (replace(cold, temperature_to=0.0), cold),
-        (replace(still, temperature_to=1.1), still),
-    ):
-        np.testing.assert_array_equal(*sampler.write([one, other]))
-    cooling = sampler.write([replace(still, temperature_to=0.0)])[0]
-    likeliest = sampler.start(draft(np.concatenate([still.prompt, cooling[:-1]]), length=1))
-    likeliest.draft = replace(likeliest.draft, temperature=0.0)
-    sampler.advance([likeliest], likeliest.left)
-    assert likeliest.written[0] == cooling[-1]
-    assert cooling[0] == sampler.write([still])[0][0]
-
-
-def test_a_repetition_penalty_makes_what_was_just_written_rare() -> None:
-    network = NetworkConfig(57, embedding=0, units=4, layers=1, window=None)
-    weights = {name: np.zeros(sizes, np.float32) for name, sizes in network.weight_shapes().items()}
-    sampler = Sampler(weights, network)
-    free, forbidden = (
-        sampler.write([draft([5], length=56, repetition_penalty=penalty)])[0]
-        for penalty in (1.0, 1e30)
-    )
-    # All 57 characters are equally likely, and all but those that were there are out of reach.
-    assert sorted([5, *forbidden]) == list(range(57))
-    assert len(set(free)) < 50
-    # 65 characters later one may come again, wherever the blocks end.
-    again = sampler.write([draft([5] + [6] * 64, length=1, top_k=1, repetition_penalty=1e30)])[0]
-    assert again[0] != 6
-
-
-@pytest.mark.parametrize("name", ["temperature_to", "repetition_penalty"])
-def test_new_numbers_have_bounds_too(name: str) -> None:
-    with pytest.raises(ValueError, match=f"^{name} is -1"):
-        draft(**{name: -1.0})

@@ -3,37 +3,19 @@
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from tests.unit.ml.networks import CLASSIC, STATEFUL, draft, make_weights, reference_logits
 from worker.ml import sample_step
 from worker.ml.config import NetworkConfig
 from worker.ml.sample import Draft, NotFinite, Sampler
-from worker.ml.sample_random import random_prompt, uniforms
+from worker.ml.sample_random import uniforms
 from worker.ml.sample_step import BLOCK, step_function
 
-Weights = dict[str, npt.NDArray[np.float32]]
-
-STATEFUL = NetworkConfig(vocabulary_size=57, embedding=8, units=24, layers=1, window=None)
 STACKED = NetworkConfig(vocabulary_size=30, embedding=0, units=16, layers=2, window=None)
-CLASSIC = NetworkConfig(vocabulary_size=40, embedding=0, units=20, layers=1, window=12)
 CLASSIC_STACKED = NetworkConfig(vocabulary_size=40, embedding=6, units=12, layers=2, window=7)
 #: Its matrices are too large for a core's cache, so that several texts are written at once.
 WIDE = NetworkConfig(vocabulary_size=700, embedding=4, units=200, layers=1, window=None)
-
-
-def make_weights(network: NetworkConfig, seed: int = 0, scale: float = 0.6) -> Weights:
-    """Random weights that give neither flat nor one-sided distributions."""
-    random = np.random.default_rng(seed)
-    return {
-        name: random.normal(0, scale, sizes).astype(np.float32)
-        for name, sizes in network.weight_shapes().items()
-    }
-
-
-def draft(prompt: object = (1, 2, 3), **changes: object) -> Draft:
-    plain = Draft(np.asarray(prompt), 40, 1.0, None, None, 7)
-    return replace(plain, **changes)  # type: ignore[arg-type]
 
 
 def mixed_drafts(network: NetworkConfig) -> list[Draft]:
@@ -50,25 +32,6 @@ def mixed_drafts(network: NetworkConfig) -> list[Draft]:
         )
         for row, length in enumerate((1, 70, 3, 12, 13, 5, 31, 60))
     ]
-
-
-def reference_logits(
-    weights: Weights, network: NetworkConfig, ids: npt.NDArray[np.integer]
-) -> npt.NDArray[np.float64]:
-    """The logits after `ids`, from a zero state, step by step as the formulas say."""
-    width = network.units
-    states = [(np.zeros(width), np.zeros(width)) for _ in range(network.layers)]
-    for character in ids:
-        one_hot = np.eye(network.vocabulary_size)[character]
-        x = weights["embedding"][character] if network.embedding else one_hot
-        for layer, (h, c) in enumerate(states):
-            name = f"lstm.{layer}."
-            gates = x @ weights[name + "kernel"] + h @ weights[name + "recurrent_kernel"]
-            i, f, g, o = np.split(gates.astype(np.float64) + weights[name + "bias"], 4)
-            c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
-            x = np.tanh(c) / (1 + np.exp(-o))
-            states[layer] = (x, c)
-    return x @ weights["head.kernel"] + weights["head.bias"]
 
 
 @pytest.mark.parametrize("network", [STACKED, CLASSIC_STACKED, WIDE])
@@ -215,13 +178,3 @@ def test_random_numbers_are_named_by_their_position() -> None:
     assert 0.999 < numbers.max() < 1
     assert abs(numbers.mean() - 0.5) < 0.02
     assert not np.array_equal(numbers, uniforms(12, 0, 4000))
-
-
-def test_a_random_prompt_is_a_piece_of_the_corpus() -> None:
-    corpus = np.arange(100, dtype=np.uint8)
-    starts = {int(random_prompt(corpus, 96, seed)[0]) for seed in range(60)}
-    assert starts == {0, 1, 2, 3, 4}
-    piece = random_prompt(corpus, 60, 1)
-    np.testing.assert_array_equal(piece, np.arange(piece[0], piece[0] + 60))
-    np.testing.assert_array_equal(piece, random_prompt(corpus, 60, 1))
-    np.testing.assert_array_equal(random_prompt(corpus[:9], 60, 1), corpus[:9])
