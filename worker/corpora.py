@@ -13,15 +13,13 @@ from sqlalchemy import Engine, bindparam, select
 
 from shared import blobs
 from shared.database import reading
+from shared.estimates import INDEXED_CHARACTERS
 from shared.tables import Corpus
 from worker.ml.novelty import NoveltyIndex
 from worker.ml.words import whole_words
 
 #: Python keeps a text in 1 to 4 bytes a character; this bounds the characters, not the bytes.
 KEPT_CHARACTERS = 64_000_000
-#: In a longer corpus no copies are looked for: its index would take seconds to build and more than
-#: 32 MB. It also bounds what all indexes hold together.
-INDEXED_CHARACTERS = 8_000_000
 PIECE_CHARACTERS = 60
 #: The one letter whose small form depends on its neighbours: σ within a word, ς at its end.
 FINAL_SIGMA = "\u03a3"
@@ -171,5 +169,5 @@ def random_piece(text: str, seed: int, characters: int | None, *, by_words: bool
 def random_place(length: int, seed: int, characters: int | None) -> slice:
     """Where `random_piece` finds its piece in a text of `length` characters."""
     wanted = characters or PIECE_CHARACTERS
-    start = random.Random(seed).randrange(max(1, length - wanted))  # noqa: S311 - no secret
+    start = random.Random(seed).randrange(max(1, length - wanted + 1))  # noqa: S311 - no secret
     return slice(start, start + wanted)

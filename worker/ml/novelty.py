@@ -16,8 +16,6 @@ import numpy.typing as npt
 from worker.ml.vocabulary import Ids, Vocabulary
 
 GRAM = 8
-#: Bytes kept for each character of the corpus, beside the text itself; and its id, of 1 to 4.
-BYTES_PER_CHARACTER = 4
 #: Stands behind the end of a text, and for characters that the corpus lacks: it is like nothing.
 NOTHING = 0
 #: Places sorted at a time, more only where one character begins more; bounds the memory to build.
