@@ -75,7 +75,7 @@ def step_seconds(trainer: Trainer, quick: bool) -> float:
     speed = 0.0
     for event in trainer.run():
         if isinstance(event, Progress):
-            speed = event.characters_per_second
+            speed = event.tokens_per_second
             if perf_counter() - started > (QUICK_SPEED_SECONDS if quick else SPEED_SECONDS):
                 break
     assert speed > 0, "the text is too short to measure a speed on"

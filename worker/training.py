@@ -116,7 +116,7 @@ class Training:
                 event.epoch,
                 event.loss,
                 event.learning_rate,
-                event.characters_per_second,
+                event.tokens_per_second,
                 event.seconds_left,
             )
         if time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS:

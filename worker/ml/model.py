@@ -26,10 +26,11 @@ WEIGHTS_STREAM = 2**63
 
 
 def initial_weights(network: NetworkConfig, seed: int) -> Weights:
-    """Weights before the first step, in true shapes, the same everywhere for one seed.
+    """Weights before the first step, in true shapes; one seed gives one network.
 
     Kernels are Glorot uniform, recurrent kernels orthogonal, biases 0 and 1 for the forget gate,
-    as Keras makes them.
+    as Keras makes them. The random numbers are the same everywhere; the last bits of the
+    recurrent kernels are those of the LAPACK that factors them, which picks its kernels by CPU.
     """
     random = np.random.Generator(np.random.Philox(key=[seed, WEIGHTS_STREAM]))
     weights: Weights = {}

@@ -27,9 +27,9 @@ class Progress:
     Attributes:
         step: Steps done.
         epoch: Epochs done, with its fraction.
-        loss: Mean since the last report, in nats per predicted character.
+        loss: Mean since the last report, in nats per predicted token.
         learning_rate: Of the last step.
-        characters_per_second: Characters of the text consumed per second since the last report.
+        tokens_per_second: Tokens of the text consumed per second since the last report.
         seconds_left: Estimate until the last step, validation not counted.
     """
 
@@ -37,7 +37,7 @@ class Progress:
     epoch: float
     loss: float
     learning_rate: float
-    characters_per_second: float
+    tokens_per_second: float
     seconds_left: float
 
 
@@ -57,8 +57,8 @@ class Judged:
         step: Steps done.
         loss: Mean over the windows since the validation before, each measured before its own
             step, in nats.
-        val_loss: Of the held-out tail from zero states, in nats per predicted character.
-        val_accuracy: Share of the tail's characters that were guessed right.
+        val_loss: Of the held-out tail from zero states, in nats per predicted token.
+        val_accuracy: Share of the tail's tokens that were guessed right.
         best: Whether no validation loss before was less.
     """
 
@@ -173,7 +173,7 @@ class Report:
             epoch=step / self._steps_per_epoch,
             loss=self._loss_sum / self._windows,
             learning_rate=rate_share * learning_rate(self._config, step - 1, steps_total),
-            characters_per_second=self._timed_windows * self._config.window / self._seconds,
+            tokens_per_second=self._timed_windows * self._config.window / self._seconds,
             seconds_left=(steps_total - step) * (self._step_seconds or 0.0),
         )
         self.restart()

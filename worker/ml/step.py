@@ -88,7 +88,7 @@ class TrainStep:
     def evaluate(
         self, weights: Mapping[str, Tensor], ids: Tensor, starts: Starts
     ) -> tuple[float, float]:
-        """Mean loss in nats per character, and the share of right guesses, from zero states."""
+        """Mean loss in nats per token, and the share of right guesses, from zero states."""
         losses, hits = self._judge(dict(weights), ids, tf.constant(starts))
         count = int((starts >= 0).sum()) * self._targets
         return float(losses.numpy().sum(dtype=float)) / count, float(

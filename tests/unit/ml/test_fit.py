@@ -233,7 +233,7 @@ def test_it_learns_and_tells_how(start: Start, monkeypatch: pytest.MonkeyPatch) 
     told = [event for event in events if isinstance(event, Progress)]
     assert [event.step for event in told] == sorted({event.step for event in told})
     for event in told:
-        assert event.characters_per_second > 0
+        assert event.tokens_per_second > 0
         assert event.seconds_left >= 0
         assert event.epoch == pytest.approx(event.step / trainer.steps_per_epoch)
         assert 0 < event.loss < 6

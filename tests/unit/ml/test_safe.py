@@ -31,6 +31,17 @@ def test_an_explosion_goes_back_with_half_the_rate_three_times(start: Start, kin
     assert all(event.back_to == 0 for event in back), "nothing was judged before"
 
 
+def test_a_loss_that_explodes_and_stays_a_number_is_undone_unless_that_is_not_wanted(
+    start: Start,
+) -> None:
+    numbers = {"learning_rate": 100.0, "epochs": 1}
+    back = next(e for e in start("classic", **numbers).run() if isinstance(e, RolledBack))
+    assert 20 < back.loss < 1e30
+    left = start("classic", rollbacks=0, **numbers)
+    assert not any(isinstance(event, RolledBack) for event in left.run())
+    assert left.finished
+
+
 def test_an_explosion_goes_back_to_the_best_weights(start: Start) -> None:
     calm = start("classic", epochs=1, patience=None)
     [judged] = [event for event in calm.run() if isinstance(event, Judged)]
