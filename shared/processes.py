@@ -53,6 +53,7 @@ class _Kept:
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
         self.ready_at: float | None = None
+        self.asked_at: float | None = None
         self.delay_seconds = FIRST_DELAY_SECONDS
         self.restart_at: float | None = None
 
@@ -186,6 +187,14 @@ class Keeper:
             elif kept.ready_at is None:
                 self._look_at_restarted(kept, kept.process)
 
+    def terminate_all(self) -> None:
+        """Ask all children to end; the grace of each begins now, and `stop` waits for them."""
+        for kept in self._kept:
+            if kept.process is not None:
+                # Not reaped yet, so the number is still its own.
+                kept.process.terminate()
+                kept.asked_at = time.monotonic()
+
     def stop(self) -> None:
         """End all children, the last started first; returns when none is left."""
         for kept in reversed(self._kept):
@@ -195,7 +204,7 @@ class Keeper:
     def _spawn(self, kept: _Kept) -> subprocess.Popen[bytes]:
         kept.process = spawn(kept.child)
         kept.started_at = time.monotonic()
-        kept.ready_at = kept.restart_at = None
+        kept.ready_at = kept.restart_at = kept.asked_at = None
         self._report(Event("started", kept.child.name, kept.process.pid))
         return kept.process
 
@@ -246,13 +255,15 @@ class Keeper:
         if process is None or has_ended(process):
             return
         self._report(Event("stopping", kept.child.name, process.pid))
-        process.terminate()
-        asked_at = time.monotonic()
+        asked_at = kept.asked_at
+        if asked_at is None:
+            process.terminate()
+            asked_at = time.monotonic()
         hurried = False
         while not has_ended(process):
             if self._hurried_at is not None and not hurried:
                 hurried = True
-                self._terminate_all()
+                self.terminate_all()
             limit = asked_at + kept.child.grace_seconds
             if self._hurried_at is not None:
                 limit = min(limit, self._hurried_at + HURRY_SECONDS)
@@ -264,11 +275,6 @@ class Keeper:
             self._pause(POLL_SECONDS)
         exit_text = describe_exit(process.returncode)
         self._report(Event("stopped", kept.child.name, process.pid, exit_text))
-
-    def _terminate_all(self) -> None:
-        for kept in self._kept:
-            if kept.process is not None:
-                kept.process.terminate()
 
     def _pause(self, seconds: float) -> None:
         """Sleep, but wake at once when a stop is asked for."""

@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -17,6 +19,7 @@ from worker.lane import Lane
 
 if TYPE_CHECKING:
     from worker.desk import Desk
+    from worker.pulse import Pulse
     from worker.runner import Runner
 
 #: Where Celery's configuration, which reaches the child, holds the lane.
@@ -24,10 +27,46 @@ LANE_KEY = "quire_lane"
 #: And where the process id of whoever starts the child.
 PARENT_KEY = "quire_parent"
 EXIT_CANNOT_START = 70
+#: Between the end of what ran and that of a child that was told to end.
+LEAVE_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
-#: Celery gives a task nothing to hold on to between two calls; each child runs one runner.
-_runners: list["Runner | Desk"] = []
+
+
+@dataclass
+class _Child:
+    """This process: runs what it is woken for, and gives it back when it is told to end.
+
+    Attributes:
+        leaving: Whether a TERM came while it ran something.
+    """
+
+    runner: "Runner | Desk"
+    pulse: "Pulse"
+    leaving: bool = False
+
+    def run(self, wake: str) -> int:
+        """Run what there is to run; the number of jobs that were."""
+        # The pool's own handler, which ends the process at once, is right while nothing runs.
+        # Whoever stops a whole process group signals this one too, and not its parent alone.
+        before = signal.signal(signal.SIGTERM, self._leave)
+        try:
+            return self.runner.run_all(wake)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            if self.leaving:
+                # Told again once the pool has heard that this is done: now the process ends.
+                again = threading.Timer(LEAVE_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+                again.daemon = True
+                again.start()
+
+    def _leave(self, *_: object) -> None:
+        self.leaving = True
+        self.pulse.drain()
+
+
+#: Celery gives a task nothing to hold on to between two calls.
+_children: list[_Child] = []
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]  # Celery has no types
@@ -50,7 +89,7 @@ def _start(**_: object) -> None:
     try:
         from worker.start import start
 
-        _runners.append(start(lane, load_settings()))
+        _children.append(_Child(*start(lane, load_settings())))
     except BaseException:
         # Celery would swallow it and send wakes to a child that cannot serve them.
         log.exception("worker_cannot_start", worker=lane.worker_id)
@@ -60,4 +99,4 @@ def _start(**_: object) -> None:
 @shared_task(name=WAKE_TASK, bind=True)  # type: ignore[untyped-decorator]
 def wake(self: Any, kind: str) -> int:
     """Run what there is to run. Returns the number of jobs that were."""
-    return _runners[0].run_all(wake=str(self.request.id))
+    return _children[0].run(wake=str(self.request.id))

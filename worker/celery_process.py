@@ -5,8 +5,12 @@ worker/app.py loads TensorFlow. It is started by worker/supervisor.py.
 """
 
 import os
+import signal
 import sys
 import threading
+import time
+from contextlib import suppress
+from typing import Any
 
 import structlog
 from celery.signals import worker_shutting_down
@@ -19,7 +23,7 @@ from shared.logs import configure_logging
 from shared.settings import SettingsError, load_settings
 from worker.app import LANE_KEY, PARENT_KEY
 from worker.lane import Lane
-from worker.lease import DATABASE_AWAY, reason
+from worker.lease import DATABASE_AWAY, RETRY_SECONDS, reason
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +62,7 @@ def main() -> int:
         without_mingle=True,
         without_heartbeat=True,
     )
+    drain.worker = worker
     worker.start()
     drain.done()
     return int(worker.exitcode or 0)
@@ -69,15 +74,19 @@ class _Drain:
     Asks this worker's child to give its job back, once Celery begins its warm shutdown.
 
     Celery's own way is to wait for the task, which may be a training of many hours.
+
+    Attributes:
+        worker: Celery's, once it is made; it knows its child.
     """
 
     def __init__(self, engine: Engine, worker_id: str) -> None:
         self._engine = engine
         self._worker_id = worker_id
+        self.worker: Any = None
 
     def __call__(self, **_: object) -> None:
         # In a thread: this is a signal handler, and the database may be slow.
-        threading.Thread(target=self._write, name="drain", daemon=True).start()
+        threading.Thread(target=self._ask, name="drain", daemon=True).start()
 
     def done(self) -> None:
         """Take the worker out of the list, now that its child has ended."""
@@ -86,13 +95,25 @@ class _Drain:
         except DATABASE_AWAY as error:
             log.warning("database_away", reason=reason(error))
 
-    def _write(self) -> None:
+    def _ask(self) -> None:
         log.info("draining", worker=self._worker_id)
-        try:
-            request_drain(self._engine, self._worker_id)
-        except DATABASE_AWAY as error:
-            # The child can't give its job back either; its lease will run out.
-            log.warning("drain_not_written", worker=self._worker_id, reason=reason(error))
+        # The child hears this even while the database is away. The row tells everybody else, so
+        # that nobody counts on this worker.
+        self._terminate_child()
+        while True:
+            try:
+                request_drain(self._engine, self._worker_id)
+            except DATABASE_AWAY as error:
+                log.warning("drain_not_written", worker=self._worker_id, reason=reason(error))
+                time.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def _terminate_child(self) -> None:
+        pool = getattr(self.worker, "pool", None)
+        for pid in pool.info["processes"] if pool is not None else ():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 if __name__ == "__main__":

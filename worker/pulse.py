@@ -55,6 +55,10 @@ class Pulse:
         """Whether the worker is asked to stop; once yes, it stays so."""
         return self._draining.is_set()
 
+    def drain(self) -> None:
+        """Ask the worker to stop; also from a signal's handler."""
+        self._draining.set()
+
     def start(self) -> None:
         """Show the worker as ready, and begin; the thread ends with the process at the latest."""
         try:

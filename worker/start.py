@@ -29,7 +29,7 @@ SHOWN_PACKAGES = ("tensorflow", "keras", "numpy", "celery")
 log = structlog.get_logger(__name__)
 
 
-def start(lane: Lane, settings: Settings) -> Runner | Desk:
+def start(lane: Lane, settings: Settings) -> tuple[Runner | Desk, Pulse]:
     """Load and build everything that the first job needs, then show the worker as ready."""
     began = time.monotonic()
     processor: Processor = "cpu" if lane.gpu_uuid is None else "gpu"
@@ -65,14 +65,14 @@ def start(lane: Lane, settings: Settings) -> Runner | Desk:
             queue,
             pulse,
             me,
-            Generate(queue, corpora, samplers),
+            Generate(corpora, samplers),
             Engine(batches),
             room=batches * (EXACT_BUCKETS if processor == "cpu" else BUCKETS)[-1],
             most_jobs=settings.generate_jobs,
         )
     pulse.start()
     log.info("worker_ready", worker=me.id, pid=me.pid, seconds=round(time.monotonic() - began, 1))
-    return runner
+    return runner, pulse
 
 
 def _memory_bound(lane: Lane, settings: Settings) -> int | None:

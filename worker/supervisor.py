@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -26,8 +25,9 @@ from worker.sweep import Sweeper
 
 #: A lane for each, so that a short text never waits behind a long training.
 LANES: tuple[Kind, ...] = ("train", "generate")
-#: In which a training writes its checkpoint and goes back to the line.
-LANE_GRACE_SECONDS = 30.0
+#: In which a training writes its checkpoint and goes back to the line: all lanes at once, and the
+#: whole of it within 30 s, after which Docker and others kill.
+LANE_GRACE_SECONDS = 25.0
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             keeper.start_together(*children)
             keeper.watch()
         sweeper.stop()
-        _terminate(keeper, children)
+        keeper.terminate_all()
     log.info("supervisor_stopped", host=settings.host_name)
     return 0
 
@@ -107,12 +107,3 @@ def _show(queue: Queue, lanes: Sequence[Lane]) -> None:
             devices.show(queue.engine, me, ready=False)
     except DATABASE_AWAY as error:
         log.warning("database_away", reason=reason(error))
-
-
-def _terminate(keeper: Keeper, children: Sequence[Child]) -> None:
-    """Ask all lanes at once; the keeper then waits for one after the other."""
-    for child in children:
-        pid = keeper.pid(child.name)
-        if pid is not None:
-            # Not reaped yet, so the number is still its own.
-            os.kill(pid, signal.SIGTERM)

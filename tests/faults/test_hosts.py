@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import Table, select, text
 from shared.database import IDLE_TIMEOUT_SECONDS
 from shared.stream import Listener, order
 from shared.tables import Checkpoint, GeneratedText, Job, JobEvent, Metric
-from tests.faults.conftest import SecondHost, Undisturbed
+from tests.faults.conftest import Postmaster, SecondHost, Undisturbed
 from tests.faults.parts import assert_consistent, digest, gone, parent, train
 from tests.worker.world import Worker, World, continue_process, stop_process, until
 
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.slow
 DRAIN_SECONDS = 30.0
 #: A killed process is noticed at once, by the kernel.
 END_SECONDS = 10.0
+#: Shorter than a lease: whoever holds one may still write when the database is back.
+AWAY_SECONDS = 1.0
 #: As long as it takes that two trainings surely run side by side.
 EPOCHS = 150
 
@@ -117,6 +120,45 @@ def test_redeploy(
     until(lambda: gone(main), "the end of the lane", DRAIN_SECONDS)
     assert world.succeeded(job_id, seconds=90).attempt == 2
     assert digest(world, job_id) == wanted
+    # The child alone, as who stops a whole process group does: it gives back what it runs, too,
+    # and its lease need not run out first.
+    job_id = train(world, EPOCHS)
+    world.first_checkpoint(job_id)
+    child = world.child("train")
+    os.kill(child, signal.SIGTERM)
+    until(lambda: gone(child), "the end of the child", DRAIN_SECONDS)
+    assert world.told(job_id, "queued", attempt=1)[-1]["reason"] == "drained"
+    assert world.succeeded(job_id, seconds=90).attempt == 2
+    assert digest(world, job_id) == wanted
+    # Nothing runs: it ends at once, and another one takes what comes next.
+    until(lambda: world.child("train") != child, "another child")
+    idle = world.child("train")
+    os.kill(idle, signal.SIGTERM)
+    until(lambda: gone(idle), "the end of an idle child", END_SECONDS)
+    world.succeeded(train(world, 1), seconds=90)
+
+
+def test_a_worker_is_told_to_stop_while_the_database_is_away(
+    deprived: World,
+    deprived_worker: Worker,
+    second_host: SecondHost,
+    postmaster: Postmaster,
+    undisturbed: Undisturbed,
+) -> None:
+    world, wanted = deprived, undisturbed(deprived, EPOCHS)
+    second_host.up()
+    jobs = pair_of_trainings(world)
+    main = parent(world.child("train", host=SecondHost.name))
+    postmaster.process.send_signal(signal.SIGQUIT)
+    postmaster.process.wait(END_SECONDS)
+    os.kill(main, signal.SIGTERM)
+    time.sleep(AWAY_SECONDS)
+    postmaster.stop()
+    postmaster.start()
+    until(lambda: gone(main), "the end of the lane", DRAIN_SECONDS)
+    # It heard of it all the same, and gave back what it ran as soon as it could.
+    assert world.told(jobs[SecondHost.name], "queued", attempt=1)[-1]["reason"] == "drained"
+    assert_recovered(world, jobs, wanted)
 
 
 def pair_of_trainings(world: World) -> dict[str, str]:
