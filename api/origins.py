@@ -36,7 +36,7 @@ class Origin:
             Invalid: A number is not that of the checkpoint's network.
         """
         mine = self.spec.model_dump()
-        shape = self._shape()
+        shape = self.shape
         for name in shape:
             if name in changes and changes[name] != mine[name]:
                 raise Invalid(
@@ -57,8 +57,17 @@ class Origin:
         known = self.model.vocabulary
         return known + "".join(sorted(set(alphabet) - set(known)))
 
-    def _shape(self) -> tuple[str, ...]:
+    @property
+    def shape(self) -> tuple[str, ...]:
+        """The numbers that a training from here can't change."""
         return (*SHAPE, "window") if self.spec.predict == "last" else SHAPE
+
+    @property
+    def words(self) -> int | None:
+        """How many words the checkpoint knows beside its characters; None where nobody has said."""
+        if self.model.characters_per_token is None:
+            return None
+        return self.model.vocabulary_size - len(self.model.vocabulary)
 
 
 def find(session: Session, reference: str | None) -> Origin | None:

@@ -22,6 +22,7 @@ from api.services import services
 from api.sight import may_see, visible
 from api.submissions import submit
 from shared.clock import database_now
+from shared.estimates import Text
 from shared.presets import TrainNumbers, TrainSpec, resolve_train
 from shared.records import Submission
 from shared.seeds import new_seed
@@ -70,7 +71,8 @@ def submit_model(
     alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
     if origin is not None:
         alphabet = origin.enlarged(alphabet)
-    estimate = admit(session, corpus, spec, len(alphabet))
+    text = Text(corpus.characters, len(alphabet), None if origin is None else origin.words)
+    estimate = admit(session, corpus, spec, text, () if origin is None else origin.shape)
     written = spec.model_dump(mode="json")
     model = Model(
         user_id=caller().id,

@@ -23,8 +23,8 @@ from shared.tables import Device
 SHORT, LONG, QUICK_LONG = 10_000_000, 100_000_000, 30_000_000
 BYTES_PER_CHARACTER = 4.0
 BUDGET = {"seconds": 10}
-#: Trainings whose peaks are held against their estimates: usual, wide and many at once, deep, and
-#: one of a large alphabet.
+#: Trainings whose peaks are held against their estimates: usual, wide and many at once, deep, one
+#: of a large alphabet, and one of words.
 ESTIMATED: dict[str, tuple[str, dict[str, Any]]] = {
     "preset default": ("nietzsche", {}),
     "512 units, batches of 128 windows of 128": (
@@ -33,6 +33,7 @@ ESTIMATED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "3 layers of 256, dropout": ("nietzsche", {"layers": 3, "units": 256, "dropout": 0.2}),
     "4,447 different characters": ("hongloumeng", {}),
+    "4,000 words, batches of 32 windows": ("nietzsche", {"tokenizer": "word", "batch_size": 32}),
 }
 TRAIN_SECONDS = 300.0
 

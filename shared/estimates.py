@@ -4,11 +4,13 @@ The memory is a sum of what the pipeline holds at its peak; `benchmarks/memory.p
 the peaks of real workers, which it is to exceed by a little. The time is multiply-adds over a
 rate, or, where trainings of the same shape have run here before, characters over the speed that
 these had.
+
+With the tokenizer `word` nobody knows yet how many words there are and how long: as many are taken
+as there can be, and each as long as a character. Both are upper bounds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any
 
 from shared.presets import TrainSpec
@@ -30,14 +32,23 @@ COMPILE_SECONDS = 10.0
 #: Validation beside learning.
 JUDGING_SHARE = 0.03
 SLOTS = {"rmsprop": 1, "adam": 2}
-#: What makes two trainings as fast as each other.
+#: Copies of its weights that a network which writes takes, with the first layer's looked up.
+WRITING_COPIES = 4
+#: In a longer corpus no copies are looked for: the index would take seconds to build and more than
+#: 32 MB. It also bounds what all indexes of a worker hold together.
+INDEXED_CHARACTERS = 8_000_000
+#: Of the index, beside a character's id and the text itself.
+INDEX_BYTES_PER_CHARACTER = 4
+#: A word of the vocabulary has two characters and occurs twice.
+LEAST_CHARACTERS_PER_WORD = 4
+#: What makes two trainings as fast as each other, on processors of one kind.
 SHAPE = (
-    "predict", "window", "embedding", "units", "layers", "batch_size", "optimizer",
-    "threads", "shards",
+    "tokenizer", "vocabulary_limit", "predict", "window", "embedding", "units", "layers",
+    "batch_size", "optimizer", "threads", "shards",
 )  # fmt: skip
 #: In which order numbers are proposed to be lowered, and the least of each.
-LOWERED = {"batch_size": 1, "units": 8, "window": 4, "layers": 1}
-LOWERED_FOR_TIME = {"epochs": 1, "units": 8, "layers": 1}
+LOWERED = {"batch_size": 1, "units": 8, "window": 4, "layers": 1, "vocabulary_limit": 16}
+LOWERED_FOR_TIME = {"epochs": 1, "units": 8, "layers": 1, "vocabulary_limit": 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,7 @@ class Estimate:
         memory_bytes: Peak of its worker's process.
         seconds: From its start to its end on an idle worker.
         checkpoint_bytes: Of one checkpoint.
-        steps: Of the whole training; None where a budget decides.
+        steps: Of the whole training, with a word at most; None where a budget decides.
         characters_per_second: The speed that `seconds` come from.
         measured: Whether trainings of the same shape had it.
     """
@@ -63,6 +74,29 @@ class Estimate:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a training reads.
+
+    Attributes:
+        characters: Of the corpus.
+        alphabet_size: Different characters that the model knows.
+        words: That it knows already, from the checkpoint that it begins from; None where it
+            chooses them.
+    """
+
+    characters: int
+    alphabet_size: int
+    words: int | None = None
+
+    def vocabulary_size(self, spec: TrainSpec) -> int:
+        """The most tokens that the model can have."""
+        if spec.tokenizer == "char":
+            return self.alphabet_size
+        most = min(spec.vocabulary_limit, self.characters // LEAST_CHARACTERS_PER_WORD)
+        return self.alphabet_size + (most if self.words is None else self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +122,16 @@ class TooMuch:
     words: str
 
 
-def estimate(
-    spec: TrainSpec, characters: int, vocabulary_size: int, speeds: Sequence[float] = ()
-) -> Estimate:
+def estimate(spec: TrainSpec, text: Text, speeds: Sequence[float] = ()) -> Estimate:
     """What a training will take.
 
     Args:
         spec: All its numbers.
-        characters: Of the corpus.
-        vocabulary_size: Of the model.
-        speeds: Characters per second of earlier trainings of the same shape.
+        text: What it reads.
+        speeds: Characters per second of earlier trainings of the same shape. The fastest counts:
+            the others shared their machine, or were over before they were under way.
     """
+    characters, vocabulary_size = text.characters, text.vocabulary_size(spec)
     learnt_from = characters - int(characters * spec.held_out)
     apart = spec.stride if spec.predict == "last" else spec.window
     windows = max(1, (learnt_from - spec.window - 1) // apart + 1)
@@ -106,7 +139,7 @@ def estimate(
     averages = spec.average_decay is not None
     weights = _weights(spec, vocabulary_size) * FLOAT_BYTES
     state = weights * (1 + SLOTS[spec.optimizer] + averages)
-    speed = median(speeds) if speeds else _speed(spec, vocabulary_size)
+    speed = max(speeds) if speeds else _speed(spec, vocabulary_size)
     steps = None
     if spec.budget is not None:
         seconds = spec.budget.seconds
@@ -123,6 +156,7 @@ def estimate(
             + _activations(spec, vocabulary_size)
             + characters * _id_bytes(vocabulary_size)
             + windows * FLOAT_BYTES
+            + (0 if spec.sample is None else _writing(spec, text))
         ),
         seconds=seconds,
         checkpoint_bytes=int(state),
@@ -134,13 +168,21 @@ def estimate(
 
 def too_much(
     spec: TrainSpec,
-    characters: int,
-    vocabulary_size: int,
+    text: Text,
     bounds: Bounds,
     speeds: Sequence[float] = (),
+    fixed: Collection[str] = (),
 ) -> TooMuch | None:
-    """Why a training does not fit its bounds, with the number to lower; None where it fits."""
-    found = estimate(spec, characters, vocabulary_size, speeds)
+    """Why a training does not fit its bounds, with the number to lower; None where it fits.
+
+    Args:
+        spec: All its numbers.
+        text: What it reads.
+        bounds: What there is.
+        speeds: As for `estimate`.
+        fixed: Numbers that can't be lowered.
+    """
+    found = estimate(spec, text, speeds)
     told = (
         f"this training needs about {_size(found.memory_bytes)} of memory and "
         f"{_duration(found.seconds)}"
@@ -150,22 +192,22 @@ def too_much(
         tried = LOWERED
 
         def fits(changed: TrainSpec) -> bool:
-            needs = estimate(changed, characters, vocabulary_size)
-            return needs.memory_bytes <= bounds.memory_bytes
+            return estimate(changed, text).memory_bytes <= bounds.memory_bytes
     elif found.seconds > bounds.seconds:
         words = f"{told}, and {_duration(bounds.seconds)} is the most that is taken"
         tried = LOWERED_FOR_TIME
 
         def fits(changed: TrainSpec) -> bool:
             # Another network has another speed, which nobody has measured.
-            same = changed.units == spec.units and changed.layers == spec.layers
-            needs = estimate(changed, characters, vocabulary_size, speeds if same else ())
-            return needs.seconds <= bounds.seconds
+            known = speeds if same_shape(changed.model_dump(), spec.model_dump()) else ()
+            return estimate(changed, text, known).seconds <= bounds.seconds
     else:
         return None
     if spec.budget is not None and tried is LOWERED_FOR_TIME:
         return TooMuch("budget", int(bounds.seconds), words)
-    proposals = {name: _most(spec, name, least, fits) for name, least in tried.items()}
+    proposals = {
+        name: _most(spec, name, least, fits) for name, least in tried.items() if name not in fixed
+    }
     # The one that has to give way least.
     helping = {name: most / getattr(spec, name) for name, most in proposals.items() if most}
     if not helping:
@@ -179,7 +221,7 @@ def same_shape(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(one.get(name) == other.get(name) for name in SHAPE)
 
 
-def _most(spec: TrainSpec, name: str, least: int, fits: Any) -> int | None:
+def _most(spec: TrainSpec, name: str, least: int, fits: Callable[[TrainSpec], bool]) -> int | None:
     """The greatest value below the spec's own that fits; None where not even the least does."""
     high = getattr(spec, name)
     if high is None or not fits(spec.model_copy(update={name: least})):
@@ -207,6 +249,17 @@ def _activations(spec: TrainSpec, vocabulary_size: int) -> int:
     judged = spec.batch_size if spec.predict == "last" else positions
     floats = positions * spec.layers * spec.units * FLOATS_PER_UNIT
     return (floats + judged * vocabulary_size * FLOATS_PER_LOGIT) * FLOAT_BYTES
+
+
+def _writing(spec: TrainSpec, text: Text) -> int:
+    """Bytes for texts while the network learns: its weights, and where copies are looked for."""
+    vocabulary_size = text.vocabulary_size(spec)
+    looked_up = _weights(spec.model_copy(update={"embedding": 0}), vocabulary_size)
+    index = 0
+    if text.characters <= INDEXED_CHARACTERS:
+        each = INDEX_BYTES_PER_CHARACTER + 2 * _id_bytes(text.alphabet_size)
+        index = text.characters * each
+    return WRITING_COPIES * looked_up * FLOAT_BYTES + index
 
 
 def _speed(spec: TrainSpec, vocabulary_size: int) -> float:

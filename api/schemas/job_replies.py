@@ -40,7 +40,10 @@ class EstimateReply(Reply):
     memory_bytes: int = Field(description="of its worker, at most")
     seconds: float
     checkpoint_bytes: int
-    steps: int | None = Field(description="null where a budget decides")
+    steps: int | None = Field(
+        description="null where a budget decides; of a training on words at most, since how many "
+        "there are shows later"
+    )
     characters_per_second: float
     measured: bool = Field(description="whether the speed is that of earlier trainings like it")
 

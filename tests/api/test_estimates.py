@@ -1,0 +1,137 @@
+"""What a training will take: told in the 202, and refused with the number to lower."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from shared.devices import WorkerSelf, show
+from shared.records import Progress
+from shared.settings import Settings
+from shared.tables import Job
+from tests.api.conftest import settings_for
+from tests.api.world import ENGLISH, Person, World, problem
+
+MEMORY_BYTES = 4_000_000_000
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    wide = settings_for(database_url, redis_url, tmp_path)
+    return wide.model_copy(update={"train_memory_bytes": MEMORY_BYTES})
+
+
+def refused(ann: Person, **fields: Any) -> tuple[str, str]:
+    """The field of a request that does not fit, and what is said of it."""
+    error = problem(ann.post("/v1/train", fields), 422)["errors"][0]
+    return error["field"], error["message"]
+
+
+def trained(
+    world: World,
+    ann: Person,
+    corpus: str,
+    speed: float,
+    seconds: float,
+    device: str = "host/cpu/train",
+    **fields: Any,
+) -> None:
+    """A training that has ended, with the speed it told last."""
+    job = ann.train(corpus, **fields)
+    claim = world.claim(job["id"])
+    told = Progress(400, 400, 4, 4, 1.5, 1.6, 0.004, speed, 0)
+    world.queue.record_progress(claim, told)
+    world.queue.succeed(claim)
+    with world.engine.begin() as connection:
+        values = {"ran_seconds": seconds, "worker_id": device}
+        connection.execute(update(Job).where(Job.id == job["id"]).values(values))
+
+
+def test_the_answer_says_what_a_training_will_take(ann: Person) -> None:
+    corpus = ann.upload()
+    small = ann.train(corpus, units=16)["estimate"]
+    large = ann.train(corpus, units=512)["estimate"]
+    for name in ("memory_bytes", "seconds", "checkpoint_bytes"):
+        assert 0 < small[name] < large[name], name
+    assert small["measured"] is False
+
+
+def test_what_no_worker_could_run_is_refused_with_the_number_to_lower(ann: Person) -> None:
+    corpus = ann.upload()
+    too_long = ann.post(
+        "/v1/train", {"corpus": corpus, "units": 2048, "layers": 4, "epochs": 10_000}
+    )
+    error = problem(too_long, 422)["errors"][0]
+    assert error["field"] in ("epochs", "units", "layers")
+    assert "lower " in error["message"]
+    assert ann.items("/v1/jobs") == [], "nothing was queued"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"units": 2048, "layers": 3, "batch_size": 1024},
+        {"window": 512, "batch_size": 1024, "held_out": 0.5},
+        {"tokenizer": "word", "window": 1024, "batch_size": 1024, "held_out": 0.5},
+        {"epochs": 10_000, "units": 1024, "layers": 4, "batch_size": 1},
+    ],
+    ids=["network", "window", "words", "time"],
+)
+def test_lowered_as_proposed_it_is_taken(ann: Person, wish: dict[str, Any]) -> None:
+    request = {"corpus": ann.upload(5 * ENGLISH), **wish}
+    field, message = refused(ann, **request)
+    assert re.search(
+        r"needs about [\d.]+ GB of memory and [\d.]+ (seconds|minutes|hours|days)", message
+    )
+    proposed = re.search(rf"lower {field} to (\d+)$", message)
+    assert proposed
+    assert ann.items("/v1/jobs") == []
+    job = ann.train(**{**request, field: int(proposed[1])})
+    assert job["estimate"]["memory_bytes"] <= MEMORY_BYTES
+    refused(ann, **{**request, field: int(proposed[1]) + 1})
+
+
+def test_the_words_that_can_come_are_counted(ann: Person) -> None:
+    corpus = ann.upload()
+    numbers = {"window": 1024, "batch_size": 1024, "held_out": 0.5, "units": 8}
+    ann.train(corpus, **numbers)
+    refused(ann, corpus=corpus, tokenizer="word", **numbers)
+    few = ann.train(corpus, tokenizer="word", vocabulary_limit=16, **numbers)["estimate"]
+    many = ann.train(corpus, tokenizer="word", units=8)["estimate"]
+    assert few["checkpoint_bytes"] < many["checkpoint_bytes"]
+
+
+def test_a_checkpoint_s_network_is_not_proposed_to_be_smaller(world: World, ann: Person) -> None:
+    model = world.model(ann, units=2048)
+    origin = {"from": model["checkpoints"]["latest"], "corpus": model["corpus"]}
+    field, _ = refused(ann, **origin, batch_size=1024)
+    assert field in ("batch_size", "window")
+
+
+def test_speeds_are_those_of_earlier_trainings_that_were_under_way(
+    world: World, ann: Person
+) -> None:
+    corpus = ann.upload()
+    guessed = ann.train(corpus)["estimate"]
+    trained(world, ann, corpus, 70.0, seconds=6)
+    assert ann.train(corpus)["estimate"] == guessed, "compiling was most of it"
+    for speed in (70_000.0, 80_000.0, 60_000.0):
+        trained(world, ann, corpus, speed, seconds=60)
+    found = ann.train(corpus)["estimate"]
+    assert (found["measured"], found["characters_per_second"]) == (True, 80_000)
+    for other in ({"tokenizer": "word", "window": 12}, {"units": 64}, {"vocabulary_limit": 99}):
+        assert not ann.train(corpus, **other)["estimate"]["measured"], other
+    chinese = "".join(chr(0x4E00 + i) for i in range(3000)) * 2
+    assert not ann.train(ann.upload(chinese))["estimate"]["measured"], "a larger alphabet"
+
+
+def test_speeds_are_those_of_what_trains_now(world: World, ann: Person) -> None:
+    corpus = ann.upload()
+    trained(world, ann, corpus, 20_000.0, seconds=60)
+    trained(world, ann, corpus, 900_000.0, seconds=60, device="host/gpu:0/train")
+    show(world.engine, WorkerSelf("host", "cpu:1", "train", 1, {}), ready=True)
+    assert ann.train(corpus)["estimate"]["characters_per_second"] == 20_000
+    show(world.engine, WorkerSelf("host", "gpu:1", "train", 1, {}), ready=True)
+    assert ann.train(corpus)["estimate"]["characters_per_second"] == 900_000

@@ -1,0 +1,144 @@
+"""What a training is expected to take, and the number that has to be lower."""
+
+from typing import Any
+
+import pytest
+
+from shared.estimates import (
+    INDEXED_CHARACTERS,
+    LOWERED,
+    Bounds,
+    Text,
+    TooMuch,
+    estimate,
+    same_shape,
+    too_much,
+)
+from shared.presets import TrainSpec, resolve_train
+
+TEXT = Text(characters=600_000, alphabet_size=90)
+AMPLE = Bounds(memory_bytes=10**15, seconds=1e12)
+
+
+def spec_of(preset: Any = "default", **changes: Any) -> TrainSpec:
+    return resolve_train(preset, changes, seed=1, threads=2, shards=2)
+
+
+def refused(spec: TrainSpec, text: Text, bounds: Bounds, **more: Any) -> TooMuch:
+    found = too_much(spec, text, bounds, **more)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"units": 512}, {"layers": 2}, {"batch_size": 64}, {"window": 512}, {"average_decay": 0.9}],
+)
+def test_more_of_a_number_takes_more_memory(more: dict[str, Any]) -> None:
+    least = spec_of(average_decay=None)
+    assert (
+        estimate(spec_of(**{"average_decay": None, **more}), TEXT).memory_bytes
+        > estimate(least, TEXT).memory_bytes
+    )
+
+
+def test_words_count_in_the_vocabulary_as_far_as_the_text_can_have_them() -> None:
+    words = spec_of(tokenizer="word", vocabulary_limit=30_000)
+    assert TEXT.vocabulary_size(spec_of()) == 90
+    assert TEXT.vocabulary_size(words) == 30_090
+    assert Text(400, 90).vocabulary_size(words) == 190
+    assert Text(600_000, 90, words=70).vocabulary_size(words) == 160
+    large, small = estimate(words, TEXT), estimate(spec_of(), TEXT)
+    assert large.checkpoint_bytes > 10 * small.checkpoint_bytes
+    assert large.memory_bytes > small.memory_bytes + 4 * large.checkpoint_bytes
+    assert large.characters_per_second < small.characters_per_second
+
+
+def test_texts_that_are_written_meanwhile_take_memory_within_bounds() -> None:
+    def of_texts(characters: int) -> int:
+        text = Text(characters, 90)
+        silent = estimate(spec_of(sample=None), text).memory_bytes
+        return estimate(spec_of(sample={}), text).memory_bytes - silent
+
+    assert 0 < of_texts(1000) < 100_000_000
+    assert of_texts(INDEXED_CHARACTERS) - of_texts(1000) == pytest.approx(48e6, rel=0.01)
+    assert of_texts(INDEXED_CHARACTERS + 1) == of_texts(100 * INDEXED_CHARACTERS) < of_texts(10_000)
+
+
+def test_a_longer_text_takes_four_bytes_a_character_at_most() -> None:
+    for spec in (spec_of(), spec_of("classic"), spec_of("large", tokenizer="word")):
+        short, long = (estimate(spec, Text(n, 90)).memory_bytes for n in (10**7, 10**8))
+        assert (long - short) / 9e7 < 4
+
+
+def test_the_fastest_that_was_measured_counts() -> None:
+    guessed = estimate(spec_of(), TEXT)
+    assert not guessed.measured
+    found = estimate(spec_of(), TEXT, [900.0, 50_000.0, 30_000.0])
+    assert found.measured
+    assert found.characters_per_second == 50_000
+    assert found.seconds == pytest.approx(10 * 600_000 * 0.95 / 50_000, rel=0.2)
+    assert found.memory_bytes == guessed.memory_bytes
+
+
+def test_a_budget_is_its_own_estimate_of_time() -> None:
+    found = estimate(spec_of(budget={"seconds": 90}), TEXT)
+    assert (found.seconds, found.steps) == (90, None)
+    bounds = Bounds(AMPLE.memory_bytes, 60)
+    lower = refused(spec_of(budget={"seconds": 90}), TEXT, bounds)
+    assert (lower.field, lower.most) == ("budget", 60)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"batch_size": 1024, "units": 1024}, TEXT),
+        ({"units": 2048, "layers": 4, "optimizer": "rmsprop"}, TEXT),
+        (
+            {"tokenizer": "word", "vocabulary_limit": 32_768, "window": 1024, "batch_size": 1024},
+            Text(10_000_000, 90),
+        ),
+    ],
+)
+def test_the_number_that_is_proposed_is_the_greatest_that_fits(
+    changes: dict[str, Any], text: Text
+) -> None:
+    spec, bounds = spec_of(**changes), Bounds(4_000_000_000, AMPLE.seconds)
+    lower = refused(spec, text, bounds)
+    assert lower.most is not None
+    assert lower.field in LOWERED
+    assert "of memory and" in lower.words
+    assert "4.0 GB" in lower.words
+    assert lower.most < getattr(spec, lower.field)
+    fits = spec.model_copy(update={lower.field: lower.most})
+    assert too_much(fits, text, bounds) is None
+    assert too_much(fits.model_copy(update={lower.field: lower.most + 1}), text, bounds) is not None
+    assert too_much(spec, text, AMPLE) is None
+
+
+def test_what_can_not_be_lowered_is_not_proposed() -> None:
+    spec, bounds = spec_of(units=2048, layers=4), Bounds(2_000_000_000, AMPLE.seconds)
+    assert refused(spec, TEXT, bounds).field in ("units", "layers")
+    fixed = refused(spec, TEXT, bounds, fixed=("units", "layers"))
+    assert (fixed.field, fixed.most) == ("units", None)
+
+
+def test_a_network_that_fits_nowhere_has_no_number() -> None:
+    assert refused(spec_of(), TEXT, Bounds(10**6, AMPLE.seconds)).most is None
+
+
+def test_a_training_that_is_too_long_is_shortened_by_what_it_was_measured_at() -> None:
+    spec, bounds = spec_of(epochs=1000), Bounds(AMPLE.memory_bytes, 3600)
+    lower = refused(spec, TEXT, bounds, speeds=[100_000.0])
+    assert lower.field == "epochs"
+    assert lower.most == pytest.approx(3600 * 100_000 / (600_000 * 0.95), rel=0.05)
+    assert too_much(spec_of(epochs=lower.most), TEXT, bounds, [100_000.0]) is None
+    # Ten times as fast, and all of it fits.
+    assert too_much(spec, TEXT, bounds, [1e6]) is None
+
+
+def test_trainings_are_as_fast_as_each_other_where_their_shape_is_the_same() -> None:
+    one = spec_of().model_dump()
+    assert same_shape(one, spec_of(epochs=99, learning_rate=0.1).model_dump())
+    for change in ({"tokenizer": "word"}, {"vocabulary_limit": 100}, {"units": 8}):
+        assert not same_shape(one, spec_of(**change).model_dump()), change
