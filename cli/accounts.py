@@ -10,8 +10,8 @@ from cli import config, wording
 from cli.client import ApiError, Client
 from cli.errors import InvalidInput
 from cli.parts import require_server
-from cli.server_replies import Me
 from cli.screen import Json, err, note, out, print_fields, print_json, print_table
+from cli.server_replies import Me
 from shared.settings import load_settings
 
 users = typer.Typer(no_args_is_help=True, help="The people who may use the server.")

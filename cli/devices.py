@@ -3,8 +3,8 @@
 from rich.markup import escape
 
 from cli import config, wording
-from cli.replies import Device
 from cli.screen import Json, print_json, print_table
+from cli.server_replies import Device
 
 
 def list_devices(as_json: Json = False) -> None:

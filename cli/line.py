@@ -8,8 +8,8 @@ from rich.markup import escape
 from cli import config, wording
 from cli.accounts import users
 from cli.errors import InvalidInput
-from cli.replies import Cap, Lane, Usage
 from cli.screen import Json, note, print_fields, print_json, print_table
+from cli.server_replies import Cap, Lane, Usage
 
 DEFAULT = "default"
 
