@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import Response, stream_with_context
-from sqlalchemy import func, select
 
 from api.following import Following, is_told_all
 from api.openapi import Resource, gives_other_than_json
@@ -11,7 +10,6 @@ from api.schemas.addresses import ById
 from api.schemas.headers import Resumed
 from api.services import reading, services
 from api.sight import own_job
-from shared.tables import GeneratedText
 
 events = Resource("events", "A job as it goes")
 
@@ -39,22 +37,20 @@ DESCRIPTION: dict[int, Any] = {
 def follow_job(path: ById, header: Resumed) -> Response:
     """Follow a job as Server-Sent Events (the HTML standard's `EventSource`).
 
-    `state`: the job, whenever its status, attempt or place in the line is another; the one with
-    which it has ended is the last event. `piece`: of the text number `index`, the `text` from
-    character `offset` on, as it is written; the first one has its `prompt`. `metrics`: a point
-    of the loss curves. `text`: a finished text. First comes what is there already. With
-    `Last-Event-ID` it goes on behind that event; where the server has lost what came behind it,
-    everything comes again. Too many listeners are refused with 503.
+    `state`: the job, whenever its status, its attempt, its place in the line, or a request to
+    cancel or pause it is another; the one with which it has ended is the last event. How far a
+    running job is, its other events tell. Of a generation `piece`: of the text number `index`,
+    the `text` from character `offset` on, as it is written; the first one has its `prompt`. Of a
+    training `metrics`: a point of the loss curves. Of both `text`: a finished text.
+
+    First comes what is there already; all points of the curves are at `/v1/jobs/{id}/metrics`.
+    With `Last-Event-ID` it goes on behind that event; where the server has lost what came behind
+    it, everything comes again. Too many listeners are refused with 503 and `Retry-After`.
     """
     shared = services()
     with reading() as session:
         job = own_job(session, path.id)
-        count = session.scalar(
-            select(func.count())
-            .select_from(GeneratedText)
-            .where(GeneratedText.job_id == job.id, GeneratedText.requested)
-        )
-        if is_told_all(job, count or 0, header.last_event_id):
+        if is_told_all(job, header.last_event_id):
             return Response(status=204)
     leave = shared.seats.take()
     following = Following(shared, job.id, header.last_event_id)

@@ -25,9 +25,12 @@ from shared.tables import TERMINAL_STATUSES, GeneratedText, Job
 HEARTBEAT_SECONDS = 15.0
 #: How long a browser waits before it comes back.
 RETRY_MILLISECONDS = 2000
+#: While a job's stream answers, its row is looked at more seldom than where it may be lost.
+SELDOM_SECONDS = 15.0
 #: Of a training that has written more, the first ones are at ``/v1/jobs/{id}/texts``.
 MOST_TEXTS = 200
-#: Ids of what comes from the rows of a job that has ended: ``attempt-end``, and a count.
+#: Ids of what comes from the rows of a job that has ended: ``attempt-end1`` is the first text, and
+#: ``attempt-end`` the last state, behind which nothing comes.
 END = "end"
 
 log = structlog.get_logger(__name__)
@@ -45,9 +48,12 @@ class Following:
     def __init__(self, shared: Services, job_id: str, last_id: str | None) -> None:
         self._shared = shared
         self._job_id = job_id
-        self._told_of_end = _count_of_end(last_id)
-        self._cursor = last_id if last_id is not None and self._told_of_end is None else None
+        self._texts_told = _texts_told(last_id)
+        self._cursor = None if last_id is None or END in last_id else last_id
         self._state: tuple[Any, ...] | None = None
+        self._looked_at = 0.0
+        #: The greatest that is known of.
+        self._attempt = 0
         #: How much of each text was told, in characters.
         self._sent: dict[int, int] = {}
         self._ended = False
@@ -73,47 +79,52 @@ class Following:
         entries: list[stream.Entry] = []
         with suppress(redis.RedisError):
             entries = self._shared.listener.all(self._job_id)
-        known = self._cursor is not None and any(entry.id == self._cursor for entry in entries)
-        if known and self._cursor is not None:
-            place = stream.order(self._cursor)
-            for entry in entries:
-                if stream.order(entry.id) > place:
-                    yield from self._entry(entry)
-                elif entry.kind == "piece":
-                    self._piece(entry)
+        ids = [entry.id for entry in entries]
+        if self._cursor in ids:
+            behind = ids.index(self._cursor) + 1
+            for entry in entries[:behind]:
+                if entry.kind == "piece":
+                    self._take(entry)
+            yield from self._entries(entries[behind:])
             if not self._ended:
                 yield from self._look()
             return
-        self._cursor = entries[-1].id if entries else stream.BEGINNING
         yield from self._look(whole=True)
         if not self._ended:
-            for entry in entries:
-                if entry.kind == "piece":
-                    yield from self._piece(entry)
+            # Of the other kinds the rows have told.
+            yield from self._entries([e for e in entries if e.kind in ("piece", "metrics")])
+        self._cursor = ids[-1] if ids else stream.BEGINNING
 
     def _go_on(self) -> Iterator[str]:
         after = self._cursor or stream.BEGINNING
+        pause = 0.0
         try:
             entries = self._shared.listener.read(self._job_id, after, LOOK_SECONDS)
-            if not entries and stream.order(self._shared.listener.last(self._job_id)) < (
-                stream.order(after)
-            ):
+            last = entries[-1].id if entries else self._shared.listener.last(self._job_id)
+            if stream.order(last) < stream.order(after):
                 # Redis has lost the stream, and it may begin anew behind us.
                 self._cursor = stream.BEGINNING
+            elif last != stream.BEGINNING:
+                pause = SELDOM_SECONDS
         except redis.RedisError:
-            entries = []
+            entries, pause = [], LOOK_SECONDS
             self._shared.stopping.wait(1.0)
+        yield from self._entries(entries)
+        if not entries and time.monotonic() - self._looked_at >= pause:
+            yield from self._look()
+
+    def _entries(self, entries: Sequence[stream.Entry]) -> Iterator[str]:
         for entry in entries:
             yield from self._entry(entry)
             if self._ended:
                 return
-        if not entries:
-            yield from self._look()
 
     def _entry(self, entry: stream.Entry) -> Iterator[str]:
         self._cursor = entry.id
         if entry.kind == "piece":
-            yield from self._piece(entry)
+            piece = self._take(entry)
+            if piece is not None:
+                yield _event("piece", piece, entry.id)
         elif entry.kind == "metrics":
             yield _event("metrics", entry.data, entry.id)
         elif entry.kind == "texts":
@@ -121,18 +132,26 @@ class Following:
         else:
             yield from self._look(entry.id)
 
-    def _piece(self, entry: stream.Entry) -> Iterator[str]:
-        """A piece of a text, without what was told of it: a new attempt writes it all again."""
+    def _take(self, entry: stream.Entry) -> dict[str, Any] | None:
+        """What a piece has beyond what was told, from now on told too; None where it has nothing.
+
+        A new attempt writes a text again. An older one may be the first to speak in a stream that
+        Redis lost; only its pieces have to be kept out, since nobody else speaks before a write
+        that the attempt fences.
+        """
+        attempt, _ = stream.order(entry.id)
+        if attempt < self._attempt:
+            return None
+        self._attempt = attempt
         position, offset, text = (entry.data[name] for name in ("position", "offset", "text"))
         prompt = {"prompt": entry.data["prompt"]} if "prompt" in entry.data else {}
         told = self._sent.get(position, 0)
         if offset + len(text) <= told:
-            return
+            return None
         if offset < told:
             text, offset, prompt = text[told - offset :], told, {}
         self._sent[position] = offset + len(text)
-        piece = {"index": position, "offset": offset, "text": text} | prompt
-        yield _event("piece", piece, entry.id)
+        return {"index": position, "offset": offset, "text": text} | prompt
 
     def _texts_of(self, entry: stream.Entry) -> Iterator[str]:
         with self._reading() as session:
@@ -149,6 +168,7 @@ class Following:
 
     def _look(self, entry_id: str | None = None, *, whole: bool = False) -> Iterator[str]:
         """Tell what the row says, where that is new; `whole`: with all that came before."""
+        self._looked_at = time.monotonic()
         try:
             with self._reading() as session:
                 job = session.get(Job, self._job_id)
@@ -164,6 +184,7 @@ class Following:
             log.warning("not_looked", job=self._job_id, reason=str(error.orig))
             return
         reply.pop("texts", None)
+        self._attempt = max(self._attempt, job.attempt)
         if ended:
             self._ended = True
             if job.kind == "train" and not whole:
@@ -182,10 +203,10 @@ class Following:
     def _end(
         self, attempt: int, reply: dict[str, Any], texts: Sequence[dict[str, Any]]
     ) -> Iterator[str]:
-        events = [*(("text", text) for text in texts), ("state", reply)]
-        for i, (kind, data) in enumerate(events):
-            if i >= (self._told_of_end or 0):
-                yield _event(kind, data, f"{attempt}-{END}{i + 1}")
+        for number, text in enumerate(texts, 1):
+            if number > self._texts_told:
+                yield _event("text", text, f"{attempt}-{END}{number}")
+        yield _event("state", reply, f"{attempt}-{END}")
 
     def _texts(self, session: Session, *, requested: bool) -> list[dict[str, Any]]:
         of_job = select(GeneratedText).where(GeneratedText.job_id == self._job_id)
@@ -200,20 +221,20 @@ class Following:
         return self._shared.read_sessions()
 
 
-def is_told_all(job: Job, texts: int, last_id: str | None) -> bool:
+def is_told_all(job: Job, last_id: str | None) -> bool:
     """Whether a listener has had the end of a job: then there is nothing to come back for.
 
     Args:
         job: Its row.
-        texts: How many texts it has that its end tells.
         last_id: The id of the last event that the listener has had.
     """
-    return job.status in TERMINAL_STATUSES and (_count_of_end(last_id) or 0) > texts
+    return job.status in TERMINAL_STATUSES and (last_id or "").endswith(f"-{END}")
 
 
-def _count_of_end(last_id: str | None) -> int | None:
-    _, _, rest = (last_id or "").partition("-")
-    return int(rest.removeprefix(END)) if rest.startswith(END) else None
+def _texts_told(last_id: str | None) -> int:
+    """How many texts of an ended job a listener has had."""
+    _, _, rest = (last_id or "").partition(f"-{END}")
+    return int(rest or 0)
 
 
 def _event(kind: str, data: dict[str, Any], entry_id: str | None = None) -> str:

@@ -39,5 +39,5 @@ class Resumed(Read):
     """The header of a stream of events that is followed again."""
 
     last_event_id: (
-        Annotated[str, StringConstraints(pattern=r"^\d{1,10}-(end)?\d{1,20}$")] | None
+        Annotated[str, StringConstraints(pattern=r"^\d{1,10}-(\d{1,20}|end\d{0,20})$")] | None
     ) = Field(None, alias="Last-Event-ID", description="the `id` of the last event that came")

@@ -75,7 +75,7 @@ def test_it_is_told_as_it_goes_to_its_end(
     assert text.data["text"] == TEXT
     assert text.data["finish_reason"] == "length"
     assert (last.kind, last.data["status"]) == ("state", "succeeded")
-    assert [text.id, last.id] == ["1-end1", "1-end2"]
+    assert [text.id, last.id] == ["1-end1", "1-end"]
 
 
 def test_who_comes_late_has_the_rows_and_then_the_tail(
@@ -130,6 +130,67 @@ def test_another_attempt_goes_on_where_the_first_was_and_a_late_word_of_it_is_no
     assert [e.data["attempt"] for e in events if e.kind == "state"] == [1, 2, 2]
 
 
+def test_who_comes_back_after_another_attempt_has_no_repeat(
+    world: World, ann: Person, job: Any, speaker: Speaker
+) -> None:
+    claim = world.claim(job["id"], "generate")
+    first = Following(ann, job["id"])
+    say(speaker, claim, 0, 6)
+    say(speaker, claim, 6, 12)
+    last = first.until(lambda event: event.kind == "piece" and event.data["offset"] == 6)
+    first.leave()
+    world.queue.release(claim)
+    again = world.claim(job["id"], "generate")
+    speaker.say(again.job_id, again.attempt, "state", begins=True)
+    second = Following(ann, job["id"], last.id)
+    say(speaker, again, 0, 9)
+    say(speaker, again, 9, 20)
+    second.until(lambda event: event.kind == "piece")
+    end(world, speaker, again)
+    assert written([*first.seen, *second.to_the_end()]) == TEXT[:20]
+
+
+def test_nothing_comes_behind_the_end_of_what_ended_while_one_was_away(
+    world: World, ann: Person, job: Any, speaker: Speaker
+) -> None:
+    claim = world.claim(job["id"], "generate")
+    first = Following(ann, job["id"])
+    say(speaker, claim, 0, 6)
+    last = first.until(lambda event: event.kind == "piece")
+    first.leave()
+    world.queue.release(claim)
+    again = world.claim(job["id"], "generate")
+    speaker.say(again.job_id, again.attempt, "state", begins=True)
+    say(speaker, again, 0, 20)
+    end(world, speaker, again)
+    events = Following(ann, job["id"], last.id).to_the_end()
+    assert [event.id for event in events[-2:]] == ["2-end1", "2-end"]
+    assert [event.kind for event in events].count("text") == 1
+
+
+def test_an_old_attempt_is_not_shown_though_redis_lost_the_newer_one(
+    world: World, ann: Person, job: Any, speaker: Speaker, redis_of_session: RedisServer
+) -> None:
+    claim = world.claim(job["id"], "generate")
+    world.queue.release(claim)
+    again = world.claim(job["id"], "generate")
+    speaker.say(again.job_id, again.attempt, "state", begins=True)
+    assert speaker.flush()
+    follower = Following(ann, job["id"])
+    follower.until(lambda event: event.kind == "state")
+    redis_of_session.flush()
+    speaker.say(claim.job_id, claim.attempt, "piece", position=0, offset=0, text="a zombie's")
+    assert speaker.flush()
+    late = Following(ann, job["id"])
+    say(speaker, again, 0, 5)
+    for one in (follower, late):
+        one.until(lambda event: event.kind == "piece")
+    end(world, speaker, again)
+    for one in (follower, late):
+        assert written(events := one.to_the_end()) == TEXT[:5]
+        assert "zombie" not in str(events)
+
+
 def test_what_has_ended_is_told_from_the_rows_once(
     world: World, ann: Person, job: Any, speaker: Speaker, redis_of_session: RedisServer
 ) -> None:
@@ -139,13 +200,13 @@ def test_what_has_ended_is_told_from_the_rows_once(
     assert [(event.kind, event.id) for event in events] == [
         ("text", "1-end1"),
         ("text", "1-end2"),
-        ("state", "1-end3"),
+        ("state", "1-end"),
     ]
     assert [event.data["text"] for event in events[:2]] == ["one", "two"]
     rest = Following(ann, job["id"], "1-end1").to_the_end()
-    assert [event.id for event in rest] == ["1-end2", "1-end3"]
+    assert [event.id for event in rest] == ["1-end2", "1-end"]
     path = f"/v1/jobs/{job['id']}/events"
-    assert ann.get(path, headers={"Last-Event-ID": "1-end3"}).status_code == 204
+    assert ann.get(path, headers={"Last-Event-ID": "1-end"}).status_code == 204
 
 
 def test_a_stream_that_redis_lost_goes_on_from_the_rows(
@@ -217,6 +278,10 @@ def test_a_training_tells_its_curves_and_its_texts(
     speaker.say(claim.job_id, claim.attempt, "metrics", step=200, loss=1.5)
     metrics = follower.until(lambda event: event.kind == "metrics")
     assert metrics.data == {"step": 200, "loss": 1.5}
+    late = Following(ann, job["id"])
+    assert late.until(lambda event: event.kind == "metrics") == metrics
+    assert [event.kind for event in late.seen] == ["state", "text", "metrics"]
+    late.leave()
     later = [record(i, f"later {i}", None, requested=False, step=200, epoch=2.0) for i in (0, 1)]
     world.queue.record_texts(claim, later)
     speaker.say(claim.job_id, claim.attempt, "texts", step=200)
@@ -225,6 +290,20 @@ def test_a_training_tells_its_curves_and_its_texts(
     assert [text.id is None for text in texts] == [True, False]
     end(world, speaker, claim)
     assert follower.to_the_end()[-1].data["status"] == "succeeded"
+
+
+def test_the_end_of_a_training_is_told_once_and_to_its_end(world: World, ann: Person) -> None:
+    job = ann.train(ann.upload())
+    claim = world.claim(job["id"])
+    texts = [record(i, f"text {i}", None, requested=False, step=100, epoch=1.0) for i in range(8)]
+    world.queue.record_texts(claim, texts)
+    world.queue.succeed(claim)
+    events = Following(ann, job["id"]).to_the_end()
+    assert [event.id for event in events] == [*(f"1-end{i}" for i in range(1, 9)), "1-end"]
+    cut_off = Following(ann, job["id"], events[4].id)
+    assert cut_off.to_the_end() == events[5:]
+    path = f"/v1/jobs/{job['id']}/events"
+    assert ann.get(path, headers={"Last-Event-ID": "1-end"}).status_code == 204
 
 
 @pytest.mark.parametrize("what", ["cancel", "pause"])
