@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from statistics import median
 from urllib.parse import urlsplit
 
 import httpx2
@@ -23,6 +24,7 @@ from tests.api.test_server import STOP_SECONDS, address, environment, process
 from tests.api.world import World
 
 LISTENERS = 500
+REQUESTS = 50
 MOST_BYTES = 150 * 1024**2
 PATIENCE_SECONDS = 60
 
@@ -65,6 +67,8 @@ def test_they_cost_little_and_nobody_waits_for_them(
         )
         path = f"/v1/jobs/{job['id']}/events"
         assert client.get("/v1/jobs").status_code == 200
+        job_path = f"/v1/jobs/{job['id']}"
+        alone = _median_seconds(client, job_path)
         memory = [_memory(server.pid)]
         sockets = [stack.enter_context(_listening(url, path, ann.key)) for _ in range(LISTENERS)]
         assert all(b"event: state" in got for got in _read_until(sockets, b"event: state"))
@@ -73,9 +77,9 @@ def test_they_cost_little_and_nobody_waits_for_them(
         refused = client.get(path)
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) > 0
-        # More than the places for requests, one after the other: no listener has one.
-        for _ in range(20):
-            assert client.get(f"/v1/jobs/{job['id']}").status_code == 200
+        # More than the places for requests, one after the other: no listener has one. The bound
+        # is no promise of a speed: who waits for a listener waits for seconds.
+        assert _median_seconds(client, job_path) < 5 * alone + 0.1
         world.write(job, ["the end"])
         Speaker(redis_url).say(job["id"], 1, "state")
         for got in _read_until(sockets, b'"status": "succeeded"'):
@@ -84,6 +88,16 @@ def test_they_cost_little_and_nobody_waits_for_them(
         server.send_signal(signal.SIGTERM)
         assert server.wait(2 * STOP_SECONDS) == 0
     engine.dispose()
+
+
+def _median_seconds(client: httpx2.Client, path: str) -> float:
+    """What a request takes, one after the other."""
+    seconds = []
+    for _ in range(REQUESTS):
+        began = time.monotonic()
+        assert client.get(path).status_code == 200
+        seconds.append(time.monotonic() - began)
+    return median(seconds)
 
 
 def _memory(pid: int) -> int:
