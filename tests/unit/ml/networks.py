@@ -1,13 +1,17 @@
 """Networks and drafts that the tests of the sampler and of the engine share."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from shared.presets import PresetName, resolve_train
+from worker.ml import sample_step
 from worker.ml.config import NetworkConfig, TrainConfig
 from worker.ml.sample import Draft
+from worker.ml.sample_step import StepShape
 
 #: A difference in a bit may take long to change a character.
 CHARACTERS = 400
@@ -71,3 +75,16 @@ def reference_logits(
             x = np.tanh(c) / (1 + np.exp(-o))
             states[layer] = (x, c)
     return x @ weights["head.kernel"] + weights["head.bias"]
+
+
+def count_traces(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
+    """The shapes of which a graph is traced from now on: TensorFlow then runs the step's Python."""
+    traced: list[StepShape] = []
+    advance = sample_step.advance
+
+    def noticed(shape: StepShape, *arguments: Any) -> Any:
+        traced.append(shape)
+        return advance(shape, *arguments)
+
+    monkeypatch.setattr(sample_step, "advance", noticed)
+    return traced

@@ -1,17 +1,26 @@
 """One batch for everybody: whose turn it is, how long a block is, and how a text ends."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from shared.presets import PRESETS, PresetName
-from tests.unit.ml.networks import CLASSIC, STATEFUL, draft, drafts, make_weights, preset
+from tests.unit.ml.count_compilations import (
+    warm_everything,
+    write_with_a_new_shape,
+    write_with_others,
+)
+from tests.unit.ml.networks import CLASSIC, STATEFUL, count_traces, draft, make_weights, preset
 from worker.ml import sample_step
 from worker.ml.engine import Engine
 from worker.ml.sample import STACK, Sampler
-from worker.ml.sample_step import BLOCK, MULTIPLY_ADDS_PER_CALL, StepShape
+from worker.ml.sample_step import BLOCK, GRAPHS, MULTIPLY_ADDS_PER_CALL, step_function
 from worker.ml.sample_stream import Stream
 
 
@@ -32,41 +41,37 @@ def test_many_checkpoints_share_steps_and_few_take_turns() -> None:
     engine.close()
 
 
-def test_a_checkpoint_of_a_known_shape_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Sampler(make_weights(STATEFUL), STATEFUL)
-    for rows in first.buckets:
-        for filtered in (False, True):
-            first.warm(rows, filtered=filtered)
-    for filtered in (False, True):
-        first.warm(stacked=True, filtered=filtered)
+def test_a_checkpoint_of_a_known_shape_traces_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    warm_everything()
     traces = count_traces(monkeypatch)
-    others = [Sampler(make_weights(STATEFUL, seed=9 + i), STATEFUL) for i in range(20)]
-    engine = Engine(threads=2)
-    for i, each in enumerate(drafts(STATEFUL, 60)):
-        other = others[0 if i < 40 else i - 40]
-        engine.admit(other.start(each), other, owner="ann")
-        engine.step()
-    while len(engine):
-        engine.step()
-    engine.close()
+    write_with_others()
     assert not traces
-    # Another shape is traced, and that is seen.
-    wider = replace(STATEFUL, units=25)
-    Sampler(make_weights(wider), wider).warm()
+    write_with_a_new_shape()
     assert traces
 
 
-def count_traces(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
-    """The shapes of which a graph is traced from now on, each as often as its step is traced."""
-    traced: list[StepShape] = []
+def test_a_checkpoint_of_a_known_shape_compiles_nothing(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "tests.unit.ml.count_compilations", str(tmp_path)]
+    flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text"
+    ended = subprocess.run(
+        program,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "XLA_FLAGS": flags},
+    )
+    # Five sizes of a batch, with limits and without.
+    assert list(map(int, ended.stdout.split())) == [10, 10, 11]
 
-    def noticed(shape: StepShape, *arguments: Any) -> Any:
-        traced.append(shape)
-        return advance(shape, *arguments)
 
-    advance = sample_step.advance
-    monkeypatch.setattr(sample_step, "advance", noticed)
-    return traced
+def test_that_a_graph_must_go_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert step_function.cache_info().maxsize == GRAPHS
+    monkeypatch.setattr(sample_step, "GRAPHS", step_function.cache_info().currsize + 1)
+    for units, told in ((26, []), (27, ["graph_dropped"])):
+        network = replace(STATEFUL, units=units)
+        with structlog.testing.capture_logs() as logs:
+            Sampler(make_weights(network), network).warm()
+        assert [each["event"] for each in logs] == told
 
 
 def finish(engine: Engine, rounds: int = 10_000) -> list[Stream]:

@@ -5,12 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.ml.networks import CLASSIC, STATEFUL, draft, make_weights, reference_logits
+from tests.unit.ml.networks import (
+    CLASSIC,
+    STATEFUL,
+    count_traces,
+    draft,
+    make_weights,
+    reference_logits,
+)
 from worker.ml import sample_step
 from worker.ml.config import NetworkConfig
 from worker.ml.sample import Draft, NotFinite, Sampler
 from worker.ml.sample_random import uniforms
-from worker.ml.sample_step import BLOCK, step_function
+from worker.ml.sample_step import BLOCK
 
 STACKED = NetworkConfig(vocabulary_size=30, embedding=0, units=16, layers=2, window=None)
 CLASSIC_STACKED = NetworkConfig(vocabulary_size=40, embedding=6, units=12, layers=2, window=7)
@@ -104,12 +111,14 @@ def test_other_ways_to_compute_write_the_same_likeliest_text(
         np.testing.assert_array_equal(one, other)
 
 
-def test_nothing_new_compiles_for_other_prompts_numbers_or_weights() -> None:
+def test_nothing_new_is_traced_for_other_prompts_numbers_or_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sampler = Sampler(make_weights(CLASSIC), CLASSIC)
     for rows in (1, 4):
         for filtered in (False, True):
             sampler.warm(rows, filtered=filtered)
-    compiled = step_function.cache_info().misses
+    traces = count_traces(monkeypatch)
     for weights in (make_weights(CLASSIC), make_weights(CLASSIC, seed=1)):
         other = Sampler(weights, CLASSIC)
         other.write([draft([5], length=3, temperature=0.1)])
@@ -119,7 +128,7 @@ def test_nothing_new_compiles_for_other_prompts_numbers_or_weights() -> None:
     # An alphabet of another size runs in the same padded vocabulary.
     smaller = replace(CLASSIC, vocabulary_size=31)
     Sampler(make_weights(smaller), smaller).write([draft()])
-    assert step_function.cache_info().misses == compiled
+    assert not traces
 
 
 @pytest.mark.parametrize("network", [STATEFUL, WIDE])
