@@ -15,10 +15,19 @@ def of_checkpoint(session: Session, checkpoint: Checkpoint, model: Model) -> Lin
 
 
 def of_text(session: Session, text: GeneratedText) -> LineageReply:
-    """The lineage of a text of the caller's."""
+    """The lineage of a text of the caller's.
+
+    One that a training sampled knows its training and step itself: between two validations it
+    has no checkpoint, and its own may be retired.
+    """
     model = session.scalar(select(Model).where(Model.id == text.model_id, may_see(Model, caller())))
-    checkpoint = None if model is None else session.get(Checkpoint, text.checkpoint_id or "")
-    return _lineage(session, model, checkpoint)
+    checkpoint = None
+    if model is not None and text.checkpoint_id is not None:
+        checkpoint = session.get(Checkpoint, text.checkpoint_id)
+    lineage = _lineage(session, model, checkpoint)
+    if text.requested:
+        return lineage
+    return lineage.model_copy(update={"job": text.job_id, "step": text.step})
 
 
 def _lineage(session: Session, model: Model | None, checkpoint: Checkpoint | None) -> LineageReply:

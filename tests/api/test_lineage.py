@@ -1,0 +1,80 @@
+"""What a checkpoint and a sampled text say of where they come from, and what that keeps."""
+
+from sqlalchemy import select
+
+from shared.records import CheckpointRecord
+from shared.tables import Checkpoint
+from tests.api.world import Person, World, record
+
+
+def test_a_sampled_text_knows_its_training_without_a_checkpoint(world: World, ann: Person) -> None:
+    job = ann.train(ann.upload(), preset="classic", keep=1)
+    claim = world.claim(job["id"])
+    retired = world.checkpoint(claim, 5, 3.0)
+    texts = [
+        record(0, "of one that is retired", retired, requested=False, step=5, epoch=1.0),
+        record(0, "of a step between two", None, requested=False, step=7, epoch=1.4),
+    ]
+    world.queue.record_texts(claim, texts)
+    best = world.checkpoint(claim, 10, 1.0)
+    world.queue.record_texts(
+        claim, [record(0, "of one that is kept", best, requested=False, step=10, epoch=2.0)]
+    )
+    found = {
+        text["text"]: ann.get(f"/v1/texts/{text['id']}").json["lineage"]
+        for text in ann.items(f"/v1/jobs/{job['id']}/texts")
+    }
+    told = {text: (each["job"], each["step"], each["checkpoint"]) for text, each in found.items()}
+    assert told == {
+        "of one that is retired": (job["id"], 5, None),
+        "of a step between two": (job["id"], 7, None),
+        "of one that is kept": (job["id"], 10, best),
+    }
+    assert {each["model"] for each in found.values()} == {job["model"]}
+
+
+def test_a_job_and_its_checkpoints_say_whether_they_are_exact(world: World, ann: Person) -> None:
+    job = ann.train(ann.upload())
+    claim = world.claim(job["id"])
+    before = world.checkpoint(claim, 5)
+    assert ann.get(f"/v1/jobs/{job['id']}").json["exact"] is True
+    with world.engine.connect() as connection:
+        row = connection.execute(select(Checkpoint).where(Checkpoint.id == before)).one()
+    elsewhere = CheckpointRecord(
+        step=9,
+        epoch=0.9,
+        loss=1.0,
+        val_loss=1.0,
+        digest=row.digest,
+        sha256=row.sha256,
+        size_bytes=row.size_bytes,
+        fingerprint={"threads": 2},
+        exact=False,
+    )
+    after = world.queue.record_checkpoint(claim, elsewhere)
+    listed = ann.items(f"/v1/models/{job['model']}/checkpoints")
+    assert {each["id"]: each["exact"] for each in listed} == {before: True, after: False}
+    assert ann.get(f"/v1/checkpoints/{after}").json["lineage"]["exact"] is False
+    assert ann.get(f"/v1/jobs/{job['id']}").json["exact"] is False
+    [shown] = ann.items("/v1/jobs")
+    assert shown["exact"] is False
+
+
+def test_what_a_training_began_from_stays_as_long_as_its_model(world: World, ann: Person) -> None:
+    corpus = ann.upload()
+    job = ann.train(corpus, keep=1)
+    claim = world.claim(job["id"])
+    first = world.checkpoint(claim, 1, 3.0)
+    second = ann.train(corpus, **{"from": first})
+    for step in (2, 3):
+        last = world.checkpoint(claim, step, 3.0 - step / 10)
+
+    def there() -> set[str]:
+        world.queue.retire_checkpoints()
+        return {each["id"] for each in ann.items(f"/v1/models/{job['model']}/checkpoints")}
+
+    assert there() == {first, last}
+    assert ann.post(f"/v1/jobs/{second['id']}/cancel").status_code == 202
+    assert there() == {first, last}, "it can be run again"
+    assert ann.delete(f"/v1/models/{second['model']}").status_code == 204
+    assert there() == {last}
