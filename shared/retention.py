@@ -72,13 +72,17 @@ def retire(connection: Connection, job_id: str, candidates: Collection[str]) -> 
 
 
 def overfull(connection: Connection) -> list[tuple[str, int]]:
-    """Trainings that have more checkpoints than they keep, and how many they keep."""
+    """Some trainings that have more checkpoints than they keep, and how many they keep.
+
+    Others come with the next look: some have more for good, because of a best that is not new or
+    of texts, and those must not stand in the way of the rest for ever.
+    """
     rows = connection.execute(
         select(Job.id, Job.spec)
         .join(Checkpoint, Checkpoint.job_id == Job.id)
         .group_by(Job.id)
-        .having(func.count() > KEEP)
-        .order_by(func.count().desc())
+        .having(func.count() > func.coalesce(Job.spec["keep"].as_integer(), KEEP))
+        .order_by(func.random())
         .limit(TIDIED_AT_ONCE)
     ).all()
     return [(row.id, kept(row.spec)) for row in rows]
