@@ -22,6 +22,7 @@ from cli.screen import (
     print_fields,
     print_json,
     print_table,
+    tell,
     typed,
 )
 from shared.corpus_text import decode
@@ -212,7 +213,4 @@ def remove(corpus: NameOrId) -> None:
 def _change(corpus: str, changes: dict[str, str], as_json: bool) -> None:
     with config.connect() as client:
         changed = client.update_corpus(find_corpus(client, corpus).id, changes)
-    if as_json:
-        print_json(changed)
-    else:
-        note(f"{describe(changed)} ({changed.visibility}).")
+    tell(changed, as_json, f"{describe(changed)} ({changed.visibility}).")

@@ -19,6 +19,7 @@ from cli.screen import (
     print_json,
     print_table,
     status_text,
+    tell,
 )
 from cli.training import watch_training
 from cli.watch import watch
@@ -140,12 +141,8 @@ def cancel(reference: NameOrId, as_json: Json = False) -> None:
     """Stop a job. A training keeps the checkpoints it has."""
     with config.connect() as client:
         found = client.cancel_job(find_job(client, reference).id)
-    if as_json:
-        print_json(found)
-    elif found.ended:
-        note(f"{escape(found.name or found.id)} is {found.status}.")
-    else:
-        note(f"{escape(found.name or found.id)} stops at its next step.")
+    what = f"is {found.status}" if found.ended else "stops at its next step"
+    tell(found, as_json, f"{_called(found)} {what}.")
 
 
 @job.command("pause")
@@ -153,12 +150,9 @@ def pause(reference: NameOrId, as_json: Json = False) -> None:
     """Let a job stand still. A training goes on exactly from where it was."""
     with config.connect() as client:
         found = client.pause_job(find_job(client, reference).id)
-    if as_json:
-        print_json(found)
-    elif found.status == "paused":
-        note(f"{escape(found.name or found.id)} is paused: quire job resume {found.id}")
-    else:
-        note(f"{escape(found.name or found.id)} is put down at its next step.")
+    paused = f"paused: quire job resume {found.id}"
+    what = paused if found.status == "paused" else "put down at its next step."
+    tell(found, as_json, f"{_called(found)} is {what}")
 
 
 @job.command("resume")
@@ -166,10 +160,7 @@ def resume(reference: NameOrId, as_json: Json = False) -> None:
     """Put a paused job back into the line."""
     with config.connect() as client:
         found = client.resume_job(find_job(client, reference).id)
-    if as_json:
-        print_json(found)
-    else:
-        note(f"{escape(found.name or found.id)} is {found.status}.")
+    tell(found, as_json, f"{_called(found)} is {found.status}.")
 
 
 @job.command("lift")
@@ -192,6 +183,10 @@ def rerun(reference: NameOrId, as_json: Json = False) -> None:
     else:
         out.print(found.id)
         note(f"[dim]Queued. Follow it:[/] quire job wait {found.id}")
+
+
+def _called(item: Job) -> str:
+    return escape(item.name or item.id)
 
 
 def _status_cell(item: Job) -> str:

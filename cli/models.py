@@ -9,7 +9,7 @@ from rich.markup import escape
 from cli import config, wording
 from cli.errors import InvalidInput, NotFound
 from cli.names import find_model, is_id
-from cli.screen import Json, has_twins, note, out, passing_bytes, print_json, print_table
+from cli.screen import Json, has_twins, note, out, passing_bytes, print_json, print_table, tell
 from cli.transport import ApiError
 
 model = typer.Typer(no_args_is_help=True, help="One model.")
@@ -148,7 +148,4 @@ def download(
 def _change(reference: str, changes: dict[str, str], as_json: bool) -> None:
     with config.connect() as client:
         changed = client.update_model(find_model(client, reference).id, changes)
-    if as_json:
-        print_json(changed)
-    else:
-        note(f"{escape(changed.name)} ({changed.visibility}).")
+    tell(changed, as_json, f"{escape(changed.name)} ({changed.visibility}).")

@@ -63,6 +63,14 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
 
 
+def tell(reply: Reply, as_json: bool, line: str) -> None:
+    """What became of something: for programs as the server sent it, for people in a line."""
+    if as_json:
+        print_json(reply)
+    else:
+        note(line)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
     """A calm table; `empty` says what to do when there is nothing to show.
 

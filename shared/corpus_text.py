@@ -4,7 +4,6 @@ import codecs
 from dataclasses import dataclass
 
 BOM = "\ufeff"
-BYTES_BEFORE_ERROR_SHOWN = 8
 
 
 class UndecodableText(ValueError):
