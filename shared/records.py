@@ -41,6 +41,8 @@ class Claim:
         claimed_at: Since when its worker has it.
         charged_seconds: Device time that its owner was charged in advance.
         alone: It shares a batch with nobody.
+        checkpoint_id: What a generation writes with, the same in all its attempts; None where the
+            model has no checkpoint of the name that was asked for.
     """
 
     job_id: str
@@ -49,12 +51,13 @@ class Claim:
     name: str
     user_id: str
     spec: dict[str, Any]
-    model_id: str
+    model_id: str | None
     corpus_id: str | None
     worker_id: str
     claimed_at: datetime
     charged_seconds: float
     alone: bool = False
+    checkpoint_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

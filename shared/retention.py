@@ -1,11 +1,12 @@
 """Which checkpoints of a training stay, and how the others go.
 
 The newest `keep` stay, the best one, any that a requested text cites or a model began from, and
-any that an unfinished generation names by its id. Texts sampled during a training keep nothing.
+any that an unfinished generation names by its id or has begun to write with. Texts sampled during
+a training keep nothing.
 
-A generation looks `best` up when it runs and cites what it found when it ends. So nothing of a
-model goes while one of its generations runs; and whoever retires holds the lock that claims of
-generations take, so that a claim either is seen here or comes after, when the rows are gone.
+What `best` is to a generation its first claim looks up and remembers. Whoever retires holds the
+lock that these claims take, so that a claim either is seen here or comes after, when the rows are
+gone. And nothing of a model goes while one of its generations runs.
 """
 
 from collections.abc import Collection
@@ -94,15 +95,13 @@ def kept(spec: dict[str, Any]) -> int:
 
 
 def _named(connection: Connection, model_id: str | None) -> set[str | None]:
-    reference = Job.spec["checkpoint"].as_string()
-    return set(
-        connection.scalars(
-            select(reference)
-            .distinct()
-            .where(
-                Job.model_id == model_id,
-                Job.kind == "generate",
-                Job.status.not_in(TERMINAL_STATUSES),
-            )
+    rows = connection.execute(
+        select(Job.spec["checkpoint"].as_string(), Job.checkpoint_id)
+        .distinct()
+        .where(
+            Job.model_id == model_id,
+            Job.kind == "generate",
+            Job.status.not_in(TERMINAL_STATUSES),
         )
     )
+    return {reference for row in rows for reference in row}

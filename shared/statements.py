@@ -43,7 +43,14 @@ CLAIM = (
         Job.model_id,
         Job.corpus_id,
         Job.alone,
+        Job.checkpoint_id,
     )
+)
+#: Let `jobs`, generations that were claimed in this transaction, write with `checkpoint`.
+WRITE_WITH = (
+    update(Job)
+    .where(Job.id.in_(bindparam("jobs", expanding=True)))
+    .values(checkpoint_id=bindparam("checkpoint"))
 )
 #: Those of `picked` that share a batch with nobody.
 ALONE = select(Job.id).where(Job.id.in_(bindparam("picked", expanding=True)), Job.alone)

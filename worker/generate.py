@@ -7,15 +7,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
 
-from shared.aliases import resolve
-from shared.database import reading
-from shared.presets import GenerateSpec, Schedule
-from shared.queue import Queue
+from shared.generation_spec import GenerateSpec, Schedule
 from shared.records import Claim, TextRecord
 from shared.seeds import text_seed
-from shared.tables import Model
 from worker.corpora import Corpora, novelty, random_piece
 from worker.failures import CorpusDeleted, ModelDeleted, NothingToWriteWith
 from worker.ml.novelty import NoveltyIndex
@@ -31,20 +26,18 @@ class Generate:
     """Makes jobs into streams that an engine can run.
 
     Args:
-        queue: Where jobs and models are.
         corpora: The texts that random prompts are taken from.
         samplers: The networks.
     """
 
-    def __init__(self, queue: Queue, corpora: Corpora, samplers: Samplers) -> None:
-        self._queue = queue
+    def __init__(self, corpora: Corpora, samplers: Samplers) -> None:
         self._corpora = corpora
         self._samplers = samplers
 
     def begin(self, claim: Claim) -> "Writing":
         """All texts of a job, none of them begun."""
         spec = GenerateSpec.model_validate(claim.spec)
-        checkpoint_id = self._checkpoint(claim, spec.checkpoint)
+        checkpoint_id = _checkpoint(claim, spec.checkpoint)
         writer = self._samplers.get(checkpoint_id)
         index = self._corpora.index(claim.corpus_id, lowercase=writer.lowercase)
         writing = Writing(spec, checkpoint_id, writer, index)
@@ -64,15 +57,6 @@ class Generate:
             )
             writing.texts.append(_Text(prompt, writer.sampler.start(draft)))
         return writing
-
-    def _checkpoint(self, claim: Claim, reference: str) -> str:
-        # Resolved now, not at submit: `best` means the best there is when the job runs.
-        with reading(self._queue.engine) as connection:
-            checkpoint_id = claim.model_id and resolve(connection, claim.model_id, reference)
-            if checkpoint_id:
-                return checkpoint_id
-            there = connection.scalar(select(Model.id).where(Model.id == claim.model_id))
-        raise NothingToWriteWith(reference) if there else ModelDeleted
 
     def _prompt(self, claim: Claim, spec: GenerateSpec, writer: Writer, seed: int) -> str:
         if spec.prompt:
@@ -107,7 +91,7 @@ class Writing:
 
     Attributes:
         spec: What was asked for.
-        checkpoint_id: What `best` or `latest` meant when the job began.
+        checkpoint_id: What they cite.
         writer: The network and its vocabulary.
         index: Of the corpus, by which a text's novelty is told; None where there is none.
         texts: In their order: by temperature, then by `n`.
@@ -220,6 +204,14 @@ class Writing:
         decode = self.writer.vocabulary.decode
         lengths = [len(decode([token])) for token in stream.written]
         return int(np.searchsorted(np.cumsum(lengths), characters, side="right"))
+
+
+def _checkpoint(claim: Claim, asked: str) -> str:
+    if claim.model_id is None:
+        raise ModelDeleted
+    if claim.checkpoint_id is None:
+        raise NothingToWriteWith(asked)
+    return claim.checkpoint_id
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:

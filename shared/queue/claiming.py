@@ -1,5 +1,6 @@
 """The claim: one at a time of a kind, in a snapshot taken after the wait for its turn."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import takewhile
@@ -8,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from shared import fairness, statements
+from shared.aliases import resolve
 from shared.candidates import Rules
 from shared.job_writes import add_event
 from shared.queue.base import Base
@@ -92,6 +94,7 @@ class Claiming(Base):
                 # Their turn has come too late; one that another has locked is left to the sweep.
                 if late and not self._fail_overdue(connection, now) and not rows:
                     return []
+            writes_with = _write_with(connection, rows) if kind == "generate" else {}
             claims = [
                 Claim(
                     job_id=row.id,
@@ -106,6 +109,7 @@ class Claiming(Base):
                     claimed_at=now,
                     charged_seconds=rules.charge_seconds,
                     alone=row.alone,
+                    checkpoint_id=writes_with.get(row.id),
                 )
                 for row in sorted(rows, key=lambda row: picked.index(row.id))
             ]
@@ -120,6 +124,29 @@ class Claiming(Base):
             )
             ledger.post(connection, self._half_life, now)
             return claims
+
+
+def _write_with(connection: Connection, rows: Sequence[Any]) -> dict[str, str]:
+    """The checkpoints that claimed generations write with, by the job's id.
+
+    `best` and `latest` are looked up by a job's first claim, not when it was submitted, and kept:
+    a training may save a better checkpoint before a later attempt, which is to write the same.
+    """
+    found: dict[tuple[str, str], str | None] = {}
+    kept = {row.id: row.checkpoint_id for row in rows if row.checkpoint_id is not None}
+    new = defaultdict(list)
+    for row in rows:
+        if row.id in kept or row.model_id is None:
+            continue
+        asked = (row.model_id, row.spec.get("checkpoint", "best"))
+        if asked not in found:
+            found[asked] = resolve(connection, *asked)
+        if checkpoint_id := found[asked]:
+            new[checkpoint_id].append(row.id)
+    for checkpoint_id, jobs in new.items():
+        connection.execute(statements.WRITE_WITH, {"jobs": jobs, "checkpoint": checkpoint_id})
+        kept |= dict.fromkeys(jobs, checkpoint_id)
+    return kept
 
 
 def _before_one_alone(connection: Connection, picked: list[str], *, busy: bool) -> list[str]:

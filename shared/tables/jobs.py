@@ -43,6 +43,8 @@ class Job(Base):
     corpus_id: Mapped[str | None] = mapped_column(
         ForeignKey("corpora.id", ondelete="SET NULL"), index=True
     )
+    #: What a generation writes with, in all its attempts. Without a foreign key, as those below.
+    checkpoint_id: Mapped[str | None] = mapped_column(Id)
     attempt: Mapped[int] = mapped_column(default=0, server_default="0")
     #: Attempts since the last newer checkpoint or committed text.
     fruitless_attempts: Mapped[int] = mapped_column(default=0, server_default="0")

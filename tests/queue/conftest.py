@@ -63,7 +63,7 @@ class World:
                         kind,
                         user_id,
                         f"{user}'s job",
-                        {"epochs": 1},
+                        {"epochs": 1} if kind == "train" else {"checkpoint": "best"},
                         self.model_id,
                         self.corpus_id,
                         priority,

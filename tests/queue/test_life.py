@@ -1,7 +1,7 @@
 """A job's life, one transition after the other."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from shared import blobs, devices
 from shared.clock import new_id
@@ -9,7 +9,7 @@ from shared.queue import Queue
 from shared.queue_errors import AlreadyEnded, NoSuchJob, QueueFull
 from shared.records import CheckpointRecord, Orders, problem
 from shared.settings import Settings
-from shared.tables import Device, JobEvent
+from shared.tables import Device, Job, JobEvent
 from tests.queue.conftest import WORKER, World
 
 
@@ -185,3 +185,22 @@ def test_waiting_names_a_job_of_each_kind_that_has_waited_long_enough(world: Wor
     assert {w.job_id for w in world.queue.waiting(3)} == {training, text}
     world.claim()
     assert [w.job_id for w in world.queue.waiting(3)] == [text]
+
+
+def test_a_worker_with_another_lease_hears_of_its_own_jobs_alone(world: World) -> None:
+    lost, cancelled, other = (
+        world.submit(user, kind="generate")[0] for user in ("ada", "bob", "grace")
+    )
+    claims = world.claim("generate", limit=3)
+    assert {claim.job_id for claim in claims} == {lost, cancelled, other}
+    elsewhere = Queue(world.engine, Settings(lease_seconds=600), world.clock)
+    with world.engine.begin() as connection:
+        connection.execute(update(Job).where(Job.id == lost).values(attempt=7))
+    world.cancel(cancelled)
+    orders = elsewhere.heartbeats(claims)
+    assert {job_id: order.cancel for job_id, order in orders.items()} == {
+        cancelled: True,
+        other: False,
+    }
+    world.clock.move(world.settings.lease_seconds + 1)
+    assert [rescue.job_id for rescue in world.queue.rescue()] == [lost]

@@ -1,0 +1,105 @@
+"""A desk in the test's own process, and what it needs: networks that nobody has to train."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shared import blobs
+from shared.devices import WorkerSelf, show
+from shared.records import CheckpointRecord, Claim
+from tests.worker.world import World, make_world, some_text
+from worker.corpora import Corpora
+from worker.desk import Desk
+from worker.generate import Generate
+from worker.ml.checkpoint import Checkpoint, digest, pack
+from worker.ml.config import NetworkConfig
+from worker.ml.engine import Engine
+from worker.ml.model import initial_weights
+from worker.pulse import Pulse
+from worker.samplers import Samplers
+
+NOWHERE = "redis://127.0.0.1:1/0"
+ME = WorkerSelf("here", "cpu", "generate", 1, {})
+CHARACTERS = "".join(sorted(set(some_text())))
+#: So long that a test surely does something before its end, and is cancelled or drained after it.
+ENDLESS = 1_000_000
+
+
+@contextmanager
+def bare_world(database_url: str, directory: Path) -> Iterator[World]:
+    """A world without Redis and without workers but a test's own."""
+    world = make_world(database_url, NOWHERE, directory)
+    yield world
+    world.engine.dispose()
+
+
+def begin_training(world: World) -> Claim:
+    """A training that runs, and whose checkpoints the test saves."""
+    job_id = world.train(wake=False)
+    [claim] = world.queue.claim("train", "here/cpu/train")
+    assert claim.job_id == job_id
+    return claim
+
+
+def save(world: World, training: Claim, *, step: int = 1, seed: int = 0) -> str:
+    """An untrained network as a checkpoint, better than those of lesser steps; its id."""
+    network = NetworkConfig(len(CHARACTERS), embedding=8, units=16, layers=1, window=None)
+    weights = {name: array * 3 for name, array in initial_weights(network, seed).items()}
+    state = Checkpoint(weights, {}, network, CHARACTERS, lowercase=False, meta={})
+    data = pack(state)
+    sha256 = blobs.store(world.engine, data)
+    record = CheckpointRecord(step, 1.0, 1.0, 1 / step, digest(state), sha256, len(data))
+    return world.queue.record_checkpoint(training, record)
+
+
+def make_model(world: World, seed: int = 0) -> str:
+    """A model with one checkpoint; its id."""
+    training = begin_training(world)
+    save(world, training, seed=seed)
+    world.queue.succeed(training)
+    assert training.model_id
+    return training.model_id
+
+
+def make_desk(world: World, *, most_jobs: int = 100) -> Desk:
+    """One that is ready, its pulse beating."""
+    show(world.engine, ME, ready=True)
+    generate = Generate(Corpora(world.engine), Samplers(world.engine, "cpu", 10**8))
+    pulse = Pulse(world.queue, ME)
+    pulse.start()
+    return Desk(world.queue, pulse, ME, generate, Engine(2), room=64, most_jobs=most_jobs)
+
+
+@contextmanager
+def at_work(desk: Desk) -> Iterator[threading.Thread]:
+    """A desk that runs beside the test, until nothing is left."""
+    thread = threading.Thread(target=desk.run_all, args=("a wake",))
+    thread.start()
+    yield thread
+    thread.join(60)
+    assert not thread.is_alive()
+    desk._pulse.stop()
+
+
+def run(world: World) -> int:
+    """Let a desk run all there is; how many jobs it ran."""
+    desk = make_desk(world)
+    count = desk.run_all("a wake")
+    desk._pulse.stop()
+    return count
+
+
+def write(world: World, model: str, **asked: Any) -> list[Any]:
+    """The texts of one job, run alone."""
+    job_id = world.generate(model, wake=False, **asked)
+    run(world)
+    world.succeeded(job_id, 0)
+    return world.texts(job_id)
+
+
+def written(desk: Desk, job_id: str) -> int:
+    """Tokens that a desk has of a job's first text; none before it has begun."""
+    found = desk._runs.get(job_id)
+    return 0 if found is None else len(found.writing.texts[0].stream.written)

@@ -1,0 +1,157 @@
+"""What goes wrong at a desk with one job, and what the jobs beside it notice: nothing."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import exc, update
+
+from shared.tables import Job
+from tests.worker.desks import ENDLESS, at_work, bare_world, make_desk, make_model, run
+from tests.worker.world import World, until
+
+
+@pytest.fixture
+def world(database_url: str, tmp_path: Path) -> Iterator[World]:
+    with bare_world(database_url, tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def model(world: World) -> str:
+    return make_model(world)
+
+
+def test_a_job_that_can_not_be_written_fails_alone(world: World, model: str) -> None:
+    good = [world.generate(model, wake=False, seed=seed) for seed in range(3)]
+    strange = world.generate(model, wake=False, prompt="The €")
+    gone = world.generate(make_model(world, 3), wake=False)
+    with world.engine.begin() as connection:
+        connection.execute(update(Job).where(Job.id == gone).values(model_id=None))
+    nothing = world.generate(model, wake=False, checkpoint="0190a5da-ac96-774b-bcce-b302099a8057")
+    assert run(world) == 6
+    for job_id in good:
+        world.succeeded(job_id, 0)
+    for job_id, slug in (
+        (strange, "unknown-character"),
+        (gone, "model-deleted"),
+        (nothing, "no-checkpoint"),
+    ):
+        job = world.job(job_id)
+        assert job.status == "failed"
+        assert job.error is not None
+        assert job.error["type"] == f"/problems/{slug}"
+
+
+def test_a_stream_that_breaks_fails_its_job_alone(
+    world: World, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = (world.generate(model, wake=False, seed=seed) for seed in (1, 2))
+    desk = make_desk(world)
+    admit = desk._engine.admit
+
+    def broken(stream: Any, *arguments: Any, **named: Any) -> None:
+        if stream.draft.seed == 2:
+            stream.state = stream.state[..., :3]
+        admit(stream, *arguments, **named)
+
+    monkeypatch.setattr(desk._engine, "admit", broken)
+    desk.run_all("a wake")
+    desk._pulse.stop()
+    world.succeeded(good, 0)
+    error = world.job(bad).error
+    assert error is not None
+    assert error["type"] == "/problems/unexpected-error"
+
+
+def test_a_lost_lease_harms_no_mate(world: World, model: str) -> None:
+    lost, mate = (world.generate(model, wake=False, length=ENDLESS, seed=s) for s in (1, 2))
+    desk = make_desk(world)
+    with at_work(desk):
+        until(lambda: world.job(mate).status == "running", "both")
+        with world.engine.begin() as connection:
+            passed = world.queue.clock(connection) - timedelta(seconds=1)
+            connection.execute(update(Job).where(Job.id == lost).values(lease_expires_at=passed))
+            # A rescue and another worker's claim, in one moment.
+            connection.execute(update(Job).where(Job.id == lost).values(attempt=2))
+        until(lambda: lost not in desk._runs, "the end of the lost run", 10)
+        time.sleep(2.5)  # longer than a lease: the mate's was renewed
+        assert world.job(mate).status == "running"
+        world.cancel(mate)
+        assert world.ended(mate).status == "cancelled"
+    job = world.job(lost)
+    assert (job.status, job.attempt) == ("running", 2)
+    assert world.texts(lost) == []
+    assert world.texts(mate)
+
+
+def test_an_end_that_can_not_be_written_fails_alone(
+    world: World, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = [world.generate(model, wake=False, seed=seed) for seed in range(3)]
+    bad = world.generate(model, wake=False, seed=3)
+    finish, sizes = world.queue.finish, []
+
+    def picky(outcomes: Any, **named: Any) -> Any:
+        sizes.append(len(outcomes))
+        if any(claim.job_id == bad for claim, _ in outcomes):
+            raise exc.DataError("INSERT", {}, Exception("a text that no database takes"))
+        return finish(outcomes, **named)
+
+    monkeypatch.setattr(world.queue, "finish", picky)
+    run(world)
+    assert max(sizes) == 4, "all that ended together are written together"
+    for job_id in good:
+        world.succeeded(job_id, 0)
+    assert world.job(bad).status == "failed"
+
+
+def test_an_end_waits_for_a_database_that_comes_back(
+    world: World, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.generate(model, wake=False)
+    finish, tries = world.queue.finish, []
+
+    def sometimes(*arguments: Any, **named: Any) -> Any:
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise exc.OperationalError("UPDATE", {}, Exception("the database is starting up"))
+        return finish(*arguments, **named)
+
+    monkeypatch.setattr(world.queue, "finish", sometimes)
+    run(world)
+    world.succeeded(job_id, 0)
+
+
+def test_a_claim_without_a_database_is_no_error(
+    world: World, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.generate(model, wake=False)
+
+    def away(*_: object, **__: object) -> None:
+        raise exc.OperationalError("SELECT", {}, Exception("no route to host"))
+
+    monkeypatch.setattr(world.queue, "claim", away)
+    assert run(world) == 0
+
+
+def test_a_fault_of_the_desk_lets_go_of_every_lease(
+    world: World, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.generate(model, wake=False)
+    desk = make_desk(world)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(desk._engine, "step", fail)
+    with pytest.raises(ZeroDivisionError):
+        desk.run_all("a wake")
+    assert world.job(job_id).status == "running"
+    until(lambda: [rescue.job_id for rescue in world.queue.rescue()] == [job_id], "the rescue", 10)
+    desk._pulse.stop()
+    run(world)
+    assert world.succeeded(job_id, 0).attempt == 2
