@@ -43,7 +43,7 @@ def sign_in() -> None:
     with reading(services().engine) as connection:
         user = owner_of_key(connection, key.strip())
     if user is None:
-        raise NotSignedIn("this key is unknown, or was revoked: ask an admin for a new one")
+        raise NotSignedIn("this key is unknown or revoked, or its owner is disabled: ask an admin")
     g.caller = Caller(user.id, user.name, user.role)
     structlog.contextvars.bind_contextvars(user=user.name)
 

@@ -61,6 +61,7 @@ _NAMED: dict[type[Exception], Callable[[Exception], Refusal]] = {
     queue_errors.AlreadyEnded: lambda error: Conflict(str(error)),
     queue_errors.WaitsInVain: lambda error: Conflict(str(error)),
     accounts.NameTaken: lambda error: Conflict(str(error)),
+    accounts.LastAdmin: lambda error: Conflict(str(error)),
     accounts.BadName: lambda error: Invalid("name", None, str(error)),
     corpus_text.UndecodableText: lambda error: Invalid("text", None, str(error)),
     corpus_text.UnknownEncoding: lambda error: Invalid("encoding", None, str(error)),

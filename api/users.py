@@ -9,15 +9,15 @@ from api.auth import admin, caller
 from api.idempotency import Made, make_once
 from api.openapi import Resource
 from api.paging import Order, read_page
-from api.refusals import Forbidden, NotFound
+from api.refusals import Conflict, Forbidden, NotFound
 from api.schemas.addresses import ByKey, ByUser, Page
 from api.schemas.headers import Once
-from api.schemas.people import NewApiKey, NewUser
+from api.schemas.people import NewApiKey, NewUser, UserChange
 from api.schemas.replies import Listing
 from api.schemas.server_replies import KeyReply, MeReply, NewKeyReply, UserReply
 from api.services import reading, writing
 from api.sight import as_id
-from shared.accounts import KEY_FORM, NAME_FORM, create_key, create_user
+from shared.accounts import KEY_FORM, NAME_FORM, create_key, create_user, disable_user, enable_user
 from shared.clock import database_now
 from shared.tables import ApiKey, User
 
@@ -48,6 +48,27 @@ def add_user(header: Once, body: NewUser) -> Response:
     """Make a user, without a key yet (admins only)."""
     admin()
     return make_once(header, body, lambda session: _add_user(session, body)).answer()
+
+
+@users.patch("/users/<user>", UserReply)
+def change_user(path: ByUser, body: UserChange) -> Response:
+    """Disable a user, or enable them again (admins only).
+
+    The keys of who is disabled are refused from the next request on, and their jobs wait. What
+    of theirs runs goes on to its end, or until it has to give way to others. Admins can't disable
+    themselves.
+    """
+    me = admin()
+    with writing() as session:
+        user = _managed(session, path.user)
+        if not body.disabled:
+            enable_user(user)
+        elif user.id == me.id:
+            raise Conflict("you would disable yourself: another admin can do it")
+        else:
+            disable_user(session, user)
+        session.flush()
+        return answer(_user_reply(user))
 
 
 @users.get("/users/<user>/keys", Listing[KeyReply])
@@ -127,7 +148,13 @@ def _id_or_none(reference: str) -> str | None:
 
 
 def _user_reply(user: User) -> UserReply:
-    return UserReply(id=user.id, name=user.name, role=user.role, created_at=user.created_at)
+    return UserReply(
+        id=user.id,
+        name=user.name,
+        role=user.role,
+        created_at=user.created_at,
+        disabled_at=user.disabled_at,
+    )
 
 
 def _key_reply(key: ApiKey) -> KeyReply:

@@ -55,6 +55,13 @@ class NameTaken(ValueError):
         super().__init__(f"there is a user named {name!r} already")
 
 
+class LastAdmin(ValueError):
+    """Nobody would be left who could manage the server."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} is the last admin: add another one first")
+
+
 @dataclass(frozen=True, slots=True)
 class NewKey:
     """A key at the only moment when it is whole."""
@@ -85,6 +92,31 @@ def create_user(session: Session, name: str, role: str = "member") -> User:
     return user
 
 
+def disable_user(session: Session, user: User) -> None:
+    """Stop a user's keys, and keep their jobs in the line, until `enable_user`.
+
+    What of theirs runs goes on, and gives way to others as ever. The caller commits.
+
+    Raises:
+        LastAdmin: No admin would be left.
+    """
+    # Locked, so that of two admins who disable one another one comes too late.
+    admins = session.scalars(
+        select(User.id)
+        .where(User.role == "admin", User.disabled_at.is_(None))
+        .order_by(User.id)
+        .with_for_update()
+    ).all()
+    if list(admins) == [user.id]:
+        raise LastAdmin(user.name)
+    user.disabled_at = user.disabled_at or database_now(session.connection())
+
+
+def enable_user(user: User) -> None:
+    """Let a user's keys and jobs go on; the caller commits."""
+    user.disabled_at = None
+
+
 def create_key(session: Session, user: User, name: str = "default") -> NewKey:
     """Make a key for a user; the caller commits, and shows it once."""
     secret = secrets.token_hex(KEY_BYTES)
@@ -111,7 +143,7 @@ class Owner:
 
 
 def owner_of_key(connection: Connection, key: str) -> Owner | None:
-    """The user whose key this is; None for a key that is unknown, revoked or of another form."""
+    """The user whose key this is; None where it is unknown or revoked, or they are disabled."""
     form = KEY_FORM.fullmatch(key)
     if form is None:
         return None

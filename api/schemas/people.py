@@ -17,6 +17,14 @@ class NewUser(Request):
     role: Role = "member"
 
 
+class UserChange(Request):
+    """Whether a user may use the server."""
+
+    disabled: bool = Field(
+        description="their keys stop at once and their jobs wait; false lets both go on"
+    )
+
+
 class NewApiKey(Request):
     """A key to be."""
 

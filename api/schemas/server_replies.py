@@ -34,6 +34,7 @@ class UserReply(Reply):
     name: str
     role: Role
     created_at: datetime
+    disabled_at: datetime | None = Field(description="since when their keys stand still")
 
 
 class MeReply(Reply):

@@ -36,6 +36,7 @@ ROUTES: list[tuple[str, str, Any]] = [
 ]
 #: Addresses with a parameter that are not here, and why.
 ELSEWHERE = {
+    "/v1/users/{user}": "refused before anything is looked for: test_people.py",
     "/v1/users/{user}/keys": "refused before anything is looked for: test_people.py",
     "/v1/usage/{user}": "refused before anything is looked for: test_caps.py",
     "/v1/jobs/{id}/lift": "refused before anything is looked for: test_order.py",
