@@ -85,7 +85,10 @@ class Train:
         vocabulary, ids, corpus_sha256 = self._read(lease, spec, characters, state or before)
         config = TrainConfig.from_spec(spec.model_dump(), len(vocabulary))
         if config.threads != self._threads:
-            self._tell(lease, "inexact", threads={"asked": config.threads, "got": self._threads})
+            if resumed is None:
+                # A resume tells what differs from the process before it.
+                asked = {"asked": config.threads, "got": self._threads}
+                self._tell(lease, "inexact", threads=asked)
             config = replace(config, threads=self._threads)
         if origin is not None and before is not None:
             same_text = (corpus_sha256, spec.lowercase) == (origin.corpus_sha256, origin.lowercase)

@@ -7,7 +7,7 @@ import pytest
 
 from shared.database import make_sessions
 from shared.seeds import text_seed
-from shared.tables import Job, Model
+from shared.tables import Job, Metric, Model
 from tests.worker.world import Worker, World, some_text, until
 
 pytestmark = pytest.mark.slow
@@ -46,6 +46,30 @@ def test_a_training_leaves_checkpoints_progress_and_sampled_texts(
     assert {text.checkpoint_id for text in texts} == {first.id, last.id}
     assert all(len(text.text) == 20 and text.prompt in some_text() for text in texts)
     assert world.events(trained.id)[-1] == "succeeded"
+
+
+def test_the_curve_is_in_the_database_while_the_training_runs(world: World, worker: Worker) -> None:
+    job_id = world.train(epochs=1000, keep=1000, patience=None)
+    until(lambda: len(judged_points(world, job_id)) > 1, "two judged points")
+    assert world.job(job_id).status == "running"
+    world.cancel(job_id)
+    world.ended(job_id)
+    points = world.points(job_id)
+    for point in points:
+        assert point.loss is not None
+        assert 0 < point.loss < 6
+        assert point.learning_rate is not None
+        assert 0 < point.learning_rate <= 4e-3
+        assert point.characters_per_second is not None
+        assert point.characters_per_second > 0
+    saved = {each.step: each.val_loss for each in world.checkpoints(job_id) if each.val_loss}
+    assert saved
+    assert {point.step: point.val_loss for point in judged_points(world, job_id)} == saved
+
+
+def judged_points(world: World, job_id: str) -> list[Metric]:
+    """The points of a loss curve at which the tail was read."""
+    return [point for point in world.points(job_id) if point.val_loss is not None]
 
 
 def test_a_generation_writes_its_texts_and_says_what_they_come_from(

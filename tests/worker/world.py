@@ -33,6 +33,7 @@ from shared.tables import (
     GeneratedText,
     Job,
     JobEvent,
+    Metric,
     Model,
     User,
 )
@@ -365,6 +366,12 @@ class World:
         with self.reading() as session:
             query = select(GeneratedText).where(GeneratedText.job_id == job_id)
             return list(session.scalars(query.order_by(GeneratedText.step, GeneratedText.position)))
+
+    def points(self, job_id: str) -> list[Metric]:
+        """The points of a training's loss curve, in the order of their steps."""
+        with self.reading() as session:
+            query = select(Metric).where(Metric.job_id == job_id)
+            return list(session.scalars(query.order_by(Metric.step)))
 
     def events(self, job_id: str) -> list[str]:
         """The types of a job's events, in order."""
