@@ -48,7 +48,8 @@ class Checkpoint:
         characters: Those of the vocabulary, in the order of their ids.
         lowercase: Whether texts are lower-cased before they are encoded.
         meta: JSON values. `step`, `epoch`, `loss`, `val_loss`; `loop`, the loop's own state;
-            `config`, how it was trained; `fingerprint`, what computed it.
+            `config`, how it was trained; `start_step`, the first checkpoint's of that training;
+            `fingerprint`, what computed it; `exact`, whether that computed all of it.
         words: Those of the vocabulary, whose ids follow; none with `tokenizer: "char"`.
     """
 
@@ -131,12 +132,16 @@ def digest(checkpoint: Checkpoint) -> str:
 
 @cache
 def fingerprint(threads: int, shards: int, device: str) -> dict[str, Any]:
-    """What decides the last bits of a training: versions, processor, thread and shard counts."""
+    """What decides the last bits of a training: versions, processor, thread and shard counts.
+
+    Equal instruction sets are not enough: how a product is cut depends on the caches as well.
+    """
     return {
         "tensorflow": version("tensorflow"),
         "keras": version("keras"),
         "numpy": version("numpy"),
         "machine": platform.machine(),
+        "cpu": ", ".join(sorted(_cpuinfo("model name", "Model"))),
         "cpu_features": _cpu_features(),
         "threads": threads,
         "shards": shards,
@@ -145,16 +150,18 @@ def fingerprint(threads: int, shards: int, device: str) -> dict[str, Any]:
 
 
 def _cpu_features() -> list[str]:
+    flags = {flag for flags in _cpuinfo("flags", "Features") for flag in flags.split()}
+    return [name for name in CPU_FEATURES if name in flags]
+
+
+def _cpuinfo(*keys: str) -> set[str]:
+    """What Linux says of the processors under one of those names; each value once."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return []
-    flags: set[str] = set()
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            flags.update(value.split())
-    return [name for name in CPU_FEATURES if name in flags]
+        return set()
+    entries = (line.partition(":") for line in lines)
+    return {value.strip() for key, _, value in entries if key.strip() in keys}
 
 
 def _check(checkpoint: Checkpoint) -> None:
