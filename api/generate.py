@@ -24,7 +24,7 @@ from api.sight import own_job, visible
 from api.submissions import submit
 from api.waiting import a_slot, seconds_to_wait, wait_for
 from shared.aliases import resolve
-from shared.presets import GenerateSpec
+from shared.generation_spec import GenerateSpec
 from shared.records import Submission
 from shared.seeds import new_seed
 from shared.tables import TERMINAL_STATUSES, Job, Model

@@ -33,7 +33,7 @@ TRAIN_SECONDS = 120.0
 PEER_SECONDS = 60.0
 #: A network of the size of benchmarks/generate.py's, trained just long enough to exist.
 CORPUS_CHARACTERS = 60_000
-TRAINING = {"preset": "default", "units": 128, "epochs": 1}
+TRAINING = {"preset": "default", "units": 128, "epochs": 1, "sample": None}
 
 
 @dataclass(frozen=True)

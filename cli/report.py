@@ -34,8 +34,7 @@ def report(
     The page is complete in itself: it loads nothing, and runs no script.
     A training that still runs is shown as far as it is.
 
-    `quire train --sample` makes a training write texts as it learns;
-    the preset classic does so by itself.
+    A training that was started with `--no-sample` has written no texts.
     """
     path = None if output == STANDARD_OUTPUT else Path(output).expanduser()
     if path is not None:

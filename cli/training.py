@@ -38,7 +38,8 @@ def train(
             "--from",
             metavar="CHECKPOINT|MODEL",
             help="Begin from a checkpoint, or from the best one of a model: more epochs on the "
-            "same text, or fine-tuning on another.",
+            "same text, or fine-tuning on another. With a schedule that falls (cosine) it takes "
+            "the weights and begins the schedule anew.",
         ),
     ] = None,
     name: Annotated[
@@ -73,7 +74,7 @@ def train(
         bool | None,
         typer.Option(
             "--sample/--no-sample",
-            help="Write texts after every epoch, or never; the preset decides by default.",
+            help="Write texts after every epoch (the default), or never.",
         ),
     ] = None,
     sample_steps: Annotated[

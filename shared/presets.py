@@ -15,6 +15,8 @@ Tokenizer = Literal["char", "word"]
 SEED_LIMIT = 2**53
 #: With a usual alphabet the vocabulary then fills its bucket of 4,096 (`worker/ml/config.py`).
 VOCABULARY_LIMIT = 4000
+#: Times at which a training writes texts by epochs, at most: each takes a tenth of a second.
+MOST_BY_EPOCHS = 50
 CLASSIC_TEMPERATURES = (0.2, 0.5, 1.0, 1.2)
 Temperature = Annotated[float, Field(ge=0, le=10)]
 
@@ -26,12 +28,19 @@ class Frozen(BaseModel):
 
 
 class SampleSpec(Frozen):
-    """Texts written while a network learns: after every so many epochs, or steps, or both."""
+    """Texts written while a network learns: after every so many epochs, or steps, or both.
+
+    And at its end in any case.
+    """
 
     length: int = Field(400, ge=1, le=10_000, description="tokens of each text")
     temperatures: list[Temperature] = Field(list(CLASSIC_TEMPERATURES), min_length=1, max_length=8)
     every_epochs: int | None = Field(
-        1, ge=1, le=1000, description="null, or not given beside `every_steps`: not by epochs"
+        1,
+        ge=1,
+        le=1000,
+        description=f"of more than {MOST_BY_EPOCHS} such epochs only every second has texts, or "
+        "third, and so on; null, or not given beside `every_steps`: not by epochs",
     )
     every_steps: int | None = Field(None, ge=1, le=1_000_000)
 
@@ -51,12 +60,16 @@ class SampleSpec(Frozen):
             )
         return self
 
-    def due(self, step: int, steps_per_epoch: int) -> bool:
-        """Whether texts are to be written after a step."""
-        epochs, rest = divmod(step, steps_per_epoch)
-        by_epochs = self.every_epochs and not rest and not epochs % self.every_epochs
-        by_steps = self.every_steps and not step % self.every_steps
-        return bool(by_epochs or by_steps)
+    def due(self, step: int, steps_per_epoch: int, steps: int) -> bool:
+        """Whether texts are to be written after a step; of a training of so many `steps`."""
+        epochs, within = divmod(step, steps_per_epoch)
+        by_epochs = False
+        if self.every_epochs and not within:
+            # A short text has thousands of epochs, and writing after each would take longer.
+            times = steps // (steps_per_epoch * self.every_epochs)
+            every = max(1, -(-times // MOST_BY_EPOCHS))
+            by_epochs = epochs % (every * self.every_epochs) == 0
+        return by_epochs or bool(self.every_steps and not step % self.every_steps)
 
 
 class Budget(Frozen):
@@ -94,7 +107,10 @@ class TrainNumbers(Frozen):
     )
     window: int = Field(ge=4, le=1024, description="tokens in one window")
     stride: int = Field(
-        ge=1, le=1024, description="tokens between the starts of two windows (predict: last)"
+        ge=1,
+        le=1024,
+        description="tokens between the starts of two windows, each of which takes 4 bytes of "
+        "memory (predict: last)",
     )
     embedding: int = Field(
         ge=0, le=1024, description="units of the embedding; 0 gives the network one-hot tokens"
@@ -209,13 +225,6 @@ PRESETS: dict[str, TrainNumbers] = {
     ),
 }
 
-#: Only `classic` writes texts while it learns unless it is asked to, as its script does.
-PRESET_SAMPLES: dict[str, SampleSpec | None] = {
-    "classic": SampleSpec(),
-    "default": None,
-    "large": None,
-}
-
 
 class TrainSpec(TrainNumbers):
     """A training with everything decided: what `jobs.spec` holds for kind `train`."""
@@ -242,36 +251,6 @@ class TrainSpec(TrainNumbers):
         return minimum_characters(self.window, self.held_out)
 
 
-class Schedule(Frozen):
-    """A temperature that changes from a text's first token to its last, in equal steps."""
-
-    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
-
-    first: Temperature = Field(alias="from")
-    last: Temperature = Field(alias="to")
-
-
-class GenerateSpec(Frozen):
-    """A generation with everything decided: what `jobs.spec` holds for kind `generate`.
-
-    One that scores writes nothing: it reads its prompt and tells how likely the network finds it.
-    """
-
-    checkpoint: str = Field(description="best, latest or a checkpoint's id")
-    prompt: str | None = Field(description="null: a random piece of the corpus")
-    length: int = Field(ge=0)
-    temperatures: list[Temperature | Schedule]
-    top_k: int | None
-    top_p: float | None
-    n: int = Field(ge=1)
-    seed: int = Field(ge=0, lt=SEED_LIMIT)
-    repetition_penalty: float = Field(1.0, gt=0)
-    stop: list[str] = []
-    echo: bool = False
-    logprobs: bool = False
-    score: bool = False
-
-
 def resolve_train(
     preset: PresetName, changes: dict[str, Any], *, seed: int, threads: int, shards: int
 ) -> TrainSpec:
@@ -279,14 +258,15 @@ def resolve_train(
 
     Args:
         preset: The preset that gives what `changes` does not.
-        changes: Fields of `TrainNumbers`, `sample` (a dict, or None for no texts), and `budget`
-            (a dict), which takes the place of the preset's `epochs`.
+        changes: Fields of `TrainNumbers`, `sample` (a dict, or None for no texts; else there are
+            some after every epoch), and `budget` (a dict), which takes the place of the preset's
+            `epochs`.
         seed: Decides initial weights, the order of the windows and the texts.
         threads: Threads of one operation on the worker.
         shards: Pieces that a batch is cut into; never more than its windows.
     """
     numbers = PRESETS[preset].model_dump() | changes
-    numbers.setdefault("sample", PRESET_SAMPLES[preset])
+    numbers.setdefault("sample", SampleSpec())
     if numbers.get("budget") is not None and "epochs" not in changes:
         numbers["epochs"] = None
     shards = max(1, min(shards, int(numbers["batch_size"])))
@@ -298,6 +278,7 @@ def minimum_characters(window: int, held_out: float) -> int:
 
     The tail has ``floor(N · held_out)`` characters, as worker/ml/vectorize.py cuts it.
     """
+    # As worker/ml/config.py has it once more: the pipeline imports nothing from here.
     needed = window + 1
     count = int(needed / min(held_out, 1 - held_out))
     while int(count * held_out) < needed or count - int(count * held_out) < needed:

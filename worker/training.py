@@ -225,9 +225,10 @@ class Training:
         if sample is None or trainer.step <= trainer.start_step:
             return None
         epoch, within = divmod(trainer.step, trainer.steps_per_epoch)
-        if sample.due(trainer.step, trainer.steps_per_epoch):
+        steps = (trainer.steps_total or trainer.step) - trainer.start_step
+        if sample.due(trainer.step, trainer.steps_per_epoch, steps):
             return trainer.step if within else epoch
-        return epoch + 1 if within and trainer.finished else None
+        return epoch + bool(within) if trainer.finished else None
 
     def _write_texts(self, state: Checkpoint, checkpoint_id: str | None) -> None:
         """Sample as the spec asks: one piece of the corpus, every temperature."""

@@ -13,7 +13,8 @@ from pydantic import (
 )
 
 from api.schemas.fields import UUID_FORM
-from shared.presets import SEED_LIMIT, Schedule
+from shared.generation_spec import Schedule
+from shared.presets import SEED_LIMIT
 
 MAX_TEMPERATURES = 16
 MAX_STOPS = 4

@@ -45,7 +45,7 @@ class TrainBase(Ordered):
     )
     sample: SampleRequest | None = Field(
         None,
-        description="texts to write while it learns; null for none; the preset's if not given",
+        description="texts to write while it learns; null for none; after every epoch if not given",
         json_schema_extra=no_default,
     )
 

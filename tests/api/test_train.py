@@ -24,7 +24,12 @@ def test_a_training_is_a_model_and_a_job(world: World, ann: Person) -> None:
         "preset": "default",
         "epochs": 3,
         "seed": 7,
-        "sample": None,
+        "sample": {
+            "length": 400,
+            "temperatures": [0.2, 0.5, 1.0, 1.2],
+            "every_epochs": 1,
+            "every_steps": None,
+        },
         "budget": None,
         "threads": 1,
         "shards": 1,
@@ -54,19 +59,19 @@ def test_a_model_without_a_name_is_called_as_its_corpus_and_by_no_name_that_is_t
     assert [ann.train(long)["name"] for _ in "12"] == ["x" * 200, "x" * 198 + "-2"]
 
 
-def test_the_classic_preset_lower_cases_and_writes_while_it_learns(ann: Person) -> None:
+def test_the_classic_preset_lower_cases(ann: Person) -> None:
     job = ann.train(ann.upload(), preset="classic")
-    assert job["spec"]["sample"] == {
-        "length": 400,
-        "temperatures": [0.2, 0.5, 1.0, 1.2],
-        "every_epochs": 1,
-        "every_steps": None,
-    }
     model = ann.get(f"/v1/models/{job['model']}").json
     assert model["vocabulary_size"] == len(set(ENGLISH.lower()))
-    without = ann.train(ann.upload(), preset="classic", sample=None)
-    assert without["spec"]["sample"] is None
-    some = ann.train(ann.upload(), sample={"length": 10, "temperatures": [1]})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_training_writes_texts_unless_it_is_told_not_to(ann: Person, preset: str) -> None:
+    corpus = ann.upload()
+    sample = ann.train(corpus, preset=preset)["spec"]["sample"]
+    assert (sample["length"], sample["every_epochs"]) == (400, 1)
+    assert ann.train(corpus, preset=preset, sample=None)["spec"]["sample"] is None
+    some = ann.train(corpus, preset=preset, sample={"length": 10, "temperatures": [1]})
     assert some["spec"]["sample"] == {
         "length": 10,
         "temperatures": [1.0],

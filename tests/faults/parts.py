@@ -115,7 +115,7 @@ class Api:
 def training(world: World, epochs: int) -> dict[str, object]:
     """What asks for a small training."""
     [corpus] = world.corpora.values()
-    return {"corpus": corpus, "epochs": epochs, "seed": 1, **WARM}
+    return {"corpus": corpus, "epochs": epochs, "seed": 1, "sample": None, **WARM}
 
 
 def train(world: World, epochs: int = EPOCHS, **changes: Any) -> str:

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import delete, select
 
 from shared.database import make_sessions
+from shared.presets import MOST_BY_EPOCHS
 from shared.tables import BlobChunk, Corpus, Metric, Model
-from tests.worker.world import Worker, World, some_text
+from tests.worker.world import Worker, World, some_text, until
 from worker import checkpoints
 from worker.corpora import Corpora
 from worker.ml.words import PIECES
@@ -90,7 +91,7 @@ def test_texts_after_every_so_many_steps_are_kept_beside_those_of_epochs(
     assert job.progress is not None
     total = job.progress["steps_total"]
     texts = world.texts(job.id)
-    expected = sorted({*range(7, total + 1, 7), 2 * total // 3})
+    expected = sorted({*range(7, total + 1, 7), 2 * total // 3, total})
     assert [(text.step, text.position) for text in texts] == [
         (step, position) for step in expected for position in range(3)
     ]
@@ -106,6 +107,19 @@ def test_texts_after_every_so_many_steps_are_kept_beside_those_of_epochs(
     undisturbed = world.succeeded(world.train(epochs=3))
     digests = [world.checkpoints(each.id)[-1].digest for each in (job, undisturbed)]
     assert digests[0] == digests[1]
+
+
+def test_a_training_of_many_epochs_writes_after_some_of_them_and_at_its_end(
+    world: World, worker: Worker
+) -> None:
+    epochs = 2 * MOST_BY_EPOCHS + 4
+    sample = {"length": 5, "temperatures": [0.5]}
+    job_id = world.train(some_text(200), epochs=epochs, patience=None, sample=sample)
+    until(lambda: world.texts(job_id), "a text")
+    os.kill(world.child("train"), signal.SIGKILL)
+    job = world.succeeded(job_id, seconds=90)
+    assert job.attempt == 2
+    assert [text.epoch for text in world.texts(job_id)] == [*range(3, epochs, 3), epochs]
 
 
 def test_a_killed_training_on_words_goes_on_with_the_same_words(

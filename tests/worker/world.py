@@ -21,7 +21,8 @@ from shared.broker import Broker
 from shared.clock import database_now
 from shared.corpus_text import normalise
 from shared.database import make_engine, make_sessions
-from shared.presets import GenerateSpec, resolve_train
+from shared.generation_spec import GenerateSpec
+from shared.presets import resolve_train
 from shared.queue import Queue
 from shared.records import Kind, Submission
 from shared.settings import Settings
@@ -52,6 +53,7 @@ TINY = {
     "epochs": 2,
     "held_out": 0.1,
     "learning_rate": 4e-3,
+    "sample": None,
 }
 WORDS = (
     "the",
@@ -128,6 +130,7 @@ class World:
         host: str = "here",
         ready: bool = True,
         variables: Mapping[str, str] | None = None,
+        directory: Path | None = None,
     ) -> Iterator[Worker]:
         """Run a supervisor with its workers until the block is left.
 
@@ -136,6 +139,7 @@ class World:
             host: As `--host-name`.
             ready: Wait until all of its lanes are.
             variables: More of its environment.
+            directory: Of its source; this one's if not given.
         """
         self.workers += 1
         log_path = self.directory / f"worker-{self.workers}.log"
@@ -143,6 +147,7 @@ class World:
         with log_path.open("wb") as output:
             process = subprocess.Popen(
                 argv,
+                cwd=directory,
                 env={**self.environment, **(variables or {})},
                 stdout=output,
                 stderr=output,

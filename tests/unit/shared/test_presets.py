@@ -1,11 +1,19 @@
 """Presets and seeds."""
 
 import hashlib
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from shared.presets import PRESETS, SEED_LIMIT, minimum_characters, resolve_train
+from shared.presets import (
+    MOST_BY_EPOCHS,
+    PRESETS,
+    SEED_LIMIT,
+    SampleSpec,
+    minimum_characters,
+    resolve_train,
+)
 from shared.seeds import new_seed, text_seed
 
 
@@ -15,8 +23,44 @@ def test_classic_is_the_recipe_to_the_letter() -> None:
     assert (spec.optimizer, spec.learning_rate, spec.schedule) == ("rmsprop", 0.01, "constant")
     assert (spec.predict, spec.embedding, spec.lowercase, spec.held_out) == ("last", 0, True, 0.05)
     assert (spec.clip_norm, spec.average_decay) == (None, None)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_writes_texts_after_each_epoch_unless_told_not_to(preset: Any) -> None:
+    spec = resolve_train(preset, {}, seed=1, threads=2, shards=2)
     assert spec.sample is not None
     assert (spec.sample.length, spec.sample.temperatures) == (400, [0.2, 0.5, 1.0, 1.2])
+    assert spec.epochs is not None
+    steps = 7 * spec.epochs
+    due = [step for step in range(1, steps + 1) if spec.sample.due(step, 7, steps)]
+    assert due == [*range(7, steps + 1, 7)]
+    assert resolve_train(preset, {"sample": None}, seed=1, threads=2, shards=2).sample is None
+
+
+@pytest.mark.parametrize(
+    ("sample", "epochs", "apart"),
+    [
+        (SampleSpec(), MOST_BY_EPOCHS, 1),
+        (SampleSpec(), MOST_BY_EPOCHS + 1, 2),
+        (SampleSpec(), 3000, 60),
+        (SampleSpec(every_epochs=4), 4 * MOST_BY_EPOCHS, 4),
+        (SampleSpec(every_epochs=4), 401, 8),
+        (SampleSpec(every_epochs=500), 3000, 500),
+    ],
+)
+def test_many_epochs_have_texts_at_most_fifty_times(
+    sample: SampleSpec, epochs: int, apart: int
+) -> None:
+    steps = 2 * epochs + 1
+    due = [step for step in range(1, steps + 1) if sample.due(step, 2, steps)]
+    assert due == [*range(2 * apart, steps + 1, 2 * apart)]
+    assert len(due) <= MOST_BY_EPOCHS
+
+
+def test_texts_by_steps_come_as_often_as_they_are_asked_for() -> None:
+    sample = SampleSpec(every_steps=3, every_epochs=2)
+    due = [step for step in range(1, 4001) if sample.due(step, 4, 4000)]
+    assert due == sorted({*range(3, 4001, 3), *range(80, 4001, 80)})
 
 
 def test_changes_win_and_are_checked() -> None:
