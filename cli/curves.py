@@ -8,14 +8,17 @@ from cli.replies import Event, Metric
 #: The first loss is far above all others, and would press them flat: so much of the steps may
 #: lie above the picture. An explosion comes later, and is seen.
 WARM_UP_SHARE = 0.02
-#: Events that name a step without going back to it.
-NO_RETURN = frozenset({"checkpoint", "checkpoint_unusable"})
+#: Where an event tells which step the training went on from.
+RETURNS = {"resumed": "step", "rolled_back": "back_to"}
 
 
 def returned_to(event: Event) -> int | None:
-    """The step that a training went on from at this event, or None."""
-    step = event.data.get("step")
-    return step if isinstance(step, int) and event.type not in NO_RETURN else None
+    """The step that a training went on from at this event, or None.
+
+    After a rollback the count of steps goes on, and the weights are those of the step before.
+    """
+    step = event.data.get(RETURNS.get(event.type, ""))
+    return step if isinstance(step, int) else None
 
 
 def standing(points: Iterable[Metric], events: Iterable[Event]) -> list[Metric]:

@@ -53,6 +53,29 @@ def _resumed(data: Data) -> str:
     return f"resumed from the checkpoint at step {data['step']:,}, epoch {data['epoch']:.1f}"
 
 
+def _began_from(data: Data) -> str:
+    if data["goes_on"]:
+        return f"goes on from checkpoint {data['checkpoint']}, at step {data['step']:,}"
+    return (
+        f"begins with the weights of checkpoint {data['checkpoint']}; "
+        "steps, schedule and optimizer begin anew"
+    )
+
+
+def _rolled_back(data: Data) -> str:
+    return (
+        f"the loss exploded ({_value(data['loss'])}) at step {data['step']:,}: back to the weights "
+        f"of step {data['back_to']:,}, with half the learning rate ({data['learning_rate']:.4g})"
+    )
+
+
+def _stopped_early(data: Data) -> str:
+    return (
+        f"stopped early at step {data['step']:,}: no better validation since step "
+        f"{data['best_step']:,} (patience {data['patience']})"
+    )
+
+
 def _inexact(data: Data) -> str:
     differences = ", ".join(
         f"{name.replace('_', ' ')} {each.get('asked', each.get('was'))} → "
@@ -72,7 +95,10 @@ _WORDS: dict[str, Callable[[Data], str]] = {
     "checkpoint": lambda data: f"checkpoint at step {data['step']:,}",
     "checkpoint_unusable": _unusable,
     "resumed": _resumed,
+    "began_from": _began_from,
     "inexact": _inexact,
+    "rolled_back": _rolled_back,
+    "stopped_early": _stopped_early,
     "cancel_requested": lambda _data: "asked to stop",
     "queued": lambda _data: "back in the line",
     "succeeded": _took("succeeded"),

@@ -117,15 +117,30 @@ def test_news_come_once_and_steps_done_again_come_again(served: Served, client: 
     served.point(claim, 190, 14.5)
     assert [point.step for point in watcher.news().points] == [150, 190]
     assert not watcher.news().points
-    served.world.queue.record_event(claim, "rolled_back", step=100, learning_rate=0.005)
+    served.world.queue.record_event(claim, "resumed", step=100, epoch=1.0)
     news = watcher.news()
-    assert ([event.type for event in news.events], news.points) == (["rolled_back"], [])
+    assert ([event.type for event in news.events], news.points) == (["resumed"], [])
     served.point(claim, 140, 2.0)
     assert [point.step for point in watcher.news().points] == [140]
     served.point(claim, 190, 1.9)
     news = watcher.news()
     assert [(point.step, point.loss) for point in news.points] == [(190, 1.9)]
     assert not news.texts
+
+
+def test_what_exploded_is_not_told_after_the_rollback(served: Served, client: Client) -> None:
+    claim = served.train()
+    served.epoch(claim, 1)
+    served.point(claim, 150, 14.5)
+    told = {"step": 160, "loss": "nan", "back_to": 100, "learning_rate": 0.005, "rollbacks": 1}
+    served.world.queue.record_event(claim, "rolled_back", **told)
+    late = Watcher(client, job(client, claim.job_id), thin=False)
+    news = late.news()
+    assert [point.step for point in news.points] == [50, 90, 100]
+    assert news.events[-1].type == "rolled_back"
+    served.point(claim, 190, 2.0)
+    assert [point.step for point in late.news().points] == [190]
+    assert not late.news().points
 
 
 def test_a_late_watcher_is_told_the_curve_and_the_last_texts(

@@ -9,6 +9,14 @@ from cli.history import told
 from cli.replies import Event, Metric
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+#: What a worker tells of a rollback.
+ROLLED_BACK: dict[str, object] = {
+    "step": 320,
+    "loss": 14.5,
+    "back_to": 100,
+    "learning_rate": 0.005,
+    "rollbacks": 1,
+}
 
 
 def point(step: int, loss: float | None, val: float | None = None, at: int | None = None) -> Metric:
@@ -49,12 +57,38 @@ def test_a_way_that_was_left_does_not_stand() -> None:
         point(150, 1.8, at=50),
         point(300, 1.2, 1.4, at=70),
     ]
-    rolled_back = event("rolled_back", at=40, step=100)
-    assert steps(curves.standing(points, [rolled_back])) == [100, 150, 300]
-    assert curves.standing(points, [rolled_back])[-1].loss == 1.2
+    resumed = event("resumed", at=40, step=100, epoch=1.0)
+    assert steps(curves.standing(points, [resumed])) == [100, 150, 300]
+    assert curves.standing(points, [resumed])[-1].loss == 1.2
     checkpoint = event("checkpoint", at=40, step=100)
     unusable = event("checkpoint_unusable", at=40, step=100, reason="torn")
     assert len(curves.standing(points, [checkpoint, unusable])) == len(points)
+
+
+def test_after_a_rollback_the_steps_count_on_from_better_weights() -> None:
+    points = [
+        point(100, 2.0, 1.9, at=10),
+        point(200, 1.9, at=20),
+        point(300, 14.5, at=30),
+        point(350, 2.0, at=50),
+        point(400, 1.8, 1.7, at=60),
+    ]
+    rolled_back = event("rolled_back", at=40, **ROLLED_BACK)
+    assert curves.returned_to(rolled_back) == 100
+    assert steps(curves.standing(points, [rolled_back])) == [100, 350, 400]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("began_from", {"checkpoint": "c", "step": 100, "goes_on": True}),
+        ("stopped_early", {"step": 100, "best_step": 50, "patience": 5}),
+        ("made_coffee", {"step": 100}),
+    ],
+)
+def test_who_names_a_step_does_not_always_go_back_to_it(kind: str, data: dict[str, object]) -> None:
+    points = [point(50, 2.0), point(150, 1.9)]
+    assert curves.standing(points, [event(kind, at=1000, **data)]) == points
 
 
 def test_the_picture_leaves_the_first_loss_out_and_keeps_an_explosion() -> None:
@@ -86,6 +120,29 @@ def test_the_picture_leaves_the_first_loss_out_and_keeps_an_explosion() -> None:
         ),
         (event("succeeded", seconds=75.2), "succeeded after 1:15"),
         (event("cancelled"), "cancelled"),
+        (
+            event("rolled_back", **ROLLED_BACK),
+            "the loss exploded (14.5) at step 320: back to the weights of step 100, "
+            "with half the learning rate (0.005)",
+        ),
+        (
+            event("rolled_back", **ROLLED_BACK | {"loss": "nan"}),
+            "the loss exploded (nan) at step 320: back to the weights of step 100, "
+            "with half the learning rate (0.005)",
+        ),
+        (
+            event("stopped_early", step=1200, best_step=900, patience=5),
+            "stopped early at step 1,200: no better validation since step 900 (patience 5)",
+        ),
+        (
+            event("began_from", checkpoint="c0ffee", step=1200, goes_on=True),
+            "goes on from checkpoint c0ffee, at step 1,200",
+        ),
+        (
+            event("began_from", checkpoint="c0ffee", step=0, goes_on=False),
+            "begins with the weights of checkpoint c0ffee; steps, schedule and optimizer begin "
+            "anew",
+        ),
         (
             event("rolled_back", step=1200, learning_rate=0.005, again=True),
             "rolled back: step 1,200, learning rate 0.005, again yes",
