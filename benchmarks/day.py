@@ -6,7 +6,7 @@ the real queue on a real database (`RealQueue`), or a list (`Fifo`) as plain Cel
 
 import random
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -34,6 +34,8 @@ HEAVY, LIGHT, BURSTY = 3, 21, 5
 FLOOD_JOBS, FLOOD_SECONDS = 1000, 480.0
 #: Jobs that a heavy user always has in the line or running: more than there are devices for them.
 HEAVY_JOBS = 12
+#: Everybody has the same part of the devices.
+EQUAL: Mapping[str, float] = {}
 
 
 @dataclass
@@ -113,7 +115,9 @@ class SimulatedClock:
 class RealQueue:
     """Quire's own queue on a database; only its clock is not real."""
 
-    def __init__(self, engine: Engine, clock: SimulatedClock) -> None:
+    def __init__(
+        self, engine: Engine, clock: SimulatedClock, shares: Mapping[str, float] = EQUAL
+    ) -> None:
         settings = Settings(
             quantum_seconds=QUANTUM_SECONDS,
             max_running_per_user=MAX_RUNNING,
@@ -123,6 +127,7 @@ class RealQueue:
         )
         self.queue = Queue(engine, settings, clock)
         self._engine = engine
+        self._shares = shares
         self._jobs: dict[str, Job] = {}
         self._users: dict[str, str] = {}
         self._model, self._corpus = make_model(engine)
@@ -163,7 +168,9 @@ class RealQueue:
     def _user(self, name: str) -> str:
         if name not in self._users:
             with make_sessions(self._engine).begin() as session:
-                self._users[name] = accounts.create_user(session, name).id
+                user = accounts.create_user(session, name)
+                user.share = self._shares.get(name, 1.0)
+                self._users[name] = user.id
         return self._users[name]
 
 
@@ -172,14 +179,16 @@ class Day:
     """What came of a day.
 
     Attributes:
+        shares: By user; 1 of those who are not named.
         served: Device-seconds by user.
-        lag_seconds: The most a user who always had work was behind the mean of those.
+        lag_seconds: The most a user who always had work was behind their part of what those had.
         light_waits: Of each job of a light user, its wait beyond what light users ran before it.
         idle_seconds: Device time idle while somebody's runnable job waited.
         switch_seconds: Device time spent on switching.
         busy_seconds: Device time in all that was used, switching included.
     """
 
+    shares: Mapping[str, float]
     served: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     lag_seconds: float = 0.0
     light_waits: list[float] = field(default_factory=list)
@@ -193,10 +202,15 @@ class Day:
         return sum(self.served[f"light{number}"] for number in range(LIGHT))
 
     def share_error(self) -> float:
-        """The largest distance of a user who always had work from their mean, as a part of it."""
-        served = [self.served[user] for user in always_busy()]
-        mean = sum(served) / len(served)
-        return max(abs(one - mean) for one in served) / mean
+        """The largest distance of a user who always had work from their part, in parts of it."""
+        parts = self.parts()
+        return max(abs(self.served[user] - part) / part for user, part in parts.items())
+
+    def parts(self) -> dict[str, float]:
+        """What each of those who always had work should have had of what they had together."""
+        shares = {user: self.shares.get(user, 1.0) for user in always_busy()}
+        together = sum(self.served[user] for user in shares)
+        return {user: together * share / sum(shares.values()) for user, share in shares.items()}
 
 
 def always_busy() -> list[str]:
@@ -222,14 +236,21 @@ def arrivals(hours: float, rng: random.Random) -> Iterator[tuple[float, list[Job
 class Simulation:
     """One day with one policy."""
 
-    def __init__(self, policy: Policy, devices: int, hours: float, clock: SimulatedClock) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        devices: int,
+        hours: float,
+        clock: SimulatedClock,
+        shares: Mapping[str, float] = EQUAL,
+    ) -> None:
         self._policy, self._devices, self._end, self._clock = policy, devices, hours * HOUR, clock
         self._rng = random.Random(11)
         self._events: list[tuple[float, int, str, object]] = []
         self._numbers = count()
         self._running: dict[int, tuple[Job, float, int]] = {}
         self._waiting: dict[int, Job] = {}
-        self._day = Day()
+        self._day = Day(shares)
 
     def run(self) -> Day:
         """Simulate it."""
@@ -266,8 +287,8 @@ class Simulation:
             day.served[job.user] += worked
             day.busy_seconds += worked
         self._clock.seconds = now
-        served = [day.served[user] for user in always_busy()]
-        day.lag_seconds = max(day.lag_seconds, sum(served) / len(served) - min(served))
+        behind = max(part - day.served[user] for user, part in day.parts().items())
+        day.lag_seconds = max(day.lag_seconds, behind)
         if self._may_start():
             day.idle_seconds += (self._devices - len(self._running)) * (now - before)
 
@@ -336,7 +357,9 @@ class Simulation:
             since = now + (SWITCH_SECONDS if job.left < job.seconds else 0.0)
             self._running[device] = (job, since, turn)
             self._at(since + job.left, "end", (device, turn))
-            self._at(now + QUANTUM_SECONDS, "beat", (device, turn))
+            # Heartbeats know nothing of jobs: the first after the quantum may be late.
+            late = self._rng.uniform(0, HEARTBEAT_SECONDS)
+            self._at(now + QUANTUM_SECONDS + late, "beat", (device, turn))
 
     def _note_wait(self, job: Job, now: float) -> None:
         """Whoever ran meanwhile was ahead; of light users that is as it should be."""

@@ -73,7 +73,7 @@ def measure(options: Options) -> list[Row]:
             "quanta",
             LAG_QUANTA,
             lambda count, day: day.lag_seconds / QUANTUM_SECONDS / count,
-            "per device, the most that one of 4 who always had work was behind their mean; "
+            "per device, the most that one of 4 who always had work was behind their part; "
             "a quantum is 300 s, a step 1 s",
         ),
         worst(
@@ -81,13 +81,13 @@ def measure(options: Options) -> list[Row]:
             "",
             SHARE_ERROR,
             lambda _, day: day.share_error(),
-            "of those 4, the largest distance from their mean at the end, as a part of it",
+            "of those 4, the largest distance from their part at the end, in parts of it",
         ),
         worst(
             "fairness/light_wait",
             "quanta",
             LIGHT_WAIT_QUANTA,
-            lambda _, day: max(0.0, _p95(day.light_waits)) / QUANTUM_SECONDS,
+            lambda _, day: max(0.0, p95(day.light_waits)) / QUANTUM_SECONDS,
             "p95 of the wait of 21 light users, less what light users ran meanwhile: these were "
             "ahead of them",
         ),
@@ -151,7 +151,7 @@ def claim_times(server: PostgresServer, claims: int) -> tuple[float, float]:
                 connection.execute(_FIFO_CLAIM)
             theirs.append((time.perf_counter() - started) * 1000)
         engine.dispose()
-    return _p95(mine), _p95(theirs)
+    return p95(mine), p95(theirs)
 
 
 def _fill(engine: Engine) -> None:
@@ -198,7 +198,8 @@ def _each(figures: Mapping[int, float]) -> str:
     return ", ".join(f"{figure:.3g} on {count}" for count, figure in figures.items())
 
 
-def _p95(values: Sequence[float]) -> float:
+def p95(values: Sequence[float]) -> float:
+    """The 95th percentile; of a single value itself, of none 0."""
     return statistics.quantiles(values, n=20)[-1] if len(values) > 1 else max(values, default=0.0)
 
 

@@ -1,8 +1,4 @@
-"""Texts tell how likely they are, and how they were drawn.
-
-Revision ID: 0006
-Revises: 0001
-"""
+"""Texts tell how likely they are, and how they were drawn."""
 
 import sqlalchemy as sa
 from alembic import op

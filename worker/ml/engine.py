@@ -84,10 +84,13 @@ class Engine:
         moved: list[Stream] = []
         for batch, spent in zip(batches, seconds, strict=True):
             streams = [stream for _, some in batch.groups for stream in some]
+            # The device is one, however many batches share it: together they never take more of
+            # it than the time that passed.
+            share = spent / len(batches) / len(streams)
             for stream in streams:
-                stream.seconds += spent / len(streams)
+                stream.seconds += share
                 if stream in self._seats:
-                    self._served[self._seats[stream][1]] += spent / len(streams)
+                    self._served[self._seats[stream][1]] += share
                     moved.append(stream)
         for stream in moved:
             if not stream.left or stream.error is not None:

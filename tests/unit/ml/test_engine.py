@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,8 @@ def test_three_checkpoints_of_one_owner_take_turns_on_two_threads() -> None:
 
 def test_owners_take_turns_however_many_texts_each_has() -> None:
     sampler = Sampler(make_weights(CLASSIC), CLASSIC)
+    # Compiles, which would count as something that one of them had.
+    sampler.write([draft(length=600)])
     engine = Engine(threads=1)
     many = [sampler.start(draft(length=600, seed=seed)) for seed in range(20)]
     one = sampler.start(draft(length=600))
@@ -143,6 +146,21 @@ def test_owners_take_turns_however_many_texts_each_has() -> None:
     # A window's texts are written one at a time: bob had every second block, or about that.
     used = sum(stream.seconds for stream in many)
     assert 0.3 < used / one.seconds < 3
+    engine.close()
+
+
+def test_batches_side_by_side_pay_for_the_device_once() -> None:
+    """Two threads make no second device: what is charged is at most the time that passed."""
+    samplers = [Sampler(make_weights(CLASSIC, seed), CLASSIC) for seed in range(2)]
+    engine = Engine(threads=2)
+    streams = [sampler.start(draft(length=300)) for sampler in samplers]
+    for stream, sampler in zip(streams, samplers, strict=True):
+        engine.admit(stream, sampler, owner="ann")
+    began = time.perf_counter()
+    finish(engine)
+    passed = time.perf_counter() - began
+    charged = sum(stream.seconds for stream in streams)
+    assert 0 < charged <= passed
     engine.close()
 
 
