@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from api.schemas.replies import FieldError
 
+#: When a seat of a listener may be free again.
+LISTEN_AGAIN_SECONDS = 15
+
 
 class Refusal(Exception):
     """A request that can't be done. The message says what, and the way out."""
@@ -122,5 +125,5 @@ class TooManyListeners(Refusal):
         super().__init__(
             f"{most} listeners is the most (QUIRE_MAX_LISTENERS): try again in a while, or poll "
             "the job",
-            headers={"Retry-After": "15"},
+            headers={"Retry-After": str(LISTEN_AGAIN_SECONDS)},
         )

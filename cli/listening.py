@@ -1,14 +1,24 @@
 """Server-Sent Events of a job, followed through a server's restarts."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from typing import Any
+
+from rich.markup import escape
 
 from cli.client import Client
 from cli.errors import ServerUnreachable
-from cli.follow import patiently
+from cli.follow import POLL_SECONDS, patiently
 from cli.replies import Job
+from cli.screen import note
+from cli.transport import ApiError
+
+#: When to ask a server again that can't be listened to now, where it does not say.
+RETRY_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +28,7 @@ class Told:
     Attributes:
         kind: ``state``, ``piece``, ``metrics`` or ``text``.
         data: As ``GET /v1/jobs/{id}/events`` describes it.
-        id: What a listener comes back with.
+        id: What a listener comes back with; None where it can't come back there.
     """
 
     kind: str
@@ -27,17 +37,22 @@ class Told:
 
 
 def listen(client: Client, job: Job) -> Iterator[Told]:
-    """Follow a job until it has ended; events that came before a break don't come again.
+    """Follow a job until it has ended.
+
+    Events that came before a break come again only where the server has lost the job's stream.
+    Where too many listen, the job is asked for until there is room, or until it has ended: then
+    its texts and its last state are told as the server would have told them.
 
     Raises:
         ServerUnreachable: The server was away for longer than following has patience.
         ApiError: It refused.
     """
     last_id: str | None = None
-    ended = False
+    ended = was_refused = False
     while not ended:
         # Where the server is away, this waits until it is back.
-        ended = patiently(lambda: client.job(job.id)).ended
+        job = patiently(partial(client.job, job.id))
+        ended = job.ended
         try:
             with client.events(job.id, last_id) as lines:
                 for told in read(lines):
@@ -47,6 +62,33 @@ def listen(client: Client, job: Job) -> Iterator[Told]:
                         return
         except ServerUnreachable:
             ended = False
+        except ApiError as error:
+            if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            if not was_refused:
+                note(f"[dim]{escape(error.problem.title)}: asking again until the job has ended[/]")
+            was_refused = True
+            if ended:
+                yield from _of_rows(client, job)
+            else:
+                _wait(client, job, error.retry_seconds or RETRY_SECONDS)
+
+
+def _wait(client: Client, job: Job, seconds: float) -> None:
+    """Wait for so long, or until a job has ended."""
+    until = time.monotonic() + seconds
+    while not job.ended and (left := until - time.monotonic()) > 0:
+        time.sleep(min(POLL_SECONDS, left))
+        job = patiently(partial(client.job, job.id))
+
+
+def _of_rows(client: Client, job: Job) -> Iterator[Told]:
+    """What a listener of an ended job is told."""
+    for text in patiently(lambda: list(client.job_texts(job.id))):
+        yield Told("text", text.as_json(), None)
+    state = job.as_json()
+    state.pop("texts", None)
+    yield Told("state", state, None)
 
 
 def read(lines: Iterable[str]) -> Iterator[Told]:

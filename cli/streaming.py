@@ -20,6 +20,8 @@ from cli.screen import out
 LEAST_COLUMNS = 24
 #: Lines around the columns: headings, and room for what stood on the screen.
 FRAME_LINES = 4
+#: The kinds of events that have something of a text.
+TEXTUAL = ("piece", "text")
 
 
 def stream(client: Client, job: Job, *, as_json: bool = False) -> Job:
@@ -59,21 +61,49 @@ def stream(client: Client, job: Job, *, as_json: bool = False) -> Job:
 
 def _write(events: Iterator[Told]) -> None:
     """Write one text as it comes; what its pieces lack comes with the whole of it."""
-    shown, begun = "", False
+    shown: str | None = None
     for told in events:
+        if told.kind not in TEXTUAL:
+            continue
+        if shown is None and told.data.get("prompt") is not None:
+            shown = _begin(told.data["prompt"])
+        if shown is None:
+            continue
+        if told.kind == "text" and not _written(told).startswith(shown):
+            # On a device of another kind another attempt may differ: this one is kept.
+            typer.echo()
+            shown = _begin(told.data["prompt"])
+        new = _beyond(told, len(shown))
+        typer.echo(new, nl=False)
+        shown += new
         if told.kind == "text":
-            begun = begun or _begin(told.data["prompt"])
-            typer.echo(told.data["text"].removeprefix(shown))
-        elif told.kind == "piece":
-            begun = begun or _begin(told.data["prompt"])
-            typer.echo(told.data["text"], nl=False)
-            shown += told.data["text"]
+            break
+    if shown is not None:
+        typer.echo()
+    for _told in events:
+        pass
 
 
-def _begin(prompt: str) -> bool:
+def _begin(prompt: str) -> str:
+    """Write the prompt; what is shown of the text then."""
     # The prompt is dimmed for eyes, so that it is plain where the model begins.
     typer.echo(typer.style(prompt, dim=True) if out.is_terminal else prompt, nl=False)
-    return True
+    return ""
+
+
+def _beyond(told: Told, shown: int) -> str:
+    """What an event has of its text beyond so many characters.
+
+    Nothing where a piece before it was lost, which the finished text makes up for.
+    """
+    offset = told.data.get("offset", 0)
+    return _written(told)[shown - offset :] if offset <= shown else ""
+
+
+def _written(told: Told) -> str:
+    """An event's text, without the prompt that stands before it with `echo`."""
+    text: str = told.data["text"]
+    return text.removeprefix(told.data["prompt"]) if told.data.get("echo") else text
 
 
 @contextmanager
@@ -82,8 +112,9 @@ def _side_by_side(headings: Sequence[str]) -> Iterator[Any]:
     with Live(console=out, transient=True, refresh_per_second=12) as live:
 
         def grow(told: Told) -> None:
-            if told.kind == "piece":
-                texts[told.data["index"]] += told.data["text"]
+            if told.kind in TEXTUAL:
+                index = told.data["index"]
+                texts[index] += _beyond(told, len(texts[index]))
                 live.update(_columns(headings, texts, out.width, out.height))
 
         yield grow

@@ -29,12 +29,19 @@ Content = Callable[[], Iterable[bytes]]
 
 
 class ApiError(Exception):
-    """The server answered with a problem; `str()` of it is one readable line."""
+    """The server answered with a problem; `str()` of it is one readable line.
 
-    def __init__(self, problem: Problem, status: int) -> None:
+    Args:
+        problem: The answer's body.
+        status: Of HTTP.
+        retry_seconds: When to ask again; None where the server does not say.
+    """
+
+    def __init__(self, problem: Problem, status: int, retry_seconds: float | None = None) -> None:
         super().__init__(problem.line())
         self.problem = problem
         self.status = status
+        self.retry_seconds = retry_seconds
 
     @property
     def exit_code(self) -> ExitCode:
@@ -160,7 +167,8 @@ def checked(response: httpx2.Response) -> httpx2.Response:
             title=f"{response.status_code} {response.reason_phrase}".strip(),
             detail="the answer is not one of Quire's: check the address",
         )
-    raise ApiError(problem, response.status_code)
+    wait = response.headers.get("Retry-After", "")
+    raise ApiError(problem, response.status_code, float(wait) if wait.isdecimal() else None)
 
 
 def _plain(error: Exception) -> str:

@@ -4,20 +4,23 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from cli.listening import read
+from api.refusals import TooManyListeners
+from api.services import EXTENSION
+from cli.listening import Told, read
 from cli.main import run
-from cli.streaming import _columns
+from cli.streaming import _columns, _side_by_side, _write
 from shared.records import Claim, problem
 from shared.stream import Speaker
 from tests.api.world import record
 from tests.cli.conftest import Served
-from tests.cli.test_watch import wait_until
+from tests.cli.test_watch import ESCAPES, wait_until
 
 SECONDS = 20.0
 TEXT = "and the sea was calm, and the moon was full"
@@ -37,7 +40,11 @@ def model(served: Served) -> str:
 
 @contextmanager
 def writer(
-    served: Served, redis_url: str, texts: list[str], meanwhile: Callable[[Claim, Say], None]
+    served: Served,
+    redis_url: str,
+    texts: list[str],
+    meanwhile: Callable[[Claim, Say], None],
+    **fields: Any,
 ) -> Iterator[None]:
     """A worker's hand that takes the next generation, says things of it, and ends it."""
     speaker = Speaker(redis_url)
@@ -56,7 +63,8 @@ def writer(
             assert speaker.flush()
 
         meanwhile(claim, say)
-        served.world.queue.succeed(claim, [record(i, text, None) for i, text in enumerate(texts)])
+        records = [record(i, text, None, **fields) for i, text in enumerate(texts)]
+        served.world.queue.succeed(claim, records)
         speaker.say(claim.job_id, claim.attempt, "state")
 
     thread = threading.Thread(target=work)
@@ -91,6 +99,117 @@ def test_one_text_is_written_as_it_comes(
     with writer(served, redis_url, [TEXT], meanwhile):
         assert run(["generate", model, "--stream"]) == 0
     assert capsys.readouterr().out == TEXT[10:] + "\n"
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> StringIO:
+    """What a person's terminal is sent."""
+    sent = StringIO()
+    console = Console(file=sent, force_terminal=True, width=100, height=30, highlight=False)
+    monkeypatch.setattr("cli.streaming.out", console)
+    monkeypatch.setattr("cli.writing.out", console)
+    return sent
+
+
+def lines_of(screen: StringIO) -> list[str]:
+    return ESCAPES.sub("", screen.getvalue()).splitlines()
+
+
+@contextmanager
+def no_seats(served: Served) -> Iterator[Callable[[], None]]:
+    """A server with as many listeners as it takes; yields what lets one of them go."""
+    seats = served.world.app.extensions[EXTENSION].seats
+    with ExitStack() as stack:
+        leave = seats.take()
+        while True:
+            try:
+                stack.callback(seats.take())
+            except TooManyListeners:
+                break
+        yield leave
+
+
+def test_without_a_seat_the_text_is_shown_at_its_end(
+    served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def meanwhile(_claim: Claim, say: Say) -> None:
+        say(0, 0, 10)
+
+    with no_seats(served), writer(served, redis_url, [TEXT], meanwhile):
+        assert run(["generate", model, "--stream"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"It {TEXT}\n"
+    assert captured.err.count("Too many listen already") == 1
+
+
+def test_without_a_seat_json_is_told_the_end(
+    served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with no_seats(served), writer(served, redis_url, [TEXT], lambda _claim, _say: None):
+        assert run(["generate", model, "--stream", "--json"]) == 0
+    text, state = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (text["event"], text["data"]["text"]) == ("text", TEXT)
+    assert (state["event"], state["data"]["status"]) == ("state", "succeeded")
+    assert "texts" not in state["data"]
+
+
+def test_a_seat_that_is_free_again_is_taken(
+    served: Served,
+    model: str,
+    redis_url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("api.refusals.LISTEN_AGAIN_SECONDS", 1)
+
+    with no_seats(served) as leave:
+
+        def meanwhile(_claim: Claim, say: Say) -> None:
+            wait_until(lambda: "Too many listen already" in capsys.readouterr().err)
+            leave()
+            say(0, 0, 10)
+            assert shown(capsys, TEXT[:10]) == "It " + TEXT[:10]
+
+        with writer(served, redis_url, [TEXT], meanwhile):
+            assert run(["generate", model, "--stream"]) == 0
+    assert capsys.readouterr().out == TEXT[10:] + "\n"
+
+
+def test_an_echoed_prompt_is_written_once(
+    served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def meanwhile(_claim: Claim, say: Say) -> None:
+        say(0, 0, 10)
+
+    with writer(served, redis_url, [TEXT], meanwhile, echo=True):
+        assert run(["generate", model, "--stream", "--echo"]) == 0
+    assert capsys.readouterr().out == f"It {TEXT}\n"
+
+
+def test_several_grow_side_by_side(
+    served: Served, model: str, redis_url: str, screen: StringIO
+) -> None:
+    texts = [TEXT, TEXT.upper()]
+
+    def meanwhile(_claim: Claim, say: Say) -> None:
+        say(0, 0, 10)
+        say(1, 0, 5)
+        wait_until(lambda: any(stand_beside(line, 10, 5) for line in lines_of(screen)))
+        assert TEXT not in screen.getvalue()
+        say(1, 5, 20)
+        wait_until(lambda: any(stand_beside(line, 10, 20) for line in lines_of(screen)))
+
+    def stand_beside(line: str, left: int, right: int) -> bool:
+        return line.split("  ")[0].strip() == TEXT[:left] and (
+            line.rstrip().endswith(" " + TEXT[:right].upper().rstrip())
+        )
+
+    with writer(served, redis_url, texts, meanwhile):
+        assert run(["generate", model, "--stream", "--temperature", "0.2,1"]) == 0
+    lines = lines_of(screen)
+    assert any(line.split() == ["temperature", "0.2", "temperature", "1"] for line in lines)
+    assert "It " + TEXT in lines
+    assert "It " + TEXT.upper() in lines
 
 
 def test_of_several_none_is_cut_in_pieces_where_no_terminal_is(
@@ -148,6 +267,59 @@ def test_it_streams_or_does_not_wait(
 ) -> None:
     assert run(["generate", model, "--stream", "--no-wait"]) == 2
     assert "--stream and --no-wait" in capsys.readouterr().err
+
+
+def piece(offset: int, text: str, **fields: Any) -> Told:
+    return Told("piece", {"index": 0, "offset": offset, "text": text, **fields}, "1-1")
+
+
+FIRST = piece(0, TEXT[:10], prompt="It ")
+AFTER_A_BREAK = {
+    "nothing was lost": [FIRST, piece(10, TEXT[10:20])],
+    "everything comes again": [FIRST, piece(10, TEXT[10:20]), FIRST, piece(10, TEXT[10:30])],
+    "from the middle of a piece": [FIRST, piece(5, TEXT[5:30])],
+    "a piece was lost": [FIRST, piece(20, TEXT[20:30]), piece(30, TEXT[30:])],
+    "a piece was lost and came again": [FIRST, piece(20, TEXT[20:30]), piece(10, TEXT[10:30])],
+    "the first one was lost": [piece(10, TEXT[10:20]), piece(20, TEXT[20:])],
+    "the prompt was lost": [piece(0, TEXT[:10]), piece(10, TEXT[10:20])],
+    "all was lost": [],
+}
+
+
+@pytest.mark.parametrize("pieces", AFTER_A_BREAK.values(), ids=AFTER_A_BREAK)
+@pytest.mark.parametrize("echo", [False, True])
+def test_a_text_is_written_once_whatever_a_break_did_to_its_pieces(
+    pieces: list[Told], echo: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = {"index": 0, "prompt": "It ", "text": ("It " if echo else "") + TEXT, "echo": echo}
+    _write(iter([*pieces, Told("text", whole, "1-end1"), Told("state", {}, "1-end")]))
+    assert capsys.readouterr().out == f"It {TEXT}\n"
+
+
+def test_another_text_than_the_one_begun_is_written_whole(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = {"index": 0, "prompt": "It ", "text": "or not", "echo": False}
+    _write(iter([FIRST, Told("text", whole, "1-end1")]))
+    assert capsys.readouterr().out == f"It {TEXT[:10]}\nIt or not\n"
+
+
+def test_a_text_that_is_broken_off_ends_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    _write(iter([FIRST, Told("state", {"status": "failed"}, "1-end")]))
+    assert capsys.readouterr().out == f"It {TEXT[:10]}\n"
+
+
+@pytest.mark.parametrize("pieces", AFTER_A_BREAK.values(), ids=AFTER_A_BREAK)
+def test_a_column_grows_once_whatever_a_break_did_to_its_pieces(
+    pieces: list[Told], screen: StringIO
+) -> None:
+    whole = {"index": 0, "prompt": "It ", "text": TEXT, "echo": False}
+    with _side_by_side(["one", "two"]) as grow:
+        for told in [*pieces, Told("text", whole, "1-end1")]:
+            grow(told)
+    cells = {line.split("  ")[0].strip() for line in lines_of(screen)}
+    assert TEXT in cells
+    assert all(TEXT.startswith(cell) for cell in cells - {"one"})
 
 
 def test_columns_hold_the_ends_of_the_texts() -> None:
