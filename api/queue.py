@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 from api.answers import answer
 from api.auth import caller
 from api.openapi import Resource
-from api.schemas.addresses import InLine
+from api.schemas.addresses import MAX_PAGE_ITEMS, InLine
 from api.schemas.line_replies import LaneReply, QueueReply, TurnReply
 from api.services import reading, services
-from shared.line import Line, own_jobs
+from shared.line import Line
+from shared.line_reader import own_jobs
 from shared.records import Kind
 from shared.tables import Job, User
 
@@ -39,7 +40,7 @@ def read_queue(query: InLine) -> Response:
 def _lane(line: Line) -> LaneReply:
     return LaneReply(
         kind=line.kind,
-        workers=len(line.free_seconds),
+        workers=line.workers,
         running=line.running,
         queued=line.queued,
         users=len(line.parties),
@@ -50,21 +51,23 @@ def _lane(line: Line) -> LaneReply:
 def _turns(session: Session, line: Line) -> Iterator[TurnReply]:
     me = caller()
     connection = session.connection()
-    mine = own_jobs(connection, line.kind, me.id)
-    names = dict(connection.execute(select(Job.id, Job.name).where(Job.id.in_(mine[:100]))).all())
+    mine = own_jobs(connection, line.kind, me.id, line.lifted)
+    lifted = [job_id for job_id, user_id in line.lifted.items() if user_id == me.id]
+    named = Job.id.in_(lifted + mine[:MAX_PAGE_ITEMS])
+    names = dict(connection.execute(select(Job.id, Job.name).where(named)).all())
     users = dict(
         connection.execute(select(User.id, User.name).where(User.id.in_(line.parties))).all()
     )
     own = iter(mine)
-    for position, user_id in enumerate(line.order(), start=1):
-        job_id = next(own, None) if user_id == me.id else None
-        shown = user_id == me.id or me.is_admin
+    for turn in line.order():
+        is_mine = turn.user_id == me.id
+        job_id = (turn.job_id or next(own, None)) if is_mine else None
         yield TurnReply(
             kind=line.kind,
-            position=position,
-            starts_at=line.start_of(position),
-            mine=user_id == me.id,
+            position=turn.position,
+            starts_at=turn.starts_at,
+            mine=is_mine,
             job=job_id,
             name=None if job_id is None else names.get(job_id),
-            user=users.get(user_id) if shown else None,
+            user=users.get(turn.user_id) if is_mine or me.is_admin else None,
         )

@@ -15,7 +15,8 @@ from api.schemas.text_replies import NoveltyReply, TextReply
 from api.services import services
 from api.sight import may_see
 from shared.aliases import Aliases, resolve_many
-from shared.line import Place, places
+from shared.line import Place
+from shared.line_reader import places
 from shared.tables import KINDS, PRIORITIES, Checkpoint, Corpus, GeneratedText, Job, Model, User
 
 # Built once: people ask for their jobs again and again.

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from api.turnstile import Seats
 from shared.broker import Broker
 from shared.database import make_sessions
-from shared.line import Lines
+from shared.line_reader import Lines
 from shared.queue import Queue
 from shared.settings import Settings
 from shared.stream import Listener, Speaker

@@ -4,12 +4,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, select, update
 
 from shared.clock import Clock, database_now
 from shared.records import Kind
-from shared.tables import Device
+from shared.tables import Device, UtcDateTime
 from shared.upsert import insert_or_replace
+
+#: Workers that take jobs: built once, since each heartbeat of a training may ask.
+_READY = (
+    select(func.count())
+    .select_from(Device)
+    .where(
+        Device.lane == bindparam("lane"),
+        Device.ready_at.is_not(None),
+        Device.drain_requested_at.is_(None),
+        Device.heartbeat_at > bindparam("fresh", type_=UtcDateTime),
+    )
+)
+_IDLE = _READY.where(Device.current_job_id.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,14 @@ def request_drain(engine: Engine, worker_id: str, clock: Clock = database_now) -
 def alive(device: Device, now: datetime, lease_seconds: float) -> bool:
     """Whether a worker has been heard of within a lease."""
     return now - device.heartbeat_at < timedelta(seconds=lease_seconds)
+
+
+def count_ready(
+    connection: Connection, lane: str, now: datetime, lease_seconds: float, *, idle: bool = False
+) -> int:
+    """How many workers of a lane take jobs; with `idle`, only those that run none."""
+    values = {"lane": lane, "fresh": now - timedelta(seconds=lease_seconds)}
+    return connection.scalar(_IDLE if idle else _READY, values) or 0
 
 
 def ready(engine: Engine, worker_ids: set[str]) -> set[str]:

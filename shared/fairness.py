@@ -51,11 +51,25 @@ def pick(
     return line.picked
 
 
-def must_yield(connection: Connection, job_id: str, rules: Rules, now: datetime) -> bool:
+def lifted(connection: Connection, kind: str) -> list[tuple[str, str]]:
+    """The jobs that go above others, in their order, each with its owner."""
+    return [(row.id, row.user_id) for row in connection.execute(_LIFTED, {"kind": kind})]
+
+
+def must_yield(
+    connection: Connection, job_id: str, rules: Rules, now: datetime, idle: int = 0
+) -> bool:
     """Whether a training that has had its quantum is to give its device back.
 
     It is where its owner's day is used up, or where somebody with a better claim waits. Then
     the trainings of the most served users go first, and no more of them than are waited for.
+
+    Args:
+        connection: Any.
+        job_id: The training.
+        rules: The numbers.
+        now: The time.
+        idle: Workers that have nothing to do, and will claim in a moment.
     """
     running = trainings(connection, now)
     due = {t.job_id: t for t in running
@@ -66,8 +80,8 @@ def must_yield(connection: Connection, job_id: str, rules: Rules, now: datetime)
     if owners[due[job_id].user_id].seconds <= 0:
         return True
     line = _Line(connection, "train", rules, running, now)
-    # Devices that are being given back serve the first of those who wait.
-    for _ in range(sum(training.leaving for training in running)):
+    # Devices that are free, or being given back, serve the first of those who wait.
+    for _ in range(idle + sum(training.leaving for training in running)):
         line.take()
     victims = [t for t in due.values() if not t.lifted]
     for victim in sorted(victims, key=lambda t: (-owners[t.user_id].weight, t.job_id)):
@@ -96,8 +110,11 @@ class _Line:
         self._candidates = [each for each in found if each.user_id not in without]
         self._ahead: dict[str, Iterator[str]] = {}
         owners = {candidate.user_id: candidate for candidate in self._candidates}
-        lifted = connection.execute(_LIFTED, {"kind": kind})
-        self._lifted = [(row.id, owners[row.user_id]) for row in lifted if row.user_id in owners]
+        self._lifted = [
+            (job_id, owners[user_id])
+            for job_id, user_id in lifted(connection, kind)
+            if user_id in owners
+        ]
 
     def take(self, below: float = math.inf) -> bool:
         """Pick the next job: a lifted one, or one of somebody whose weight is less than `below`.

@@ -1,88 +1,28 @@
 """The line as people see it: where a job stands, when it may start, and what it waits for.
 
-A `Line` is read once for many jobs: the users who wait, how many jobs of theirs do, and the
-workers. A job's place is then arithmetic, and costs one look at its owner's own jobs.
+A `Line` is one kind's line at one moment (shared/line_reader.py reads it): the users who wait, how
+many jobs of theirs do, and the workers. A job's place is arithmetic on it.
 """
 
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heapreplace
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, text
-
-from shared.candidates import Candidate, Rules, candidates_of
-from shared.clock import database_now
 from shared.records import Kind
-from shared.service import midnight, trainings
-from shared.settings import Settings
-from shared.tables import LIFTED, RUNNABLE, RUNNING, SUCCEEDED, Device, Job
-
-#: Of so many jobs that have succeeded, the newest, the mean tells how long one takes.
-RECENT_JOBS = 20
-#: Where none has succeeded yet.
-UNKNOWN_SECONDS = {"train": math.inf, "generate": 2.0}
-MOST_OWN_JOBS = 10_000
-#: A line is kept for so many times what it took to read.
-KEPT_FACTOR = 20.0
-
-_COUNTS = (
-    select(Job.user_id, func.count())
-    .where(Job.kind == bindparam("kind"), text(RUNNABLE))
-    .group_by(Job.user_id)
-)
-_OWN = (
-    select(Job.id)
-    .where(Job.kind == bindparam("kind"), Job.user_id == bindparam("user"), text(RUNNABLE))
-    .order_by(Job.priority, Job.id)
-    .limit(MOST_OWN_JOBS)
-)
-_RANKED = (
-    select(Job.id, (func.row_number().over(order_by=(Job.priority, Job.id)) - 1).label("rank"))
-    .where(Job.kind == bindparam("kind"), Job.user_id == bindparam("user"), text(RUNNABLE))
-    .subquery()
-)
-_RANKS = select(_RANKED.c.id, _RANKED.c.rank).where(
-    _RANKED.c.id.in_(bindparam("jobs", expanding=True))
-)
-_LIFTED = (
-    select(Job.id)
-    .where(Job.kind == bindparam("kind"), text(LIFTED), Job.blocked_by.is_(None))
-    .order_by(Job.lifted_at, Job.id)
-)
-_RUNNING = select(Job.claimed_at, Job.progress).where(
-    Job.kind == bindparam("kind"), text(RUNNING)
-)  # fmt: skip
-_RECENT = (
-    select(Job.ran_seconds)
-    .where(Job.kind == bindparam("kind"), text(SUCCEEDED))
-    .order_by(Job.finished_at.desc())
-    .limit(RECENT_JOBS)
-)
-_WORKERS = (
-    select(func.count())
-    .select_from(Device)
-    .where(
-        Device.lane == bindparam("kind"),
-        Device.ready_at.is_not(None),
-        Device.drain_requested_at.is_(None),
-        Device.heartbeat_at > bindparam("fresh", type_=Device.heartbeat_at.type),
-    )
-)
+from shared.service import midnight
 
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A user who waits.
+    """A user who waits, as they stand once the lifted jobs have been claimed.
 
     Attributes:
         weight: What orders the users: service divided by share, in seconds.
         step: By how much each job of theirs that runs raises it.
-        count: Runnable jobs of theirs.
-        first: The id of the best of these.
+        count: Runnable jobs of theirs, without those that are lifted.
+        first: The id of the best of these; empty where there is none.
         max_running: How many of theirs may run at once; None: any number.
         slots: How many more of theirs may run at once.
         seconds: What is left of their day's device time.
@@ -97,12 +37,17 @@ class Party:
     slots: float
     seconds: float
 
-    def ahead(self, weight: float, job_id: str) -> int:
-        """How many of their jobs go before somebody's job of that weight and id."""
-        if self.slots <= 0 or self.seconds <= 0 or self.weight > weight:
+    @property
+    def may_run(self) -> bool:
+        """Whether no cap stands in the way."""
+        return self.slots > 0 and self.seconds > 0
+
+    def ahead(self, other: "Party", rank: int) -> int:
+        """How many of their jobs go before the one of another that has `rank` before it."""
+        steps = (other.weight + rank * other.step - self.weight) / self.step
+        if steps < 0:
             return 0
-        steps = (weight - self.weight) / self.step
-        level = steps == int(steps) and self.first < job_id
+        level = steps == int(steps) and self.first < other.first
         return min(self.count, math.ceil(steps) + level)
 
 
@@ -122,150 +67,132 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose turn it is at a position.
+
+    Attributes:
+        job_id: The job, where it was lifted; else the best that its owner has by then.
+        starts_at: An estimate; None where there is none.
+    """
+
+    position: int
+    user_id: str
+    job_id: str | None
+    starts_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """The line of one kind at one moment.
 
+    It is in the order of the claims: what an admin has lifted, then the users who may run, the
+    least served first, and behind them those whom a cap stops now.
+
     Attributes:
         parties: The users who wait, by id.
-        lifted: The jobs that an admin put above others, in their order.
+        lifted: The owners of the jobs that an admin put above others, by the jobs, in their order;
+            without those whom a cap stops.
         running: How many jobs run.
-        free_seconds: When each worker will be free, the first first.
-        slice_seconds: How long a worker is held at a time.
+        workers: How many are up.
+        places: How many jobs they run at once.
+        left_seconds: When each place that is taken will be free, the first first.
+        slice_seconds: How long a place is held at a time.
     """
 
     kind: Kind
     at: datetime
     parties: dict[str, Party]
-    lifted: tuple[str, ...]
+    lifted: dict[str, str]
     running: int
-    free_seconds: tuple[float, ...]
+    workers: int
+    places: int
+    left_seconds: tuple[float, ...]
     slice_seconds: float
 
     @property
     def queued(self) -> int:
         """How many jobs could run."""
-        return sum(party.count for party in self.parties.values())
+        return len(self.lifted) + sum(party.count for party in self.parties.values())
 
     def start_of(self, position: int) -> datetime | None:
         """When the job at a position may start."""
-        if not self.free_seconds:
+        if not self.places:
             return None
-        rounds, worker = divmod(position - 1, len(self.free_seconds))
-        return self.at + timedelta(seconds=self.free_seconds[worker] + rounds * self.slice_seconds)
+        rounds, place = divmod(position - 1, self.places)
+        taken = place - (self.places - len(self.left_seconds))
+        wait = self.left_seconds[taken] if taken >= 0 else 0.0
+        return self.at + timedelta(seconds=wait + rounds * self.slice_seconds)
 
-    def order(self) -> Iterator[str]:
-        """The owners of the jobs in the line, one for each, in the order of their turns."""
-        heap = [
-            (party.weight, party.first, party.user_id, party.count)
-            for party in self.parties.values()
-        ]
-        heapify(heap)
-        while heap:
-            weight, first, user_id, count = heap[0]
-            yield user_id
-            if count > 1:
-                step = self.parties[user_id].step
-                heapreplace(heap, (weight + step, first, user_id, count - 1))
-            else:
-                heappop(heap)
+    def order(self) -> Iterator[Turn]:
+        """The jobs in the line, in the order of their turns."""
+        position = 0
+        for position, (job_id, user_id) in enumerate(self.lifted.items(), start=1):
+            yield Turn(position, user_id, job_id, self.start_of(position))
+        for party in self._in_turn():
+            position += 1
+            yield Turn(position, party.user_id, None, self._start(party, position))
 
+    def place(self, user_id: str, job_id: str, rank: int) -> Place:
+        """Where a job stands.
 
-class Lines:
-    """The lines as they were a moment ago, for the many who ask again and again.
-
-    A line is kept for a while that grows with what it took to read, so that reading it takes a
-    bounded share of the time, however long it is and however many ask.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._kept: dict[Kind, tuple[float, Line | None]] = {}
-
-    def of(self, connection: Connection, kind: Kind) -> Line:
-        """The line of a kind."""
-        started = time.monotonic()
-        until, line = self._kept.get(kind, (started, None))
-        if line is not None and started < until:
-            return line
-        line = read_line(connection, kind, self._settings, database_now(connection))
-        ended = time.monotonic()
-        self._kept[kind] = (ended + KEPT_FACTOR * (ended - started), line)
-        return line
-
-
-def read_line(connection: Connection, kind: Kind, settings: Settings, now: datetime) -> Line:
-    """The line of a kind."""
-    values = {"kind": kind}
-    rules = Rules.of(settings, kind)
-    candidates = candidates_of(connection, kind, rules, trainings(connection, now), now)
-    counts: dict[str, int] = {user_id: n for user_id, n in connection.execute(_COUNTS, values)}
-    fresh = now - timedelta(seconds=settings.lease_seconds)
-    workers = connection.scalar(_WORKERS, {"kind": kind, "fresh": fresh}) or 0
-    running = connection.execute(_RUNNING, values).all()
-    seconds = _slice_seconds(connection, kind, rules)
-    left = sorted(_seconds_left(row, seconds, now) for row in running)[:workers]
-    return Line(
-        kind=kind,
-        at=now,
-        parties={c.user_id: _party(c, counts, rules) for c in candidates},
-        lifted=tuple(connection.scalars(_LIFTED, values)),
-        running=len(running),
-        free_seconds=tuple([0.0] * (workers - len(left)) + left),
-        slice_seconds=seconds,
-    )
-
-
-def own_jobs(connection: Connection, kind: Kind, user_id: str) -> list[str]:
-    """The runnable jobs of one user, in the order in which they will run."""
-    return list(connection.scalars(_OWN, {"kind": kind, "user": user_id}))
-
-
-def places(
-    connection: Connection, line: Line, user_id: str, jobs: Sequence[Any]
-) -> dict[str, Place]:
-    """Where queued jobs of one user stand, by id.
-
-    Args:
-        connection: Any.
-        line: Of their kind.
-        user_id: Their owner.
-        jobs: Their rows.
-    """
-    values = {"kind": line.kind, "user": user_id, "jobs": [job.id for job in jobs]}
-    ranks = {row.id: row.rank for row in connection.execute(_RANKS, values)}
-    me = line.parties.get(user_id)
-    found = {}
-    for job in jobs:
-        if job.blocked_by is not None:
-            found[job.id] = Place(None, None, f"after job {job.blocked_by}")
-        elif me is None or job.id not in ranks:
-            # Submitted, or taken, since the line was read.
-            found[job.id] = Place(line.queued + 1, None, "its turn among those who wait")
-        else:
-            found[job.id] = _place(line, me, job.id, ranks[job.id])
-    return found
-
-
-def _place(line: Line, me: Party, job_id: str, rank: int) -> Place:
-    if job_id in line.lifted:
-        position, before = line.lifted.index(job_id) + 1, ["an admin put it first"]
-    else:
-        weight = me.weight + rank * me.step
+        Args:
+            user_id: Its owner, one of the parties.
+            job_id: It.
+            rank: How many of its owner's other jobs go before it, without those that are lifted.
+        """
+        if job_id in self.lifted:
+            position = list(self.lifted).index(job_id) + 1
+            return Place(position, self.start_of(position), self._waits(["an admin put it first"]))
+        me = self.parties[user_id]
         ahead = [
             count
-            for party in line.parties.values()
-            if party.user_id != me.user_id and (count := party.ahead(weight, job_id))
+            for party in self.parties.values()
+            if party.user_id != user_id and (count := self._ahead(party, me, rank))
         ]
-        position = rank + sum(ahead) + len(line.lifted) + 1
-        before = _before(rank, len(ahead), len(line.lifted))
-    if me.seconds <= 0:
-        until = midnight(line.at) + timedelta(days=1)
-        return Place(position, until, f"your cap of device time a day, until {until:%H:%M} UTC")
-    if me.slots <= 0:
-        return Place(position, None, f"your cap of {me.max_running} running")
-    if not line.free_seconds:
-        return Place(position, None, f"no worker for {line.kind} is up")
-    return Place(position, line.start_of(position), "waiting for: " + ", ".join(before))
+        position = len(self.lifted) + sum(ahead) + rank + 1
+        starts_at = self._start(me, position)
+        if me.seconds <= 0:
+            reason = f"your cap of device time a day, until {starts_at:%H:%M} UTC"
+        elif me.slots <= 0:
+            reason = f"your cap of {me.max_running} running"
+        else:
+            reason = self._waits(_before(rank, len(ahead), len(self.lifted)))
+        return Place(position, starts_at, reason)
+
+    def _start(self, party: Party, position: int) -> datetime | None:
+        if party.seconds <= 0:
+            return midnight(self.at) + timedelta(days=1)
+        return self.start_of(position) if party.slots > 0 else None
+
+    def _waits(self, before: list[str]) -> str:
+        if not self.places:
+            return f"no worker for {self.kind} is up"
+        return "waiting for: " + ", ".join(before)
+
+    def _ahead(self, party: Party, me: Party, rank: int) -> int:
+        if party.may_run == me.may_run:
+            return party.ahead(me, rank)
+        return party.count if party.may_run else 0
+
+    def _in_turn(self) -> Iterator[Party]:
+        parties = self.parties.values()
+        yield from _least_served_first(party for party in parties if party.may_run)
+        yield from _least_served_first(party for party in parties if not party.may_run)
+
+
+def _least_served_first(parties: Iterable[Party]) -> Iterator[Party]:
+    """Each party as often as it has jobs; a turn raises its weight by a step."""
+    known = {party.user_id: party for party in parties if party.count}
+    heap = [(party.weight, party.first, party.user_id, 0) for party in known.values()]
+    heapify(heap)
+    while heap:
+        _, first, user_id, turns = heap[0]
+        party, turns = known[user_id], turns + 1
+        yield party
+        if turns < party.count:
+            heapreplace(heap, (party.weight + turns * party.step, first, user_id, turns))
+        else:
+            heappop(heap)
 
 
 def _before(own: int, others: int, lifted: int) -> list[str]:
@@ -283,29 +210,3 @@ def number(count: int) -> str:
     """Small numbers as words."""
     words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
     return words[count] if count < len(words) else f"{count:,}"
-
-
-def _party(candidate: Candidate, counts: dict[str, int], rules: Rules) -> Party:
-    return Party(
-        user_id=candidate.user_id,
-        weight=candidate.weight,
-        step=rules.charge_seconds / candidate.share,
-        # The two statements may see a job come or go between them.
-        count=max(1, counts.get(candidate.user_id, 1)),
-        first=candidate.job_id,
-        max_running=candidate.max_running,
-        slots=candidate.slots,
-        seconds=candidate.seconds,
-    )
-
-
-def _slice_seconds(connection: Connection, kind: str, rules: Rules) -> float:
-    took = list(connection.scalars(_RECENT, {"kind": kind}))
-    mean = sum(took) / len(took) if took else UNKNOWN_SECONDS[kind]
-    return min(mean, rules.quantum_seconds)
-
-
-def _seconds_left(row: Any, slice_seconds: float, now: datetime) -> float:
-    held: float = (now - row.claimed_at).total_seconds()
-    told: float | None = (row.progress or {}).get("seconds_left")
-    return max(0.0, min(slice_seconds - held, math.inf if told is None else told))

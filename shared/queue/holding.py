@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
-from shared import blobs, caps, fairness, retention, statements
+from shared import blobs, caps, devices, fairness, retention, statements
 from shared.candidates import Rules
 from shared.job_writes import add_checkpoint, add_event, add_texts, put_metric
 from shared.queue.base import Base
@@ -69,7 +69,8 @@ class Holding(Base):
         if _seconds(row, now) < self.settings.quantum_seconds:
             return False
         rules = Rules.of(self.settings, "train")
-        if not fairness.must_yield(connection, row.id, rules, now):
+        idle = devices.count_ready(connection, "train", now, self.settings.lease_seconds, idle=True)
+        if not fairness.must_yield(connection, row.id, rules, now, idle):
             return False
         connection.execute(statements.ASK_TO_YIELD, {"held_job": row.id, "now": now})
         add_event(connection, row.id, row.attempt, now, "yield_requested")

@@ -20,12 +20,15 @@ def place(person: Person, job_id: str) -> dict[str, object]:
     return found
 
 
-def waits_for(person: Person, job_id: str, reason: str) -> dict[str, object]:
+def waits_for(
+    person: Person, job_id: str, reason: str, position: int | None = None
+) -> dict[str, object]:
     """The place of a job once it says that; lines are kept for a moment."""
 
     def look() -> dict[str, object] | None:
         found = place(person, job_id)
-        return found if reason in str(found["reason"]) else None
+        there = position in (None, found["position"])
+        return found if there and reason in str(found["reason"]) else None
 
     return until(look, f"{reason!r}, not {place(person, job_id)}", 10)
 
@@ -148,7 +151,7 @@ def test_each_queued_job_says_what_it_waits_for(world: World, ann: Person, bob: 
         connection.execute(users.update().where(mine).values(served_seconds=9e4, served_at=now))
     bob.train(corpus)
     bob.train(corpus)
-    assert waits_for(ann, first["id"], "one user served less")["position"] == 3
+    waits_for(ann, first["id"], "one user served less", 3)
     with world.engine.begin() as connection:
         connection.execute(users.update().where(mine).values(max_running=0))
     waits_for(ann, first["id"], "your cap of 0 running")
@@ -185,6 +188,25 @@ def test_the_line_names_only_one_s_own(
         assert "his own" not in text
         assert of_bob["id"] not in text
     problem(ann.get("/v1/queue?limit=0"), 422)
+
+
+def test_the_line_names_one_s_lifted_job_where_it_stands(
+    world: World, ann: Person, bob: Person, admin: Person
+) -> None:
+    corpus = ann.upload(visibility="server")
+    first, of_bob = ann.train(corpus), bob.train(corpus)
+    urgent = ann.train(corpus)
+    admin.post(f"/v1/jobs/{urgent['id']}/lift")
+    until(lambda: ann.get("/v1/queue").json["lanes"][0]["queued"] == 3, "the line", 10)
+    waits_for(ann, urgent["id"], "no worker")
+    for person, jobs in (
+        (ann, [urgent["id"], None, first["id"]]),
+        (bob, [None, of_bob["id"], None]),
+    ):
+        turns = person.get("/v1/queue").json["line"]
+        assert [turn["job"] for turn in turns] == jobs
+        for job_id in filter(None, jobs):
+            assert place(person, job_id)["position"] == jobs.index(job_id) + 1
 
 
 def test_a_line_of_many_is_in_the_order_of_the_claims(world: World, ann: Person) -> None:

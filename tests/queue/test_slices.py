@@ -2,11 +2,13 @@
 
 import pytest
 
-from shared import blobs
+from shared import blobs, devices
+from shared.devices import WorkerSelf, show
 from shared.queue_errors import AlreadyEnded, NoSuchJob
 from shared.records import CheckpointRecord, Claim, Orders
 from tests.queue.conftest import World
 
+OTHER = WorkerSelf("host", "cpu:1", "train", 1, {})
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
@@ -76,6 +78,30 @@ def test_no_more_yield_than_are_waited_for_and_the_most_served_first(world: Worl
     world.queue.release(claims.pop("hedy"), "yielded")
     assert [claim.user_id for claim in world.claim()] == [world.user("mary")]
     assert len(asked()) == 1
+
+
+def test_it_goes_on_while_a_device_is_free_for_who_waits(world: World) -> None:
+    mine = running(world, seconds=2 * quantum(world))
+    show(world.engine, OTHER, ready=True, clock=world.clock)
+    world.submit("grace")
+    assert not world.queue.heartbeat(mine).yield_, "the other device takes it in a moment"
+    world.submit("hedy")
+    assert world.queue.heartbeat(mine).yield_, "two wait, and one is free"
+
+
+@pytest.mark.parametrize("why_not", ["starts", "drains", "died", "is busy"])
+def test_it_yields_where_the_other_device_takes_nothing(world: World, why_not: str) -> None:
+    show(world.engine, OTHER, ready=why_not != "starts", clock=world.clock)
+    mine = running(world, seconds=quantum(world))
+    if why_not != "died":
+        devices.beat(world.engine, OTHER.id, world.clock)
+    if why_not == "drains":
+        devices.request_drain(world.engine, OTHER.id, world.clock)
+    if why_not == "is busy":
+        world.submit("joan")
+        assert world.queue.claim("train", OTHER.id)
+    world.submit("grace")
+    assert world.queue.heartbeat(mine).yield_
 
 
 def test_a_capped_user_s_jobs_are_not_waited_for(world: World) -> None:
