@@ -51,7 +51,7 @@ def list_jobs(query: JobsPage) -> Response:
 
 @jobs.get("/jobs/<id>", JobReply)
 def read_job(path: ById) -> Response:
-    """One job, with its texts once a generation has succeeded."""
+    """One job, with its texts once a generation has ended, however it did."""
     with reading() as session:
         return answer(job_reply(session, own_job(session, path.id)))
 

@@ -17,7 +17,17 @@ from api.sight import may_see
 from shared.aliases import Aliases, resolve_many
 from shared.line import Place
 from shared.line_reader import places
-from shared.tables import KINDS, PRIORITIES, Checkpoint, Corpus, GeneratedText, Job, Model, User
+from shared.tables import (
+    KINDS,
+    PRIORITIES,
+    TERMINAL_STATUSES,
+    Checkpoint,
+    Corpus,
+    GeneratedText,
+    Job,
+    Model,
+    User,
+)
 
 # Built once: people ask for their jobs again and again.
 _TEXTS = (
@@ -106,7 +116,7 @@ def job_replies(session: Session, jobs: Sequence[Job], *, place: bool = True) ->
 def job_reply(session: Session, job: Job, *, place: bool = True) -> JobReply:
     """One job of the caller's, with its texts where it wrote some on request and has ended."""
     reply = job_replies(session, [job], place=place)[0]
-    if job.kind != "generate" or job.status not in ("succeeded", "cancelled"):
+    if job.kind != "generate" or job.status not in TERMINAL_STATUSES:
         return reply
     texts = session.scalars(_TEXTS, {"job": job.id})
     return reply.model_copy(update={"texts": [text_reply(text) for text in texts]})

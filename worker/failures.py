@@ -143,11 +143,11 @@ def explain(error: Exception, kind: str) -> dict[str, Any]:
 
 def overdue(kind: str) -> dict[str, Any]:
     """The failure of a run that took longer than its `deadline_seconds`."""
-    kept = "Its checkpoints are kept" if kind == "train" else "Texts that were finished are kept"
+    kept = "checkpoints are kept" if kind == "train" else "texts are kept as far as they go"
     return problem(
         "deadline-reached",
         "It took longer than it might",
-        f"The job had run for its `deadline_seconds` and was not done. {kept}; "
+        f"The job had run for its `deadline_seconds` and was not done. Its {kept}; "
         "run it again with a longer deadline, or without one.",
     )
 

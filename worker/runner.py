@@ -140,24 +140,11 @@ def ending_of(error: Exception, kind: Kind) -> Ending:
 
 def finish(queue: Queue, lease: Lease, ending: Ending) -> None:
     """Write how a run ended, and wait out a database that is away for as long as it may."""
-    claim, seconds = lease.claim, ending.seconds
-
-    def keep_texts() -> None:
-        if ending.texts:
-            queue.record_texts(claim, ending.texts)
-
-    def failed() -> None:
-        keep_texts()
-        queue.fail(claim, ending.problem or {}, seconds=seconds)
-
-    def cancelled() -> None:
-        keep_texts()
-        queue.cancelled(claim, seconds=seconds)
-
+    claim, texts, seconds = lease.claim, ending.texts, ending.seconds
     writes: dict[str, Callable[[], None]] = {
-        "succeeded": lambda: queue.succeed(claim, ending.texts, seconds=seconds),
-        "failed": failed,
-        "cancelled": cancelled,
+        "succeeded": lambda: queue.succeed(claim, texts, seconds=seconds),
+        "failed": lambda: queue.fail(claim, ending.problem or {}, texts, seconds=seconds),
+        "cancelled": lambda: queue.cancelled(claim, texts, seconds=seconds),
         "released": lambda: queue.release(claim, ending.why, seconds=seconds),
         "abandoned": lambda: None,
     }

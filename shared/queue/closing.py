@@ -74,21 +74,41 @@ class Closing(Base):
             ledger.post(connection, self._half_life, now)
         return lost
 
-    def fail(self, claim: Claim, error: dict[str, Any], *, seconds: float | None = None) -> None:
-        """End a job badly; `error` (from `shared.records.problem`) is what its owner reads.
+    def fail(
+        self,
+        claim: Claim,
+        error: dict[str, Any],
+        texts: Sequence[TextRecord] = (),
+        *,
+        seconds: float | None = None,
+    ) -> None:
+        """End a job badly, with what it wrote.
+
+        Args:
+            claim: The job.
+            error: From `shared.records.problem`: what its owner reads.
+            texts: As far as they are written.
+            seconds: As for `succeed`.
 
         Raises:
-            LeaseLost: As for `heartbeat`.
+            LeaseLost: As for `heartbeat`; nothing was written.
         """
-        self._end_one(claim, "failed", seconds, error=error)
+        self._end_one(claim, "failed", seconds, texts, error=error)
 
-    def cancelled(self, claim: Claim, *, seconds: float | None = None) -> None:
-        """End a job because its owner asked for it.
+    def cancelled(
+        self, claim: Claim, texts: Sequence[TextRecord] = (), *, seconds: float | None = None
+    ) -> None:
+        """End a job because its owner asked for it, with what it wrote.
+
+        Args:
+            claim: The job.
+            texts: As far as they are written.
+            seconds: As for `succeed`.
 
         Raises:
-            LeaseLost: As for `heartbeat`.
+            LeaseLost: As for `heartbeat`; nothing was written.
         """
-        self._end_one(claim, "cancelled", seconds)
+        self._end_one(claim, "cancelled", seconds, texts)
 
     def release(
         self, claim: Claim, reason: str = "drained", *, seconds: float | None = None
@@ -105,7 +125,7 @@ class Closing(Base):
         """
         # The attempt was not a fruitless one: it was ended from outside.
         about = {"reason": reason}
-        self._end_one(claim, "queued", seconds, about, fruitless_attempts=not_fruitless())
+        self._end_one(claim, "queued", seconds, about=about, fruitless_attempts=not_fruitless())
 
     def rescue(self) -> list[Rescue]:
         """Take jobs from workers whose lease ran out, and fail those that could not start in time.
@@ -196,15 +216,19 @@ class Closing(Base):
         claim: Claim,
         status: Ending,
         seconds: float | None,
+        texts: Sequence[TextRecord] = (),
         about: Mapping[str, object] | None = None,
         **values: object,
     ) -> None:
+        # The texts in the same transaction: a cut-off one that an attempt left behind when it died
+        # would stay, and a whole one of the next attempt be dropped.
         with self.engine.begin() as connection:
             now = self.clock(connection)
             ledger = Ledger()
             self._end(
                 connection, claim, now, status, ledger, seconds=seconds, about=about, **values
             )
+            add_texts(connection, claim, texts, now)
             ledger.post(connection, self._half_life, now)
 
     def _after_loss(self, row: Any) -> tuple[Ending, dict[str, Any] | None]:

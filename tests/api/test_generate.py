@@ -1,5 +1,6 @@
 """``POST /v1/generate``: prompts, bounds, checkpoints, and texts that come back."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -191,8 +192,7 @@ def test_a_text_tells_how_it_was_drawn_and_how_likely_it_was(world: World, ann: 
         record(0, "wa", checkpoint, temperature_to=0.1, echo=True, **told),
         record(1, "wa", checkpoint, repetition_penalty=1.5),
     ]
-    world.queue.record_texts(claim, texts)
-    world.queue.cancelled(claim)
+    world.queue.cancelled(claim, texts)
     done = ann.get(f"/v1/jobs/{job['id']}").json
     assert done["status"] == "cancelled"
     first, second = done["texts"]
@@ -244,3 +244,16 @@ def test_a_score_needs_a_model_that_may_be_seen_and_has_learnt(
     problem(bob.post("/v1/score", {"model": model, "text": "It was"}), 404)
     untaught = ann.train(ann.upload())["model"]
     problem(ann.post("/v1/score", {"model": untaught, "text": "It was"}), 409)
+
+
+def test_a_generation_whose_deadline_came_shows_its_texts(world: World, ann: Person) -> None:
+    model = world.model(ann)
+    job = ask(ann, model["id"], prompt="It ", n=2).json
+    claim = world.claim(job["id"], "generate")
+    checkpoint = model["checkpoints"]["best"]
+    cut = replace(record(1, "w", checkpoint), finish_reason="deadline")
+    error = {"type": "/problems/deadline-reached", "title": "Too long", "detail": "It was cut."}
+    world.queue.fail(claim, error, [record(0, "wa", checkpoint), cut])
+    done = ann.get(f"/v1/jobs/{job['id']}").json
+    assert done["status"] == "failed"
+    assert [text["finish_reason"] for text in done["texts"]] == ["length", "deadline"]

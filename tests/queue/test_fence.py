@@ -29,8 +29,8 @@ WRITES: dict[str, Callable[[Queue, Claim], object]] = {
     "texts": lambda queue, claim: queue.record_texts(claim, [TEXT]),
     "event": lambda queue, claim: queue.record_event(claim, "note"),
     "succeed": lambda queue, claim: queue.succeed(claim, [TEXT]),
-    "fail": lambda queue, claim: queue.fail(claim, problem("x", "X", "x")),
-    "cancelled": lambda queue, claim: queue.cancelled(claim),
+    "fail": lambda queue, claim: queue.fail(claim, problem("x", "X", "x"), [TEXT]),
+    "cancelled": lambda queue, claim: queue.cancelled(claim, [TEXT]),
     "release": lambda queue, claim: queue.release(claim),
     "yield": lambda queue, claim: queue.release(claim, "yielded"),
 }

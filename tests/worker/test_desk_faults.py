@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import exc, update
 
+from shared.queue_errors import LeaseLost
+from shared.records import Claim
 from shared.tables import Job
-from tests.worker.desks import ENDLESS, at_work, bare_world, make_desk, make_model, run
+from tests.worker.desks import ENDLESS, at_work, bare_world, make_desk, make_model, run, write
 from tests.worker.world import World, until
 
 
@@ -155,3 +157,24 @@ def test_a_fault_of_the_desk_lets_go_of_every_lease(
     desk._pulse.stop()
     run(world)
     assert world.succeeded(job_id, 0).attempt == 2
+
+
+def test_who_dies_at_a_deadline_leaves_no_text_cut_off(
+    world: World, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [whole] = write(world, model, length=100_000)
+    job_id = world.generate(model, wake=False, length=100_000, order={"deadline_seconds": 0.1})
+
+    def die(claim: Claim, *_: object, **__: object) -> None:
+        raise LeaseLost(claim)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.queue, "fail", die)
+        run(world)
+    until(lambda: world.queue.rescue(), "the rescue", 10)
+    with world.engine.begin() as connection:
+        connection.execute(update(Job).where(Job.id == job_id).values(deadline_seconds=None))
+    run(world)
+    assert world.succeeded(job_id, 0).attempt == 2
+    [text] = world.texts(job_id)
+    assert (text.text, text.finish_reason) == (whole.text, "length")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.desks import bare_world, make_model, write
+from tests.worker.desks import ENDLESS, bare_world, make_model, run, write
 from tests.worker.world import World
 
 
@@ -58,3 +58,18 @@ def test_a_text_tells_how_it_was_drawn(world: World, model: str) -> None:
     assert (second.temperature, second.temperature_to) == (0.7, None)
     assert (first.repetition_penalty, first.echo, first.logprobs) == (1.2, True, None)
     assert first.mean_logprob < 0 < first.bits_per_char
+
+
+def test_a_deadline_keeps_what_was_written_until_then(world: World, model: str) -> None:
+    asked = {"n": 2, "temperatures": (1.0,)}
+    whole, other = write(world, model, length=200, **asked)
+    long = {"length": ENDLESS, "stop": [whole.text[100:120]], "order": {"deadline_seconds": 0.5}}
+    job_id = world.generate(model, wake=False, **asked, **long)
+    run(world)
+    error = world.job(job_id).error
+    assert error is not None
+    assert error["type"] == "/problems/deadline-reached"
+    stopped, cut = world.texts(job_id)
+    assert (stopped.text, stopped.finish_reason) == (whole.text[:100], "stop")
+    assert (cut.text[:200], cut.finish_reason) == (other.text, "deadline")
+    assert len(cut.text) < ENDLESS
