@@ -1,12 +1,15 @@
 """A real API for the real command line, and a training that the test itself drives."""
 
 import math
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from structlog.testing import capture_logs
 from werkzeug.serving import make_server
 
@@ -21,6 +24,7 @@ from tests.api.world import Person, World, record
 
 STEPS_PER_EPOCH = 100
 EPOCHS = 4
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 CRUEL = "</p><script>alert('it')</script> & the \"end\" <b>"
 
 
@@ -93,3 +97,18 @@ def served(
 def client(served: Served) -> Iterator[Client]:
     with Client(served.url, served.ann.key) as client:
         yield client
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> StringIO:
+    """What a person's terminal is sent."""
+    sent = StringIO()
+    console = Console(file=sent, force_terminal=True, width=100, height=30, highlight=False)
+    monkeypatch.setattr("cli.streaming.out", console)
+    monkeypatch.setattr("cli.writing.out", console)
+    return sent
+
+
+def lines_of(screen: StringIO) -> list[str]:
+    """What was sent, without colours and moves of the cursor."""
+    return ESCAPES.sub("", screen.getvalue()).splitlines()

@@ -21,11 +21,10 @@ from cli.errors import ServerUnreachable
 from cli.main import run
 from cli.replies import Job
 from cli.watching import Watcher
-from tests.cli.conftest import Served
+from tests.cli.conftest import ESCAPES, Served
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 BRAILLE = re.compile("[\u2801-\u28ff]")
 
 
