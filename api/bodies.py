@@ -81,6 +81,8 @@ def discard_the_rest() -> None:
 
     A client that is still sending when the connection is closed may never see the answer.
     """
+    if not request.environ.get("wsgi.input_terminated"):
+        return  # of a server that does not end the body, the read would never return
     source = request.environ["wsgi.input"]
     deadline = time.monotonic() + DISCARD_SECONDS
     try:

@@ -10,7 +10,7 @@ from cli import config, wording
 from cli.client import ApiError, Client
 from cli.errors import InvalidInput
 from cli.parts import require_server
-from cli.screen import Json, err, note, out, print_fields, print_json, print_table
+from cli.screen import Json, err, note, out, print_fields, print_json, print_table, tell
 from cli.server_replies import Me
 from shared.settings import load_settings
 
@@ -18,6 +18,7 @@ users = typer.Typer(no_args_is_help=True, help="The people who may use the serve
 keys = typer.Typer(no_args_is_help=True, help="API keys.")
 
 Role = Annotated[str, typer.Option(help="member, or admin: may manage users.")]
+Somebody = Annotated[str, typer.Argument(metavar="NAME|ID", help="The user.")]
 OfUser = Annotated[
     str | None, typer.Option("--user", help="Whose keys, by name or id (admins); yours by default.")
 ]
@@ -98,10 +99,38 @@ def list_users(as_json: Json = False) -> None:
         print_json(found)
         return
     print_table(
-        ("NAME", "ROLE", "SINCE", "ID"),
-        [(escape(user.name), user.role, wording.ago(user.created_at), user.id) for user in found],
+        ("NAME", "ROLE", "SINCE", "STATE", "ID"),
+        [
+            (
+                escape(user.name),
+                user.role,
+                wording.ago(user.created_at),
+                "[dim]disabled[/]" if user.disabled_at else "active",
+                user.id,
+            )
+            for user in found
+        ],
         empty="No users.",
     )
+
+
+@users.command("disable")
+def disable(user: Somebody, as_json: Json = False) -> None:
+    """Stop a user's keys at once, and let their jobs wait (admins).
+
+    What of theirs runs goes on to its end, or until it has to give way to others.
+    """
+    with config.connect() as client:
+        changed = client.disable_user(user)
+    tell(changed, as_json, f"{escape(changed.name)} is disabled: no key of theirs works now.")
+
+
+@users.command("enable")
+def enable(user: Somebody, as_json: Json = False) -> None:
+    """Let a user's keys and jobs go on (admins)."""
+    with config.connect() as client:
+        changed = client.enable_user(user)
+    tell(changed, as_json, f"{escape(changed.name)} is enabled: their keys and jobs go on.")
 
 
 @keys.command("add")

@@ -20,6 +20,7 @@ class User(Reply):
     name: str
     role: str
     created_at: datetime | None = None
+    disabled_at: datetime | None = None
 
 
 class Key(Reply):

@@ -22,6 +22,14 @@ class People(Base):
         """Make a user (admins only)."""
         return self._post(User, "/v1/users", {"name": name, "role": role})
 
+    def disable_user(self, user: str) -> User:
+        """Stop a user's keys, and let their jobs wait (admins only)."""
+        return self._patch(User, f"/v1/users/{in_path(user)}", {"disabled": True})
+
+    def enable_user(self, user: str) -> User:
+        """Let a user's keys and jobs go on (admins only)."""
+        return self._patch(User, f"/v1/users/{in_path(user)}", {"disabled": False})
+
     def keys(self, user: str) -> Iterator[Key]:
         """The keys of a user, by name or id."""
         return self._list(Key, f"/v1/users/{in_path(user)}/keys")

@@ -37,3 +37,19 @@ def test_a_member_learns_nothing_of_who_there_is(
     assert run(["key", "add", "bob"]) == 0
     assert run(["key", "add", "ann"]) == 2
     assert "`quire key add --user ann`" in capsys.readouterr().err
+
+
+def test_a_user_is_disabled_and_enabled(
+    served: Served, admin: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["user", "disable", "ann"]) == 0
+    assert "ann is disabled" in capsys.readouterr().err
+    assert served.ann.get("/v1/me").status_code == 401
+    assert run(["user", "list"]) == 0
+    states = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "disabled" in states["ann"]
+    assert "active" in states["root"]
+    assert run(["user", "enable", "ann"]) == 0
+    assert served.ann.get("/v1/me").status_code == 200
+    assert run(["user", "disable", "root"]) == 2
+    assert "yourself" in capsys.readouterr().err
