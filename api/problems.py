@@ -17,6 +17,7 @@ from api.schemas.replies import Problem
 from shared import accounts, blobs, corpus_text, queue_errors
 
 RETRY_SECONDS_DATABASE = 5
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 #: What ails a database that answers, by the words of its driver.
 _AILMENTS = {
@@ -119,11 +120,20 @@ def _integrity(error: IntegrityError) -> Response:
 def _database(error: Exception) -> Response:
     orig = getattr(error, "orig", None) or error
     log.error("database_unavailable", reason=str(orig).strip(), kind=type(orig).__name__)
+    # What became of a commit, a connection that was lost during it does not tell.
+    lost = getattr(error, "connection_invalidated", False)
+    if lost and request.method not in READS:
+        outcome = (
+            "this may have been done or not: send it again with the same Idempotency-Key, "
+            "or look before you send it without one"
+        )
+    else:
+        outcome = "nothing was changed, try again in a moment"
     problem = Problem(
         type="/problems/database-unavailable",
         title="The database can't be reached",
         status=503,
-        detail=f"{_ailment(str(orig))}: nothing was changed, try again in a moment",
+        detail=f"{_ailment(str(orig))}: {outcome}",
     )
     return _answer(problem, {"Retry-After": str(RETRY_SECONDS_DATABASE)})
 

@@ -112,8 +112,9 @@ def check_job(
         StorageFull: Nothing that a training makes could be stored.
     """
     user, caps = _locked(connection, settings, user_id)
-    if (connection.scalar(_QUEUED, {"user": user_id}) or 0) >= caps.queued:
-        raise QueueFull(caps.queued)
+    queued = connection.scalar(_QUEUED, {"user": user_id}) or 0
+    if queued >= caps.queued:
+        raise QueueFull(queued, caps.queued)
     limit = caps.device_seconds_per_day
     if limit is not None:
         held = held_today(connection, trainings(connection, now)).get(user_id, 0.0)

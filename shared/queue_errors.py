@@ -66,11 +66,11 @@ class QueueFull(CapReached):
 
     slug, title = "queue-full", "Too many queued jobs"
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, queued: int, limit: int) -> None:
         self.limit = limit
         super().__init__(
-            f"you have {limit} queued jobs, which is the most one user may have: "
-            "wait for some to run, or cancel some",
+            f"you have {queued:,} queued jobs, paused ones included, and one user may have "
+            f"{limit:,}: wait for some to run, or cancel some",
             QUEUE_FULL_RETRY_SECONDS,
         )
 

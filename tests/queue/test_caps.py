@@ -54,6 +54,13 @@ def test_the_line_s_cap_holds_when_all_submit_at_once(world: World) -> None:
         assert connection.scalar(select(func.count()).select_from(Job)) == 3
 
 
+def test_a_cap_that_was_lowered_is_not_what_one_has(world: World) -> None:
+    world.submit(count=3)
+    world.change("ada", max_queued=1)
+    with pytest.raises(QueueFull, match=r"you have 3 queued jobs.*one user may have 1:"):
+        world.submit()
+
+
 def test_a_paused_job_keeps_its_place_in_the_cap(world: World) -> None:
     world.change("ada", max_queued=1)
     [job_id] = world.submit()

@@ -1,0 +1,56 @@
+"""A database that goes away in the middle of a request."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, event
+
+from tests.api.world import Person, World, made, problem
+from tests.services.postgres import Databases, PostgresServer
+
+
+@pytest.fixture
+def database_url(migrated_postgres: Databases) -> Iterator[str]:
+    with migrated_postgres.fresh() as url:
+        yield url
+
+
+@contextmanager
+def connection_lost(world: World, postgres: PostgresServer, when: str) -> Iterator[None]:
+    """Let the server end each connection that comes to its `begin` or `commit`."""
+
+    def end(connection: Connection) -> None:
+        driver: Any = connection.connection.dbapi_connection
+        with psycopg.connect(postgres.url, autocommit=True) as server:
+            # It waits until the backend has gone.
+            server.execute("SELECT pg_terminate_backend(%s, 10000)", [driver.info.backend_pid])
+
+    event.listen(world.engine, when, end)
+    try:
+        yield
+    finally:
+        event.remove(world.engine, when, end)
+
+
+def test_a_write_may_have_been_done_and_is_safely_sent_again(
+    world: World, ann: Person, postgres: PostgresServer
+) -> None:
+    asked = {"json": {"corpus": ann.upload()}, "headers": {"Idempotency-Key": "once"}}
+    with connection_lost(world, postgres, "commit"):
+        answer = ann.send("POST", "/v1/train", **asked)
+    detail = problem(answer, 503)["detail"]
+    assert "may have been done or not: send it again with the same Idempotency-Key" in detail
+    assert "nothing was changed" not in detail
+    assert int(answer.headers["Retry-After"]) > 0
+    made(ann.send("POST", "/v1/train", **asked))
+    assert len(ann.items("/v1/jobs")) == 1
+
+
+def test_a_read_changes_nothing(world: World, ann: Person, postgres: PostgresServer) -> None:
+    with connection_lost(world, postgres, "begin"):
+        answer = ann.get("/v1/jobs")
+    assert "nothing was changed, try again" in problem(answer, 503)["detail"]
+    assert ann.get("/v1/jobs").status_code == 200
