@@ -1,17 +1,22 @@
 """Trainings that begin from a checkpoint, end by a budget, or explode, on real workers."""
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
-from shared.aliases import resolve
-from shared.clock import database_now
-from shared.database import make_sessions
-from shared.presets import resolve_train
-from shared.records import Submission
-from shared.tables import Corpus, Job, Model
-from tests.worker.world import THREADS, TINY, World, some_text, until
+import pytest
 
-GREEK = some_text() + ". Κύματα, κύματα: ἡ θάλασσα. " * 20
+from api.app import create_app
+from shared.aliases import resolve
+from shared.database import make_sessions
+from shared.tables import Job
+from tests.api.conftest import settings_for
+from tests.api.world import Person
+from tests.api.world import World as Asked
+from tests.worker.world import TINY, Worker, World, some_text, until
+from worker import checkpoints
+
+GREEK = some_text() + ". Κύματα, κύματα! ἡ θάλασσα. " * 20
 
 #: Coins: nothing to learn, so that whoever steps too far is wrong half of the time.
 COINS = "".join(random.Random(7).choices("ab", k=6000))
@@ -28,52 +33,87 @@ CALM = {
 WILD = {"learning_rate": 1.0}
 
 
-def test_another_text_with_new_characters_is_learnt_from_there(world: World) -> None:
-    with world.worker():
-        first = world.train()
-        world.succeeded(first)
-        checkpoint = world.checkpoints(first)[-1]
-        second = begin_from(world, checkpoint.id, GREEK, epochs=2)
-        job = world.succeeded(second)
-        began = world.event(second, "began_from")
-        assert (began["checkpoint"], began["goes_on"]) == (checkpoint.id, False)
-        assert job.model_id is not None
-        text = world.generate(job.model_id, prompt="Κύμα", temperatures=(1.0,))
-        world.succeeded(text)
-        assert world.texts(text)[0].prompt == "Κύμα"
+@pytest.fixture(scope="module", autouse=True)
+def worker(world: World) -> Iterator[Worker]:
+    with world.worker() as worker:
+        yield worker
 
 
-def test_the_same_text_at_a_constant_rate_goes_on(world: World) -> None:
-    numbers = {"schedule": "constant", "patience": None}
-    with world.worker():
-        whole, half = world.train(epochs=4, **numbers), world.train(epochs=2, **numbers)
-        for job_id in (whole, half):
-            world.succeeded(job_id)
-        checkpoint = world.checkpoints(half)[-1]
-        second = begin_from(world, checkpoint.id, some_text(), epochs=2, **numbers)
-        world.succeeded(second)
-        assert world.event(second, "began_from")["goes_on"] is True
-        assert world.checkpoints(second)[-1].digest == world.checkpoints(whole)[-1].digest
+@pytest.fixture(scope="module")
+def ann(world: World, tmp_path_factory: pytest.TempPathFactory) -> Person:
+    """Somebody who asks the API for what the workers then run."""
+    there, directory = world.environment, tmp_path_factory.mktemp("api")
+    settings = settings_for(there["DATABASE_URL"], there["REDIS_URL"], directory)
+    app = create_app(settings, world.engine, world.broker)
+    return Asked(app, world.engine, world.queue).person("ann")
+
+
+def test_another_text_with_new_characters_is_learnt_from_there(world: World, ann: Person) -> None:
+    first = ann.train(ann.upload(some_text()), **TINY)["id"]
+    world.succeeded(first)
+    checkpoint = world.checkpoints(first)[-1]
+    known = checkpoints.load(world.engine, checkpoint.sha256)
+    second = ann.train(ann.upload(GREEK), **{"from": checkpoint.id})
+    job = world.succeeded(second["id"])
+    began = world.event(job.id, "began_from")
+    assert (began["checkpoint"], began["goes_on"]) == (checkpoint.id, False)
+    asked = {"model": job.model_id, "prompt": "!Κύμα", "length": 20}
+    text = ann.post("/v1/generate", asked).json["id"]
+    world.succeeded(text)
+    assert world.texts(text)[0].prompt == "!Κύμα"
+    for name in ("units", "window", "epochs", "learning_rate"):
+        assert second["spec"][name] == TINY[name], "all that was not said is the checkpoint's"
+    for row in world.checkpoints(job.id):
+        saved = checkpoints.load(world.engine, row.sha256)
+        # Whatever sorts before them, the known characters keep their places.
+        assert saved.characters[: len(known.characters)] == known.characters
+        assert saved.characters[len(known.characters)] == "!" < min(known.characters[1:])
+        assert len(saved.characters) == len(set(GREEK))
+    assert row.val_loss is not None
+
+
+def test_the_same_text_at_a_constant_rate_goes_on(world: World, ann: Person) -> None:
+    numbers = TINY | {"schedule": "constant", "patience": None, "seed": 3}
+    corpus = ann.upload(some_text())
+    whole = ann.train(corpus, **numbers | {"epochs": 4})["id"]
+    half = ann.train(corpus, **numbers)["id"]
+    for job_id in (whole, half):
+        world.succeeded(job_id)
+    checkpoint = world.checkpoints(half)[-1]
+    second = ann.train(corpus, **{"from": checkpoint.id, "epochs": 2})["id"]
+    world.succeeded(second)
+    assert world.event(second, "began_from")["goes_on"] is True
+    assert world.checkpoints(second)[-1].digest == world.checkpoints(whole)[-1].digest
 
 
 def test_a_budget_ends_a_training(world: World) -> None:
-    with world.worker():
-        job = world.succeeded(world.train(epochs=None, budget={"seconds": 2}))
-        assert job.progress is not None
-        assert job.progress["step"] == job.progress["steps_total"] > 0
+    job = world.succeeded(world.train(epochs=None, budget={"seconds": 2}))
+    assert job.progress is not None
+    assert job.progress["step"] == job.progress["steps_total"] > 0
+
+
+def test_one_that_stops_early_says_so(world: World) -> None:
+    job = world.succeeded(world.train(COINS, epochs=2000, **CALM | {"patience": 2}))
+    told = world.event(job.id, "stopped_early")
+    assert job.progress is not None
+    assert told["step"] == job.progress["step"] < job.progress["steps_total"]
+    assert told["patience"] == 2
+    assert job.model_id is not None
+    with world.engine.connect() as connection:
+        best = resolve(connection, job.model_id, "best")
+    assert {each.id: each.step for each in world.checkpoints(job.id)}[best] == told["best_step"]
 
 
 def test_after_three_explosions_a_job_fails_and_keeps_its_best(world: World) -> None:
-    with world.worker():
-        job_id = world.train(COINS, epochs=500, **CALM)
-        until(lambda: len(judged(world, job_id)) > 1, "two validations")
-        world.pause(job_id)
-        until(lambda: world.job(job_id).status == "paused", "the pause")
-        best = min(judged(world, job_id), key=lambda each: (each.val_loss, -each.step))
-        # From here on no network survives a step, as where a text turns out to be another.
-        respecify(world, job_id, **WILD)
-        world.resume(job_id)
-        job = world.ended(job_id)
+    job_id = world.train(COINS, epochs=500, **CALM)
+    until(lambda: len(judged(world, job_id)) > 1, "two validations")
+    world.pause(job_id)
+    until(lambda: world.job(job_id).status == "paused", "the pause")
+    best = min(judged(world, job_id), key=lambda each: (each.val_loss, -each.step))
+    # From here on no network survives a step, as where a text turns out to be another.
+    respecify(world, job_id, **WILD)
+    world.resume(job_id)
+    job = world.ended(job_id)
     assert job.status == "failed"
     assert job.error is not None
     assert job.error["type"] == "/problems/diverged"
@@ -96,32 +136,3 @@ def respecify(world: World, job_id: str, **numbers: Any) -> None:
     with make_sessions(world.engine).begin() as session:
         job = session.get_one(Job, job_id)
         job.spec = job.spec | numbers
-
-
-def begin_from(world: World, checkpoint_id: str, text: str, **changes: Any) -> str:
-    """Submit a training that begins from a checkpoint, as the API does; the job's id."""
-    corpus_id = world.corpus(text)
-    spec = resolve_train("default", TINY | changes, seed=1, threads=THREADS, shards=1)
-    known = "".join(sorted(set(some_text())))
-    with make_sessions(world.engine).begin() as session:
-        alphabet = session.get_one(Corpus, corpus_id).alphabet
-        vocabulary = known + "".join(sorted(set(alphabet) - set(known)))
-        model = Model(
-            user_id=world.user_in(session),
-            name="second",
-            corpus_id=corpus_id,
-            spec=spec.model_dump(),
-            vocabulary=vocabulary,
-            vocabulary_size=len(vocabulary),
-            characters_per_token=1.0,
-            from_checkpoint_id=checkpoint_id,
-            created_at=database_now(session.connection()),
-        )
-        session.add(model)
-        session.flush()
-        model_id = model.id
-    submission = Submission("train", world.user(), "train", spec.model_dump(), model_id, corpus_id)
-    with world.engine.begin() as connection:
-        job_id = world.queue.submit(connection, submission)
-    assert world.broker.wake("train", job_id)
-    return job_id
