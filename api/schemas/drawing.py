@@ -19,6 +19,9 @@ from shared.presets import SEED_LIMIT
 MAX_TEMPERATURES = 16
 MAX_STOPS = 4
 MAX_STOP_CHARACTERS = 100
+#: Which form a temperature has. The names stand in the place of an error, for nobody to see: no
+#: field is called so.
+FORMS = A_NUMBER, A_SCHEDULE = "a number", "a schedule"
 
 Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT, description="chosen at random if not given")]
 Temperature = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
@@ -29,7 +32,7 @@ def _one_or_more(value: object) -> object:
 
 
 def _number_or_schedule(value: object) -> str:
-    return "schedule" if isinstance(value, dict | Schedule) else "number"
+    return A_SCHEDULE if isinstance(value, dict | Schedule) else A_NUMBER
 
 
 class ScheduleRequest(Schedule):
@@ -46,12 +49,10 @@ _SCHEDULE = {
     "additionalProperties": False,
 }
 _ONE_TEMPERATURE = {"anyOf": [_TEMPERATURE, _SCHEDULE]}
-#: Which form a temperature has. The names stand in the place of an error, for nobody to see.
-FORMS = frozenset({"number", "schedule"})
 Temperatures = Annotated[
     list[
         Annotated[
-            Annotated[Temperature, Tag("number")] | Annotated[ScheduleRequest, Tag("schedule")],
+            Annotated[Temperature, Tag(A_NUMBER)] | Annotated[ScheduleRequest, Tag(A_SCHEDULE)],
             Discriminator(_number_or_schedule),
         ]
     ],

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.presets import PRESETS, minimum_characters
+from shared.presets import PRESETS, TrainNumbers, minimum_characters
 from shared.records import Progress
 from tests.api.world import ENGLISH, Person, World, problem
 
@@ -127,31 +127,77 @@ def test_losses_are_told_in_bits_per_character(world: World, ann: Person) -> Non
     assert ann.items(f"/v1/jobs/{job['id']}/metrics")[0]["bits_per_char"] == bits
 
 
+#: A value of every number that no preset has.
+NUMBERS: dict[str, Any] = {
+    "lowercase": True,
+    "tokenizer": "char",
+    "vocabulary_limit": 500,
+    "predict": "last",
+    "window": 20,
+    "stride": 2,
+    "embedding": 0,
+    "units": 16,
+    "layers": 3,
+    "batch_size": 4,
+    "optimizer": "rmsprop",
+    "learning_rate": 0.5,
+    "schedule": "constant",
+    "beta_2": 0.9,
+    "clip_norm": 2.5,
+    "average_decay": 0.5,
+    "dropout": 0.3,
+    "epochs": 1,
+    "held_out": 0.1,
+    "validate_every": 7,
+    "patience": 2,
+    "rollbacks": 1,
+    "keep": 9,
+}
+#: Of every number that is one: the greatest and the least that are refused.
+OUT_OF_BOUNDS: dict[str, tuple[float, float]] = {
+    "vocabulary_limit": (15, 32_769),
+    "window": (3, 1025),
+    "stride": (0, 1025),
+    "embedding": (-1, 1025),
+    "units": (7, 2049),
+    "layers": (0, 5),
+    "batch_size": (0, 1025),
+    "learning_rate": (0, 1.01),
+    "beta_2": (0.49, 1),
+    "clip_norm": (0, 1001),
+    "average_decay": (-0.1, 1),
+    "dropout": (-0.1, 0.91),
+    "epochs": (0, 10_001),
+    "held_out": (0, 0.51),
+    "validate_every": (0, 1_000_001),
+    "patience": (0, 10_001),
+    "rollbacks": (-1, 101),
+    "keep": (0, 1001),
+}
+
+
 def test_every_number_can_be_set(ann: Person) -> None:
-    numbers = {
-        "lowercase": True,
-        "tokenizer": "char",
-        "vocabulary_limit": 500,
-        "predict": "last",
-        "window": 20,
-        "stride": 2,
-        "embedding": 0,
-        "units": 16,
-        "layers": 2,
-        "batch_size": 4,
-        "optimizer": "rmsprop",
-        "learning_rate": 0.5,
-        "schedule": "constant",
-        "beta_2": 0.9,
-        "clip_norm": None,
-        "average_decay": None,
-        "epochs": 1,
-        "held_out": 0.1,
-    }
-    job = ann.train(ann.upload(), name="mine", visibility="server", **numbers)
-    assert job["spec"] | numbers == job["spec"]
+    assert NUMBERS.keys() == TrainNumbers.model_fields.keys()
+    job = ann.train(ann.upload(), name="mine", visibility="server", **NUMBERS)
+    assert job["spec"] | NUMBERS == job["spec"]
     assert job["name"] == "mine"
     assert ann.get(f"/v1/models/{job['model']}").json["visibility"] == "server"
+    none = dict.fromkeys(("clip_norm", "average_decay", "validate_every", "patience"))
+    job = ann.train(job["corpus"], **NUMBERS | none)
+    assert job["spec"] | none == job["spec"]
+
+
+def test_every_number_has_bounds_and_what_lies_beyond_is_refused_by_its_name(ann: Person) -> None:
+    words = {"lowercase", "tokenizer", "predict", "optimizer", "schedule"}
+    assert OUT_OF_BOUNDS.keys() == TrainNumbers.model_fields.keys() - words
+    corpus = ann.upload()
+    for name, values in OUT_OF_BOUNDS.items():
+        for value in values:
+            wrong = ann.post("/v1/train", {"corpus": corpus, name: value})
+            assert [each["field"] for each in problem(wrong, 422)["errors"]] == [name], value
+    for name in words:
+        wrong = ann.post("/v1/train", {"corpus": corpus, name: "nothing such"})
+        assert [each["field"] for each in problem(wrong, 422)["errors"]] == [name]
 
 
 def test_a_text_too_short_is_refused_with_the_least(ann: Person) -> None:

@@ -41,7 +41,8 @@ def test_a_servers_life(home: Home) -> None:
         assert "admin key" not in up.output
         assert [corpus["name"] for corpus in home.json("corpus", "list")] == ["fox"]
         assert [model["name"] for model in home.json("models")] == ["reynard"]
-        assert len(home.json("texts")) == 2
+        # Those of the training, at each temperature, and those that were asked for.
+        assert len(home.json("texts")) == 4 + 2
         assert {job["status"] for job in home.json("jobs")} == {"succeeded", "cancelled"}
         again = home.json("generate", "reynard", "--length", "30", "--seed", "7", "-n", "2")
         assert [text["text"] for text in again["texts"]] == home.first_texts
