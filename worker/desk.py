@@ -42,6 +42,10 @@ class _Run:
     started_at: float
 
 
+#: A job, and the attempt that holds it: a desk may claim a job again whose lease it has just lost.
+Held = tuple[str, int]
+
+
 class Desk:
     """Runs all jobs of a `generate` lane side by side, each to its own end.
 
@@ -75,7 +79,9 @@ class Desk:
         self._most_jobs = most_jobs
         # For users who have none here: one with many long texts must not fill it.
         self._kept_free = most_jobs // KEPT_FREE
-        self._runs: dict[str, _Run] = {}
+        # All that is held, and of that what is being written.
+        self._leases: dict[Held, Lease] = {}
+        self._runs: dict[Held, _Run] = {}
         self._ended: list[tuple[_Run, Ending]] = []
         self._claimed_at = 0.0
         self._begun = 0
@@ -92,12 +98,15 @@ class Desk:
         try:
             return self._run_all(wake)
         except BaseException:
-            # The leases of what was begun run out, and a rescue decides.
+            # The leases run out, and a rescue decides.
+            for lease in self._leases.values():
+                self._pulse.let_go(lease)
             for run in self._runs.values():
-                self._pulse.let_go(run.lease)
                 for text in run.writing.texts:
                     self._engine.leave(text.stream)
+            self._leases.clear()
             self._runs.clear()
+            self._ended.clear()
             raise
 
     def _run_all(self, wake: str) -> int:
@@ -145,7 +154,9 @@ class Desk:
             # The jobs are still in line, and a sweep wakes somebody for them.
             log.warning("claim_failed", wake=wake, reason=reason(error))
             return
-        for lease in [self._pulse.hold(claim, asked_at) for claim in claims]:
+        leases = [self._pulse.hold(claim, asked_at) for claim in claims]
+        self._leases |= {_held(lease): lease for lease in leases}
+        for lease in leases:
             log.info("run_started", kind=lease.claim.kind, wake=wake, **_names(lease.claim))
             lease.say("state", begins=True)
             self._begin(lease)
@@ -157,10 +168,10 @@ class Desk:
             writing = self._generate.begin(claim)
         except Exception as error:
             ending = ending_of(error, claim.kind)
-            finish(self._queue, lease, ending)
+            self._write_end(lease, ending)
             self._let_go(lease, ending, time.monotonic())
             return
-        self._runs[claim.job_id] = _Run(lease, writing, time.monotonic())
+        self._runs[_held(lease)] = _Run(lease, writing, time.monotonic())
         for stream in writing.streams:
             self._engine.admit(stream, writing.writer.sampler, owner=claim.user_id)
 
@@ -172,7 +183,7 @@ class Desk:
                 continue
             for text in run.writing.texts:
                 self._engine.leave(text.stream)
-            del self._runs[run.lease.claim.job_id]
+            del self._runs[_held(run.lease)]
             # Of a block each stream pays its part: thirty in one batch a thirtieth each.
             seconds = sum(text.stream.seconds for text in run.writing.texts)
             self._ended.append((run, replace(ending, seconds=seconds)))
@@ -205,7 +216,7 @@ class Desk:
         self._write_together(well)
         for run, ending in ended:
             if ending.status != "succeeded":
-                finish(self._queue, run.lease, ending)
+                self._write_end(run.lease, ending)
             self._let_go(run.lease, ending, run.started_at)
 
     def _write_together(self, ended: Sequence[tuple[_Run, Ending]]) -> None:
@@ -226,14 +237,30 @@ class Desk:
                 time.sleep(RETRY_SECONDS)
             except Exception as error:
                 if len(ended) == 1:
-                    [(run, _)] = ended
-                    finish(self._queue, run.lease, ending_of(error, run.lease.claim.kind))
+                    [(run, ending)] = ended
+                    self._write_failure(run.lease, error, ending.seconds)
                     return
                 for one in ended:
                     self._write_together([one])
                 return
 
+    def _write_end(self, lease: Lease, ending: Ending) -> None:
+        """End one job; one whose end can't be written fails, and harms none beside it."""
+        try:
+            finish(self._queue, lease, ending)
+        except Exception as error:
+            self._write_failure(lease, error, ending.seconds)
+
+    def _write_failure(self, lease: Lease, error: Exception, seconds: float | None) -> None:
+        """End a job whose end met an error; if not even that can be written, a rescue decides."""
+        ending = replace(ending_of(error, lease.claim.kind), seconds=seconds)
+        try:
+            finish(self._queue, lease, ending)
+        except Exception:
+            log.exception("end_not_written", **_names(lease.claim))
+
     def _let_go(self, lease: Lease, ending: Ending, started_at: float) -> None:
+        del self._leases[_held(lease)]
         self._pulse.let_go(lease)
         log.info(
             "run_ended",
@@ -242,6 +269,10 @@ class Desk:
             seconds=round(time.monotonic() - started_at, 3),
             **_names(lease.claim),
         )
+
+
+def _held(lease: Lease) -> Held:
+    return lease.claim.job_id, lease.claim.attempt
 
 
 def _is_sure(lease: Lease) -> bool:

@@ -91,13 +91,18 @@ class Pulse:
         """Renew a claim's lease from now on; a worker may hold many."""
         seconds, show_life = self._queue.settings.lease_seconds, self._watchdog.show_life
         lease = Lease(claim, seconds, asked_at, self._draining, show_life, self._speaker)
+        if earlier := self._leases.get(claim.job_id):
+            # Lost unnoticed, and claimed again by this same worker.
+            earlier.fence()
+            self.let_go(earlier)
         self._watchdog.watch()
         self._leases[claim.job_id] = lease
         return lease
 
     def let_go(self, lease: Lease) -> None:
         """Renew a lease no more."""
-        if self._leases.pop(lease.claim.job_id, None) is not None:
+        if self._leases.get(lease.claim.job_id) is lease:
+            del self._leases[lease.claim.job_id]
             self._watchdog.rest()
 
     def _run(self) -> None:

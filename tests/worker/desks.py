@@ -101,5 +101,7 @@ def write(world: World, model: str, **asked: Any) -> list[Any]:
 
 def written(desk: Desk, job_id: str) -> int:
     """Tokens that a desk has of a job's first text; none before it has begun."""
-    found = desk._runs.get(job_id)
-    return 0 if found is None else len(found.writing.texts[0].stream.written)
+    for (held, _), run in list(desk._runs.items()):
+        if held == job_id:
+            return len(run.writing.texts[0].stream.written)
+    return 0

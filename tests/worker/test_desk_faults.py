@@ -27,6 +27,14 @@ def model(world: World) -> str:
     return make_model(world)
 
 
+def end_lease(world: World, job_id: str, **values: Any) -> None:
+    """Let the lease of a job run out now; `values` are more of its columns."""
+    with world.engine.begin() as connection:
+        passed = world.queue.clock(connection) - timedelta(seconds=1)
+        values |= {"lease_expires_at": passed}
+        connection.execute(update(Job).where(Job.id == job_id).values(**values))
+
+
 def test_a_job_that_can_not_be_written_fails_alone(world: World, model: str) -> None:
     good = [world.generate(model, wake=False, seed=seed) for seed in range(3)]
     strange = world.generate(model, wake=False, prompt="The €")
@@ -74,12 +82,8 @@ def test_a_lost_lease_harms_no_mate(world: World, model: str) -> None:
     desk = make_desk(world)
     with at_work(desk):
         until(lambda: world.job(mate).status == "running", "both")
-        with world.engine.begin() as connection:
-            passed = world.queue.clock(connection) - timedelta(seconds=1)
-            connection.execute(update(Job).where(Job.id == lost).values(lease_expires_at=passed))
-            # A rescue and another worker's claim, in one moment.
-            connection.execute(update(Job).where(Job.id == lost).values(attempt=2))
-        until(lambda: lost not in desk._runs, "the end of the lost run", 10)
+        end_lease(world, lost, attempt=2)  # a rescue and another worker's claim, in one moment
+        until(lambda: (lost, 1) not in desk._runs, "the end of the lost run", 10)
         time.sleep(2.5)  # longer than a lease: the mate's was renewed
         assert world.job(mate).status == "running"
         world.cancel(mate)
@@ -178,3 +182,50 @@ def test_who_dies_at_a_deadline_leaves_no_text_cut_off(
     assert world.succeeded(job_id, 0).attempt == 2
     [text] = world.texts(job_id)
     assert (text.text, text.finish_reason) == (whole.text, "length")
+
+
+def test_a_job_that_a_desk_lost_and_claimed_again_runs_once(world: World, model: str) -> None:
+    job_id = world.generate(model, wake=False, length=ENDLESS)
+    desk = make_desk(world)
+    with at_work(desk):
+        until(lambda: (job_id, 1) in desk._runs, "the first attempt")
+        end_lease(world, job_id)
+        assert [rescue.job_id for rescue in world.queue.rescue()] == [job_id]
+        until(lambda: list(desk._runs) == [(job_id, 2)], "the second alone", 10)
+        time.sleep(2.5)  # longer than a lease: it is renewed
+        assert world.queue.rescue() == []
+        world.cancel(job_id)
+    assert world.job(job_id).status == "cancelled"
+    assert not len(desk._engine)
+    assert not desk._pulse._watchdog._watching
+
+
+@pytest.mark.parametrize("broken", [["cancelled"], ["cancelled", "fail"]])
+def test_an_end_that_raises_harms_no_mate(
+    world: World, model: str, monkeypatch: pytest.MonkeyPatch, broken: list[str]
+) -> None:
+    ended, mate = (world.generate(model, wake=False, length=ENDLESS, seed=s) for s in (1, 2))
+    desk = make_desk(world)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise exc.DataError("INSERT", {}, Exception("a text that no database takes"))
+
+    with at_work(desk):
+        until(lambda: len(desk._runs) == 2, "both")
+        with monkeypatch.context() as patched:
+            for name in broken:
+                patched.setattr(world.queue, name, refuse)
+            strange = world.generate(model, wake=False, prompt="The €")
+            world.cancel(ended)
+            until(lambda: world.job(strange).attempt == 1, "the strange one")
+            until(lambda: list(desk._leases) == [(mate, 1)], "their ends", 10)
+        # Those whose failure could not be written either are left to the rescue; of the mate the
+        # lease is renewed.
+        time.sleep(2.5)
+        rescued = {rescue.job_id for rescue in world.queue.rescue()}
+        assert rescued == ({ended, strange} if "fail" in broken else set())
+        world.cancel(mate)
+    assert world.job(mate).status == "cancelled"
+    assert world.texts(mate)
+    assert world.job(ended).status == ("cancelled" if "fail" in broken else "failed")
+    assert world.job(strange).status == "failed"
