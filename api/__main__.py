@@ -120,7 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _keep_to_one_core() -> None:
     """Let this process and its worker run on one core; see `Settings.api_one_core`."""
     # The last, since whoever takes cores by number begins with the first.
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    log.info("kept_to_one_core", core=core)
 
 
 def _options(arguments: Sequence[str] | None) -> dict[str, Any]:

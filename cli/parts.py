@@ -18,6 +18,10 @@ Devices = Annotated[
     str | None,
     typer.Option(help="auto, cpu, cpu:0,cpu:1, or UUIDs of GPUs [default: auto]."),
 ]
+HostName = Annotated[
+    str | None,
+    typer.Option(help="What this machine is called; each needs another name [default: its own]."),
+]
 
 
 def require_server(command: str) -> None:
@@ -28,7 +32,8 @@ def require_server(command: str) -> None:
     """
     if not all(importlib.util.find_spec(package) for package in SERVER_PACKAGES):
         raise InvalidInput(
-            f"`quire {command}` needs the server's parts: pip install 'quire[server]'"
+            f"`quire {command}` needs the server's parts: in Quire's checkout, "
+            "pip install '.[server]'"
         )
 
 
@@ -37,9 +42,9 @@ def api(host: Host = None, port: Port = None) -> None:
     _become("api", "api", QUIRE_API_HOST=host, QUIRE_API_PORT=port)
 
 
-def worker(devices: Devices = None) -> None:
+def worker(devices: Devices = None, host_name: HostName = None) -> None:
     """Run this machine's workers alone, against DATABASE_URL and REDIS_URL."""
-    _become("worker", "worker", QUIRE_DEVICES=devices)
+    _become("worker", "worker", QUIRE_DEVICES=devices, QUIRE_HOST_NAME=host_name)
 
 
 def migrate() -> None:

