@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from shared.stream import Speaker
 from tests.api.sse import Following, written
 from tests.api.test_events import TEXT, _soon, end, job, say, speaker
@@ -114,3 +116,15 @@ def test_a_stream_that_redis_lost_goes_on_from_the_rows(
         text, last = one.to_the_end()[-2:]
         assert text.data["text"] == TEXT
         assert last.data["status"] == "succeeded"
+
+
+def test_an_end_that_nobody_spoke_of_is_found_in_the_row(
+    world: World, ann: Person, job: Any, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.following.SELDOM_SECONDS", 0.5)
+    claim = world.claim(job["id"], "generate")
+    follower = Following(ann, job["id"])
+    say(speaker, claim, 0, 5)
+    follower.until(lambda event: event.kind == "piece")
+    world.queue.succeed(claim, [record(0, TEXT, None)])
+    assert follower.to_the_end()[-1].data["status"] == "succeeded"
