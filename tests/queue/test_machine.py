@@ -1,13 +1,13 @@
 """The queue against a model of it in Python, through whatever hypothesis thinks of.
 
-Workers claim, beat, write, stop hearing, wake up again and write all the same; people submit,
-cancel, pause and resume; wakes are lost and come twice; the clock moves and the sweep runs. After
-each step every row is what the model says, no cap is passed, and nothing is lost.
+Workers claim, beat, write, stop hearing, wake up again and write all the same, one of them with
+many texts at once; people submit, cancel, pause and resume, and an admin lifts; wakes are lost and
+come twice; the clock moves and the sweep runs. Each claim takes whom fairness names. After each
+step every row is what the model says, no cap is passed, and nothing is lost.
 """
 
 from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,37 +23,18 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, func, select, update
 
 from shared.queue_errors import AlreadyEnded, LeaseLost, WaitsInVain
-from shared.records import Claim, TextRecord, problem
+from shared.records import Claim, Kind, TextRecord, problem
 from shared.tables import TERMINAL_STATUSES, GeneratedText, Job, JobEvent, User
 from tests.queue.conftest import World
+from tests.queue.model import Known, Model
 
 USERS = ("ada", "grace", "hedy")
 EXAMPLES, STEPS = 25, 50
 SECONDS = (1, 30, 61, 400)
+KINDS: tuple[Kind, ...] = ("train", "train", "generate")
+WRITERS = ("host/cpu:0/generate", "host/cpu:1/generate")
 ERROR = problem("x", "X", "x")
 PRIORITY = st.sampled_from((-1, 0, 1))
-
-
-@dataclass
-class Known:
-    """What the model knows of a job."""
-
-    id: str
-    user: str
-    priority: int
-    after: str | None
-    status: str = "queued"
-    attempt: int = 0
-    fruitless: int = 0
-    lease: datetime | None = None
-    claimed: datetime | None = None
-    cancel: bool = False
-    pause: bool = False
-    texts: int = 0
-
-    @property
-    def ended(self) -> bool:
-        return self.status in TERMINAL_STATUSES
 
 
 class Machine(RuleBasedStateMachine):
@@ -63,7 +44,8 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.jobs: dict[str, Known] = {}
+        self.model = Model(self.world.settings, USERS)
+        self.jobs = self.model.jobs
         self.claims: list[Claim] = []
         self.wakes = 0
 
@@ -78,23 +60,28 @@ class Machine(RuleBasedStateMachine):
 
     # -- people -------------------------------------------------------------------------------
 
-    @rule(user=st.sampled_from(USERS), priority=PRIORITY, pick=st.none() | st.integers(0, 50))
-    def submit(self, user: str, priority: int, pick: int | None) -> None:
+    @rule(
+        user=st.sampled_from(USERS),
+        kind=st.sampled_from(KINDS),
+        priority=PRIORITY,
+        pick=st.none() | st.integers(0, 50),
+    )
+    def submit(self, user: str, kind: Kind, priority: int, pick: int | None) -> None:
         own = [job.id for job in self.jobs.values() if job.user == user]
         after = own[pick % len(own)] if own and pick is not None else None
         vain = after is not None and self.jobs[after].status in ("failed", "cancelled")
         try:
-            [job_id] = self.world.submit(user, priority=priority, after_job_id=after)
+            [job_id] = self.world.submit(user, kind, priority=priority, after_job_id=after)
         except WaitsInVain:
             assert vain
             return
         assert not vain
         waits = after is not None and not self.jobs[after].ended
-        self.jobs[job_id] = Known(job_id, user, priority, after if waits else None)
+        self.jobs[job_id] = Known(job_id, user, kind, priority, after if waits else None)
         self.wakes += 1
 
     @precondition(lambda self: self.jobs)
-    @rule(pick=st.integers(0, 99), what=st.sampled_from(("cancel", "pause", "resume")))
+    @rule(pick=st.integers(0, 99), what=st.sampled_from(("cancel", "pause", "resume", "lift")))
     def ask(self, pick: int, what: str) -> None:
         job = list(self.jobs.values())[pick % len(self.jobs)]
         try:
@@ -103,11 +90,13 @@ class Machine(RuleBasedStateMachine):
             assert job.ended
             return
         assert not job.ended
-        if what == "cancel":
+        if what == "lift":
+            job.lifted = job.lifted or self.now
+        elif what == "cancel":
             if job.status == "running":
                 job.cancel = True
             else:
-                self._end(job, "cancelled")
+                self.model.end(job, "cancelled", self.now)
         elif job.status == "running":
             job.pause = what == "pause"
         else:
@@ -130,19 +119,23 @@ class Machine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
         self.wakes -= 1
-        claims = self.world.claim(limit=limit)
-        for claim in claims:
-            job = self.jobs[claim.job_id]
-            assert job in self._runnable(job.user), "capped, blocked, or not in line"
-            best = min(self._runnable(job.user), key=lambda one: (one.priority, one.id))
-            assert job is best
-            assert claim.attempt == job.attempt + 1
-            job.status, job.attempt, job.fruitless = "running", claim.attempt, job.fruitless + 1
-            job.lease = self._lease()
-            job.claimed = self.world.clock.now
+        self._claimed(self.model.next("train", limit, self.now), self.world.claim(limit=limit))
+
+    @precondition(lambda self: self.wakes)
+    @rule(worker=st.sampled_from(WRITERS), limit=st.integers(1, 5))
+    def claim_texts(self, worker: str, limit: int) -> None:
+        self.wakes -= 1
+        mine = self.model.running("generate", worker)
+        if any(claim.alone for claim in self.claims if self.jobs[claim.job_id] in mine):
+            return  # a worker claims nothing beside what runs alone
+        expected = self.model.next("generate", limit, self.now, busy=bool(mine))
+        claims = self.world.queue.claim("generate", worker, limit, busy=bool(mine))
+        self._claimed(expected, claims)
+
+    def _claimed(self, expected: list[Known], claims: list[Claim]) -> None:
+        assert [claim.job_id for claim in claims] == [job.id for job in expected]
+        self.model.claim(claims, self.now)
         self.claims += claims
-        left = any(self._runnable(user) for user in USERS)
-        assert len(claims) == limit or not left, "a claim came back short while there was work"
 
     # -- workers, those that are late included ------------------------------------------------
 
@@ -155,13 +148,13 @@ class Machine(RuleBasedStateMachine):
             return
         orders = self.world.queue.heartbeat(claim)
         assert (orders.cancel, orders.pause) == (job.cancel, job.pause)
-        job.lease = self._lease()
+        job.lease = self.model.lease(self.now)
         if orders.yield_:
             assert job.claimed is not None
             held_seconds = (self.world.clock.now - job.claimed).total_seconds()
             assert held_seconds >= self.world.settings.quantum_seconds
             self.world.queue.release(claim, "yielded")
-            self._put_down(job)
+            self.model.put_down(job, self.now)
 
     @precondition(lambda self: self.claims)
     @rule(pick=st.integers(0, 99))
@@ -193,10 +186,10 @@ class Machine(RuleBasedStateMachine):
             return
         leave()
         if end == "release":
-            self._put_down(job)
+            self.model.put_down(job, self.now)
         else:
             statuses = {"succeed": "succeeded", "fail": "failed", "cancelled": "cancelled"}
-            self._end(job, statuses[end])
+            self.model.end(job, statuses[end], self.now)
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -206,40 +199,35 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        lost = {
-            job.id
-            for job in self.jobs.values()
-            if job.lease is not None and job.lease < self.world.clock.now
-        }
         rescued = {rescue.job_id: rescue.outcome for rescue in self.world.queue.rescue()}
-        assert set(rescued) == lost
-        for job_id in sorted(lost):
-            job = self.jobs[job_id]
-            if job.fruitless >= self.world.settings.max_attempts and not job.cancel:
-                self._end(job, "failed")
-            else:
-                job.fruitless += 1  # it stays an attempt without progress
-                self._put_down(job)
-            assert job.status == rescued[job_id]
+        lost = self.model.sweep(self.now)
+        assert rescued == {job_id: self.jobs[job_id].status for job_id in lost}
         self.wakes += len(self.world.queue.waiting(0))
 
     # -- what must hold -----------------------------------------------------------------------
 
     @invariant()
     def every_row_is_as_the_model_has_it(self) -> None:
-        columns = (Job.id, Job.status, Job.attempt, Job.fruitless_attempts, Job.blocked_by)
+        columns = (
+            Job.id,
+            Job.status,
+            Job.attempt,
+            Job.fruitless_attempts,
+            Job.alone,
+            Job.blocked_by,
+        )
         with self.world.engine.connect() as connection:
             rows = {row.id: tuple(row)[1:] for row in connection.execute(select(*columns))}
             texts = connection.scalar(select(func.count()).select_from(GeneratedText))
         assert rows == {
-            job.id: (job.status, job.attempt, job.fruitless, job.after)
+            job.id: (job.status, job.attempt, job.fruitless, job.alone, job.after)
             for job in self.jobs.values()
         }
         assert texts == sum(job.texts for job in self.jobs.values())
 
     @invariant()
     def no_cap_is_passed(self) -> None:
-        running = Counter(job.user for job in self.jobs.values() if job.status == "running")
+        running = Counter(job.user for job in self.model.running("train"))
         cap = self.world.settings.max_running_per_user
         assert all(count <= cap for count in running.values())
 
@@ -251,22 +239,18 @@ class Machine(RuleBasedStateMachine):
         for _ in range(4 * len(self.jobs) + 4):
             self.world.clock.move(61)
             self.world.queue.rescue()
-            for claim in self.world.claim(limit=9):
-                self.world.queue.succeed(claim)
+            for kind in KINDS:
+                for claim in self.world.claim(kind, limit=9):
+                    self.world.queue.succeed(claim)
         with self.world.engine.connect() as connection:
             statuses = set(connection.scalars(select(Job.status)))
         assert statuses <= set(TERMINAL_STATUSES), statuses
 
-    # -- the model's own arithmetic -----------------------------------------------------------
+    # -- in short ------------------------------------------------------------------------------
 
-    def _lease(self) -> datetime:
-        return self.world.clock.now + timedelta(seconds=self.world.settings.lease_seconds)
-
-    def _runnable(self, user: str) -> list[Known]:
-        own = [job for job in self.jobs.values() if job.user == user]
-        if sum(job.status == "running" for job in own) >= self.world.settings.max_running_per_user:
-            return []
-        return [job for job in own if job.status == "queued" and job.after is None]
+    @property
+    def now(self) -> datetime:
+        return self.world.clock.now
 
     def _held(self, pick: int) -> tuple[Claim, Known, bool]:
         claim = self.claims[pick % len(self.claims)]
@@ -276,23 +260,6 @@ class Machine(RuleBasedStateMachine):
     def _refused(self, write: object) -> None:
         with pytest.raises(LeaseLost):
             write()  # type: ignore[operator]
-
-    def _put_down(self, job: Known) -> None:
-        job.fruitless = max(0, job.fruitless - 1)
-        if job.cancel:
-            self._end(job, "cancelled")
-        else:
-            job.status = "paused" if job.pause else "queued"
-        job.pause, job.lease = False, None
-
-    def _end(self, job: Known, status: str) -> None:
-        job.status, job.after, job.pause, job.lease = status, None, False, None
-        for follower in self.jobs.values():
-            if follower.after == job.id:
-                if status == "succeeded":
-                    follower.after = None
-                else:
-                    self._end(follower, "failed")
 
 
 @pytest.mark.slow
