@@ -143,10 +143,32 @@ def test_initial_weights_are_those_of_keras() -> None:
     assert not np.array_equal(weights["head.kernel"], initial_weights(network, 1)["head.kernel"])
 
 
-def test_keras_takes_cudnn_for_what_stands_here() -> None:
+class CudnnTaken(Exception):
+    """Keras has called cuDNN, as on a GPU."""
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Keras decide as if there were a GPU; it raises `CudnnTaken` where it would use it."""
+    # The package's attribute of that name is a function.
+    rnn = importlib.import_module("keras.src.backend.tensorflow.rnn")
+
+    def taken(*_: object, **__: object) -> None:
+        raise CudnnTaken
+
+    monkeypatch.setattr(rnn, "_is_gpu_available", lambda: True)
+    monkeypatch.setattr(rnn, "_cudnn_lstm", taken)
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("masked", [False, True])
+def test_keras_takes_cudnn_for_what_stands_here(masked: bool) -> None:
     network = NetworkConfig(vocabulary_size=20, embedding=6, units=10, layers=2, window=None)
-    for masked in (False, True):
-        assert chooses_cudnn(build(network, last=False, vocabulary=20, masked=masked))
+    model = build(network, last=False, vocabulary=20, masked=masked)
+    assert chooses_cudnn(model)
+    windows, masks = np.zeros((3, 5), np.int32), np.ones((3, 2, 10), np.float32)
+    with pytest.raises(CudnnTaken):
+        model([windows, masks] if masked else windows)
 
 
 @pytest.mark.parametrize(
@@ -161,8 +183,11 @@ def test_keras_takes_cudnn_for_what_stands_here() -> None:
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("as_on_a_gpu")
 def test_keras_does_not_take_cudnn_for_anything_else(changes: dict[str, Any]) -> None:
     layer = keras.layers.LSTM(8, **changes)
+    # Keras computes the layer, and by this very call says that it does without cuDNN.
+    assert layer(np.zeros((2, 4, 3), np.float32)).shape == (2, 8)
     assert not chooses_cudnn(keras.Sequential([keras.Input((4, 3)), layer]))
 
 
