@@ -16,7 +16,8 @@ from typing import Any
 from shared.presets import TrainSpec
 
 FLOAT_BYTES = 4
-#: A worker with TensorFlow loaded and its compiler warm, 840 MB, and what compiling takes.
+#: A worker with TensorFlow loaded and its compiler warm, 840 MB, and what compiling takes; to count
+#: words takes less than that, and is over before.
 PROCESS_BYTES = 1_050_000_000
 #: Floats that a step keeps of each position, per unit of a layer: gates, cell, hidden state and
 #: projected input, and as much again on the way back.

@@ -62,26 +62,6 @@ def test_a_budget_takes_the_place_of_epochs(ann: Person) -> None:
         assert problem(wrong, 422)["errors"][0]["field"].startswith("budget")
 
 
-def test_the_answer_says_what_a_training_will_take(ann: Person) -> None:
-    corpus = ann.upload()
-    small = ann.train(corpus, units=16)["estimate"]
-    large = ann.train(corpus, units=512)["estimate"]
-    for name in ("memory_bytes", "seconds", "checkpoint_bytes"):
-        assert 0 < small[name] < large[name], name
-    assert small["measured"] is False
-
-
-def test_what_no_worker_could_run_is_refused_with_the_number_to_lower(ann: Person) -> None:
-    corpus = ann.upload()
-    too_long = ann.post(
-        "/v1/train", {"corpus": corpus, "units": 2048, "layers": 4, "epochs": 10_000}
-    )
-    error = problem(too_long, 422)["errors"][0]
-    assert error["field"] in ("epochs", "units", "layers")
-    assert "lower " in error["message"]
-    assert ann.items("/v1/jobs") == [], "nothing was queued"
-
-
 def test_the_newest_the_best_and_the_cited_checkpoints_stay(world: World, ann: Person) -> None:
     job = ann.train(ann.upload(), keep=2)
     claim = world.claim(job["id"])
