@@ -12,7 +12,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format types imports check mutations bench faults classroom lock clean
+.PHONY: help env demo test lint format types imports settings check mutations bench faults classroom lock clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,7 +58,10 @@ types: env ## mypy, strict
 imports: env ## who may import whom
 	@$(VENV)/bin/lint-imports --no-logo
 
-check: lint types imports test ## all that CI checks
+settings: env ## write docs/settings.md from shared/setting_fields.py
+	@$(RUN) -m tests.settings_page
+
+check: lint types imports test ## what to run before a commit; CI adds `make mutations`
 
 mutations: env ## take out what the promises rest on, and see tests fail
 	@$(RUN) -m tests.mutations

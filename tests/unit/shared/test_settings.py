@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from shared.settings import Settings, SettingsError, load_settings, variables
+from tests.settings_page import PAGE, page
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +87,7 @@ def test_secrets_do_not_show_themselves(monkeypatch: pytest.MonkeyPatch) -> None
     settings = load_settings()
     assert "hunter2" not in repr(settings)
     assert "hunter2" in settings.database
+
+
+def test_the_page_of_settings_is_that_of_the_code() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `make settings`"
