@@ -157,7 +157,7 @@ class Training:
         self._judged_at, self._judged_step = time.monotonic(), event.step
 
     def _rolled_back(self, event: RolledBack) -> None:
-        self._save(judged=False)
+        state, checkpoint_id = self._save(judged=False)
         loss = event.loss if math.isfinite(event.loss) else str(event.loss)
         self._record(
             "rolled_back",
@@ -168,6 +168,8 @@ class Training:
             rollbacks=event.rollbacks,
         )
         log.warning("rolled_back", step=event.step, loss=loss, back_to=event.back_to)
+        # Those that are due at this very step: no other event will tell of it.
+        self._write_texts(state, checkpoint_id)
 
     def _save(self, *, judged: bool) -> tuple[Checkpoint, str]:
         state = self._trainer.state()

@@ -9,6 +9,7 @@ import pytest
 from api.app import create_app
 from shared.aliases import resolve
 from shared.database import make_sessions
+from shared.presets import SampleSpec
 from shared.tables import Job
 from tests.api.conftest import settings_for
 from tests.api.world import Person
@@ -111,7 +112,8 @@ def test_after_three_explosions_a_job_fails_and_keeps_its_best(world: World) -> 
     until(lambda: world.job(job_id).status == "paused", "the pause")
     best = min(judged(world, job_id), key=lambda each: (each.val_loss, -each.step))
     # From here on no network survives a step, as where a text turns out to be another.
-    respecify(world, job_id, **WILD)
+    sample = SampleSpec(length=5, temperatures=[1.0], every_steps=1)
+    respecify(world, job_id, **WILD, sample=sample.model_dump())
     world.resume(job_id)
     job = world.ended(job_id)
     assert job.status == "failed"
@@ -121,6 +123,8 @@ def test_after_three_explosions_a_job_fails_and_keeps_its_best(world: World) -> 
     assert [event["rollbacks"] for event in back] == [1, 2, 3]
     assert [event["learning_rate"] for event in back] == [0.5, 0.25, 0.125]
     assert {event["back_to"] for event in back} == {best.step}
+    written = {text.step for text in world.texts(job_id)}
+    assert {event["step"] for event in back} <= written, "as at every other step"
     assert job.model_id is not None
     with world.engine.connect() as connection:
         assert resolve(connection, job.model_id, "best") == best.id

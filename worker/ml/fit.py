@@ -243,8 +243,11 @@ class Trainer:
         report.add(*self._advance(report.steps_per_call))
         if self.steps_total is None:
             self._fix_steps(report)
-        if self.steps_total is None:
-            return None
+            if self.steps_total is None:
+                return None
+            if self.step >= self._interval:
+                # Of the validations that passed while the speed was measured, one is held.
+                return self._judge()
         if self.step == self.steps_total or self._is_judged(self.step):
             return self._judge()
         if self._mark_every is not None and self.step % self._mark_every == 0:

@@ -81,7 +81,8 @@ class EpochEnd(Judged):
 class RolledBack:
     """The loss had exploded: the best weights are back, and the rate is half of what it was.
 
-    The count of steps goes on, so that the data are other ones and the schedule stays.
+    The count of steps goes on, so that the data are other ones and the schedule stays. A
+    validation that was due at this step is not held: these weights have had theirs.
 
     Attributes:
         step: Steps done.

@@ -12,7 +12,8 @@ from worker.ml.fit import Trainer
 from worker.ml.loss_watch import Diverged
 from worker.ml.progress import EpochEnd, Judged, RolledBack
 from worker.ml.transfer import first_state, goes_on, longer
-from worker.ml.vectorize import vectorize
+from worker.ml.validation import BETWEEN_CHARACTERS, validation_interval
+from worker.ml.vectorize import steps_per_epoch, vectorize
 from worker.ml.vocabulary import Vocabulary
 
 #: No network survives a step of this length.
@@ -124,6 +125,21 @@ def test_patience_ends_a_training_that_learns_nothing_more(start: Start) -> None
     assert not patient.stopped_early
 
 
+def test_a_validation_is_held_after_so_many_characters() -> None:
+    config = small_config("default", 9, batch_size=8, window=12)
+    step = config.batch_size * config.window
+    short = validation_interval(config, 1000 * step + 1)
+    assert short == steps_per_epoch(config, 1000 * step + 1), "once an epoch"
+    characters = 5 * BETWEEN_CHARACTERS // 2
+    epoch = steps_per_epoch(config, characters)
+    interval = validation_interval(config, characters)
+    assert interval * step <= BETWEEN_CHARACTERS
+    # Equal parts: three of them, the last one shorter by two steps at most.
+    assert 3 * interval - 2 <= epoch <= 3 * interval
+    for asked, got in ((7, 7), (10**6, epoch)):
+        assert validation_interval(replace(config, validate_every=asked), characters) == got
+
+
 def test_an_epoch_is_judged_within_and_at_its_end(start: Start) -> None:
     trainer = start("default", epochs=2, validate_every=2)
     judged = [event for event in trainer.run() if isinstance(event, Judged)]
@@ -138,8 +154,11 @@ def test_a_budget_becomes_a_number_of_steps_and_stays_it(start: Start) -> None:
     budget = {"epochs": None, "seconds": 1.5}
     trainer = start("default", **budget)
     first = None
-    for _event in trainer.run():
-        first = first or unpack(pack(trainer.state()))
+    for event in trainer.run():
+        if first is None:
+            assert isinstance(event, Judged), "epochs passed while the speed was measured"
+            assert event.step > trainer.steps_per_epoch
+            first = unpack(pack(trainer.state()))
     assert first is not None
     assert trainer.steps_total == trainer.step == first.meta["loop"]["steps_total"]
     resumed = start("default", first, **budget)
