@@ -25,6 +25,7 @@ ME = WorkerSelf("here", "cpu", "generate", 1, {})
 CHARACTERS = "".join(sorted(set(some_text())))
 #: So long that a test surely does something before its end, and is cancelled or drained after it.
 ENDLESS = 1_000_000
+SMALL = NetworkConfig(len(CHARACTERS), embedding=8, units=16, layers=1, window=None)
 
 
 @contextmanager
@@ -43,9 +44,10 @@ def begin_training(world: World) -> Claim:
     return claim
 
 
-def save(world: World, training: Claim, *, step: int = 1, seed: int = 0) -> str:
+def save(
+    world: World, training: Claim, *, step: int = 1, seed: int = 0, network: NetworkConfig = SMALL
+) -> str:
     """An untrained network as a checkpoint, better than those of lesser steps; its id."""
-    network = NetworkConfig(len(CHARACTERS), embedding=8, units=16, layers=1, window=None)
     weights = {name: array * 3 for name, array in initial_weights(network, seed).items()}
     state = Checkpoint(weights, {}, network, CHARACTERS, lowercase=False, meta={})
     data = pack(state)
@@ -54,10 +56,10 @@ def save(world: World, training: Claim, *, step: int = 1, seed: int = 0) -> str:
     return world.queue.record_checkpoint(training, record)
 
 
-def make_model(world: World, seed: int = 0) -> str:
+def make_model(world: World, seed: int = 0, network: NetworkConfig = SMALL) -> str:
     """A model with one checkpoint; its id."""
     training = begin_training(world)
-    save(world, training, seed=seed)
+    save(world, training, seed=seed, network=network)
     world.queue.succeed(training)
     assert training.model_id
     return training.model_id
