@@ -1,0 +1,36 @@
+"""What the pages for people name is there: settings, other pages, and lines of the log."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.settings import variables
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PARTS = ("api", "cli", "shared", "worker")
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: page.name)
+def page(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+def test_settings_that_are_named_exist(page: Path) -> None:
+    named = set(re.findall(r"\bQUIRE_[A-Z_]+[A-Z]\b", page.read_text()))
+    assert {name for name in named if not name.startswith("QUIRE_TEST_")} <= set(variables())
+
+
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_what_operators_are_told_to_watch_for_is_logged() -> None:
+    told = re.findall(r"^\| log (.+?) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    events = re.findall("`(.+?)`", " ".join(told))
+    assert len(events) > 5
+    code = "".join(path.read_text() for part in PARTS for path in (ROOT / part).rglob("*.py"))
+    assert [event for event in events if f'"{event}"' not in code] == []
