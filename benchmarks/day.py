@@ -1,177 +1,29 @@
 """A simulated day on a shared server: thirty users, some devices, and who gets them when.
 
-The users, the devices and the clock are simulated; who runs next is asked of a policy, which is
-the real queue on a real database (`RealQueue`), or a list (`Fifo`) as plain Celery has it.
+The users, the devices and the clock are simulated; who runs next is asked of a policy
+(benchmarks/policies.py).
 """
 
 import random
-from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol
+from typing import Any
 
-from sqlalchemy import Connection, Engine
-
-from shared import accounts, blobs
-from shared.database import make_sessions
-from shared.queue import Queue
-from shared.records import Claim, Submission
-from shared.settings import Settings
-from shared.tables import Corpus, Model
+from benchmarks.policies import EQUAL, MAX_RUNNING, QUANTUM_SECONDS, Job, Policy, SimulatedClock
 
 HEARTBEAT_SECONDS = 10.0
 #: A step of a large network; a training yields at its end.
 STEP_SECONDS = 1.0
 #: Charged to the device at every yield: checkpoint, claim, load, compile. The most it may be.
 SWITCH_SECONDS = 3.0
-QUANTUM_SECONDS = 300.0
-MAX_RUNNING = 8
 HOUR = 3600.0
 HEAVY, LIGHT, BURSTY = 3, 21, 5
 FLOOD_JOBS, FLOOD_SECONDS = 1000, 480.0
 #: Jobs that a heavy user always has in the line or running: more than there are devices for them.
 HEAVY_JOBS = 12
-#: Everybody has the same part of the devices.
-EQUAL: Mapping[str, float] = {}
-
-
-@dataclass
-class Job:
-    """A training of somebody's, and how much of it is left."""
-
-    user: str
-    seconds: float
-    arrived: float
-    id: str = ""
-    left: float = 0.0
-    light_before: float = 0.0
-    first_start: float | None = None
-    claim: Claim | None = None
-
-    def __post_init__(self) -> None:
-        self.left = self.seconds
-
-
-class Policy(Protocol):
-    """Who runs next."""
-
-    def submit(self, jobs: list[Job]) -> None:
-        """Put jobs into the line."""
-
-    def take(self, device: int) -> Job | None:
-        """The next job for a device."""
-
-    def must_yield(self, job: Job) -> bool:
-        """Whether a job that runs is to give its device back; asked at a heartbeat."""
-
-    def give_back(self, job: Job) -> None:
-        """Put a job that has yielded back into the line."""
-
-    def done(self, job: Job) -> None:
-        """A job has ended."""
-
-
-class Fifo:
-    """Plain Celery: first come, first served, each to its end."""
-
-    def __init__(self) -> None:
-        self._line: deque[Job] = deque()
-
-    def submit(self, jobs: list[Job]) -> None:
-        """Put jobs at the end."""
-        self._line.extend(jobs)
-
-    def take(self, device: int) -> Job | None:
-        """The first in line."""
-        return self._line.popleft() if self._line else None
-
-    def must_yield(self, job: Job) -> bool:
-        """Never."""
-        return False
-
-    def give_back(self, job: Job) -> None:
-        """Never called."""
-        raise AssertionError(job)
-
-    def done(self, job: Job) -> None:
-        """Nothing to settle."""
-
-
-class SimulatedClock:
-    """The queue's clock, moved by the simulation."""
-
-    def __init__(self) -> None:
-        self.start = datetime(2026, 1, 5, tzinfo=UTC)
-        self.seconds = 0.0
-
-    def __call__(self, _connection: Connection) -> datetime:
-        """The simulated time."""
-        return self.start + timedelta(seconds=self.seconds)
-
-
-class RealQueue:
-    """Quire's own queue on a database; only its clock is not real."""
-
-    def __init__(
-        self, engine: Engine, clock: SimulatedClock, shares: Mapping[str, float] = EQUAL
-    ) -> None:
-        settings = Settings(
-            quantum_seconds=QUANTUM_SECONDS,
-            max_running_per_user=MAX_RUNNING,
-            max_queued_per_user=2 * FLOOD_JOBS,
-            # No worker dies here, and none beats unless it might have to yield.
-            lease_seconds=7 * 24 * HOUR,
-        )
-        self.queue = Queue(engine, settings, clock)
-        self._engine = engine
-        self._shares = shares
-        self._jobs: dict[str, Job] = {}
-        self._users: dict[str, str] = {}
-        self._model, self._corpus = make_model(engine)
-
-    def submit(self, jobs: list[Job]) -> None:
-        """Through `Queue.submit`, all in one transaction."""
-        users = [self._user(job.user) for job in jobs]
-        with self._engine.begin() as connection:
-            for job, user_id in zip(jobs, users, strict=True):
-                submission = Submission("train", user_id, job.user, {}, self._model, self._corpus)
-                job.id = self.queue.submit(connection, submission)
-                self._jobs[job.id] = job
-
-    def take(self, device: int) -> Job | None:
-        """Through `Queue.claim`."""
-        claims = self.queue.claim("train", f"host/gpu:{device}/train")
-        if not claims:
-            return None
-        job = self._jobs[claims[0].job_id]
-        job.claim = claims[0]
-        return job
-
-    def must_yield(self, job: Job) -> bool:
-        """Through `Queue.heartbeat`."""
-        assert job.claim is not None
-        return self.queue.heartbeat(job.claim).yield_
-
-    def give_back(self, job: Job) -> None:
-        """Through `Queue.release`."""
-        assert job.claim is not None
-        self.queue.release(job.claim, "yielded")
-
-    def done(self, job: Job) -> None:
-        """Through `Queue.succeed`."""
-        assert job.claim is not None
-        self.queue.succeed(job.claim)
-
-    def _user(self, name: str) -> str:
-        if name not in self._users:
-            with make_sessions(self._engine).begin() as session:
-                user = accounts.create_user(session, name)
-                user.share = self._shares.get(name, 1.0)
-                self._users[name] = user.id
-        return self._users[name]
 
 
 @dataclass
@@ -246,7 +98,7 @@ class Simulation:
     ) -> None:
         self._policy, self._devices, self._end, self._clock = policy, devices, hours * HOUR, clock
         self._rng = random.Random(11)
-        self._events: list[tuple[float, int, str, object]] = []
+        self._events: list[tuple[float, int, Callable[[Any], None], Any]] = []
         self._numbers = count()
         self._running: dict[int, tuple[Job, float, int]] = {}
         self._waiting: dict[int, Job] = {}
@@ -255,13 +107,15 @@ class Simulation:
     def run(self) -> Day:
         """Simulate it."""
         for at, jobs in arrivals(self._end / HOUR, random.Random(7)):
-            self._at(at, "arrival", jobs)
+            self._at(at, self._on_arrival, jobs)
         for number in range(HEAVY):
-            self._at(0.0, "arrival", [self._heavy(f"heavy{number}") for _ in range(HEAVY_JOBS)])
+            self._at(
+                0.0, self._on_arrival, [self._heavy(f"heavy{number}") for _ in range(HEAVY_JOBS)]
+            )
         while self._events and self._events[0][0] <= self._end:
-            now, _, kind, what = heappop(self._events)
+            now, _, happens, what = heappop(self._events)
             self._pass(now)
-            getattr(self, f"_on_{kind}")(what)
+            happens(what)
             # All that happens at one moment happens before anybody is served.
             if not self._events or self._events[0][0] > now:
                 self._serve()
@@ -275,8 +129,8 @@ class Simulation:
     def _heavy(self, user: str) -> Job:
         return Job(user, self._rng.uniform(0.5, 8) * HOUR, self._clock.seconds)
 
-    def _at(self, when: float, kind: str, what: object) -> None:
-        heappush(self._events, (when, next(self._numbers), kind, what))
+    def _at(self, when: float, happens: Callable[[Any], None], what: object) -> None:
+        heappush(self._events, (when, next(self._numbers), happens, what))
 
     def _pass(self, now: float) -> None:
         """Let time pass: devices work, and those who fall behind are noticed."""
@@ -311,9 +165,9 @@ class Simulation:
         if job is None or current != turn or job.left <= STEP_SECONDS:
             return
         if self._waiting and self._policy.must_yield(job):
-            self._at(self._clock.seconds + STEP_SECONDS, "yield", what)
+            self._at(self._clock.seconds + STEP_SECONDS, self._on_yield, what)
         else:
-            self._at(self._clock.seconds + HEARTBEAT_SECONDS, "beat", what)
+            self._at(self._clock.seconds + HEARTBEAT_SECONDS, self._on_beat, what)
 
     def _on_yield(self, what: tuple[int, int]) -> None:
         job = self._leave(*what)
@@ -356,47 +210,12 @@ class Simulation:
             # The device switches first where the job has been put down before.
             since = now + (SWITCH_SECONDS if job.left < job.seconds else 0.0)
             self._running[device] = (job, since, turn)
-            self._at(since + job.left, "end", (device, turn))
+            self._at(since + job.left, self._on_end, (device, turn))
             # Heartbeats know nothing of jobs: the first after the quantum may be late.
             late = self._rng.uniform(0, HEARTBEAT_SECONDS)
-            self._at(now + QUANTUM_SECONDS + late, "beat", (device, turn))
+            self._at(now + QUANTUM_SECONDS + late, self._on_beat, (device, turn))
 
     def _note_wait(self, job: Job, now: float) -> None:
         """Whoever ran meanwhile was ahead; of light users that is as it should be."""
         ahead_seconds = (self._day.light_seconds() - job.light_before) / self._devices
         self._day.light_waits.append(now - job.arrived - ahead_seconds)
-
-
-def make_model(engine: Engine) -> tuple[str, str]:
-    """A model and a corpus for jobs to name; their ids."""
-    sha256 = blobs.store(engine, b"text")
-    now = datetime.now(UTC)
-    with make_sessions(engine).begin() as session:
-        owner = accounts.create_user(session, "owner")
-        session.flush()
-        corpus = Corpus(
-            user_id=owner.id,
-            name="text",
-            sha256=sha256,
-            encoding="utf-8",
-            bytes=4,
-            characters=4,
-            alphabet="etx",
-            alphabet_lowercase="etx",
-            distinct_characters=3,
-            created_at=now,
-        )
-        session.add(corpus)
-        session.flush()
-        model = Model(
-            user_id=owner.id,
-            name="model",
-            corpus_id=corpus.id,
-            spec={},
-            vocabulary="etx",
-            vocabulary_size=3,
-            created_at=now,
-        )
-        session.add(model)
-        session.flush()
-        return model.id, corpus.id

@@ -11,18 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Engine, insert, text
 
-from benchmarks.day import (
-    QUANTUM_SECONDS,
-    STEP_SECONDS,
-    SWITCH_SECONDS,
-    Day,
-    Fifo,
-    RealQueue,
-    SimulatedClock,
-    Simulation,
-    make_model,
-)
+from benchmarks.day import STEP_SECONDS, SWITCH_SECONDS, Day, Simulation
 from benchmarks.harness import Options, Row, Sample, main
+from benchmarks.policies import QUANTUM_SECONDS, Fifo, RealQueue, SimulatedClock, make_model
 from shared import accounts
 from shared.clock import database_now, new_id
 from shared.database import make_engine, make_sessions
@@ -52,7 +43,7 @@ def measure(options: Options) -> list[Row]:
     hours = QUICK_HOURS if options.quick else HOURS
     with postgres_server() as server:
         days = {count: simulate(server, count, length) for count, length in hours.items()}
-        p95, fifo_p95 = claim_times(server, CLAIMS // 4 if options.quick else CLAIMS)
+        claim_p95, fifo_p95 = claim_times(server, CLAIMS // 4 if options.quick else CLAIMS)
     lengths = ", ".join(f"{count} devices {length:g} h" for count, length in hours.items())
     day = f"30 users, {lengths}; the real queue on PostgreSQL, simulated devices and clock"
     ours = {count: mine for count, (mine, _) in days.items()}
@@ -100,7 +91,7 @@ def measure(options: Options) -> list[Row]:
         ),
         _row(
             "fairness/claim_p95_ms",
-            p95,
+            claim_p95,
             fifo_p95,
             "ms",
             CLAIM_P95_MS,
