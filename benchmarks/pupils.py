@@ -15,7 +15,9 @@ from shared.tables import TERMINAL_STATUSES
 
 #: A handful of different trainings, so that many must end with the same digest.
 SEEDS = (1, 2, 3)
-TRAINING = {"window": 32, "units": 64, "embedding": 32, "batch_size": 16, "epochs": 2}
+TRAINING = {
+    "window": 32, "units": 64, "embedding": 32, "batch_size": 16, "epochs": 2, "sample": None,
+}  # fmt: skip
 LENGTH = 100
 POLL_SECONDS = 0.5
 #: Between two things that a user does.
