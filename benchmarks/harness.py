@@ -45,6 +45,10 @@ class Sample:
         """Distance from the smallest to the largest value, as a share of the median."""
         return (max(self.values) - min(self.values)) / self.median if self.median else 0.0
 
+    def told_spread(self) -> str:
+        """The spread in words; one round has none."""
+        return f"{self.spread:.0%}" if len(self.values) > 1 else "–"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -61,8 +65,11 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """The row as it stands in the JSON file; a sample becomes its median."""
-        spread = f"spread ours {self.ours.spread:.0%}, peer {self.peer.spread:.0%}"
-        rounds = f"{len(self.ours.values)} / {len(self.peer.values)} rounds"
+        counts = len(self.ours.values), len(self.peer.values)
+        rounds = "one round"
+        if max(counts) > 1:
+            spread = f"spread ours {self.ours.told_spread()}, peer {self.peer.told_spread()}"
+            rounds = f"{counts[0]} / {counts[1]} rounds, {spread}"
         return {
             "name": self.name,
             "ours": self.ours.median,
@@ -71,7 +78,7 @@ class Row:
             "ratio": self.ratio,
             "target": self.target,
             "met": self.met,
-            "conditions": f"{self.conditions}; {rounds}, {spread}; {machine()}",
+            "conditions": f"{self.conditions}; {rounds}; {machine()}",
         }
 
 
@@ -193,9 +200,9 @@ def _cells(each: Row) -> tuple[str, ...]:
     return (
         each.name,
         _figure(each.ours.median),
-        f"{each.ours.spread:.0%}",
+        each.ours.told_spread(),
         _figure(each.peer.median),
-        f"{each.peer.spread:.0%}",
+        each.peer.told_spread(),
         each.unit,
         _figure(each.ratio),
         _figure(each.target),

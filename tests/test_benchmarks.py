@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import __main__ as all_of_them
 from benchmarks.abc_tunes import tunes
+from benchmarks.harness import row, table
 from benchmarks.ngrams import KneserNey
 
 ROW = {
@@ -73,15 +74,41 @@ def test_rows_that_a_run_leaves_out_stay_as_they_were(
     text = readme.read_text()
     assert "| `serve/x` | 3 |" in text
     assert "| `classic/x` | 2 |" in text
-    assert "Not measured yet: `vectorize`, `generate`," in text
+    assert "Not measured: `vectorize/nietzsche`," in text
     ElementTree.fromstring(plot.read_text())  # noqa: S314  # our own
     assert "serve/x" in plot.read_text()
 
 
-def test_every_benchmark_that_runs_is_there() -> None:
+def test_a_row_that_could_not_be_measured_is_missed() -> None:
+    every = [name for names in all_of_them.SCRIPTS.values() for name in names]
+    rows = [{**ROW, "name": name} for name in every]
+    assert "Not measured" not in all_of_them.page(rows, "a machine")
+    text = all_of_them.page(rows[:-1], "a machine")
+    assert f"\nNot measured: `{every[-1]}`.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("ours", "peer", "told"),
+    [
+        ([2.0], [4.0], "; one round; "),
+        ([2.0, 2.2], [4.0], "; 2 / 1 rounds, spread ours 10%, peer –; "),
+    ],
+)
+def test_one_round_has_no_spread(ours: list[float], peer: list[float], told: str) -> None:
+    made = row("x/y", ours, peer, "s", 1, "peer: a script")
+    assert told in made.as_json()["conditions"]
+    assert "0%" not in table([row("x/y", ours[:1], peer, "s", 1, "")])
+
+
+def test_every_benchmark_that_runs_is_there_and_so_are_its_rows() -> None:
     folder = Path(all_of_them.__file__).parent
-    for name in all_of_them.SCRIPTS:
-        assert "main(" in (folder / f"{name}.py").read_text()
+    for name, rows in all_of_them.SCRIPTS.items():
+        code = (folder / f"{name}.py").read_text()
+        assert "main(" in code
+        for each in rows:
+            start, _, end = each.partition("/")
+            assert f"{start}/" in code, each
+            assert end in code or f"{start}/{{" in code, each
 
 
 def test_a_script_gives_its_rows_through_its_file(
