@@ -2,7 +2,7 @@
 
 Each cap is the user's own where an admin set one, else the settings'. What is checked here is
 checked under the user's lock, in the transaction that inserts what counts: no race passes it.
-Running jobs and the day's device time are counted by the claim (shared/fairness.py).
+Running jobs and the day's device time are counted by the claim (shared/candidates.py).
 """
 
 from dataclasses import dataclass
