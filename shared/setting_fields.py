@@ -46,7 +46,7 @@ def _setting(
         said: The default in words, where it depends on the machine.
         rules: As for `Field`.
     """
-    shown = {"default": said}
+    shown: dict[str, Any] = {"default": said}
     return Field(
         *default, validation_alias=variable, description=about, json_schema_extra=shown, **rules
     )
