@@ -127,7 +127,7 @@ def train(world: World, epochs: int = EPOCHS, **changes: Any) -> str:
 def running_api(world: World, **variables: str) -> Iterator[Api]:
     """An API on the world's database and Redis, until the block is left."""
     with make_sessions(world.engine).begin() as session:
-        owner = session.get_one(User, world.user_in(session))
+        owner = session.get_one(User, world.user())
         key = create_key(session, owner).key
     process = subprocess.Popen(
         [sys.executable, "-m", "api", "--port", "0"],
