@@ -15,17 +15,10 @@ from api.openapi import PROBLEM_JSON
 from api.refusals import Conflict, Invalid, Refusal
 from api.schemas.replies import Problem
 from shared import accounts, blobs, corpus_text, queue_errors
+from shared.ailments import ailment
 
 RETRY_SECONDS_DATABASE = 5
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-#: What ails a database that answers, by the words of its driver.
-_AILMENTS = {
-    "locked": "the database is busy with another's write",
-    "disk is full": "the server's disk is full, its admin has to make room",
-    "no space left": "the server's disk is full, its admin has to make room",
-    "disk i/o error": "the server's disk fails or is full, its admin has to look at it",
-}
 
 log = structlog.get_logger(__name__)
 
@@ -133,18 +126,9 @@ def _database(error: Exception) -> Response:
         type="/problems/database-unavailable",
         title="The database can't be reached",
         status=503,
-        detail=f"{_ailment(str(orig))}: {outcome}",
+        detail=f"{ailment(str(orig))}: {outcome}",
     )
     return _answer(problem, {"Retry-After": str(RETRY_SECONDS_DATABASE)})
-
-
-def _ailment(reason: str) -> str:
-    # What the drivers say, in words that tell no address.
-    lowered = reason.lower()
-    for words, ailment in _AILMENTS.items():
-        if words in lowered:
-            return ailment
-    return "the database does not answer"
 
 
 def _unexpected(error: Exception) -> Response:

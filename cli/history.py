@@ -89,11 +89,19 @@ def _unusable(data: Data) -> str:
     return f"the checkpoint at step {data['step']:,} can't be used ({data['reason']})"
 
 
+def _held_up(data: Data) -> str:
+    return (
+        f"the checkpoint at step {data['step']:,} had to wait for "
+        f"{wording.duration(data['seconds'])}: {data['reason']}"
+    )
+
+
 _WORDS: dict[str, Callable[[Data], str]] = {
     "submitted": lambda _data: "submitted",
     "claimed": lambda data: f"taken by {data['worker']}",
     "checkpoint": lambda data: f"checkpoint at step {data['step']:,}",
     "checkpoint_unusable": _unusable,
+    "checkpoint_held_up": _held_up,
     "resumed": _resumed,
     "began_from": _began_from,
     "inexact": _inexact,

@@ -47,6 +47,13 @@ MUTATIONS = (
         ("tests/queue/test_fence.py", "-k", "older_attempt"),
     ),
     Mutation(
+        "the attempt filter of a heartbeat",
+        "shared/queue/holding.py",
+        "[(claim.job_id, claim.attempt) for claim in claims]",
+        "[(claim.job_id, claim.attempt + later) for claim in claims for later in range(9)]",
+        ("tests/queue/test_fence.py", "-k", "older_attempt"),
+    ),
+    Mutation(
         "the lock that serialises claims",
         "shared/queue/base.py",
         'if connection.dialect.name == "postgresql":',

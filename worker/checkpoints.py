@@ -54,7 +54,12 @@ def save(queue: Queue, lease: Lease, state: Checkpoint, *, judged: bool) -> str:
         fingerprint=state.meta["fingerprint"],
         exact=bool(state.meta.get("exact", True)),
     )
-    return lease.persist(lambda: _store(queue, lease, record, data))
+
+    def tell(why: str, seconds: float) -> None:
+        about = {"step": record.step, "reason": why, "seconds": round(seconds, 1)}
+        lease.persist(lambda: queue.record_event(lease.claim, "checkpoint_held_up", **about))
+
+    return lease.persist(lambda: _store(queue, lease, record, data), held_up=tell)
 
 
 def _store(queue: Queue, lease: Lease, record: CheckpointRecord, data: bytes) -> str:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import exc
 
+from shared.ailments import ailment
 from shared.queue_errors import LeaseLost
 from shared.records import Claim, Orders
 from shared.stream import Kind, Speaker
@@ -176,16 +177,30 @@ class Lease:
         """Note that the database gave the job to another attempt, or saw it end."""
         self._fenced.set()
 
-    def persist(self, write: Callable[[], Result]) -> Result:
+    def persist(
+        self,
+        write: Callable[[], Result],
+        held_up: Callable[[str, float], object] = lambda _why, _seconds: None,
+    ) -> Result:
         """Write, and wait out a database that is away for as long as the lease is sure.
+
+        Args:
+            write: Writes; tried again until it can.
+            held_up: Called after a write that had to wait, with the reason and for how long.
 
         Raises:
             LeaseLost: The database was away for too long, or the write met the fence.
         """
+        began, why = time.monotonic(), ""
         while True:
             try:
-                return write()
+                result = write()
             except DATABASE_AWAY as error:
-                log.warning("database_away", reason=reason(error))
+                why = ailment(reason(error))
+                log.warning("database_away", why=why, reason=reason(error))
+            else:
+                if why:
+                    held_up(why, time.monotonic() - began)
+                return result
             self.check_lost()
             time.sleep(RETRY_SECONDS)

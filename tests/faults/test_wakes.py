@@ -1,5 +1,6 @@
 """wakes: stolen by a thief, and doubled a thousand times."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from tests.faults.parts import Api, Redis, assert_consistent
 from tests.worker.world import Worker, World, until
+from worker.sweep import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -22,6 +24,9 @@ with open(sys.argv[2], "ab", buffering=0) as loot:
         loot.write(message + b"\\n")
 """
 DUPLICATES = 1000
+#: A wake counts as lost after `WAIT_SECONDS`, and is sent again by each sweep, one in 0.5 s; the
+#: thief may take every other one of those, too. The rest is for a busy machine.
+SWEPT_SECONDS = WAIT_SECONDS + 3 * 0.5 + 5.0
 
 
 @contextmanager
@@ -46,8 +51,12 @@ def test_wakes(
         while not (loot.exists() and loot.read_bytes().count(b"\n") >= 2):
             submitted.append(api.submit(world))
             world.succeeded(submitted[-1])
+    taken = {json.loads(line)["headers"]["id"] for line in loot.read_bytes().splitlines()}
     for job_id in submitted:
         assert world.count(job_id, "claimed") == 1
+        assert world.waited(job_id) < SWEPT_SECONDS
+    # It was the sweep that found them, and nobody else.
+    assert max(world.waited(job_id) for job_id in taken) > WAIT_SECONDS
     stolen, *_ = loot.read_bytes().splitlines()
     with broker_server.client() as client:
         client.lpush("train", *[stolen] * DUPLICATES)

@@ -30,7 +30,7 @@ from tests.queue.model import Known, Model
 
 USERS = ("ada", "grace", "hedy")
 EXAMPLES, STEPS = 25, 50
-SECONDS = (1, 30, 61, 400)
+SECONDS = (1, 30, 60, 400)
 KINDS: tuple[Kind, ...] = ("train", "train", "generate")
 WRITERS = ("host/cpu:0/generate", "host/cpu:1/generate")
 ERROR = problem("x", "X", "x")

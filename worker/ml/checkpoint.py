@@ -48,7 +48,8 @@ class Checkpoint:
         characters: Those of the vocabulary, in the order of their ids.
         lowercase: Whether texts are lower-cased before they are encoded.
         meta: JSON values. `step`, `epoch`, `loss`, `val_loss`; `loop`, the loop's own state;
-            `config`, how it was trained; `start_step`, the first checkpoint's of that training;
+            `config`, how it was trained; `start_step`, the first checkpoint's of that training,
+            and `start_rollbacks`, those before it;
             `fingerprint`, what computed it; `exact`, whether that computed all of it.
         words: Those of the vocabulary, whose ids follow; none with `tokenizer: "char"`.
     """

@@ -1,9 +1,8 @@
 """The training loop: steps between validations, told in pieces, and resumed to the bit."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +12,15 @@ from worker.ml.budget import Stopwatch
 from worker.ml.checkpoint import Checkpoint, fingerprint
 from worker.ml.config import TrainConfig
 from worker.ml.dropout import step_masks
+from worker.ml.loop import Loop
 from worker.ml.loss_watch import Diverged, LossWatch
-from worker.ml.model import crop, pad
+from worker.ml.model import crop
 from worker.ml.optimizer import learning_rate, step_numbers
 from worker.ml.progress import EpochEnd, Judged, Mark, Progress, Report, RolledBack
-from worker.ml.step import Backend, on_device, train_step
-from worker.ml.validation import note_judgement, steps_to_validation, validation_interval
-from worker.ml.variables import Arrays, Mismatch, beginning, from_checkpoint, to_checkpoint
+from worker.ml.rollback import Earlier, Recall, Rollback
+from worker.ml.step import Backend, on_device, tensors, train_step
+from worker.ml.validation import is_judged, steps_to_validation, validation_interval
+from worker.ml.variables import Mismatch, beginning, from_checkpoint, to_checkpoint
 from worker.ml.vectorize import (
     Starts,
     epoch_starts,
@@ -32,9 +33,6 @@ from worker.ml.vocabulary import Ids, Vocabulary
 #: While a budget's steps are not fixed yet, the schedule is that of a training without an end.
 UNKNOWN_STEPS = 10**9
 Event = Progress | Judged | Mark | RolledBack
-#: Gives the checkpoint of a step of this training, or the best one that is still there; None
-#: where there is none.
-Recall = Callable[[int], Checkpoint | None]
 
 
 class Trainer:
@@ -71,10 +69,9 @@ class Trainer:
             TooShort: The text does not hold a window to learn from and one to be judged by.
             Mismatch: The state is one of another network, vocabulary or optimizer.
         """
-        if len(vocabulary) != config.network.vocabulary_size:
-            raise Mismatch(
-                f"{len(vocabulary)} tokens for a network of {config.network.vocabulary_size}"
-            )
+        size = config.network.vocabulary_size
+        if len(vocabulary) != size:
+            raise Mismatch(f"{len(vocabulary)} tokens for a network of {size}")
         train, tail = split_held_out(ids, config)
         self.config = config
         self.backend: Backend = backend
@@ -90,49 +87,38 @@ class Trainer:
         self._starts = lru_cache(maxsize=1)(self._epoch_starts)
         device = "gpu" if tf.config.get_visible_devices("GPU") else "cpu"
         self._fingerprint = fingerprint(config.threads, config.shards, device)
-        self._loop: dict[str, Any] = {
-            "step": 0,
-            "steps_total": None,
-            "loss_sum": 0.0,
-            "windows": 0,
-            "loss": None,
-            "val_loss": None,
-            "best_val_loss": None,
-            "best_step": None,
-            "stale": 0,
-            "stopped": False,
-            "rollbacks": 0,
-        }
-        #: The step of its first state: 0, or that of the checkpoint which it continues.
-        self.start_step = 0 if state is None else int(state.meta.get("start_step", 0))
-        variables = beginning(config) if state is None else self._matched(state)
-        if state is not None:
-            self._loop |= dict(state.meta["loop"])
+        meta = {} if state is None else state.meta
+        loop = meta.get("loop", {})
+        self._loop = Loop.from_dict(loop)
         if config.epochs is not None:
-            self._loop["steps_total"] = round(config.epochs * self.steps_per_epoch)
-        self._watch = LossWatch(config, self._loop.pop("watch", None))
-        self._set(variables)
-        self._recall = recall
-        self._kept = None if recall else (self.step, self._variables)
+            self._loop.steps_total = round(config.epochs * self.steps_per_epoch)
+        self._watch = LossWatch(config, loop.get("watch"))
+        #: The step of its first state: 0, or that of the checkpoint which it continues.
+        self.start_step = int(meta.get("start_step", 0))
+        #: Rollbacks before that, which do not count against its own.
+        self._start_rollbacks = int(meta.get("start_rollbacks", 0))
+        variables = (
+            beginning(config) if state is None else from_checkpoint(state, config, vocabulary)
+        )
+        self._variables = tensors(variables, config.network)
+        self._rollback = Rollback(config, vocabulary, self.start_step, recall)
+        self._rollback.keep(Earlier(self.step, self.val_loss, self._variables))
         self._mark_every: int | None = None
         self._stopwatch = None if config.seconds is None else Stopwatch(config.seconds)
         #: Whether every step so far was computed under one fingerprint: it is then the same to
         #: the bit as if it had never been stopped.
-        self.exact = state is None or (
-            bool(state.meta.get("exact", True))
-            and state.meta.get("fingerprint") == self._fingerprint
-        )
+        same = meta.get("fingerprint") == self._fingerprint
+        self.exact = state is None or (same and bool(meta.get("exact", True)))
 
     @property
     def step(self) -> int:
         """Steps done."""
-        return int(self._loop["step"])
+        return self._loop.step
 
     @property
     def steps_total(self) -> int | None:
         """Steps at the end; None while a budget is measured, which is before the first event."""
-        total: int | None = self._loop["steps_total"]
-        return total
+        return self._loop.steps_total
 
     @property
     def epoch(self) -> float:
@@ -150,19 +136,17 @@ class Trainer:
     @property
     def stopped_early(self) -> bool:
         """Whether `patience` has ended it."""
-        return bool(self._loop["stopped"])
+        return self._loop.stopped
 
     @property
     def val_loss(self) -> float | None:
         """The newest validation loss; after a rollback that of the weights which are back."""
-        loss: float | None = self._loop["val_loss"]
-        return loss
+        return self._loop.val_loss
 
     @property
     def best_step(self) -> int | None:
         """The step with the least validation loss."""
-        best: int | None = self._loop["best_step"]
-        return best
+        return self._loop.best_step
 
     @property
     def finished(self) -> bool:
@@ -173,7 +157,7 @@ class Trainer:
     def learning_rate(self, step: int) -> float:
         """The rate of a step, counted from 0."""
         total = self.steps_total or UNKNOWN_STEPS
-        return self._rate_share * learning_rate(self.config, step, total)
+        return self._loop.rate_share * learning_rate(self.config, step, total)
 
     def run(self, mark_every: int | None = None) -> Iterator[Event]:
         """Train to the end, telling how it goes.
@@ -212,26 +196,16 @@ class Trainer:
             meta={
                 "step": self.step,
                 "epoch": self.epoch,
-                "loss": self._loop["loss"],
-                "val_loss": self._loop["val_loss"],
-                "loop": {**self._loop, "watch": self._watch.as_dict()},
+                "loss": self._loop.loss,
+                "val_loss": self._loop.val_loss,
+                "loop": {**self._loop.as_dict(), "watch": self._watch.as_dict()},
                 "start_step": self.start_step,
+                "start_rollbacks": self._start_rollbacks,
                 "config": self.config.as_dict(),
                 "fingerprint": self._fingerprint,
                 "exact": self.exact,
             },
         )
-
-    @property
-    def _rate_share(self) -> float:
-        return float(0.5 ** self._loop["rollbacks"])
-
-    def _set(self, variables: Arrays) -> None:
-        padded = pad(variables, self.config.network)
-        self._variables = {name: tf.constant(array) for name, array in padded.items()}
-
-    def _matched(self, state: Checkpoint) -> Arrays:
-        return from_checkpoint(state, self.config, self.vocabulary)
 
     def _epoch_starts(self, epoch: int) -> Starts:
         return epoch_starts(self.config, self._characters, epoch)
@@ -248,13 +222,14 @@ class Trainer:
             if self.step >= self._interval:
                 # Of the validations that passed while the speed was measured, one is held.
                 return self._judge()
-        if self.step == self.steps_total or self._is_judged(self.step):
+        judged = is_judged(self.step, self._interval, self.steps_per_epoch)
+        if judged or self.step == self.steps_total:
             return self._judge()
         if self._mark_every is not None and self.step % self._mark_every == 0:
             return Mark(self.step)
         if not report.due:
             return None
-        return report.progress(self.step, self.steps_total, self._rate_share)
+        return report.progress(self.step, self.steps_total, self._loop.rate_share)
 
     def _advance(self, most: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], float]:
         """Up to `most` steps in one call: losses, windows in each, seconds."""
@@ -269,8 +244,7 @@ class Trainer:
         starts = self._starts(epoch)[done : done + min(most, total - self.step)]
         steps = range(self.step, self.step + len(starts))
         numbers = step_numbers(self.config, steps, total)
-        # A power of two: the product is exact.
-        numbers[:, 0] *= self._rate_share
+        numbers[:, 0] *= self._loop.rate_share
         started = time.perf_counter()
         self._variables, losses = self._step.train(
             self._variables, self._ids, starts, numbers, step_masks(self.config, steps)
@@ -279,34 +253,25 @@ class Trainer:
         windows = (starts >= 0).sum(axis=1)
         for step, loss, count in zip(steps, losses.tolist(), windows.tolist(), strict=True):
             # One by one, so that nothing depends on how many steps a call took.
-            self._loop["step"] = step + 1
+            self._loop.stepped(step, loss, count)
             self._watch.add(step, loss)
-            self._loop["loss_sum"] += loss * count
-            self._loop["windows"] += count
         return losses, windows, seconds
-
-    def _is_judged(self, step: int) -> bool:
-        done = step % self.steps_per_epoch
-        return done % self._interval == 0
 
     def _judge(self) -> Judged:
         val_loss, val_accuracy = self._evaluate(self._tail_starts)
         if not np.isfinite(val_loss):
             raise Diverged(self.step, val_loss)
-        loss = self._loop["loss_sum"] / self._loop["windows"]
-        self._loop |= {"loss_sum": 0.0, "windows": 0, "loss": loss}
-        best = note_judgement(self._loop, self.config, val_loss)
-        if best and self._kept is not None:
-            self._kept = self.step, self._variables
+        best = self._loop.judged(self.config, val_loss)
+        if best:
+            self._rollback.keep(Earlier(self.step, val_loss, self._variables))
+        loss = self._loop.loss or 0.0
         epoch, within = divmod(self.step, self.steps_per_epoch)
         if within:
             return Judged(self.epoch, self.step, loss, val_loss, val_accuracy, best)
         return EpochEnd(epoch, self.step, loss, val_loss, val_accuracy, best)
 
     def _evaluate(self, starts: Starts) -> tuple[float, float]:
-        prefix = "" if self.config.average_decay is None else "average."
-        names = self.config.network.weight_shapes()
-        weights = {name: self._variables[prefix + name] for name in names}
+        weights, _ = to_checkpoint(self._variables, self.config)
         return self._step.evaluate(weights, self._ids, starts)
 
     def _fix_steps(self, report: Report) -> None:
@@ -318,36 +283,17 @@ class Trainer:
         self._evaluate(some)
         seconds = (time.perf_counter() - started) * len(self._tail_starts) / len(some)
         more = self._stopwatch.steps(report, seconds, self._interval)
-        self._loop["steps_total"] = self.step + more
+        self._loop.steps_total = self.step + more
 
     def _roll_back(self, error: Diverged) -> RolledBack:
         """Take the best weights back, with half the rate; `error` itself when it is too often."""
-        if self._loop["rollbacks"] >= self.config.rollbacks:
+        if self._loop.rollbacks - self._start_rollbacks >= self.config.rollbacks:
             raise error
-        val_loss = self._loop["best_val_loss"]
-        if self._kept is not None:
-            back_to, self._variables = self._kept
-        elif (state := self._recalled()) is not None:
-            back_to, val_loss = int(state.meta["step"]), state.meta["val_loss"]
-            self._set(self._matched(state))
-        elif self.start_step == 0:
-            back_to, val_loss = 0, None
-            self._set(beginning(self.config))
-        else:
+        earlier = self._rollback.find(self.best_step)
+        if earlier is None:
             raise error
+        self._variables = earlier.variables
         self._watch = LossWatch(self.config)
-        self._loop |= {"loss_sum": 0.0, "windows": 0, "val_loss": val_loss}
-        self._loop["rollbacks"] += 1
-        rate = self.learning_rate(self.step)
-        return RolledBack(self.step, error.loss, back_to, rate, self._loop["rollbacks"])
-
-    def _recalled(self) -> Checkpoint | None:
-        """The best checkpoint; where it is gone, the first.
-
-        The best of a training that goes on may be that of an earlier one, which keeps it no
-        longer than it likes; the first is always its own.
-        """
-        if self._recall is None:
-            return None
-        steps = [self.start_step] if self.best_step is None else [self.best_step, self.start_step]
-        return next((state for step in steps if (state := self._recall(step)) is not None), None)
+        self._loop.went_back(earlier.val_loss)
+        rate, times = self.learning_rate(self.step), self._loop.rollbacks - self._start_rollbacks
+        return RolledBack(self.step, error.loss, earlier.step, rate, times)

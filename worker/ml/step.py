@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from worker.ml.config import TrainConfig, padded_vocabulary
+from worker.ml.config import NetworkConfig, TrainConfig, padded_vocabulary
 from worker.ml.dropout import Masks
+from worker.ml.model import pad
 from worker.ml.optimizer import update
 from worker.ml.vectorize import ALIGNED_BYTES, Starts
 from worker.ml.vocabulary import Ids
@@ -195,6 +196,12 @@ def train_step(config: TrainConfig, backend: Backend) -> TrainStep:
 @lru_cache(maxsize=PROGRAMS_KEPT)
 def _cached_step(config: TrainConfig, backend: Backend) -> TrainStep:
     return TrainStep(config, backend)
+
+
+def tensors(variables: Mapping[str, npt.NDArray[Any]], network: NetworkConfig) -> dict[str, Tensor]:
+    """Variables as a step takes them: padded, on the device."""
+    padded = pad(dict(variables), network)
+    return {name: tf.constant(array) for name, array in padded.items()}
 
 
 def on_device(ids: Ids) -> Tensor:

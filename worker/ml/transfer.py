@@ -70,8 +70,8 @@ def first_state(
         loop = {**state.meta["loop"], "stopped": False}
         if state.meta["loop"].get("stopped"):
             loop["stale"] = 0
-        meta = {**state.meta, "loop": loop, "start_step": state.meta["step"]}
-        return replace(state, meta=meta)
+        start = {"start_step": loop["step"], "start_rollbacks": loop["rollbacks"]}
+        return replace(state, meta={**state.meta, "loop": loop, **start})
     if not vocabulary.characters.startswith(state.characters) or vocabulary.words != state.words:
         raise Mismatch("the new vocabulary does not begin with what the checkpoint knows")
     if replace(state.network, vocabulary_size=len(vocabulary)) != config.network:

@@ -226,3 +226,29 @@ def _told(trainer: Trainer, events: list[Any]) -> Any:
     for event in trainer.run():
         events.append(event)
         yield None
+
+
+def test_rollbacks_before_a_training_do_not_count_against_it(start: Start) -> None:
+    numbers = {"schedule": "constant", "patience": None}
+    origin = start("classic", epochs=1, **numbers)
+    list(origin.run())
+    before = origin.state()
+    loop = {**before.meta["loop"], "rollbacks": 3}
+    before = replace(before, meta={**before.meta, "loop": loop})
+    here = fingerprint(2, 2, "cpu")
+    first = first_state(
+        before, origin.config, origin.vocabulary, here, lowercase=False, same_text=True
+    )
+    recall = {origin.step: first}.get
+    numbers["learning_rate"] = FATAL
+    wild = start("classic", first, epochs=3, recall=recall, **numbers)
+    run = wild.run()
+    events = [next(run), next(run)]
+    # Its count survives a resume as well.
+    again = start("classic", unpack(pack(wild.state())), epochs=3, recall=recall, **numbers)
+    run = again.run()
+    events.append(next(run))
+    assert [event.rollbacks for event in events if isinstance(event, RolledBack)] == [1, 2, 3]
+    assert events[0].learning_rate == FATAL / 16, "the rate stays halved"
+    with pytest.raises(Diverged):
+        next(run)
