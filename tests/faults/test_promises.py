@@ -1,4 +1,4 @@
-"""docs/promises.md: every test that it names is there."""
+"""docs/promises.md and the README: every test that they name is there."""
 
 import re
 from pathlib import Path
@@ -19,3 +19,10 @@ def test_every_promise_has_one() -> None:
     promises = page.split("\n- ")[1:]
     assert len(promises) == 7
     assert all("::test_" in promise for promise in promises)
+    # The README makes the same ones, and each leads to one of the files that are named there.
+    readme = (ROOT / "README.md").read_text().partition("## What it promises\n\n")[2]
+    short = readme.partition("\n\n")[0].removeprefix("- ").split("\n- ")
+    assert len(short) == len(promises)
+    for promise, told in zip(promises, short, strict=True):
+        [path] = re.findall(r"\(\[test\]\((tests/\S+)\)\)", told)
+        assert f"`{path}::" in promise, told
