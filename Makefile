@@ -12,7 +12,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format types imports settings check mutations bench faults classroom lock clean
+.PHONY: help env demo test lint format types imports settings check mutations bench fairness faults classroom lock clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ mutations: env ## take out what the promises rest on, and see tests fail
 
 bench: env ## measure every figure again, and renew benchmarks/README.md
 	@$(RUN) -m benchmarks $(ARGS)
+
+fairness: env ## a day of thirty users on 1, 4 and 16 devices, beside first come, first served
+	@$(RUN) -m benchmarks.fairness $(ARGS)
 
 faults: env ## the same harm to Quire and to Celery alone: the table of docs/why-wakes.md
 	@$(RUN) -m benchmarks.faults $(ARGS)

@@ -87,13 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="measure less, for a first look")
     parser.add_argument("--only", choices=SCRIPTS, action="append", help="this one (repeatable)")
+    parser.add_argument("--row", action="append", default=[], help="this one, of a script's rows")
     parser.add_argument("--write", action="store_true", help="renew the README with --only, too")
     options = parser.parse_args(arguments)
     results: dict[str, list[Row]] = {}
     failed: list[str] = []
     for name in options.only or SCRIPTS:
         print(f"== {name}", flush=True)
-        measured = measure(name, quick=options.quick)
+        measured = measure(name, quick=options.quick, rows=options.row)
         if measured is None:
             failed.append(name)
         else:
@@ -103,25 +104,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     if not options.quick and (options.write or not options.only):
         kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-        results = {name: found for name in SCRIPTS if (found := results.get(name, kept.get(name)))}
+        results = {
+            name: found
+            for name, rows in SCRIPTS.items()
+            if (found := merged(rows, kept.get(name, []), results.get(name, [])))
+        }
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        rows = [row for found in results.values() for row in found]
-        README.write_text(page(rows, machine()), encoding="utf-8")
-        PLOT.write_text(picture(rows, machine()), encoding="utf-8")
+        every = [row for found in results.values() for row in found]
+        README.write_text(page(every, machine()), encoding="utf-8")
+        PLOT.write_text(picture(every, machine()), encoding="utf-8")
         print(f"{README.name} and {PLOT.name} are renewed")
     return 0
 
 
-def measure(name: str, *, quick: bool) -> list[Row] | None:
+def merged(names: Sequence[str], before: Sequence[Row], now: Sequence[Row]) -> list[Row]:
+    """A script's rows in their order: as measured now, or else as they were before."""
+    rows = {row["name"]: row for row in (*before, *now)}
+    return [rows[name] for name in names if name in rows]
+
+
+def measure(name: str, *, quick: bool, rows: Sequence[str] = ()) -> list[Row] | None:
     """The rows of one script, run in a process of its own; None if it could not measure."""
     with tempfile.TemporaryDirectory(prefix="quire-benchmarks-") as directory:
         path = Path(directory, "rows.json")
         argv = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(path)]
-        done = subprocess.run(argv + ["--quick"] * quick, check=False)
+        argv += ["--quick"] * quick + [f"--row={row}" for row in rows]
+        done = subprocess.run(argv, check=False)
         if done.returncode != 0 or not path.exists():
             return None
-        rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
-        return rows
+        found: list[Row] = json.loads(path.read_text(encoding="utf-8"))
+        return found
 
 
 def page(rows: Sequence[Row], here: str) -> str:

@@ -161,6 +161,8 @@ def measure(options: Options) -> list[Row]:
     count = QUICK_WRITTEN if options.quick else WRITTEN
     rows = []
     for name in TEXTS:
+        if options.rows and not any(row.startswith(f"corpora/{name}") for row in options.rows):
+            continue
         corpus = load_corpus(name) if name == TEXTS[0] else find_corpus(name)
         if corpus is None:
             sys.stdout.write(f"corpora/{name} is not measured: QUIRE_CORPUS_DIR has no {name}\n")

@@ -24,9 +24,19 @@ PACKAGES = ("tensorflow", "keras", "numpy", "celery", "flask", "sqlalchemy", "re
 
 @dataclass(frozen=True)
 class Options:
-    """How a benchmark was asked to run: `quick` measures less, in under a minute, and says so."""
+    """How a benchmark was asked to run.
+
+    Attributes:
+        quick: Measure less, in under a minute, and say so.
+        rows: Those that are asked for; empty for all. Heeded where rows take minutes each.
+    """
 
     quick: bool
+    rows: tuple[str, ...] = ()
+
+    def wants(self, name: str) -> bool:
+        """Whether a row is asked for."""
+        return not self.rows or name in self.rows
 
 
 @dataclass(frozen=True)
@@ -176,9 +186,10 @@ def main(title: str, measure: Callable[[Options], list[Row]]) -> None:
     """Run one benchmark from the command line; exits 0 when it could measure."""
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--quick", action="store_true", help="measure less, in under a minute")
+    parser.add_argument("--row", action="append", default=[], help="this one (repeatable)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the rows there")
     arguments = parser.parse_args()
-    rows = measure(Options(quick=arguments.quick))
+    rows = measure(Options(arguments.quick, tuple(arguments.row)))
     sys.stdout.write(f"\n{title}\n{machine()}\n\n{table(rows)}\n")
     if arguments.json:
         arguments.json.write_text(json.dumps([each.as_json() for each in rows], indent=2) + "\n")

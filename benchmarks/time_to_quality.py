@@ -6,7 +6,9 @@ of the 61st character given 60, on the last 5 %. Tiny Shakespeare: of all positi
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import tensorflow as tf
@@ -188,14 +190,21 @@ def measure(options: Options) -> list[Row]:
     configure(threads=THREADS, device="cpu")
     quick = options.quick
     book, plays = nietzsche(), shakespeare()
-    recipe = nanogpt(plays, quick)
-    return [
-        to_loss("quality/nietzsche_script_best", book, script(quick), 30),
-        at_time("quality/nietzsche_90s", book, 90, 1.30, quick),
-        to_loss("quality/shakespeare_nanogpt_loss", plays, recipe, 12),
-        at_time("quality/shakespeare_equal_time", plays, recipe[0], 1.56, quick),
-        at_time("quality/shakespeare_300s", plays, 300, 1.52, quick),
-    ]
+
+    @cache
+    def recipe() -> tuple[float, float, str]:
+        return nanogpt(plays, quick)
+
+    rows: dict[str, Callable[[str], Row]] = {
+        "quality/nietzsche_script_best": lambda name: to_loss(name, book, script(quick), 30),
+        "quality/nietzsche_90s": lambda name: at_time(name, book, 90, 1.30, quick),
+        "quality/shakespeare_nanogpt_loss": lambda name: to_loss(name, plays, recipe(), 12),
+        "quality/shakespeare_equal_time": lambda name: at_time(
+            name, plays, recipe()[0], 1.56, quick
+        ),
+        "quality/shakespeare_300s": lambda name: at_time(name, plays, 300, 1.52, quick),
+    }
+    return [make(name) for name, make in rows.items() if options.wants(name)]
 
 
 if __name__ == "__main__":

@@ -53,9 +53,7 @@ def test_the_readme_is_renewed_by_a_full_run_alone(
     monkeypatch.setattr(all_of_them, "README", readme)
     monkeypatch.setattr(all_of_them, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(all_of_them, "PLOT", tmp_path / "ratios.svg")
-    monkeypatch.setattr(
-        all_of_them, "measure", lambda name, quick: None if name in broken else [ROW]
-    )
+    monkeypatch.setattr(all_of_them, "measure", lambda name, **_: None if name in broken else [ROW])
     assert all_of_them.main(arguments) == code
     assert readme.exists() is renewed
 
@@ -139,3 +137,18 @@ def test_the_peer_of_the_corpora_gives_probabilities() -> None:
 
 def test_a_collection_is_cut_into_its_tunes() -> None:
     assert tunes("% about\nX: 1\nK:G\nGAB\n\nX:2\nK:D\nd2\n") == ["X: 1\nK:G\nGAB", "X:2\nK:D\nd2"]
+
+
+def test_rows_that_were_not_asked_for_stay_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, path in (("README", "README.md"), ("RESULTS", "results.json"), ("PLOT", "plot.svg")):
+        monkeypatch.setattr(all_of_them, name, tmp_path / path)
+    before = [ROW, {**ROW, "name": "generate/64_streams"}, {**ROW, "name": "generate/gone"}]
+    (tmp_path / "results.json").write_text(json.dumps({"generate": before}))
+    now = {**ROW, "name": "generate/64_streams", "ours": 1.0}
+    monkeypatch.setattr(all_of_them, "measure", lambda name, **_: [now])
+    asked = ["--only", "generate", "--row", "generate/64_streams", "--write"]
+    assert all_of_them.main(asked) == 0
+    # One that its script knows no more is gone.
+    assert json.loads((tmp_path / "results.json").read_text()) == {"generate": [ROW, now]}
