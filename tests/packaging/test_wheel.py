@@ -125,5 +125,5 @@ def test_a_client_s_command_gets_as_far_as_its_login(tmp_path: Path) -> None:
 def test_a_server_s_command_says_what_to_install(command: str, tmp_path: Path) -> None:
     done = quire(command, home=tmp_path)
     assert done.returncode == 2
-    assert "quire[server]" in done.stderr
+    assert "pip install '.[server]'" in done.stderr
     assert "Traceback" not in done.stderr
