@@ -129,15 +129,20 @@ def _wait(result: Result, seconds: int) -> Response:
     with a_slot(seconds) as taken:
         if not taken:
             return result.answer()
-        ended = wait_for(result.body["id"], seconds)
-    response = _answer_ended(result) if ended else result.answer()
+        look = partial(_look, result)
+        ended = wait_for(result.body["id"], seconds, look, new=not result.replayed)
+    response = result.answer() if ended is None else ended
     response.headers["Preference-Applied"] = f"wait={seconds}"
     return response
 
 
-def _answer_ended(result: Result) -> Response:
+def _look(result: Result) -> Response | None:
+    """The job with its texts, once it has ended."""
     with reading() as session:
-        reply = job_reply(session, own_job(session, result.body["id"]))
+        job = own_job(session, result.body["id"])
+        if job.status not in TERMINAL_STATUSES:
+            return None
+        reply = job_reply(session, job)
     return answer(reply, 200, {REPLAYED: "true"} if result.replayed else {})
 
 

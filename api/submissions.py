@@ -33,8 +33,10 @@ def submit(session: Session, submission: Submission, order: Ordered | None = Non
     session.flush()
     if order is not None:
         submission = _ordered(session, submission, order)
-    job_id = services().queue.submit(session.connection(), submission)
-    job = session.get_one(Job, job_id)
+    entered = services().queue.enter(session.connection(), submission)
+    job_id = entered["id"]
+    # Not read back from the database: it is what was written there a moment ago.
+    job = Job(attempt=0, **entered)
 
     def wake() -> None:
         services().broker.wake(submission.kind, job_id)

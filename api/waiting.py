@@ -2,16 +2,16 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import redis
-from sqlalchemy import bindparam, select
 
 from api.services import Services, services
 from shared import stream
-from shared.database import reading
-from shared.tables import TERMINAL_STATUSES, Job
+
+Found = TypeVar("Found")
 
 #: Whoever waits is told of the end by the job's stream. The row is looked at all the same, in case
 #: that the stream was lost, and more often where Redis is away: soon at first, then seldom.
@@ -19,7 +19,6 @@ LOOK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 0.5
 PAUSE_GROWTH = 2.0
-_STATUS = select(Job.status).where(Job.id == bindparam("job_id"))
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
 
 
@@ -42,25 +41,36 @@ def a_slot(seconds: int) -> Iterator[bool]:
             slots.release()
 
 
-def wait_for(job_id: str, seconds: int) -> bool:
+def wait_for(
+    job_id: str, seconds: int, look: Callable[[], Found | None], *, new: bool
+) -> Found | None:
     """Wait until a job has ended.
 
+    Args:
+        job_id: Whose stream tells when it is worth looking.
+        seconds: How long at most.
+        look: Reads its row, in a transaction of its own: an open one would see the same row for
+            ever. None while it goes on.
+        new: It was made a moment ago and can't have ended yet.
+
     Returns:
-        False where the time is over first, or the server stops.
+        What `look` found; None where the time is over first, or the server stops.
     """
     shared = services()
     deadline = time.monotonic() + seconds
     pause, place = FIRST_PAUSE_SECONDS, stream.BEGINNING
-    while not _has_ended(job_id):
+    found = None if new else look()
+    while found is None:
         left = deadline - time.monotonic()
         if left <= 0 or shared.stopping.is_set():
-            return False
+            return None
         try:
             place = _hear(shared, job_id, place, min(LOOK_SECONDS, left))
         except redis.RedisError:
             shared.stopping.wait(min(pause, left))
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
-    return True
+        found = look()
+    return found
 
 
 def _hear(shared: Services, job_id: str, place: str, seconds: float) -> str:
@@ -72,9 +82,3 @@ def _hear(shared: Services, job_id: str, place: str, seconds: float) -> str:
         if any(entry.kind == "state" and not entry.data.get("begins") for entry in entries):
             break
     return place
-
-
-def _has_ended(job_id: str) -> bool:
-    # A transaction of its own each time: an open one would see the same row for ever.
-    with reading(services().engine) as connection:
-        return connection.scalar(_STATUS, {"job_id": job_id}) in TERMINAL_STATUSES

@@ -78,7 +78,9 @@ class Training:
             Diverged: The loss exploded too often; the best checkpoint is kept.
         """
         sample = self._spec.sample
-        for event in self._trainer.run(None if sample is None else sample.every_steps):
+        marks = None if sample is None else sample.every_steps
+        # Between two reports a stop would wait for the next one.
+        for event in self._trainer.run(marks, lambda: self._lease.must_stop):
             if isinstance(event, Judged):
                 self._judged(event)
             elif isinstance(event, RolledBack):

@@ -28,6 +28,17 @@ class Asking(Base):
             The job's id.
 
         Raises:
+            shared.queue_errors.CapReached: And what else `enter` raises.
+        """
+        return str(self.enter(connection, submission)["id"])
+
+    def enter(self, connection: Connection, submission: Submission) -> dict[str, Any]:
+        """As `submit`, for who shows the job at once.
+
+        Returns:
+            What its row has now, but for what every new row has.
+
+        Raises:
             CapReached: The user has as much as they may; which of its kinds says of what.
             NoSuchJob: They have no job that this one could come after.
             WaitsInVain: What it is to come after has failed or been cancelled.
@@ -47,7 +58,7 @@ class Asking(Base):
         }
         connection.execute(statements.SUBMIT, values)
         add_event(connection, job_id, 0, now, "submitted")
-        return job_id
+        return values
 
     def cancel(self, connection: Connection, job_id: str) -> str:
         """End a waiting job, or ask the worker of a running one to stop.

@@ -1,8 +1,8 @@
 """The training loop: steps between validations, told in pieces, and resumed to the bit."""
 
 import time
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,7 @@ class Trainer:
         tail_starts = validation_starts(config, len(tail))
         self._tail_starts = np.where(tail_starts >= 0, tail_starts + len(train), tail_starts)
         self._step = train_step(config, backend)
-        self._starts = lru_cache(maxsize=1)(self._epoch_starts)
+        self._starts = lru_cache(maxsize=1)(partial(epoch_starts, self.config, self._characters))
         device = "gpu" if tf.config.get_visible_devices("GPU") else "cpu"
         self._fingerprint = fingerprint(config.threads, config.shards, device)
         meta = {} if state is None else state.meta
@@ -159,11 +159,14 @@ class Trainer:
         total = self.steps_total or UNKNOWN_STEPS
         return self._loop.rate_share * learning_rate(self.config, step, total)
 
-    def run(self, mark_every: int | None = None) -> Iterator[Event]:
+    def run(
+        self, mark_every: int | None = None, is_asked: Callable[[], bool] = lambda: False
+    ) -> Iterator[Event]:
         """Train to the end, telling how it goes.
 
         Args:
             mark_every: Stop for a moment after every so many steps, too.
+            is_asked: Whether to tell it after this call into the graph, due or not.
 
         Raises:
             Diverged: The loss exploded more often than it may be undone. The state is lost; the
@@ -173,7 +176,7 @@ class Trainer:
         report = Report(self.config, self.steps_per_epoch)
         while not self.finished:
             try:
-                event = self._go_on(report)
+                event = self._go_on(report, is_asked)
             except Diverged as error:
                 event = self._roll_back(error)
             if event is not None:
@@ -207,10 +210,7 @@ class Trainer:
             },
         )
 
-    def _epoch_starts(self, epoch: int) -> Starts:
-        return epoch_starts(self.config, self._characters, epoch)
-
-    def _go_on(self, report: Report) -> Event | None:
+    def _go_on(self, report: Report, is_asked: Callable[[], bool]) -> Event | None:
         """One call's steps, and what there is to tell of them."""
         if self._stopwatch is not None and self.steps_total is None:
             self._stopwatch.start()
@@ -227,7 +227,7 @@ class Trainer:
             return self._judge()
         if self._mark_every is not None and self.step % self._mark_every == 0:
             return Mark(self.step)
-        if not report.due:
+        if not (report.due or is_asked()):
             return None
         return report.progress(self.step, self.steps_total, self._loop.rate_share)
 

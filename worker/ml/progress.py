@@ -169,12 +169,16 @@ class Report:
 
     def progress(self, step: int, steps_total: int, rate_share: float) -> Progress:
         """Where the training is after `step` steps, and a new start of the means."""
+        seconds, windows = self._seconds, self._timed_windows
+        if not seconds:
+            # Asked for before a call was timed that made no graph.
+            seconds, windows = self.step_seconds, self._config.batch_size
         event = Progress(
             step=step,
             epoch=step / self._steps_per_epoch,
             loss=self._loss_sum / self._windows,
             learning_rate=rate_share * learning_rate(self._config, step - 1, steps_total),
-            tokens_per_second=self._timed_windows * self._config.window / self._seconds,
+            tokens_per_second=windows * self._config.window / seconds,
             seconds_left=(steps_total - step) * (self._step_seconds or 0.0),
         )
         self.restart()

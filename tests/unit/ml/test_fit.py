@@ -62,6 +62,21 @@ def test_stopping_in_the_middle_of_an_epoch_is_possible(start: Start, small_call
     assert trainer.state().meta["loop"]["windows"] == trainer.step * 8
 
 
+def test_whoever_asks_is_told_after_every_call(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 3600.0)
+    monkeypatch.setattr(progress, "CALL_CHARACTERS", 12 * 8 * 2)
+    seldom = start("default", epochs=1)
+    assert not any(isinstance(event, Progress) for event in seldom.run())
+    trainer = start("default", epochs=1)
+    told = [event for event in trainer.run(is_asked=lambda: True) if isinstance(event, Progress)]
+    # The first calls take one step and two, and none takes more than two.
+    assert [event.step for event in told[:4]] == [1, 3, 5, 7]
+    assert all(0 < event.tokens_per_second < 1e9 for event in told)
+    assert digest(trainer.state()) == digest(seldom.state())
+
+
 @pytest.mark.usefixtures("small_calls")
 def test_dropout_is_resumed_to_the_bit(start: Start) -> None:
     changes = {"dropout": 0.3, "layers": 2, "epochs": 1}
