@@ -41,6 +41,10 @@ class Watchdog:
         """Expect signs of life from a run more, until `rest` is called for it."""
         with self._changed:
             self._watching += 1
+            if self._watching > 1:
+                # One deadline is for all: who begins beside others shows life.
+                self.show_life()
+                return
             self._set(time.monotonic())
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -53,7 +57,7 @@ class Watchdog:
             self._watching -= 1
             if not self._watching:
                 faulthandler.cancel_dump_traceback_later()
-            self._changed.notify()
+                self._changed.notify()
 
     def show_life(self) -> None:
         """Say that the run still runs: called by the run's own thread, between two steps."""

@@ -66,6 +66,13 @@ def test_a_library_that_keeps_pythons_lock_is_ended_too() -> None:
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.parametrize("begun", ["watchdog.watch()", "watchdog.watch(); watchdog.rest()"])
+def test_one_who_begins_or_ends_beside_it_does_not_hide_what_hangs(begun: str) -> None:
+    ended = run(f"{begun}; hang_in_python()")
+    assert ended.returncode == 1
+    assert "in hang_in_python" in ended.stderr
+
+
 def test_who_shows_life_or_rests_goes_on() -> None:
     ended = run("show_life(); rest(); print('went on')")
     assert (ended.returncode, ended.stdout) == (0, "went on\n"), ended.stderr
