@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,19 +101,22 @@ def _show(client: Client, settings: Settings, numbers: dict[str, Any]) -> Shown:
     return Shown(name, texts, corpus)
 
 
+def judgement(written: Collection[str], corpus: str) -> str:
+    """How many of the written words the corpus has; a piece of a table, say, holds none."""
+    if not written:
+        return "it wrote no word, only what stands between words: ask for more texts."
+    share = share_known(written, corpus)
+    return f"[bold]{share:.0%}[/] of its {len(written)} words occur in the corpus."
+
+
 def _conclude(shown: Shown, settings: Settings, url: str, took: str) -> None:
     """Print the texts, judge one, and say how to go on."""
     out.print()
     print_texts(shown.texts)
     for text in shown.texts:
         if text.temperature == JUDGED_TEMPERATURE:
-            written = written_words(text.prompt, text.text)
-            share = share_known(written, shown.corpus.text)
-            out.print(
-                f"At temperature {JUDGED_TEMPERATURE} [bold]{share:.0%}[/] of its "
-                f"{len(written)} words occur in the corpus.",
-                soft_wrap=True,
-            )
+            judged = judgement(written_words(text.prompt, text.text), shown.corpus.text)
+            out.print(f"At temperature {JUDGED_TEMPERATURE} {judged}", soft_wrap=True)
     out.print(f"All that took {took}. Corpus, model, checkpoints, texts and logs are kept in")
     out.print(f"{escape(str(settings.data_dir))}.\n", soft_wrap=True)
     default = f"http://127.0.0.1:{settings.api_port}"

@@ -10,6 +10,7 @@ from cli.errors import InvalidInput
 from cli.follow import details
 from cli.names import is_id
 from cli.replies import Job, Novelty, Progress
+from cli.showing import judgement
 from cli.training import parse_settings
 from cli.writing import parse_temperatures
 
@@ -106,3 +107,10 @@ def test_what_is_copied_is_told_in_a_line() -> None:
     assert some.line() == "longest copy 18 characters, 54% of its 8-grams known"
     assert Novelty(copied_characters=1, copied="w").line() == "longest copy 1 character"
     assert "2.21 bits/char" in details(Progress(val_loss=1.532, bits_per_char=2.21))
+
+
+def test_what_is_judged_has_words_or_says_that_it_has_none() -> None:
+    assert (
+        judgement(["the", "Zog"], "the one") == "[bold]50%[/] of its 2 words occur in the corpus."
+    )
+    assert judgement(written_words("+--", "--+---|\n"), "the one").startswith("it wrote no word")
