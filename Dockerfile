@@ -34,7 +34,7 @@ RUN case "$VARIANT" in \
 
 COPY LICENSE README.md ./
 COPY api ./api
-COPY cli ./cli
+COPY quire ./quire
 COPY migrations ./migrations
 COPY shared ./shared
 COPY worker ./worker

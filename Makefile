@@ -59,12 +59,12 @@ imports: env ## who may import whom
 	@$(VENV)/bin/lint-imports --no-logo
 
 settings: env ## write docs/settings.md from shared/setting_fields.py
-	@$(RUN) -m tests.settings_page
+	@$(RUN) -m tools.settings_page
 
 check: lint types imports test ## what to run before a commit; CI adds `make mutations`
 
 mutations: env ## take out what the promises rest on, and see tests fail
-	@$(RUN) -m tests.mutations
+	@$(RUN) -m tools.mutations
 
 bench: env ## measure every figure again, and renew benchmarks/README.md
 	@$(RUN) -m benchmarks $(ARGS)

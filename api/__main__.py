@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.app import create_app
 from api.services import EXTENSION
-from shared import migrate
+from migrations import migrate
 from shared.database import log_database, make_engine
 from shared.logs import configure_logging
 from shared.settings import Settings, SettingsError, load_settings
@@ -47,7 +47,7 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn is not typed
         self.error_log.propagate = True
 
     def access(self, *_args: Any) -> None:
-        """Nothing: see api/traffic.py."""
+        """Nothing: see api/http/request_log.py."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -63,7 +63,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "bind": f"{_in_brackets(self.settings.api_host)}:{self.settings.api_port}",
             "workers": 1,
             "worker_class": "gthread",
-            # Those who only listen hold a thread each; see api/turnstile.py.
+            # Those who only listen hold a thread each; see api/http/concurrency.py.
             "threads": self.settings.api_threads + self.settings.max_listeners,
             "worker_connections": CONNECTIONS + self.settings.max_listeners,
             "control_socket_disable": True,

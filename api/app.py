@@ -3,25 +3,26 @@
 from flask import Flask
 from sqlalchemy import Engine
 
-from api import auth, problems, traffic
-from api.checkpoints import checkpoints
-from api.corpora import corpora
-from api.devices import devices
-from api.docs import docs
-from api.events import events
-from api.generate import generate
-from api.health import health
-from api.jobs import jobs
-from api.metrics import metrics
-from api.models import models
-from api.openapi import make_app
-from api.queue import line
+from api import authentication, error_handlers
+from api.http import request_log
+from api.http.concurrency import ConcurrencyLimit
+from api.http.openapi import make_app
+from api.routes.checkpoints import checkpoints
+from api.routes.corpora import corpora
+from api.routes.devices import devices
+from api.routes.docs import docs
+from api.routes.events import events
+from api.routes.generate import generate
+from api.routes.health import health
+from api.routes.jobs import jobs
+from api.routes.metrics import metrics
+from api.routes.models import models
+from api.routes.queue import line
+from api.routes.texts import texts
+from api.routes.train import train
+from api.routes.usage import usage
+from api.routes.users import users
 from api.services import EXTENSION, Services
-from api.texts import texts
-from api.train import train
-from api.turnstile import Turnstile
-from api.usage import usage
-from api.users import users
 from shared.broker import Broker
 from shared.database import make_engine
 from shared.settings import Settings
@@ -56,7 +57,9 @@ def create_app(
         shared.settings.SettingsError: REDIS_URL is needed and not set.
     """
     app = make_app(
-        DESCRIPTION, RESOURCES, before=(traffic.begin, auth.sign_in, traffic.check_accept)
+        DESCRIPTION,
+        RESOURCES,
+        before=(request_log.begin, authentication.sign_in, request_log.check_accept),
     )
     app.extensions[EXTENSION] = Services.of(
         settings,
@@ -64,10 +67,10 @@ def create_app(
         broker or Broker(settings.broker),
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
-    app.wsgi_app = Turnstile(app.wsgi_app, settings.api_threads)  # type: ignore[method-assign]
+    app.wsgi_app = ConcurrencyLimit(app.wsgi_app, settings.api_threads)  # type: ignore[method-assign]
     # Two slashes are no address: a redirect would answer HTML.
     app.url_map.merge_slashes = False
     app.register_blueprint(docs)
-    app.after_request(traffic.end)
-    problems.install(app)
+    app.after_request(request_log.end)
+    error_handlers.install(app)
     return app

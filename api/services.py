@@ -9,13 +9,13 @@ from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.turnstile import Seats
+from api.http.concurrency import Seats
 from shared.broker import Broker
 from shared.database import make_sessions
-from shared.line_reader import Lines
+from shared.job_events import Listener, Speaker
 from shared.queue import Queue
+from shared.scheduling.forecast_reader import Lines
 from shared.settings import Settings
-from shared.stream import Listener, Speaker
 
 EXTENSION = "quire"
 #: How long a listener waits for what a job says before it looks at the job's row.

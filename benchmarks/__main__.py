@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import machine
-from benchmarks.plot import picture
+from benchmarks.support.harness import machine
+from benchmarks.support.plot import picture
 
 #: Each script, and the rows that it writes where everything is there that it needs.
 SCRIPTS = {

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Options, Row, load_corpus, main, row
-from shared.presets import resolve_train
+from benchmarks.support.harness import Options, Row, load_corpus, main, row
+from shared.specs.presets import resolve_train
 from worker.ml.config import TrainConfig
-from worker.ml.fit import Trainer
-from worker.ml.progress import EpochEnd
 from worker.ml.runtime import configure
+from worker.ml.training.progress import EpochEnd
+from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import split_held_out, vectorize
 from worker.ml.vocabulary import Ids, Vocabulary
 

@@ -26,9 +26,16 @@ from pathlib import Path
 import httpx2
 from sqlalchemy import func, select
 
-from benchmarks.harness import load_corpus, machine
-from benchmarks.house import DEVICES, QUANTUM_SECONDS, House
-from benchmarks.pupils import POLL_SECONDS, TRAINING, Heavy, Notes, Person, percentiles
+from benchmarks.support.classroom_users import (
+    POLL_SECONDS,
+    TRAINING,
+    Heavy,
+    Notes,
+    Person,
+    percentiles,
+)
+from benchmarks.support.fault_injection import DEVICES, QUANTUM_SECONDS, House
+from benchmarks.support.harness import load_corpus, machine
 from shared.database import make_sessions
 from shared.tables import TERMINAL_STATUSES, Checkpoint, GeneratedText, Job, JobEvent, User
 

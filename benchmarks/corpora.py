@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from benchmarks.abc_tunes import PARSER_SECONDS, accepted, parser_version, tunes
-from benchmarks.harness import Corpus, Options, Row, find_corpus, load_corpus, main, row
-from benchmarks.ngrams import KneserNey
-from shared.presets import resolve_train
+from benchmarks.peers.ngrams import KneserNey
+from benchmarks.support.abc_tunes import PARSER_SECONDS, accepted, parser_version, tunes
+from benchmarks.support.harness import Corpus, Options, Row, find_corpus, load_corpus, main, row
+from shared.specs.presets import resolve_train
 from worker.ml.checkpoint import Checkpoint
 from worker.ml.config import TrainConfig, held_out_characters
-from worker.ml.fit import Trainer
-from worker.ml.progress import EpochEnd, Progress
 from worker.ml.runtime import configure
-from worker.ml.sample import Draft, Sampler
+from worker.ml.sampling.sampler import Sampler, SamplingRequest
+from worker.ml.training.progress import EpochEnd, Progress
+from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 from worker.ml.vocabulary import Vocabulary
 
@@ -108,7 +108,8 @@ def written(learnt: Learnt, prompt: str, count: int) -> Iterator[str]:
     vocabulary = Vocabulary(state.characters, state.words)
     ids = vocabulary.encode(prompt)
     drafts = [
-        Draft(ids, WRITTEN_CHARACTERS, TEMPERATURE, None, None, seed) for seed in range(count)
+        SamplingRequest(ids, WRITTEN_CHARACTERS, TEMPERATURE, None, None, seed)
+        for seed in range(count)
     ]
     for drawn in Sampler(state.weights, state.network).write(drafts):
         yield prompt + vocabulary.decode(drawn)

@@ -1,7 +1,7 @@
 """Who gets the devices of a shared server in a day, and what asking costs.
 
 A day of thirty users on 1, 4 and 16 simulated devices, with the real queue on a real PostgreSQL
-(benchmarks/day.py), beside first come, first served, which is the order plain Celery gives. In
+(benchmarks/support/simulated_day.py), beside first come, first served, which is the order plain Celery gives. In
 these rows the ratio is the target divided by the figure; the peer's figure is told beside it.
 """
 
@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Engine, insert, text
 
-from benchmarks.day import STEP_SECONDS, SWITCH_SECONDS, Day, Simulation
-from benchmarks.harness import Options, Row, Sample, main
-from benchmarks.policies import QUANTUM_SECONDS, Fifo, RealQueue, SimulatedClock, make_model
+from benchmarks.support.harness import Options, Row, Sample, main
+from benchmarks.support.policies import QUANTUM_SECONDS, Fifo, RealQueue, SimulatedClock, make_model
+from benchmarks.support.simulated_day import STEP_SECONDS, SWITCH_SECONDS, Day, Simulation
+from migrations.migrate import upgrade
 from shared import accounts
 from shared.clock import database_now, new_id
 from shared.database import make_engine, make_sessions
-from shared.migrate import upgrade
 from shared.queue import Queue
 from shared.settings import Settings
 from shared.tables import Job

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 from kombu.exceptions import OperationalError
 
-from benchmarks.sides import Plain, Quire, Side, until
+from benchmarks.support.fault_subjects import Plain, Quire, Side, until
 from tests.faults.parts import Redis
 from tests.services.servers import short_directory
 

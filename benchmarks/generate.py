@@ -17,11 +17,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.harness import ROUNDS, Options, Row, interleave, main, row
+from benchmarks.support.harness import ROUNDS, Options, Row, interleave, main, row
 from worker.ml.config import NetworkConfig
-from worker.ml.engine import Engine
 from worker.ml.runtime import configure
-from worker.ml.sample import Draft, Sampler
+from worker.ml.sampling.engine import Engine
+from worker.ml.sampling.sampler import Sampler, SamplingRequest
 
 VOCABULARY = 57
 WINDOW = 60
@@ -149,9 +149,9 @@ def warmed(network: NetworkConfig, seed: int = 0) -> Sampler:
     return sampler
 
 
-def a_draft(length: int, seed: int = 1) -> Draft:
+def a_draft(length: int, seed: int = 1) -> SamplingRequest:
     """A text that begins with as much as the script reads."""
-    return Draft(np.arange(WINDOW) % VOCABULARY, length, TEMPERATURE, None, None, seed)
+    return SamplingRequest(np.arange(WINDOW) % VOCABULARY, length, TEMPERATURE, None, None, seed)
 
 
 def seconds_per_character(sampler: Sampler, length: int) -> float:

@@ -15,8 +15,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from benchmarks.harness import Options, Row, load_corpus, main, row
-from benchmarks.stack import Stack, running, until
+from benchmarks.support.harness import Options, Row, load_corpus, main, row
+from benchmarks.support.stack import Stack, running, until
 from shared.database import make_engine
 from shared.tables import Device
 

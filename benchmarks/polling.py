@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.crowd import Load, quantiles
-from benchmarks.harness import Options, Row, main, row
-from benchmarks.stack import Stack, running, train, until
+from benchmarks.concurrent_texts import Load, quantiles
+from benchmarks.support.harness import Options, Row, main, row
+from benchmarks.support.stack import Stack, running, train, until
 from shared.settings import Settings
 
 SECONDS, QUICK_SECONDS, ROUNDS = 5.0, 2.0, 5

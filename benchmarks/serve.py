@@ -15,8 +15,8 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from benchmarks.generate import CLASSIC, KerasScript, random_weights
-from benchmarks.harness import Options, Row, interleave, main, row
-from benchmarks.stack import Stack, another_checkpoint, noop, running, train, watcher
+from benchmarks.support.harness import Options, Row, interleave, main, row
+from benchmarks.support.stack import Stack, another_checkpoint, noop, running, train, watcher
 from shared.database import journal_mode
 from tests.services.postgres import postgres_server
 from tests.services.servers import ServerMissing

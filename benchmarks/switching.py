@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from benchmarks.harness import Options, Row, load_corpus, main, row
-from benchmarks.stack import Client, Stack, connect, running, until
+from benchmarks.support.harness import Options, Row, load_corpus, main, row
+from benchmarks.support.stack import Client, Stack, connect, running, until
 from shared import accounts
 from shared.database import make_engine, make_sessions
 from shared.tables import JobEvent

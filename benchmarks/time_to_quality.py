@@ -13,17 +13,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from benchmarks import classic, nanogpt_recipe
-from benchmarks.harness import Options, Row, load_corpus, main, row
-from benchmarks.peer import child, need_torch
-from shared.presets import resolve_train
+from benchmarks import classic
+from benchmarks.peers import nanogpt_recipe
+from benchmarks.peers.process import child, need_torch
+from benchmarks.support.harness import Options, Row, load_corpus, main, row
+from shared.specs.presets import resolve_train
 from worker.ml.checkpoint import Checkpoint
 from worker.ml.config import TrainConfig
-from worker.ml.fit import Trainer
 from worker.ml.model import pad
-from worker.ml.progress import Judged
 from worker.ml.runtime import configure
-from worker.ml.step import on_device, train_step
+from worker.ml.training.progress import Judged
+from worker.ml.training.step import on_device, train_step
+from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import split_held_out, validation_starts, vectorize
 from worker.ml.vocabulary import Ids, Vocabulary
 
@@ -181,7 +182,7 @@ def at_time(name: str, task: Task, seconds: float, bound: float, quick: bool) ->
 
 def _ours() -> str:
     return (
-        "ours: preset default through worker/ml/fit.py with the time as its `budget`, the "
+        "ours: preset default through worker/ml/training/trainer.py with the time as its `budget`, the "
         "best checkpoint by its own validations, which are counted, graphs built before"
     )
 

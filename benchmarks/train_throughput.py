@@ -7,9 +7,9 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from benchmarks.harness import ROUNDS, Options, Row, interleave, load_corpus, main, row
-from benchmarks.peer import child, need_torch
-from shared.presets import resolve_train
+from benchmarks.peers.process import child, need_torch
+from benchmarks.support.harness import ROUNDS, Options, Row, interleave, load_corpus, main, row
+from shared.specs.presets import resolve_train
 from worker.ml.config import TrainConfig
 from worker.ml.vectorize import vectorize
 from worker.ml.vocabulary import Ids
@@ -20,7 +20,7 @@ EMBEDDING = 64
 ROUND_SECONDS = 3.0
 QUICK_ROUNDS = 3
 QUICK_ROUND_SECONDS = 0.6
-#: As the product does (worker/ml/progress.py): so many seconds of steps in one call.
+#: As the product does (worker/ml/training/progress.py): so many seconds of steps in one call.
 CALL_SECONDS = 0.2
 WARM_UP_STEPS = 3
 
@@ -78,9 +78,9 @@ def serve_ours(pipe: Connection, ids: Ids, vocabulary_size: int) -> None:
     import tensorflow as tf
 
     from worker.ml.model import initial_weights, pad
-    from worker.ml.optimizer import initial_slots, step_numbers
     from worker.ml.runtime import configure
-    from worker.ml.step import on_device, train_step
+    from worker.ml.training.optimizer import initial_slots, step_numbers
+    from worker.ml.training.step import on_device, train_step
 
     configure(threads=THREADS, device="cpu")
     text = on_device(ids)
@@ -168,7 +168,7 @@ def measure(options: Options) -> list[Row]:
     told = (
         f"{corpus.label}, lower-cased; peer: PyTorch nn.Embedding({EMBEDDING}), nn.LSTM "
         "(batch_first), nn.Linear, cross entropy, Adam, clip_grad_norm_ 1, all cores, in a process "
-        "of its own, in turn with ours; ours: worker/ml/step.py, the same network and optimizer, "
+        "of its own, in turn with ours; ours: worker/ml/training/step.py, the same network and optimizer, "
         f"{THREADS} threads, 2 shards; {seconds} s a round, graphs built before"
     )
     if options.quick:

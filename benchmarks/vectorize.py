@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Corpus, Options, Row, interleave, load_corpus, main, row, timed
-from shared.presets import resolve_train
+from benchmarks.support.harness import (
+    Corpus,
+    Options,
+    Row,
+    interleave,
+    load_corpus,
+    main,
+    row,
+    timed,
+)
+from shared.specs.presets import resolve_train
 from worker.ml.config import TrainConfig
 from worker.ml.vectorize import epoch_starts, split_held_out, vectorize
 

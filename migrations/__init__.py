@@ -1,1 +1,1 @@
-"""The one history of the database's schema (Alembic). `shared.migrate` runs it."""
+"""The one history of the database's schema (Alembic). `migrations.migrate` runs it."""

@@ -1,4 +1,4 @@
-"""Runs the history on the connection that `shared.migrate` hands over."""
+"""Runs the history on the connection that `migrations.migrate` hands over."""
 
 from alembic import context
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from shared.migrate import upgrade
+from migrations.migrate import upgrade
 from shared.settings import variables
 from tests.services import leftovers
 from tests.services.postgres import Databases, PostgresServer, postgres_server

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import __main__ as all_of_them
-from benchmarks.abc_tunes import tunes
-from benchmarks.harness import row, table
-from benchmarks.ngrams import KneserNey
+from benchmarks.peers.ngrams import KneserNey
+from benchmarks.support.abc_tunes import tunes
+from benchmarks.support.harness import row, table
 
 ROW = {
     "name": "generate/one_stream",

@@ -9,7 +9,7 @@ from shared.settings import variables
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-PARTS = ("api", "cli", "shared", "worker")
+PARTS = ("api", "quire", "shared", "worker")
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: page.name)

@@ -9,8 +9,8 @@ import pytest
 import redis
 from sqlalchemy import text
 
+from migrations.migrate import current, newest
 from shared.database import make_engine
-from shared.migrate import current, newest
 from tests.services import leftovers, postgres, servers
 from tests.services.redis import RedisServer, redis_server
 

@@ -1,7 +1,7 @@
 """One Celery worker, which never loads TensorFlow itself: ``python -m worker.celery_process``.
 
 It takes wakes of one kind and hands them to its one child, a fresh process in which
-worker/app.py loads TensorFlow. It is started by worker/supervisor.py.
+worker/celery_app.py loads TensorFlow. It is started by worker/supervisor.py.
 """
 
 import os
@@ -18,12 +18,12 @@ from sqlalchemy import Engine
 
 from shared.broker import make_celery
 from shared.database import make_engine
-from shared.devices import remove, request_drain
 from shared.logs import configure_logging
 from shared.settings import SettingsError, load_settings
-from worker.app import LANE_KEY, PARENT_KEY
+from shared.worker_registry import remove, request_drain
+from worker.celery_app import LANE_KEY, PARENT_KEY
+from worker.execution.lease import DATABASE_AWAY, RETRY_SECONDS, reason
 from worker.lane import Lane
-from worker.lease import DATABASE_AWAY, RETRY_SECONDS, reason
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,9 @@ def main() -> int:
         # Now, so that the child inherits it before it starts a thread.
         os.sched_setaffinity(0, lane.cores)
     app = make_celery(broker)
-    app.conf.update({"include": ["worker.app"], LANE_KEY: lane.as_dict(), PARENT_KEY: os.getpid()})
+    app.conf.update(
+        {"include": ["worker.celery_app"], LANE_KEY: lane.as_dict(), PARENT_KEY: os.getpid()}
+    )
     engine = make_engine(settings.database)
     drain = _Drain(engine, lane.worker_id)
     worker_shutting_down.connect(drain)

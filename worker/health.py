@@ -7,9 +7,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.clock import database_now
 from shared.database import make_engine, make_sessions
-from shared.devices import alive
 from shared.settings import Settings, SettingsError, load_settings
 from shared.tables import Device
+from shared.worker_registry import alive
 
 LANES = frozenset({"train", "generate"})
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shared.devices import worker_id
-from shared.records import Kind
+from shared.queue.types import Kind
 from shared.tables import KINDS
+from shared.worker_registry import worker_id
 from worker.devices import LocalDevice
 
 

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared import devices
+from shared import worker_registry
 from shared.broker import Broker
 from shared.database import log_database, make_engine
-from shared.devices import WorkerSelf
+from shared.job_events import Speaker
 from shared.logs import configure_logging
-from shared.processes import Child, Keeper, StopRequested
+from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
 from shared.queue import Queue
-from shared.records import Kind
+from shared.queue.types import Kind
 from shared.settings import Settings, SettingsError, load_settings
-from shared.stream import Speaker
+from shared.worker_registry import WorkerSelf
 from worker.devices import BadDevice, LocalDevice, find_devices
+from worker.execution.lease import DATABASE_AWAY, reason
 from worker.lane import Lane
-from worker.lease import DATABASE_AWAY, reason
-from worker.sweep import Sweeper
+from worker.maintenance import Sweeper
 
 #: A lane for each, so that a short text never waits behind a long training.
 LANES: tuple[Kind, ...] = ("train", "generate")
@@ -54,14 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     queue = Queue(engine, settings)
     _show(queue, [lane for _, lane in lanes])
     sweeper = Sweeper(queue, broker, Speaker(queue.settings.broker))
-    with Keeper() as keeper, keeper.signals():
+    with ProcessSupervisor() as supervisor, supervisor.signals():
         sweeper.start()
         children = [_child(device, lane, settings) for device, lane in lanes]
         with contextlib.suppress(StopRequested):
-            keeper.start_together(*children)
-            keeper.watch()
+            supervisor.start_together(*children)
+            supervisor.watch()
         sweeper.stop()
-        keeper.terminate_all()
+        supervisor.terminate_all()
     log.info("supervisor_stopped", host=settings.host_name)
     return 0
 
@@ -104,6 +104,6 @@ def _show(queue: Queue, lanes: Sequence[Lane]) -> None:
             me = WorkerSelf(
                 lane.host, lane.device, lane.kind, os.getpid(), {}, lane.gpu_uuid, lane.gpu_name
             )
-            devices.show(queue.engine, me, ready=False)
+            worker_registry.show(queue.engine, me, ready=False)
     except DATABASE_AWAY as error:
         log.warning("database_away", reason=reason(error))

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
-from api.schemas.drawing import Seed
 from api.schemas.fields import Described, Id, Name, no_default
 from api.schemas.requests import Ordered
-from shared.presets import Budget, PresetName, SampleSpec, TrainNumbers
+from api.schemas.sampling import Seed
+from shared.specs.presets import Budget, PresetName, SampleSpec, TrainNumbers
 
 
 class SampleRequest(SampleSpec):
@@ -59,7 +59,7 @@ def _optional(name: str, field: FieldInfo, annotation: Any = None) -> Any:
 
 
 _NUMBERS = TrainNumbers.model_fields
-#: Every number of a preset, each within the bounds that shared/presets.py gives it.
+#: Every number of a preset, each within the bounds that shared/specs/presets.py gives it.
 TrainRequest = create_model(
     "TrainRequest",
     __base__=TrainBase,

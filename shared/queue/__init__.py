@@ -11,11 +11,11 @@ Every write after a claim filters on id, attempt and ``status = 'running'``, in 
 transaction of what it writes, so that a worker whose lease was taken changes nothing.
 """
 
-from shared.queue.asking import Asking
 from shared.queue.base import CLAIM_LOCKS
-from shared.queue.claiming import Claiming
-from shared.queue.closing import Closing, Outcome
-from shared.queue.holding import Holding
+from shared.queue.claim import Claiming
+from shared.queue.completion import Closing, Outcome
+from shared.queue.lease import Holding
+from shared.queue.submission import Asking
 
 __all__ = ["CLAIM_LOCKS", "Outcome", "Queue"]
 

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Engine, case, text
 
-from shared import retention, statements
 from shared.clock import Clock, database_now
-from shared.job_writes import add_event
-from shared.queue_errors import LeaseLost
-from shared.records import Claim, problem
-from shared.service import Ledger
+from shared.queue import retention, sql
+from shared.queue.errors import LeaseLost
+from shared.queue.history import add_event
+from shared.queue.types import Claim, problem
+from shared.scheduling.accounting import Ledger
 from shared.settings import Settings
 from shared.tables import TERMINAL_STATUSES, Job
 
@@ -59,7 +59,7 @@ class Base:
         computed = {name: v for name, v in values.items() if isinstance(v, ColumnElement)}
         plain = {name: v for name, v in values.items() if name not in computed}
         held = {"held_job": claim.job_id, "held_attempt": claim.attempt}
-        statement = statements.FENCED.values(**computed) if computed else statements.FENCED
+        statement = sql.FENCED.values(**computed) if computed else sql.FENCED
         written = connection.execute(statement, held | plain)
         if written.rowcount == 0:
             raise LeaseLost(claim)
@@ -97,7 +97,7 @@ class Base:
         """
         held_by = {"held_job": claim.job_id, "held_attempt": claim.attempt}
         if status == "queued":
-            row = connection.execute(statements.ASKED_OF, held_by).one_or_none()
+            row = connection.execute(sql.ASKED_OF, held_by).one_or_none()
             if row is None:
                 raise LeaseLost(claim)
             if row.cancel_requested_at is not None:
@@ -106,7 +106,7 @@ class Base:
                 status = "paused"
         held = max(0.0, (now - claim.claimed_at).total_seconds())
         used = held if seconds is None else min(seconds, held)
-        statement = statements.ENDED.values(**values) if values else statements.ENDED
+        statement = sql.ENDED.values(**values) if values else sql.ENDED
         ended = {
             "becomes": status,
             "ended_at": now if status in TERMINAL_STATUSES else None,
@@ -115,7 +115,7 @@ class Base:
         if connection.execute(statement, held_by | ended).rowcount == 0:
             raise LeaseLost(claim)
         ledger.settle(claim.user_id, claim.charged_seconds, used, claim.claimed_at, now)
-        connection.execute(statements.LEAVE, {"worker": claim.worker_id, "held_job": claim.job_id})
+        connection.execute(sql.LEAVE, {"worker": claim.worker_id, "held_job": claim.job_id})
         data = {"seconds": round(held, 3), **(about or {})}
         add_event(connection, claim.job_id, claim.attempt, now, status, **data)
         if status in ("failed", "cancelled"):
@@ -124,7 +124,7 @@ class Base:
 
     def _unblock(self, connection: Connection, ended: Sequence[str], now: datetime) -> None:
         """Let the jobs go on that waited for some that have succeeded."""
-        for row in connection.execute(statements.UNBLOCK, {"ended": list(ended)}).all():
+        for row in connection.execute(sql.UNBLOCK, {"ended": list(ended)}).all():
             add_event(connection, row.id, row.attempt, now, "unblocked", after=row.after_job_id)
 
     def _fail_followers(
@@ -138,7 +138,7 @@ class Base:
             now: The time.
         """
         while ended:
-            rows = connection.execute(statements.FOLLOWERS, {"ended": list(ended)}).all()
+            rows = connection.execute(sql.FOLLOWERS, {"ended": list(ended)}).all()
             for row in rows:
                 was = "was cancelled" if ended[row.blocked_by] == "cancelled" else "failed"
                 detail = (
@@ -156,7 +156,7 @@ class Base:
             How many; none that another transaction has locked.
         """
         values = {"now": now, "limit": OVERDUE_AT_ONCE}
-        rows = connection.execute(statements.OVERDUE, values).all()
+        rows = connection.execute(sql.OVERDUE, values).all()
         for row in rows:
             detail = (
                 f"It had to start before {row.start_before:%Y-%m-%d %H:%M:%S} UTC "
@@ -176,7 +176,7 @@ class Base:
         error: dict[str, Any],
         now: datetime,
     ) -> None:
-        connection.execute(statements.FAIL_WAITING, {"job": job_id, "problem": error, "now": now})
+        connection.execute(sql.FAIL_WAITING, {"job": job_id, "problem": error, "now": now})
         add_event(connection, job_id, attempt, now, "failed")
 
 

@@ -1,5 +1,15 @@
 """The tables, typed. Invariants are constraints wherever a database can hold them."""
 
+from shared.tables.artifacts import (
+    CHUNK_BYTES,
+    VISIBILITIES,
+    Blob,
+    BlobChunk,
+    Checkpoint,
+    Corpus,
+    GeneratedText,
+    Model,
+)
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, RowNumber, UtcDateTime
 from shared.tables.jobs import (
     BLOCKED,
@@ -18,17 +28,7 @@ from shared.tables.jobs import (
     JobEvent,
     Metric,
 )
-from shared.tables.people import ROLES, ApiKey, IdempotencyKey, User
-from shared.tables.works import (
-    CHUNK_BYTES,
-    VISIBILITIES,
-    Blob,
-    BlobChunk,
-    Checkpoint,
-    Corpus,
-    GeneratedText,
-    Model,
-)
+from shared.tables.users import ROLES, ApiKey, IdempotencyKey, User
 
 __all__ = [
     "BLOCKED",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from queue import Empty, Queue
 from typing import Any
 
-from tests.api.world import Person
+from tests.api.harness import Person
 
 PATIENCE_SECONDS = 20.0
 

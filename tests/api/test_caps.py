@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.service import Ledger
-from tests.api.world import ENGLISH, Person, World, problem
+from shared.scheduling.accounting import Ledger
+from tests.api.harness import ENGLISH, Person, World, problem
 
 
 def charge(world: World, person: Person, seconds: float) -> None:

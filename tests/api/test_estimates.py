@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from shared.devices import WorkerSelf, show
-from shared.records import Progress
+from shared.queue.types import Progress
 from shared.settings import Settings
 from shared.tables import Job
+from shared.worker_registry import WorkerSelf, show
 from tests.api.conftest import settings_for
-from tests.api.world import ENGLISH, Person, World, problem
+from tests.api.harness import ENGLISH, Person, World, problem
 
 MEMORY_BYTES = 4_000_000_000
 

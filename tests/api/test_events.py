@@ -8,12 +8,12 @@ import pytest
 
 from api.app import create_app
 from shared.broker import Broker
+from shared.job_events import Listener, Speaker, key
 from shared.queue import Queue
-from shared.records import Claim
+from shared.queue.types import Claim
 from shared.settings import Settings
-from shared.stream import Listener, Speaker, key
+from tests.api.harness import Person, World, problem, record
 from tests.api.sse import Following, written
-from tests.api.world import Person, World, problem, record
 from tests.services.redis import RedisServer
 
 TEXT = "and the sea was calm, and the moon was full"
@@ -22,8 +22,8 @@ TEXT = "and the sea was calm, and the moon was full"
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has left is noticed at the next word, and that need not take 15 seconds here."""
-    monkeypatch.setattr("api.following.LOOK_SECONDS", 0.3)
-    monkeypatch.setattr("api.following.HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr("api.operations.event_stream.LOOK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.event_stream.HEARTBEAT_SECONDS", 0.2)
 
 
 @pytest.fixture

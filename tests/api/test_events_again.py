@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from shared.stream import Speaker
+from shared.job_events import Speaker
+from tests.api.harness import Person, World, record
 from tests.api.sse import Following, written
 from tests.api.test_events import TEXT, _soon, end, job, say, speaker
-from tests.api.world import Person, World, record
 from tests.services.redis import RedisServer
 
 __all__ = ["_soon", "job", "speaker"]
@@ -121,7 +121,7 @@ def test_a_stream_that_redis_lost_goes_on_from_the_rows(
 def test_an_end_that_nobody_spoke_of_is_found_in_the_row(
     world: World, ann: Person, job: Any, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.following.SELDOM_SECONDS", 0.5)
+    monkeypatch.setattr("api.operations.event_stream.SELDOM_SECONDS", 0.5)
     claim = world.claim(job["id"], "generate")
     follower = Following(ann, job["id"])
     say(speaker, claim, 0, 5)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.world import ENGLISH, Person, World, problem, record
+from tests.api.harness import ENGLISH, Person, World, problem, record
 
 
 def test_a_training_begins_from_a_checkpoint(world: World, ann: Person) -> None:

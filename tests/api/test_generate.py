@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.world import ENGLISH, Person, World, problem, record
+from tests.api.harness import ENGLISH, Person, World, problem, record
 
 #: No «q», no «x», no digit; only what ENGLISH has.
 VOCABULARY = "".join(sorted(set(ENGLISH)))

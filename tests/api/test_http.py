@@ -11,11 +11,11 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from api.app import MAX_REQUEST_BYTES, create_app
-from api.traffic import SECURITY_HEADERS
+from api.http.request_log import SECURITY_HEADERS
 from shared.broker import Broker
 from shared.database import make_engine
 from tests.api.conftest import settings_for
-from tests.api.world import Person, World, made, problem
+from tests.api.harness import Person, World, made, problem
 
 
 @pytest.fixture

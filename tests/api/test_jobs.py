@@ -1,6 +1,6 @@
 """Jobs: list, filter, read, cancel, run again; what they left behind."""
 
-from tests.api.world import Person, World, problem, record
+from tests.api.harness import Person, World, problem, record
 
 
 def ids(person: Person, query: str = "") -> list[str]:

@@ -10,8 +10,8 @@ import pytest
 
 from shared.accounts import create_key, create_user
 from shared.database import make_engine, make_sessions
+from tests.api.harness import ENGLISH
 from tests.api.test_server import address, process
-from tests.api.world import ENGLISH
 
 Quire = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -32,7 +32,7 @@ def quire(settings_env: dict[str, str], database_url: str, tmp_path: Path) -> It
         environment = {**settings_env, "QUIRE_URL": address(server), "QUIRE_KEY": key}
 
         def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-            argv = [sys.executable, "-m", "cli", *arguments]
+            argv = [sys.executable, "-m", "quire", *arguments]
             done = subprocess.run(
                 argv,
                 env=environment,

@@ -2,9 +2,9 @@
 
 from sqlalchemy import select
 
-from shared.records import CheckpointRecord
+from shared.queue.types import CheckpointRecord
 from shared.tables import Checkpoint
-from tests.api.world import Person, World, record
+from tests.api.harness import Person, World, record
 
 
 def test_a_sampled_text_knows_its_training_without_a_checkpoint(world: World, ann: Person) -> None:

@@ -17,11 +17,11 @@ import pytest
 from api.app import create_app
 from shared.broker import Broker
 from shared.database import make_engine
+from shared.job_events import Speaker
 from shared.queue import Queue
-from shared.stream import Speaker
 from tests.api.conftest import settings_for
+from tests.api.harness import World
 from tests.api.test_server import STOP_SECONDS, address, environment, process
-from tests.api.world import World
 
 LISTENERS = 500
 REQUESTS = 50

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from shared.records import Claim, Progress
-from tests.api.world import Person, World, problem, record
+from shared.queue.types import Claim, Progress
+from tests.api.harness import Person, World, problem, record
 
 
 def put(world: World, claim: Claim, step: int, loss: float, val_loss: float | None = None) -> None:

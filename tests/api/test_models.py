@@ -4,7 +4,7 @@ import hashlib
 
 from safetensors.numpy import load
 
-from tests.api.world import Person, World, problem, safetensors
+from tests.api.harness import Person, World, problem, safetensors
 
 
 def test_owners_rename_and_share(world: World, ann: Person, bob: Person) -> None:

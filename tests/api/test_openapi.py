@@ -23,8 +23,8 @@ from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
 from tests.api.conftest import settings_for
+from tests.api.harness import World, made
 from tests.api.test_private import things_of
-from tests.api.world import World, made
 
 CHECKS = [
     not_a_server_error,

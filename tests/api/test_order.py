@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.devices import WorkerSelf, show
 from shared.tables import User
+from shared.worker_registry import WorkerSelf, show
+from tests.api.harness import Person, World, problem
 from tests.api.test_private import NOBODYS
-from tests.api.world import Person, World, problem
-from tests.worker.world import until
+from tests.worker.harness import until
 
 
 def soon(seconds: float) -> str:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.api.world import Person, World, problem
+from tests.api.harness import Person, World, problem
 
 
 def all_pages(person: Person, path: str, limit: int) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from shared.accounts import LastAdmin, create_user, disable_user
 from shared.database import make_sessions
 from shared.tables import User
-from tests.api.world import DEVICE, Person, World, problem
+from tests.api.harness import DEVICE, Person, World, problem
 
 
 def test_who_am_i(world: World, ann: Person, admin: Person) -> None:

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from shared.devices import WorkerSelf, show
-from tests.api.world import DEVICE, Person, World, problem
+from shared.worker_registry import WorkerSelf, show
+from tests.api.harness import DEVICE, Person, World, problem
 
 NOBODYS = "01890a5d-ac96-774b-bcce-b302099a8057"
 ROUTES: list[tuple[str, str, Any]] = [

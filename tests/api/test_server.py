@@ -15,13 +15,13 @@ import httpx2
 import pytest
 
 from api.app import create_app
+from migrations.migrate import downgrade
 from shared.accounts import create_key, create_user
 from shared.broker import Broker
 from shared.database import make_engine, make_sessions
-from shared.migrate import downgrade
 from shared.queue import Queue
 from tests.api.conftest import settings_for
-from tests.api.world import ENGLISH, World
+from tests.api.harness import ENGLISH, World
 
 LIMIT_BYTES = 1_000_000
 START_SECONDS = 30

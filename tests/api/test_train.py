@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from shared.presets import PRESETS, TrainNumbers, minimum_characters
-from shared.records import Progress
-from tests.api.world import ENGLISH, Person, World, problem
+from shared.queue.types import Progress
+from shared.specs.presets import PRESETS, TrainNumbers, minimum_characters
+from tests.api.harness import ENGLISH, Person, World, problem
 
 
 def test_a_training_is_a_model_and_a_job(world: World, ann: Person) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.services import EXTENSION
-from tests.api.world import Person, World
+from tests.api.harness import Person, World
 
 
 def ask(person: Person, model: str, prefer: str, **headers: str) -> Any:

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, event, select
 
 from shared import broker
 from shared.database import reading
-from shared.records import Kind
+from shared.queue.types import Kind
 from shared.tables import Job
-from tests.api.world import Person, World
+from tests.api.harness import Person, World
 from tests.services.postgres import PostgresServer
 
 GAP_SECONDS = 0.3

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.api.harness import ENGLISH, Person, World, problem
 from tests.api.test_corpora import JSON, raw
 from tests.api.test_generate import ask
-from tests.api.world import ENGLISH, Person, World, problem
 
 #: An id that nothing has.
 NOTHING = "01890a5d-ac96-774b-bcce-b302099a8057"

@@ -41,7 +41,7 @@ class Home:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, and insist on its exit code."""
         done = subprocess.run(
-            [sys.executable, "-m", "cli", *arguments],
+            [sys.executable, "-m", "quire", *arguments],
             cwd=ROOT,
             env=self.environment | environment,
             capture_output=True,
@@ -61,7 +61,7 @@ class Home:
         log = (self.path / "up.txt").open("w+")
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "cli", "up"),
+                *(sys.executable, "-m", "quire", "up"),
                 *("--data-dir", str(self.data_dir), "--port", str(self.port)),
             ],
             cwd=ROOT,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.migrate import upgrade
+from migrations.migrate import upgrade
 from tests.conftest import without
 from tests.faults.parts import EPOCHS, FAULT, Api, Redis, digest, gone, running_api, train
 from tests.services.postgres import Cluster, cluster
 from tests.services.redis import RedisServer
 from tests.services.servers import ServerMissing, short_directory
-from tests.worker.world import Worker, World, make_world, some_text, until
+from tests.worker.harness import Worker, World, make_world, some_text, until
 
 #: Gives the digest of a training of so many epochs.
 Undisturbed = Callable[..., str]

@@ -19,9 +19,9 @@ from shared.accounts import create_key
 from shared.database import make_sessions
 from shared.tables import Job, JobEvent, User
 from tests.services.redis import configuration, find_program
-from tests.worker.world import World, until
+from tests.worker.harness import World, until
 
-#: How the names of the jobs begin whose workers die; see worker/failpoints.py.
+#: How the names of the jobs begin whose workers die; see worker/execution/failpoints.py.
 FAULT = "fault:"
 #: The network with which a worker warms itself: no attempt has to compile its own.
 WARM = {"window": 16, "units": 32, "embedding": 64, "batch_size": 4, "held_out": 0.1}

@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from tests.faults.parts import running_api
-from tests.worker.world import Worker, World
+from tests.worker.harness import Worker, World
 
 pytestmark = pytest.mark.slow
 

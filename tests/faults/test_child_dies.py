@@ -6,7 +6,7 @@ import pytest
 
 from shared.settings import Settings
 from tests.faults.parts import FAULT, digest, train
-from tests.worker.world import Worker, World
+from tests.worker.harness import Worker, World
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from shared import blobs
 from shared.tables import BlobChunk
 from tests.faults.parts import digest, train
-from tests.worker.world import Worker, World, until
+from tests.worker.harness import Worker, World, until
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Table, select, text
 
 from shared.database import IDLE_TIMEOUT_SECONDS
-from shared.stream import Listener, order
+from shared.job_events import Listener, order
 from shared.tables import Checkpoint, GeneratedText, Job, JobEvent, Metric
 from tests.faults.conftest import Postmaster, SecondHost, Undisturbed
 from tests.faults.parts import assert_consistent, digest, gone, parent, train
-from tests.worker.world import Worker, World, continue_process, stop_process, until
+from tests.worker.harness import Worker, World, continue_process, stop_process, until
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.conftest import HUNG_SECONDS
 from tests.faults.parts import FAULT, digest, gone, train
-from tests.worker.world import Worker, World, until
+from tests.worker.harness import Worker, World, until
 
 pytestmark = pytest.mark.slow
 

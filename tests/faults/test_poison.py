@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.parts import FAULT, train
-from tests.worker.world import Worker, World
+from tests.worker.harness import Worker, World
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from shared.tables import Job, Model
 from tests.faults.conftest import Postmaster
 from tests.faults.parts import Api, assert_consistent, digest, train, training
-from tests.worker.world import Worker, World, until
+from tests.worker.harness import Worker, World, until
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from tests.faults.parts import Api, Redis, assert_consistent, parent, train
-from tests.worker.world import Worker, World, continue_process, stop_process, until
-from worker.sweep import WAIT_SECONDS
+from tests.worker.harness import Worker, World, continue_process, stop_process, until
+from worker.maintenance import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from shared import blobs
 from tests.faults.conftest import Undisturbed
 from tests.faults.parts import Api, digest, running_api, train, training
 from tests.services.redis import RedisServer
-from tests.worker.world import Worker, World, make_world, some_text
+from tests.worker.harness import Worker, World, make_world, some_text
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.parts import Api, Redis, assert_consistent
-from tests.worker.world import Worker, World, until
-from worker.sweep import WAIT_SECONDS
+from tests.worker.harness import Worker, World, until
+from worker.maintenance import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 

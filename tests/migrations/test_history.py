@@ -7,8 +7,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect
 
+from migrations.migrate import current, downgrade, newest, upgrade
 from shared.database import make_engine
-from shared.migrate import current, downgrade, newest, upgrade
 from shared.tables import Base
 
 

@@ -12,10 +12,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 import migrations
+from migrations.migrate import upgrade
 from shared.database import make_engine
-from shared.migrate import upgrade
 from tests.services.redis import RedisServer
-from tests.worker.world import make_world, some_text
+from tests.worker.harness import make_world, some_text
 
 ROOT = Path(__file__).parents[2]
 #: A table's columns by name: type, and whether a row may leave the column out.

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("api", "cli", "migrations", "shared", "worker")
+PACKAGES = ("api", "migrations", "quire", "shared", "worker")
 
 
 @cache

@@ -37,7 +37,7 @@ BLOCKED = """
 
     sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
     sys.argv[0] = "quire"
-    runpy.run_module("cli", run_name="__main__")
+    runpy.run_module("quire", run_name="__main__")
 """
 
 
@@ -83,14 +83,14 @@ def test_the_wheel_has_every_package_and_nothing_else(wheel: ZipFile) -> None:
             if path.is_file() and "__pycache__" not in path.parts
         } - files
         assert not missing
-    assert {"migrations/script.py.mako", "cli/report.css"} <= set(files)
+    assert {"migrations/script.py.mako", "quire/report.css"} <= set(files)
 
 
 def test_the_wheel_brings_the_command_and_the_licence(wheel: ZipFile) -> None:
     [info] = {name.partition("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
     entry_points = ConfigParser()
     entry_points.read_string(wheel.read(f"{info}/entry_points.txt").decode())
-    assert dict(entry_points["console_scripts"]) == {"quire": "cli.main:main"}
+    assert dict(entry_points["console_scripts"]) == {"quire": "quire.main:main"}
     assert b"MIT License" in wheel.read(f"{info}/licenses/LICENSE")
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, select, update
 from shared import accounts, blobs
 from shared.database import make_engine, make_sessions
 from shared.queue import Queue
-from shared.records import Claim, Kind, Submission
+from shared.queue.types import Claim, Kind, Submission
 from shared.settings import Settings
 from shared.tables import Corpus, Job, JobEvent, Model, User
 

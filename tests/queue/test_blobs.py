@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, delete, func, select, update
 
 from shared import blobs
-from shared.records import CheckpointRecord, TextRecord
+from shared.queue.types import CheckpointRecord, TextRecord
 from shared.tables import CHUNK_BYTES, Blob, BlobChunk, Corpus
 from tests.queue.conftest import World
 

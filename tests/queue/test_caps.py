@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, insert, select
 
-from shared import blobs, caps
+from shared import blobs
 from shared.database import make_sessions
 from shared.queue import Queue
-from shared.queue_errors import CapReached, CorporaFull, DayUsedUp, QueueFull, StorageFull
-from shared.records import CheckpointRecord
+from shared.queue.errors import CapReached, CorporaFull, DayUsedUp, QueueFull, StorageFull
+from shared.queue.types import CheckpointRecord
+from shared.scheduling import caps
 from shared.tables import Corpus, Job
 from tests.queue.conftest import World
 

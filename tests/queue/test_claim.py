@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from shared import fairness
 from shared.database import make_engine
 from shared.queue import CLAIM_LOCKS, Queue
-from shared.records import Claim
+from shared.queue.types import Claim
+from shared.scheduling import policy
 from shared.settings import Settings
 from tests.queue.conftest import World
 
@@ -92,14 +92,14 @@ def test_the_cap_holds_when_claims_start_before_the_lock_is_free(world: World) -
 @pytest.fixture
 def slow_pick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Widen the gap between what fairness reads and what the claim writes."""
-    pick = fairness.pick
+    pick = policy.pick
 
     def slowly(*args: Any, **options: Any) -> list[str]:
         picked = pick(*args, **options)
         time.sleep(0.05)
         return picked
 
-    monkeypatch.setattr(fairness, "pick", slowly)
+    monkeypatch.setattr(policy, "pick", slowly)
 
 
 @pytest.mark.usefixtures("slow_pick")

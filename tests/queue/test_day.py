@@ -5,7 +5,6 @@ The whole day, and what a claim takes, is `python -m benchmarks.fairness`.
 
 import pytest
 
-from benchmarks.day import Day, Simulation
 from benchmarks.fairness import (
     IDLE_SHARE,
     LAG_QUANTA,
@@ -14,7 +13,8 @@ from benchmarks.fairness import (
     SWITCH_SHARE,
     p95,
 )
-from benchmarks.policies import QUANTUM_SECONDS, Fifo, RealQueue, SimulatedClock
+from benchmarks.support.policies import QUANTUM_SECONDS, Fifo, RealQueue, SimulatedClock
+from benchmarks.support.simulated_day import Day, Simulation
 from shared.database import make_engine
 from tests.services.postgres import Databases
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select, update
 
-from shared.service import decayed
+from shared.scheduling.accounting import decayed
 from shared.tables import PRIORITIES, User
 from tests.queue.conftest import World
 

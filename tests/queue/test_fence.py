@@ -7,8 +7,8 @@ from sqlalchemy import Engine, Table, func, select
 
 from shared import blobs
 from shared.queue import Queue
-from shared.queue_errors import LeaseLost
-from shared.records import CheckpointRecord, Claim, Progress, TextRecord, problem
+from shared.queue.errors import LeaseLost
+from shared.queue.types import CheckpointRecord, Claim, Progress, TextRecord, problem
 from shared.tables import Base
 from tests.queue.conftest import World
 

@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy import select, update
 
-from shared import blobs, devices
+from shared import blobs, worker_registry
 from shared.clock import new_id
 from shared.queue import Queue
-from shared.queue_errors import AlreadyEnded, NoSuchJob, QueueFull
-from shared.records import CheckpointRecord, Orders, problem
+from shared.queue.errors import AlreadyEnded, NoSuchJob, QueueFull
+from shared.queue.types import CheckpointRecord, Orders, problem
 from shared.settings import Settings
 from shared.tables import Device, Job, JobEvent
 from tests.queue.conftest import WORKER, World
@@ -159,19 +159,19 @@ def test_the_line_has_an_end(world: World) -> None:
 
 
 def test_drain_reaches_the_job_through_its_heartbeat(world: World) -> None:
-    worker = devices.WorkerSelf("host", "cpu", "train", 1, {})
-    devices.show(world.engine, worker, ready=True, clock=world.clock)
+    worker = worker_registry.WorkerSelf("host", "cpu", "train", 1, {})
+    worker_registry.show(world.engine, worker, ready=True, clock=world.clock)
     world.submit()
     [claim] = world.claim()
     assert world.queue.heartbeat(claim) == Orders()
     with world.engine.connect() as connection:
         assert connection.scalar(select(Device.current_job_id)) == claim.job_id
-    devices.request_drain(world.engine, worker.id, world.clock)
+    worker_registry.request_drain(world.engine, worker.id, world.clock)
     assert world.queue.heartbeat(claim) == Orders(drain=True)
     world.queue.release(claim)
     with world.engine.connect() as connection:
         assert connection.scalar(select(Device.current_job_id)) is None
-    assert devices.beat(world.engine, worker.id, world.clock) is True
+    assert worker_registry.beat(world.engine, worker.id, world.clock) is True
 
 
 def test_waiting_names_a_job_of_each_kind_that_has_waited_long_enough(world: World) -> None:

@@ -3,12 +3,12 @@
 import pytest
 from sqlalchemy import select
 
-from shared.devices import WorkerSelf, show
-from shared.line import Line
-from shared.line_reader import UNKNOWN_SECONDS, own_jobs, places, read_line
-from shared.records import Kind
+from shared.queue.types import Kind
+from shared.scheduling.forecast import Line
+from shared.scheduling.forecast_reader import UNKNOWN_SECONDS, own_jobs, places, read_line
 from shared.settings import Settings
 from shared.tables import PRIORITIES, Job
+from shared.worker_registry import WorkerSelf, show
 from tests.queue.conftest import World
 
 KINDS: tuple[Kind, ...] = ("train", "generate")

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from shared import blobs
-from shared.devices import WorkerSelf, show
-from shared.records import CheckpointRecord, Claim
-from shared.retention import KEEP
-from shared.service import Ledger
+from shared.queue.retention import KEEP
+from shared.queue.types import CheckpointRecord, Claim
+from shared.scheduling.accounting import Ledger
 from shared.tables import Checkpoint, Job
+from shared.worker_registry import WorkerSelf, show
 from tests.queue.conftest import WORKER, World
 
 LIMIT_SECONDS = 30

@@ -22,11 +22,11 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import delete, func, select, update
 
-from shared.queue_errors import AlreadyEnded, LeaseLost, WaitsInVain
-from shared.records import Claim, Kind, TextRecord, problem
+from shared.queue.errors import AlreadyEnded, LeaseLost, WaitsInVain
+from shared.queue.types import Claim, Kind, TextRecord, problem
 from shared.tables import TERMINAL_STATUSES, GeneratedText, Job, JobEvent, User
 from tests.queue.conftest import World
-from tests.queue.model import Known, Model
+from tests.queue.reference_model import Known, Model
 
 USERS = ("ada", "grace", "hedy")
 EXAMPLES, STEPS = 25, 50

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.queue_errors import NoSuchJob, WaitsInVain
-from shared.records import Orders, problem
+from shared.queue.errors import NoSuchJob, WaitsInVain
+from shared.queue.types import Orders, problem
 from tests.queue.conftest import World
 
 ERROR = problem("x", "X", "x")

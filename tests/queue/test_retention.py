@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy import select, update
 
-from shared import blobs, retention
-from shared.records import CheckpointRecord, Claim
+from shared import blobs
+from shared.queue import retention
+from shared.queue.types import CheckpointRecord, Claim
 from shared.tables import Checkpoint, Job
 from tests.queue.conftest import World
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from shared import blobs, devices
-from shared.devices import WorkerSelf, show
-from shared.queue_errors import AlreadyEnded, NoSuchJob
-from shared.records import CheckpointRecord, Claim, Orders
+from shared import blobs, worker_registry
+from shared.queue.errors import AlreadyEnded, NoSuchJob
+from shared.queue.types import CheckpointRecord, Claim, Orders
+from shared.worker_registry import WorkerSelf, show
 from tests.queue.conftest import World
 
 OTHER = WorkerSelf("host", "cpu:1", "train", 1, {})
@@ -94,9 +94,9 @@ def test_it_yields_where_the_other_device_takes_nothing(world: World, why_not: s
     show(world.engine, OTHER, ready=why_not != "starts", clock=world.clock)
     mine = running(world, seconds=quantum(world))
     if why_not != "died":
-        devices.beat(world.engine, OTHER.id, world.clock)
+        worker_registry.beat(world.engine, OTHER.id, world.clock)
     if why_not == "drains":
-        devices.request_drain(world.engine, OTHER.id, world.clock)
+        worker_registry.request_drain(world.engine, OTHER.id, world.clock)
     if why_not == "is busy":
         world.submit("joan")
         assert world.queue.claim("train", OTHER.id)

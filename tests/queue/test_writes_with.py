@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import func, select, update
 
 from shared import blobs
-from shared.records import CheckpointRecord, Claim
-from shared.retention import KEEP
+from shared.queue.retention import KEEP
+from shared.queue.types import CheckpointRecord, Claim
 from shared.tables import Checkpoint, Job
 from tests.queue.conftest import World
 

@@ -2,7 +2,7 @@
 
 import string
 
-from worker.corpora import PIECE_CHARACTERS, random_piece
+from worker.data.corpora import PIECE_CHARACTERS, random_piece
 
 
 def test_a_random_piece_is_any_piece_of_the_corpus() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.redis import RedisServer
-from tests.worker.world import World, make_world
+from tests.worker.harness import World, make_world
 
 KINDS = ("sqlite", "postgresql")
 

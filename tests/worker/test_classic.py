@@ -17,8 +17,8 @@ from shared.database import make_sessions
 from shared.settings import load_settings
 from shared.tables import User
 from tests.unit.ml.test_checkpoint_page import network_of_the_page
-from tests.worker.world import Worker, World
-from worker.ml.sample_random import uniforms
+from tests.worker.harness import Worker, World
+from worker.ml.sampling.rng import uniforms
 
 LENGTH, WINDOW = 150, 60
 TEMPERATURES = (0.5, 1.0, 1.2)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.stream import Entry, Listener, order
-from tests.worker.world import Worker, World, until
+from shared.job_events import Entry, Listener, order
+from tests.worker.harness import Worker, World, until
 
 LONG = 3_000
 

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from api.app import create_app
-from shared.aliases import resolve
+from shared.checkpoint_aliases import resolve
 from shared.database import make_sessions
-from shared.presets import SampleSpec
+from shared.specs.presets import SampleSpec
 from shared.tables import Job
 from tests.api.conftest import settings_for
-from tests.api.world import Person
-from tests.api.world import World as Asked
-from tests.worker.world import TINY, Worker, World, some_text, until
-from worker import checkpoints
+from tests.api.harness import Person
+from tests.api.harness import World as Asked
+from tests.worker.harness import TINY, Worker, World, some_text, until
+from worker.data import checkpoints
 
 GREEK = some_text() + ". Κύματα, κύματα! ἡ θάλασσα. " * 20
 

@@ -6,17 +6,17 @@ import sys
 
 import pytest
 
-from shared import devices
+from shared import worker_registry
 from shared.database import make_engine
-from shared.devices import WorkerSelf
-from shared.records import Kind
+from shared.queue.types import Kind
 from shared.settings import Settings
+from shared.worker_registry import WorkerSelf
 from worker.health import silent_lanes
 
 
 def show(url: str, host: str, lane: Kind) -> None:
     engine = make_engine(url)
-    devices.show(engine, WorkerSelf(host, "cpu", lane, os.getpid(), {}), ready=True)
+    worker_registry.show(engine, WorkerSelf(host, "cpu", lane, os.getpid(), {}), ready=True)
     engine.dispose()
 
 

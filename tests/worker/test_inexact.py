@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.worker.world import THREADS, World, until
+from tests.worker.harness import THREADS, World, until
 
 pytestmark = pytest.mark.slow
 

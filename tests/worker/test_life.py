@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from shared.database import make_sessions
-from shared.seeds import text_seed
+from shared.specs.seeds import text_seed
 from shared.tables import Job, Metric, Model
-from tests.worker.world import Worker, World, some_text, until
+from tests.worker.harness import Worker, World, some_text, until
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.world import World
+from tests.worker.harness import World
 
 FAKES = Path(__file__).parent / "fakes"
 #: Those that this process may use; two devices want two.

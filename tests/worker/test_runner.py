@@ -8,15 +8,15 @@ import pytest
 import tensorflow as tf
 from sqlalchemy import exc
 
-from shared.devices import WorkerSelf, show
-from shared.queue_errors import LeaseLost
-from shared.records import TextRecord
-from tests.worker.world import World, make_world, until
-from worker.failures import CorpusDeleted
-from worker.lease import CancelRequested, DrainRequested, Lease
-from worker.ml.loss_watch import Diverged
-from worker.pulse import Pulse
-from worker.runner import Runner
+from shared.queue.errors import LeaseLost
+from shared.queue.types import TextRecord
+from shared.worker_registry import WorkerSelf, show
+from tests.worker.harness import World, make_world, until
+from worker.execution.failures import CorpusDeleted
+from worker.execution.heartbeat import Heartbeat
+from worker.execution.lease import CancelRequested, DrainRequested, Lease
+from worker.execution.runner import Runner
+from worker.ml.training.divergence import Diverged
 
 NOWHERE = "redis://127.0.0.1:1/0"
 ME = WorkerSelf("here", "cpu", "train", 1, {})
@@ -31,7 +31,7 @@ def world(database_url: str, tmp_path: Path) -> Iterator[World]:
 
 def run(world: World, handler: Callable[[Lease], Sequence[TextRecord]]) -> int:
     """Let a worker run all there is, with this handler; how many jobs it ran."""
-    runner = Runner(world.queue, Pulse(world.queue, ME), ME, {"train": handler})
+    runner = Runner(world.queue, Heartbeat(world.queue, ME), ME, {"train": handler})
     return runner.run_all(wake="a wake")
 
 
@@ -144,8 +144,8 @@ def test_an_end_waits_for_a_database_that_comes_back(
 def test_a_pulse_keeps_the_lease_and_hears_a_cancel(world: World) -> None:
     show(world.engine, ME, ready=True)
     job_id = world.train(wake=False)
-    pulse = Pulse(world.queue, ME)
-    pulse.start()
+    heartbeat = Heartbeat(world.queue, ME)
+    heartbeat.start()
 
     def handler(lease: Lease) -> Sequence[TextRecord]:
         time.sleep(3)  # longer than the lease
@@ -156,9 +156,9 @@ def test_a_pulse_keeps_the_lease_and_hears_a_cancel(world: World) -> None:
         lease.check()
         return ()
 
-    runner = Runner(world.queue, pulse, ME, {"train": handler})
+    runner = Runner(world.queue, heartbeat, ME, {"train": handler})
     assert runner.run_all(wake="a wake") == 1
-    pulse.stop()
+    heartbeat.stop()
     assert world.job(job_id).status == "cancelled"
 
 
@@ -166,7 +166,7 @@ def test_a_lease_that_was_not_renewed_is_lost(world: World) -> None:
     world.train(wake=False)
 
     def handler(lease: Lease) -> Sequence[TextRecord]:
-        # No pulse was started, as where the database is away or the process is frozen.
+        # No heartbeat was started, as where the database is away or the process is frozen.
         until(lambda: lease.lost, "the end of the lease", 5)
         lease.check()
         return ()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.worker.desks import SMALL, make_model
-from tests.worker.world import World, until
+from tests.worker.batch_runner import SMALL, make_model
+from tests.worker.harness import World, until
 
 pytestmark = pytest.mark.slow
 

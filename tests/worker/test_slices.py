@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.worker.world import Worker, World, until
+from tests.worker.harness import Worker, World, until
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.desks import ENDLESS, bare_world, make_model, run, write
-from tests.worker.world import World
+from tests.worker.batch_runner import ENDLESS, bare_world, make_model, run, write
+from tests.worker.harness import World
 
 
 @pytest.fixture

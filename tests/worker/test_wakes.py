@@ -11,7 +11,7 @@ import pytest
 
 from tests.services.redis import configuration, find_program
 from tests.services.servers import ServerMissing, short_directory
-from tests.worker.world import make_world
+from tests.worker.harness import make_world
 
 pytestmark = pytest.mark.slow
 

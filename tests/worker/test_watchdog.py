@@ -9,7 +9,7 @@ import pytest
 #: Beside the run that hangs: a thread whose stack changes all the time.
 PROGRAM = """
 import ctypes, threading, time
-from worker.watchdog import Watchdog
+from worker.execution.watchdog import Watchdog
 
 def busy(depth=0):
     return 0 if depth == 60 else busy(depth + 1)

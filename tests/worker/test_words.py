@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import delete, select
 
 from shared.database import make_sessions
-from shared.presets import MOST_BY_EPOCHS
+from shared.specs.presets import MOST_BY_EPOCHS
 from shared.tables import BlobChunk, Corpus, Metric, Model
-from tests.worker.world import Worker, World, some_text, until
-from worker import checkpoints
-from worker.corpora import Corpora
+from tests.worker.harness import Worker, World, some_text, until
+from worker.data import checkpoints
+from worker.data.corpora import Corpora
 from worker.ml.words import PIECES
 
 pytestmark = pytest.mark.slow

@@ -158,7 +158,7 @@ def held_out_characters(characters: int, share: float) -> int:
 
 def minimum_characters(config: TrainConfig) -> int:
     """The shortest text that leaves a window to learn from and one to be judged by."""
-    # As shared/presets.py has it once more: the pipeline imports nothing from there.
+    # As shared/specs/presets.py has it once more: the pipeline imports nothing from there.
     needed = config.window + 1
     count = int(needed / min(config.held_out, 1 - config.held_out))
     while True:

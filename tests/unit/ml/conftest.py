@@ -8,8 +8,8 @@ import pytest
 
 from worker.ml.checkpoint import Checkpoint
 from worker.ml.config import NetworkConfig, TrainConfig
-from worker.ml.fit import Trainer
 from worker.ml.runtime import configure
+from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 
 #: Makes a training: (kind, state to go on from, changes).

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.unit.ml.networks import STATEFUL, drafts, make_weights
-from worker.ml.engine import Engine
 from worker.ml.runtime import configure
-from worker.ml.sample import Sampler
+from worker.ml.sampling.engine import Engine
+from worker.ml.sampling.sampler import Sampler
 
 
 def warm_everything() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.unit.ml.conftest import small_config
 from worker.ml.checkpoint import pack, unpack
-from worker.ml.fit import Trainer
+from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from shared.presets import PresetName, resolve_train
-from worker.ml import sample_step
+from shared.specs.presets import PresetName, resolve_train
 from worker.ml.config import NetworkConfig, TrainConfig
-from worker.ml.sample import Draft
-from worker.ml.sample_step import StepShape
+from worker.ml.sampling import step
+from worker.ml.sampling.sampler import SamplingRequest
+from worker.ml.sampling.step import StepShape
 
 #: A difference in a bit may take long to change a character.
 CHARACTERS = 400
@@ -36,16 +36,16 @@ def make_weights(network: NetworkConfig, seed: int = 0, scale: float = 0.6) -> W
     }
 
 
-def draft(prompt: object = (1, 2, 3), **changes: object) -> Draft:
-    plain = Draft(np.asarray(prompt), 40, 1.0, None, None, 7)
+def draft(prompt: object = (1, 2, 3), **changes: object) -> SamplingRequest:
+    plain = SamplingRequest(np.asarray(prompt), 40, 1.0, None, None, 7)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def drafts(network: NetworkConfig, count: int, seed: int = 0) -> list[Draft]:
+def drafts(network: NetworkConfig, count: int, seed: int = 0) -> list[SamplingRequest]:
     """Drafts that differ in everything, each of `CHARACTERS` characters."""
     dice = np.random.default_rng(seed)
     return [
-        Draft(
+        SamplingRequest(
             prompt=dice.integers(0, network.vocabulary_size, dice.integers(1, 90)),
             length=CHARACTERS,
             temperature=(0.0, 0.3, 0.7, 1.0, 1.3)[i % 5],
@@ -80,11 +80,11 @@ def reference_logits(
 def count_traces(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
     """The shapes of which a graph is traced from now on: TensorFlow then runs the step's Python."""
     traced: list[StepShape] = []
-    advance = sample_step.advance
+    advance = step.advance
 
     def noticed(shape: StepShape, *arguments: Any) -> Any:
         traced.append(shape)
         return advance(shape, *arguments)
 
-    monkeypatch.setattr(sample_step, "advance", noticed)
+    monkeypatch.setattr(step, "advance", noticed)
     return traced

@@ -13,8 +13,8 @@ from safetensors.numpy import load, save
 
 from tests.unit.ml.conftest import small_config
 from worker.ml.checkpoint import BadCheckpoint, Checkpoint, digest, fingerprint, pack, unpack
-from worker.ml.fit import Trainer
 from worker.ml.model import logits
+from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 
 Array = npt.NDArray[np.floating]

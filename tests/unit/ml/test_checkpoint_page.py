@@ -10,7 +10,7 @@ import pytest
 from worker.ml.checkpoint import Checkpoint, pack
 from worker.ml.config import NetworkConfig
 from worker.ml.model import initial_weights
-from worker.ml.sample import Draft, Sampler
+from worker.ml.sampling.sampler import Sampler, SamplingRequest
 from worker.ml.vocabulary import Vocabulary
 
 PAGE = Path(__file__).parents[3] / "docs" / "checkpoint-format.md"
@@ -40,7 +40,7 @@ def test_the_page_writes_what_quire_writes(
     checkpoint = Checkpoint(weights, {}, network, CHARACTERS, True, {}, words)
     vocabulary = Vocabulary(CHARACTERS, words)
     prompt = vocabulary.encode("the sun and its\nhouse")
-    [ids] = Sampler(weights, network).write([Draft(prompt, 40, 0.0, None, None, seed=1)])
+    [ids] = Sampler(weights, network).write([SamplingRequest(prompt, 40, 0.0, None, None, seed=1)])
     page = network_of_the_page()(pack(checkpoint))
     assert page.encode("The sun and its\nhouse") == prompt.tolist()
     assert page.write("The sun and its\nhouse", 40) == vocabulary.decode(np.asarray(ids))

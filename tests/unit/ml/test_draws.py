@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.ml.networks import CLASSIC, STATEFUL, draft, make_weights, reference_logits
 from worker.ml.config import NetworkConfig
-from worker.ml.sample import Sampler
+from worker.ml.sampling.sampler import Sampler
 
 
 def logprobs_of(

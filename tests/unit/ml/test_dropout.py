@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from shared.presets import resolve_train
+from shared.specs.presets import resolve_train
 from tests.unit.ml.conftest import small_config
 from worker.ml.config import TrainConfig
-from worker.ml.dropout import step_masks
+from worker.ml.training.dropout import step_masks
 
 
 def test_nothing_is_left_out_unless_asked() -> None:

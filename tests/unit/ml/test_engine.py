@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import structlog
 
-from shared.presets import PRESETS, PresetName
+from shared.specs.presets import PRESETS, PresetName
 from tests.unit.ml.count_compilations import (
     warm_everything,
     write_with_a_new_shape,
     write_with_others,
 )
 from tests.unit.ml.networks import CLASSIC, STATEFUL, count_traces, draft, make_weights, preset
-from worker.ml import sample_step
-from worker.ml.engine import Engine
-from worker.ml.sample import STACK, Sampler
-from worker.ml.sample_step import BLOCK, GRAPHS, MULTIPLY_ADDS_PER_CALL, step_function
-from worker.ml.sample_stream import Stream
+from worker.ml.sampling import step
+from worker.ml.sampling.engine import Engine
+from worker.ml.sampling.sampler import STACK, Sampler
+from worker.ml.sampling.sequence import Stream
+from worker.ml.sampling.step import BLOCK, GRAPHS, MULTIPLY_ADDS_PER_CALL, step_function
 
 
 def test_many_checkpoints_share_steps_and_few_take_turns() -> None:
@@ -67,7 +67,7 @@ def test_a_checkpoint_of_a_known_shape_compiles_nothing(tmp_path: Path) -> None:
 
 def test_that_a_graph_must_go_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert step_function.cache_info().maxsize == GRAPHS
-    monkeypatch.setattr(sample_step, "GRAPHS", step_function.cache_info().currsize + 1)
+    monkeypatch.setattr(step, "GRAPHS", step_function.cache_info().currsize + 1)
     for units, told in ((26, []), (27, ["graph_dropped"])):
         network = replace(STATEFUL, units=units)
         with structlog.testing.capture_logs() as logs:

@@ -12,19 +12,19 @@ import tensorflow as tf
 
 from tests.unit.ml.networks import CHARACTERS, STATEFUL, drafts, make_weights, preset
 from worker.ml.config import NetworkConfig
-from worker.ml.engine import Engine
-from worker.ml.sample import (
+from worker.ml.sampling.batch import _Batch
+from worker.ml.sampling.engine import Engine
+from worker.ml.sampling.sampler import (
     EXACT_BUCKETS,
     STACK,
     STACKED_ROWS,
-    Draft,
     Sampler,
+    SamplingRequest,
     _stacked,
     advance_together,
 )
-from worker.ml.sample_batch import _Batch
-from worker.ml.sample_step import StepShape, step_function
-from worker.ml.sample_stream import Stream
+from worker.ml.sampling.sequence import Stream
+from worker.ml.sampling.step import StepShape, step_function
 
 DEFAULT = preset("default")
 #: As many units as share steps, and a number that fills no register evenly.
@@ -39,7 +39,7 @@ def seen(stream: Stream) -> tuple[bytes, bytes, bytes]:
     return stream.written.tobytes(), stream.logprobs.tobytes(), stream.state.tobytes()
 
 
-def alone(sampler: Sampler, wanted: Sequence[Draft]) -> list[tuple[bytes, bytes, bytes]]:
+def alone(sampler: Sampler, wanted: Sequence[SamplingRequest]) -> list[tuple[bytes, bytes, bytes]]:
     found = []
     for each in wanted:
         stream = sampler.start(each)
@@ -50,7 +50,7 @@ def alone(sampler: Sampler, wanted: Sequence[Draft]) -> list[tuple[bytes, bytes,
     return found
 
 
-def alike(each: Draft, *, filtered: bool) -> Draft:
+def alike(each: SamplingRequest, *, filtered: bool) -> SamplingRequest:
     """The draft so that it shares batches with others, and as long as they."""
     limit = 20 if filtered else None
     return replace(each, prompt=each.prompt[:1], top_k=limit, top_p=None, repetition_penalty=1.0)

@@ -15,18 +15,18 @@ import tensorflow as tf
 
 from tests.unit.ml.conftest import small_config
 from worker.ml.config import NetworkConfig
-from worker.ml.dropout import step_masks
-from worker.ml.keras_step import KerasGradients, build, chooses_cudnn
 from worker.ml.lstm import unroll
 from worker.ml.model import initial_weights, logits, pad
-from worker.ml.xla_step import XlaGradients
+from worker.ml.training.dropout import step_masks
+from worker.ml.training.keras_gradients import KerasGradients, build, chooses_cudnn
+from worker.ml.training.xla_gradients import XlaGradients
 
 STEPS, BATCH, UNITS, INPUTS = 17, 5, 24, 11
 ON_JAX = """
 import sys
 import numpy as np
 from tests.unit.ml.conftest import small_config
-from worker.ml.keras_step import KerasGradients
+from worker.ml.training.keras_gradients import KerasGradients
 kept = np.load(sys.argv[1])
 config = small_config("default", 30, layers=2, dropout=0.4)
 weights = {name[8:]: array for name, array in kept.items() if name.startswith("weights.")}

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.unit.ml.conftest import small_config
 from worker.ml.config import TrainConfig
-from worker.ml.optimizer import initial_slots, learning_rate, step_numbers, update
+from worker.ml.training.optimizer import initial_slots, learning_rate, step_numbers, update
 
 STEPS = 12
 

@@ -8,11 +8,11 @@ import pytest
 
 from tests.unit.ml.conftest import Start, small_config
 from worker.ml.checkpoint import Checkpoint, digest, fingerprint, pack, unpack
-from worker.ml.fit import Trainer
-from worker.ml.loss_watch import Diverged
-from worker.ml.progress import EpochEnd, Judged, RolledBack
-from worker.ml.transfer import first_state, goes_on, longer
-from worker.ml.validation import BETWEEN_CHARACTERS, validation_interval
+from worker.ml.training.divergence import Diverged
+from worker.ml.training.progress import EpochEnd, Judged, RolledBack
+from worker.ml.training.trainer import Trainer
+from worker.ml.training.transfer import first_state, goes_on, longer
+from worker.ml.training.validation import BETWEEN_CHARACTERS, validation_interval
 from worker.ml.vectorize import steps_per_epoch, vectorize
 from worker.ml.vocabulary import Vocabulary
 

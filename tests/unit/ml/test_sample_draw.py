@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, padded_vocabulary
-from worker.ml.sample import Draft, Sampler
-from worker.ml.sample_step import StepShape, advance, fold
+from worker.ml.sampling.sampler import Sampler, SamplingRequest
+from worker.ml.sampling.step import StepShape, advance, fold
 
 DRAWS = 20_000
 #: 57 fits one piece, 700 is searched in two levels.
@@ -41,7 +41,7 @@ def drawn(
     length: int = DRAWS,
     seed: int = 1,
 ) -> npt.NDArray[np.int32]:
-    draft = Draft(np.zeros(1, np.int32), length, temperature, top_k, top_p, seed)
+    draft = SamplingRequest(np.zeros(1, np.int32), length, temperature, top_k, top_p, seed)
     return constant_network(logits).write([draft])[0]
 
 

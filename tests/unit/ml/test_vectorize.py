@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared import presets
+from shared.specs import presets
 from tests.unit.ml.conftest import small_config
 from worker.ml.config import minimum_characters, padded_vocabulary
 from worker.ml.vectorize import (

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.estimates import (
+from shared.specs.estimates import (
     INDEXED_CHARACTERS,
     LOWERED,
     Bounds,
@@ -14,7 +14,7 @@ from shared.estimates import (
     same_shape,
     too_much,
 )
-from shared.presets import TrainSpec, resolve_train
+from shared.specs.presets import TrainSpec, resolve_train
 
 TEXT = Text(characters=600_000, alphabet_size=90)
 AMPLE = Bounds(memory_bytes=10**15, seconds=1e12)

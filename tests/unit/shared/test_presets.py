@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.presets import (
+from shared.specs.presets import (
     MOST_BY_EPOCHS,
     PRESETS,
     SEED_LIMIT,
@@ -14,7 +14,7 @@ from shared.presets import (
     minimum_characters,
     resolve_train,
 )
-from shared.seeds import new_seed, text_seed
+from shared.specs.seeds import new_seed, text_seed
 
 
 def test_classic_is_the_recipe_to_the_letter() -> None:

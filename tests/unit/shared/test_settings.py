@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from shared.settings import Settings, SettingsError, load_settings, variables
-from tests.settings_page import PAGE, page
+from tools.settings_page import PAGE, page
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_program_stops_with_the_message_and_no_traceback() -> None:
     program = subprocess.run(
-        [sys.executable, "-m", "shared.migrate"],
+        [sys.executable, "-m", "migrations"],
         env={"QUIRE_MAX_ATTEMPTS": "many", "PATH": ""},
         capture_output=True,
         text=True,

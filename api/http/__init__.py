@@ -1,0 +1,1 @@
+"""HTTP concerns that every route shares: bodies, pages, retries, concurrency, the OpenAPI document."""

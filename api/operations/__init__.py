@@ -1,0 +1,1 @@
+"""What routes do beyond HTTP: admit, submit, resolve and follow."""

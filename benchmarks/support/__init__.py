@@ -1,0 +1,1 @@
+"""What the benchmarks share: the harness, servers to measure, simulated days."""

@@ -1,0 +1,279 @@
+"""A whole Quire for the benchmarks of serving: database, Redis, API and workers as processes."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import insert, select
+
+from benchmarks.peers.noop import make_app
+from benchmarks.support.harness import load_corpus
+from migrations.migrate import upgrade
+from shared import accounts, blobs
+from shared.checkpoint_aliases import resolve
+from shared.clock import new_id
+from shared.database import make_engine, make_sessions, sqlite
+from shared.tables import Checkpoint
+from tests.services.redis import redis_server
+from worker.ml.checkpoint import pack, unpack
+
+START_SECONDS = 120.0
+TRAIN_SECONDS = 120.0
+PEER_SECONDS = 60.0
+#: A network of the size of benchmarks/generate.py's, trained just long enough to exist.
+CORPUS_CHARACTERS = 60_000
+TRAINING = {"preset": "default", "units": 128, "epochs": 1, "sample": None}
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client with one connection that stays open."""
+
+    connection: http.client.HTTPConnection
+    key: str
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """One request; the answer's JSON."""
+        self.connection.request(
+            method,
+            path,
+            None if body is None else json.dumps(body),
+            {
+                "Authorization": f"Bearer {self.key}",
+                "Content-Type": "application/json",
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            },
+        )
+        response = self.connection.getresponse()
+        answer = json.loads(response.read())
+        if response.status >= 400:
+            raise RuntimeError(f"{method} {path}: {answer}")
+        return answer
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What runs.
+
+    Attributes:
+        client: Somebody with a key.
+        environment: Of its processes.
+        database_url: Where its rows are.
+        directory: Of its data, deleted with it.
+    """
+
+    client: Client
+    environment: dict[str, str]
+    database_url: str
+    directory: Path
+
+    @property
+    def port(self) -> int:
+        """Where the API listens."""
+        return int(self.environment["QUIRE_API_PORT"])
+
+    def connect(self) -> Client:
+        """Another connection of the same client, for a thread of its own."""
+        return connect(self.environment, self.client.key)
+
+
+@contextmanager
+def running(
+    database_url: str | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
+    """The whole of it, ready to take work.
+
+    Args:
+        database_url: An empty database; a SQLite file of its own if not given.
+        variables: More of the environment.
+    """
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quire-bench-")))
+        redis = stack.enter_context(redis_server())
+        url = database_url or f"sqlite:///{directory / 'quire.db'}"
+        upgrade(url)
+        environment = _environment(url, redis.url, directory) | dict(variables or {})
+        client = stack.enter_context(_stack(environment, url, directory))
+        yield Stack(client, environment, url, directory)
+
+
+@contextmanager
+def noop(quire: Stack) -> Iterator[Callable[[], None]]:
+    """A bare Celery round trip on the same Redis, with a worker of its own."""
+    app = make_app(quire.environment["REDIS_URL"])
+    argv = ("celery", "-A", "benchmarks.peers.noop", "worker", "-c", "1", "-P", "prefork")
+    bare = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "error")
+    command = (sys.executable, "-m", *argv, *bare)
+    with process(command, quire.environment, quire.directory):
+        task = app.tasks["noop"]
+
+        def round_trip() -> None:
+            task.apply_async().get(timeout=PEER_SECONDS)
+
+        for _ in range(20):
+            round_trip()
+        yield round_trip
+
+
+def another_checkpoint(quire: Stack, model: str, seed: int) -> str:
+    """A checkpoint of a model beside its own, of the same shape and with other weights; its id."""
+    engine = make_engine(quire.database_url)
+    with engine.connect() as connection:
+        best = resolve(connection, model, "best")
+        row = connection.execute(select(Checkpoint).where(Checkpoint.id == best)).one()
+    state = unpack(blobs.load(engine, row.sha256))
+    draws = np.random.default_rng(seed)
+    weights = {
+        name: array * draws.uniform(0.95, 1.05, array.shape).astype(np.float32)
+        for name, array in state.weights.items()
+    }
+    data = pack(replace(state, weights=weights, training={}))
+    sha256 = blobs.store(engine, data)
+    with engine.begin() as connection:
+        blobs.publish(connection, sha256)
+        values = row._asdict() | {
+            "id": new_id(),
+            "sha256": sha256,
+            "size_bytes": len(data),
+            # Behind the training's own, so that it is neither `best` nor one of its steps.
+            "step": row.step + 1_000_000 + seed,
+            "val_loss": 1e6,
+        }
+        connection.execute(insert(Checkpoint), values)
+    engine.dispose()
+    return str(values["id"])
+
+
+def connect(environment: Mapping[str, str], key: str) -> Client:
+    """A connection to the API."""
+    port = int(environment["QUIRE_API_PORT"])
+    return Client(http.client.HTTPConnection("127.0.0.1", port, timeout=60), key)
+
+
+def _environment(database_url: str, redis_url: str, directory: Path) -> dict[str, str]:
+    foreign = {name for name in os.environ if name.startswith("QUIRE_")}
+    return {name: value for name, value in os.environ.items() if name not in foreign} | {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "QUIRE_DATA_DIR": str(directory),
+        "QUIRE_API_PORT": str(_free_port()),
+        "QUIRE_DEVICES": "cpu",
+        "QUIRE_LOG_LEVEL": "warning",
+    }
+
+
+@contextmanager
+def _stack(environment: dict[str, str], database_url: str, directory: Path) -> Iterator[Client]:
+    """The API and the workers, and a client who may use them."""
+    engine = make_engine(database_url)
+    with make_sessions(engine).begin() as session:
+        user = accounts.create_user(session, "bench", "admin")
+        session.flush()
+        key = accounts.create_key(session, user).key
+    engine.dispose()
+    port = int(environment["QUIRE_API_PORT"])
+    with (
+        process((sys.executable, "-m", "api"), environment, directory),
+        process((sys.executable, "-m", "worker"), environment, directory),
+    ):
+        until(lambda: _listens(port), "the API")
+        client = connect(environment, key)
+        until(lambda: _ready(client), "the workers")
+        yield client
+        client.connection.close()
+
+
+@contextmanager
+def process(argv: tuple[str, ...], environment: dict[str, str], directory: Path) -> Iterator[None]:
+    """A part of it, whose output goes into a file of the directory."""
+    log = directory / f"{argv[2].rpartition('.')[2]}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            argv, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def train(client: Client, **changes: Any) -> str:
+    """Train a small network to its end; the model's id."""
+    text = load_corpus("nietzsche").text[:CORPUS_CHARACTERS]
+    corpus = client.call("POST", "/v1/corpora", {"name": "bench", "text": text})
+    job = client.call("POST", "/v1/train", {"corpus": corpus["id"], **TRAINING, **changes})
+
+    def ended() -> bool:
+        status = client.call("GET", f"/v1/jobs/{job['id']}")["status"]
+        if status in ("failed", "cancelled"):
+            raise RuntimeError(f"the training {status}")
+        return bool(status == "succeeded")
+
+    until(ended, "the training", TRAIN_SECONDS, pause=0.25)
+    return str(job["model"])
+
+
+@contextmanager
+def watcher(database_url: str) -> Iterator[Callable[[str], bool]]:
+    """Asks, by the plainest means there are, whether a job's text is in the database."""
+    if database_url.startswith("sqlite"):
+        path = database_url.removeprefix("sqlite:///")
+        connection = sqlite.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        try:
+            yield lambda job_id: bool(
+                connection.execute(
+                    "SELECT 1 FROM texts WHERE job_id = ?", (job_id.replace("-", ""),)
+                ).fetchone()
+            )
+        finally:
+            connection.close()
+        return
+    import psycopg
+
+    with psycopg.connect(database_url, autocommit=True) as session:
+        yield lambda job_id: bool(
+            session.execute("SELECT 1 FROM texts WHERE job_id = %s", (job_id,)).fetchone()
+        )
+
+
+def _ready(client: Client) -> bool:
+    devices = client.call("GET", "/v1/devices")["items"]
+    return len([one for one in devices if one["versions"]]) == 2
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(
+    look: Callable[[], bool], what: str, seconds: float = START_SECONDS, pause: float = 0.1
+) -> None:
+    """Look again and again until it is so."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what}: not within {seconds:g} s")
+        time.sleep(pause)

@@ -1,0 +1,213 @@
+"""`jobs` and `job …`: what is queued, runs, and ran."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from quire import config
+from quire.client.replies import Job
+from quire.commands.lookup import find_job, find_model
+from quire.commands.train import watch_training
+from quire.commands.writing import print_texts
+from quire.errors import ExitCode
+from quire.terminal import formatting
+from quire.terminal.console import (
+    Json,
+    note,
+    out,
+    print_fields,
+    print_json,
+    print_table,
+    status_text,
+    tell,
+)
+from quire.watch.follow import Left, details, follow, require_success, say_left, share_done
+from quire.watch.live import watch
+
+job = typer.Typer(no_args_is_help=True, help="One job.")
+
+NameOrId = Annotated[str, typer.Argument(metavar="NAME|ID", help="The job.")]
+
+
+def list_jobs(
+    kind: Annotated[str | None, typer.Option(help="Only train, or only generate.")] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(help="Only queued, running, paused, succeeded, failed or cancelled."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List your jobs, the newest first."""
+    with config.connect() as client:
+        model_id = find_model(client, model).id if model else None
+        found: list[Job] = []
+        for item in client.jobs(kind=kind, status=status, model=model_id):
+            found.append(item)
+            if len(found) == limit:
+                break
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("ID", "STATUS", "KIND", "MADE", "NAME", "WAITS"),
+        [
+            (
+                item.id,
+                _status_cell(item),
+                item.kind,
+                formatting.ago(item.created_at),
+                escape(item.name or ""),
+                escape(item.queue.reason) if item.queue else "",
+            )
+            for item in found
+        ],
+        empty="No jobs: `quire train --corpus FILE` submits one.",
+    )
+
+
+@job.command("show")
+def show(reference: NameOrId, as_json: Json = False) -> None:
+    """Show how a job is, or why it failed."""
+    with config.connect() as client:
+        found = find_job(client, reference)
+    if as_json:
+        print_json(found)
+        return
+    progress = details(found.progress) if found.progress else ""
+    left = found.progress.seconds_left if found.progress and not found.ended else None
+    numbers = " ".join(
+        f"{name}={value}" for name, value in found.spec.items() if not isinstance(value, dict)
+    )
+    print_fields(
+        [
+            ("name", escape(found.name or "")),
+            ("id", found.id),
+            ("kind", found.kind),
+            ("status", _status_cell(found)),
+            ("reason", escape(found.error.line()) if found.error else ""),
+            ("waits", escape(found.queue.reason) if found.queue else ""),
+            ("starts", _start(found)),
+            ("after", found.after or ""),
+            ("before", formatting.when(found.start_before)),
+            ("priority", found.priority if found.priority != "normal" else ""),
+            ("progress", escape(progress)),
+            ("time left", formatting.duration(left) if left is not None else ""),
+            ("model", found.model or ""),
+            ("corpus", found.corpus or ""),
+            ("numbers", escape(numbers)),
+            ("attempt", str(found.attempt or "")),
+            ("made", formatting.when(found.created_at)),
+            ("started", formatting.when(found.started_at)),
+            ("ended", formatting.when(found.finished_at)),
+            ("took", _took(found)),
+        ]
+    )
+    if found.texts:
+        out.print()
+        print_texts(found.texts)
+
+
+@job.command("wait")
+def wait(reference: NameOrId, as_json: Json = False) -> None:
+    """Follow a job to its end; exits 0 only if it succeeded.
+
+    Ctrl-C leaves the job running.
+    """
+    with config.connect() as client:
+        found = find_job(client, reference)
+        try:
+            if found.kind == "train":
+                found = watch_training(client, found, watch=not as_json)
+            else:
+                found = follow(client, found, watch=not as_json)
+        except Left:
+            say_left(found)
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if as_json:
+        print_json(found)
+    require_success(found)
+    if not as_json and found.texts:
+        print_texts(found.texts)
+
+
+job.command("watch")(watch)
+
+
+@job.command("cancel")
+def cancel(reference: NameOrId, as_json: Json = False) -> None:
+    """Stop a job. A training keeps the checkpoints it has."""
+    with config.connect() as client:
+        found = client.cancel_job(find_job(client, reference).id)
+    what = f"is {found.status}" if found.ended else "stops at its next step"
+    tell(found, as_json, f"{_called(found)} {what}.")
+
+
+@job.command("pause")
+def pause(reference: NameOrId, as_json: Json = False) -> None:
+    """Let a job stand still. A training goes on exactly from where it was."""
+    with config.connect() as client:
+        found = client.pause_job(find_job(client, reference).id)
+    paused = f"paused: quire job resume {found.id}"
+    what = paused if found.status == "paused" else "put down at its next step."
+    tell(found, as_json, f"{_called(found)} is {what}")
+
+
+@job.command("resume")
+def resume(reference: NameOrId, as_json: Json = False) -> None:
+    """Put a paused job back into the line."""
+    with config.connect() as client:
+        found = client.resume_job(find_job(client, reference).id)
+    tell(found, as_json, f"{_called(found)} is {found.status}.")
+
+
+@job.command("lift")
+def lift(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job, also somebody else's.")],
+) -> None:
+    """Put a job above all others (admins)."""
+    with config.connect() as client:
+        client.lift_job(job_id)
+    note(f"{escape(job_id)} goes first.")
+
+
+@job.command("rerun")
+def rerun(reference: NameOrId, as_json: Json = False) -> None:
+    """Submit a job again, with the same numbers and seed."""
+    with config.connect() as client:
+        found = client.rerun_job(find_job(client, reference).id)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(found.id)
+        note(f"[dim]Queued. Follow it:[/] quire job wait {found.id}")
+
+
+def _called(item: Job) -> str:
+    return escape(item.name or item.id)
+
+
+def _status_cell(item: Job) -> str:
+    share = share_done(item)
+    shown = f" {share:.0%}" if item.status == "running" and share is not None else ""
+    if item.queue is not None and item.queue.position is not None:
+        shown = f" #{item.queue.position:,}"
+    return status_text(item.status) + shown
+
+
+def _start(item: Job) -> str:
+    """About when a queued job starts."""
+    if item.queue is None or item.queue.starts_at is None:
+        return ""
+    return f"about {formatting.when(item.queue.starts_at)}"
+
+
+def _took(item: Job) -> str:
+    if item.started_at is None:
+        return ""
+    return formatting.duration(
+        ((item.finished_at or datetime.now(UTC)) - item.started_at).total_seconds()
+    )

@@ -1,0 +1,145 @@
+"""The `quire` command: its tree of commands, and what each failure looks like."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from quire.client import ApiError
+from quire.commands import (
+    accounts,
+    corpus,
+    demo,
+    devices,
+    job,
+    line,
+    model,
+    parts,
+    report,
+    train,
+    up,
+    writing,
+)
+from quire.errors import CliError, ExitCode
+from quire.terminal.console import out, print_error
+from shared.settings import SettingsError, load_settings
+
+HELP = """Teach recurrent networks to write like your texts.
+
+New here? `quire demo` shows everything in a few minutes.
+
+`quire up` runs a server; `quire login` points this computer at one that runs already.
+"""
+EXIT_CODES = (
+    "Exit codes: 0 done · 1 the job failed or was cancelled · 2 bad usage or invalid input · "
+    "3 not found · 4 not authorised · 5 server unreachable or broken · 70 a bug in quire · "
+    "130 interrupted"
+)
+SERVER, PEOPLE, TEXTS, WORK = "The server", "You and others", "Texts and models", "Work"
+
+app = typer.Typer(
+    name="quire",
+    help=HELP,
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"quire {_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo", rich_help_panel=SERVER)(demo.demo)
+app.command("up", rich_help_panel=SERVER)(up.up)
+app.command("api", rich_help_panel=SERVER)(parts.api)
+app.command("worker", rich_help_panel=SERVER)(parts.worker)
+app.command("migrate", rich_help_panel=SERVER)(parts.migrate)
+app.command("devices", rich_help_panel=SERVER)(devices.list_devices)
+app.command("login", rich_help_panel=PEOPLE)(accounts.login)
+app.command("whoami", rich_help_panel=PEOPLE)(accounts.whoami)
+app.add_typer(accounts.users, name="user", rich_help_panel=PEOPLE)
+app.add_typer(accounts.keys, name="key", rich_help_panel=PEOPLE)
+app.command("train", rich_help_panel=WORK)(train.train)
+app.command("generate", rich_help_panel=WORK)(writing.generate)
+app.command("score", rich_help_panel=WORK)(writing.score)
+app.command("jobs", rich_help_panel=WORK)(job.list_jobs)
+app.add_typer(job.job, name="job", rich_help_panel=WORK)
+app.command("queue", rich_help_panel=WORK)(line.show_queue)
+app.command("usage", rich_help_panel=PEOPLE)(line.show_usage)
+app.command("report", rich_help_panel=WORK)(report.report)
+app.add_typer(corpus.corpora, name="corpus", rich_help_panel=TEXTS)
+app.command("models", rich_help_panel=TEXTS)(model.list_models)
+app.add_typer(model.model, name="model", rich_help_panel=TEXTS)
+app.command("checkpoints", rich_help_panel=TEXTS)(model.list_checkpoints)
+app.add_typer(model.checkpoint, name="checkpoint", rich_help_panel=TEXTS)
+app.command("texts", rich_help_panel=TEXTS)(writing.list_texts)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `quire` and exit with its code. Every failure is one readable line."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `quire` and return its exit code."""
+    try:
+        code = app(args=list(arguments), prog_name="quire", standalone_mode=False)
+    except typer.TyperException as error:
+        return _usage(error)
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except (ApiError, CliError) as error:
+        print_error(str(error))
+        return error.exit_code
+    except SettingsError as error:
+        print_error(str(error))
+        return ExitCode.USAGE
+    except Exception as error:
+        return _bug(error)
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _usage(error: typer.TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    if context is not None and not message.strip():
+        return ExitCode.USAGE
+    hint = f"Try `{context.command_path} --help`." if context is not None else None
+    print_error(message, hint)
+    return ExitCode.USAGE
+
+
+def _bug(error: Exception) -> int:
+    """What nobody foresaw: still one line, and the traceback for who asks for it."""
+    if load_settings().log_level == "debug":
+        traceback.print_exception(error)
+    print_error(
+        f"{type(error).__name__}: {error}".strip(),
+        "This is a bug in Quire. QUIRE_LOG_LEVEL=debug shows where.",
+    )
+    return ExitCode.BUG
+
+
+def _version() -> str:
+    try:
+        return version("quire")
+    except PackageNotFoundError:
+        return "(not installed: run from its source)"

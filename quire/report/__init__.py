@@ -1,0 +1,1 @@
+"""`quire report`: one HTML page of how a model learned to write."""

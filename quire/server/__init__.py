@@ -1,0 +1,1 @@
+"""`quire up`: the whole server on this machine, as child processes."""

@@ -1,0 +1,81 @@
+"""Users and keys made in the database itself: whoever can write it needs no key.
+
+This module needs the extra `server`, so commands import it only where they use it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from quire.errors import CannotStart, InvalidInput
+from shared.accounts import BadName, BadRole, NameTaken, create_key, create_user
+from shared.clock import database_now
+from shared.database import make_engine, make_sessions
+from shared.settings import Settings
+from shared.tables import ApiKey, User
+
+FIRST_ADMIN = "admin"
+
+
+def add_user_locally(settings: Settings, name: str, role: str) -> tuple[str, str, str]:
+    """Add a user with a first key.
+
+    Returns:
+        The user's id, the key's prefix, and the key.
+
+    Raises:
+        InvalidInput: The name or role cannot be, or is taken.
+        CannotStart: The database is not there, or was never migrated.
+    """
+    with _session(settings) as session:
+        user = create_user(session, name, role)
+        key = create_key(session, user)
+        return user.id, key.prefix, key.key
+
+
+def first_admin_key(settings: Settings) -> str | None:
+    """Make the first admin with a key where there is no user at all; else None."""
+    with _session(settings) as session:
+        if session.scalar(select(User.id).limit(1)) is not None:
+            return None
+        return create_key(session, create_user(session, FIRST_ADMIN, "admin")).key
+
+
+def renew_admin_key(settings: Settings, name: str) -> str:
+    """A fresh key of the first admin under a name; older ones of that name are revoked."""
+    with _session(settings) as session:
+        user = _some_admin(session)
+        for old in session.scalars(
+            select(ApiKey).where(
+                ApiKey.user_id == user.id, ApiKey.name == name, ApiKey.revoked_at.is_(None)
+            )
+        ):
+            old.revoked_at = database_now(session.connection())
+        return create_key(session, user, name).key
+
+
+@contextmanager
+def _session(settings: Settings) -> Iterator[Session]:
+    """A transaction in the database of the settings, whose errors are for people."""
+    engine = make_engine(settings.database)
+    try:
+        with make_sessions(engine).begin() as session:
+            yield session
+    except (BadName, BadRole, NameTaken) as error:
+        raise InvalidInput(str(error)) from None
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise CannotStart(
+            f"the database can't be used: {reason}. Was it migrated (`quire migrate`)?"
+        ) from None
+    finally:
+        engine.dispose()
+
+
+def _some_admin(session: Session) -> User:
+    admins = select(User).where(User.role == "admin", User.disabled_at.is_(None))
+    user = session.scalars(admins.order_by(User.created_at).limit(1)).first()
+    return user or create_user(session, FIRST_ADMIN, "admin")

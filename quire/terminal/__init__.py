@@ -1,0 +1,1 @@
+"""What reaches a terminal: the consoles, and numbers and times as people read them."""

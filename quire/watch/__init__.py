@@ -1,0 +1,1 @@
+"""Following a job in a terminal: curves, texts and events as they come."""

@@ -1,0 +1,160 @@
+"""One child process: what to run, how it is started, and how its life reads in the log."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from shared.process import pdeathsig
+
+LOG_ROTATE_BYTES = 5 * 1024 * 1024
+LOG_GENERATIONS = 3
+LOG_TAIL_LINES = 5
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What to run under a name.
+
+    Attributes:
+        name: How log lines and errors call it.
+        argv: The program and its arguments.
+        environment: All its variables; None hands down this process's own.
+        ready: Asked again and again until it answers True; None means ready once started.
+        ready_seconds: How long it may take to be ready.
+        grace_seconds: How long it may take to end after SIGTERM, before SIGKILL.
+        log_path: Where its output is appended; None leaves it on this process's own.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] | None = None
+    ready: Callable[[], bool] | None = None
+    ready_seconds: float = 60.0
+    grace_seconds: float = 10.0
+    log_path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a child.
+
+    Attributes:
+        kind: `exited` is an end nobody asked for; `unready` a restarted child that hangs;
+            `killed` one that outlasted its grace.
+        child: Its name.
+        pid: Its process id.
+        exit: How it ended: ``exit code 1``, ``signal SIGKILL``.
+        restart_seconds: When it is started again.
+    """
+
+    kind: Literal["started", "ready", "exited", "unready", "stopping", "stopped", "killed"]
+    child: str
+    pid: int
+    exit: str | None = None
+    restart_seconds: float | None = None
+
+
+def log_event(event: Event) -> None:
+    """Write an event into the log, as a warning where something went wrong."""
+    write = log.warning if event.kind in {"exited", "unready", "killed"} else log.info
+    details = {"exit": event.exit, "restart_in_seconds": event.restart_seconds}
+    write(
+        f"child_{event.kind}",
+        child=event.child,
+        pid=event.pid,
+        **{name: value for name, value in details.items() if value is not None},
+    )
+
+
+class StartFailed(Exception):
+    """A child ended, or stayed unready, while it was being started."""
+
+
+def spawn(child: Child) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own, tied to this process's life.
+
+    A terminal's Ctrl-C reaches only this process, which then ends its children in
+    order. Call it from a thread that lives as long as the child may: the kernel
+    takes the end of that thread for the end of the parent.
+    """
+    launcher = [sys.executable, "-I", "-S", str(pdeathsig.__file__), str(os.getpid())]
+    log = _open_log(child.log_path) if child.log_path else None
+    try:
+        return subprocess.Popen(  # an argument list of our own, and no shell
+            [*launcher, *child.argv],
+            env=None if child.environment is None else dict(child.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    finally:
+        if log is not None:
+            os.close(log)
+
+
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it ended. What it left in its session is killed before its id is given back.
+
+    While the ended process is not reaped the kernel gives its number to nobody, so
+    the kill can reach only its own descendants.
+    """
+    if process.returncode is not None:
+        return True
+    flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    if os.waitid(os.P_PID, process.pid, flags) is None:
+        return False
+    kill_session(process)
+    process.wait()
+    return True
+
+
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """Send SIGKILL to a process that was not reaped yet, and to all of its process group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()  # it had not made its group yet
+
+
+def describe_exit(returncode: int) -> str:
+    """``exit code 3``, or ``signal SIGKILL``."""
+    if returncode >= 0:
+        return f"exit code {returncode}"
+    try:
+        return f"signal {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"signal {-returncode}"
+
+
+def log_tail(path: Path | None) -> str:
+    """The last lines of a log, to show beside an error; empty where there is none."""
+    if path is None or not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        lines = file.read().decode(errors="replace").splitlines()
+    tail = [line for line in lines if line.strip()][-LOG_TAIL_LINES:]
+    return f"; the end of {path}:\n  " + "\n  ".join(tail) if tail else f"; its log is {path}"
+
+
+def _open_log(path: Path) -> int:
+    """A descriptor that appends to a log, which is first set aside when it grew too large."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > LOG_ROTATE_BYTES:
+        for generation in range(LOG_GENERATIONS, 0, -1):
+            older = path.with_name(f"{path.name}.{generation}")
+            newer = path.with_name(f"{path.name}.{generation - 1}") if generation > 1 else path
+            if newer.exists():
+                newer.replace(older)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,171 @@
+"""What one user may have at most, and the refusal of more.
+
+Each cap is the user's own where an admin set one, else the settings'. What is checked here is
+checked under the user's lock, in the transaction that inserts what counts: no race passes it.
+Running jobs and the day's device time are counted by the claim (shared/scheduling/candidates.py).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from shared.queue.errors import CorporaFull, DayUsedUp, QueueFull, StorageFull
+from shared.scheduling.accounting import held_today, midnight, trainings, used_today
+from shared.settings import Settings
+from shared.tables import WAITING, Checkpoint, Corpus, Job, Model, User
+
+#: Serialises all that one user inserts against a cap.
+_LOCK = (
+    select(
+        User.max_running,
+        User.max_queued,
+        User.max_device_seconds_per_day,
+        User.max_stored_bytes,
+        User.max_corpora_bytes,
+        User.used_seconds,
+        User.used_on,
+    )
+    .where(User.id == bindparam("user"))
+    .with_for_update(key_share=True)
+)
+_QUEUED = select(func.count()).select_from(Job).where(
+    Job.user_id == bindparam("user"), text(WAITING)
+)  # fmt: skip
+_CORPORA = select(func.coalesce(func.sum(Corpus.bytes), 0)).where(
+    Corpus.user_id == bindparam("user")
+)
+_CHECKPOINTS = (
+    select(func.coalesce(func.sum(Checkpoint.size_bytes), 0))
+    .join(Model, Checkpoint.model_id == Model.id)
+    .where(Model.user_id == bindparam("user"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What one user may have at most.
+
+    Attributes:
+        running: Trainings that run at once.
+        queued: Jobs that wait or are paused.
+        device_seconds_per_day: Device time from midnight to midnight, UTC; None: no cap.
+        stored_bytes: Corpora and checkpoints.
+        corpora_bytes: Corpora alone.
+    """
+
+    running: int
+    queued: int
+    device_seconds_per_day: float | None
+    stored_bytes: int
+    corpora_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one user has of what is capped; as `Caps`."""
+
+    running: int
+    queued: int
+    device_seconds_today: float
+    stored_bytes: int
+    corpora_bytes: int
+
+
+def caps_of(user: Any, settings: Settings) -> Caps:
+    """The caps of a user, given their row."""
+
+    def first(own: Any, default: Any) -> Any:
+        return default if own is None else own
+
+    return Caps(
+        first(user.max_running, settings.max_running_per_user),
+        first(user.max_queued, settings.max_queued_per_user),
+        first(user.max_device_seconds_per_day, settings.max_device_seconds_per_day),
+        first(user.max_stored_bytes, settings.max_stored_bytes_per_user),
+        first(user.max_corpora_bytes, settings.max_corpora_bytes_per_user),
+    )
+
+
+def use_of(connection: Connection, user: Any, now: datetime) -> Use:
+    """What a user has now, given their row."""
+    running = trainings(connection, now)
+    held = held_today(connection, running).get(user.id, 0.0)
+    return Use(
+        running=sum(training.user_id == user.id for training in running),
+        queued=connection.scalar(_QUEUED, {"user": user.id}) or 0,
+        device_seconds_today=used_today(user.used_seconds, user.used_on, now) + held,
+        stored_bytes=_stored(connection, user.id),
+        corpora_bytes=_corpora(connection, user.id),
+    )
+
+
+def check_job(
+    connection: Connection, settings: Settings, user_id: str, kind: str, now: datetime
+) -> None:
+    """Let one more job be queued, and keep the user locked until the commit.
+
+    Raises:
+        QueueFull: The user has as many as they may have.
+        DayUsedUp: Their device time of today is used up.
+        StorageFull: Nothing that a training makes could be stored.
+    """
+    user, caps = _locked(connection, settings, user_id)
+    queued = connection.scalar(_QUEUED, {"user": user_id}) or 0
+    if queued >= caps.queued:
+        raise QueueFull(queued, caps.queued)
+    limit = caps.device_seconds_per_day
+    if limit is not None:
+        held = held_today(connection, trainings(connection, now)).get(user_id, 0.0)
+        used = used_today(user.used_seconds, user.used_on, now) + held
+        if used >= limit:
+            until = midnight(now) + timedelta(days=1)
+            raise DayUsedUp(used, limit, until, (until - now).total_seconds())
+    if kind == "train":
+        stored = _stored(connection, user_id)
+        if stored >= caps.stored_bytes:
+            raise StorageFull(stored, 0, caps.stored_bytes)
+
+
+def check_corpus(connection: Connection, settings: Settings, user_id: str, more: int) -> None:
+    """Let a corpus of `more` bytes be inserted, and keep the user locked until the commit.
+
+    Raises:
+        CorporaFull: The user's corpora would take too much.
+        StorageFull: Their corpora and checkpoints would.
+    """
+    _, caps = _locked(connection, settings, user_id)
+    used = _corpora(connection, user_id)
+    if used + more > caps.corpora_bytes:
+        raise CorporaFull(used, more, caps.corpora_bytes)
+    stored = _stored(connection, user_id)
+    if stored + more > caps.stored_bytes:
+        raise StorageFull(stored, more, caps.stored_bytes)
+
+
+def check_checkpoint(connection: Connection, settings: Settings, user_id: str) -> None:
+    """Let a checkpoint stay that was just inserted, and keep the user locked until the commit.
+
+    Raises:
+        StorageFull: With it the user's corpora and checkpoints take too much.
+    """
+    _, caps = _locked(connection, settings, user_id)
+    stored = _stored(connection, user_id)
+    if stored > caps.stored_bytes:
+        raise StorageFull(stored, 0, caps.stored_bytes)
+
+
+def _locked(connection: Connection, settings: Settings, user_id: str) -> tuple[Any, Caps]:
+    user = connection.execute(_LOCK, {"user": user_id}).one()
+    return user, caps_of(user, settings)
+
+
+def _corpora(connection: Connection, user_id: str) -> int:
+    # PostgreSQL's sum of bigints is a decimal.
+    return int(connection.scalar(_CORPORA, {"user": user_id}) or 0)
+
+
+def _stored(connection: Connection, user_id: str) -> int:
+    checkpoints = connection.scalar(_CHECKPOINTS, {"user": user_id}) or 0
+    return _corpora(connection, user_id) + int(checkpoints)

@@ -1,0 +1,1 @@
+"""What a job may ask for, with every number decided: presets, generations, estimates, seeds."""

@@ -1,0 +1,35 @@
+"""A generation with everything decided, as its job keeps it."""
+
+from pydantic import ConfigDict, Field
+
+from shared.specs.presets import SEED_LIMIT, Frozen, Temperature
+
+
+class Schedule(Frozen):
+    """A temperature that changes from a text's first token to its last, in equal steps."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    first: Temperature = Field(alias="from")
+    last: Temperature = Field(alias="to")
+
+
+class GenerateSpec(Frozen):
+    """A generation with everything decided: what `jobs.spec` holds for kind `generate`.
+
+    One that scores writes nothing: it reads its prompt and tells how likely the network finds it.
+    """
+
+    checkpoint: str = Field(description="best, latest or a checkpoint's id")
+    prompt: str | None = Field(description="null: a random piece of the corpus")
+    length: int = Field(ge=0)
+    temperatures: list[Temperature | Schedule]
+    top_k: int | None
+    top_p: float | None
+    n: int = Field(ge=1)
+    seed: int = Field(ge=0, lt=SEED_LIMIT)
+    repetition_penalty: float = Field(1.0, gt=0)
+    stop: list[str] = Field([])
+    echo: bool = False
+    logprobs: bool = False
+    score: bool = False

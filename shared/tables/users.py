@@ -1,0 +1,71 @@
+"""Who uses Quire: their caps, their keys, and the first answers to their requests."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.clock import new_id
+from shared.tables.base import SHA256_CHARACTERS, Base, Id, one_of
+
+ROLES = ("admin", "member")
+
+
+class User(Base):
+    """A person, and what they may use.
+
+    `served_seconds` is the device time charged to them, decayed to `served_at`. A cap of their
+    own is null where the settings' default holds (shared/scheduling/caps.py).
+    """
+
+    __tablename__ = "users"
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    role: Mapped[str] = mapped_column(String(10))
+    share: Mapped[float] = mapped_column(default=1.0, server_default="1")
+    max_running: Mapped[int | None]
+    max_queued: Mapped[int | None]
+    max_device_seconds_per_day: Mapped[float | None]
+    max_stored_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    max_corpora_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    #: Device time on the day `used_on` (UTC), settled; what runs comes on top.
+    used_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    used_on: Mapped[date | None]
+    served_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    served_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(one_of("role", ROLES), name="role"),
+        CheckConstraint("share > 0", name="share"),
+    )
+
+
+class ApiKey(Base):
+    """A key's prefix and hash. The key itself is shown once and kept nowhere."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(8), unique=True)
+    sha256: Mapped[str] = mapped_column(String(SHA256_CHARACTERS))
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class IdempotencyKey(Base):
+    """The first answer to a POST, so that the same request twice makes one thing."""
+
+    __tablename__ = "idempotency_keys"
+    user_id: Mapped[str] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(SHA256_CHARACTERS))
+    status: Mapped[int]
+    body: Mapped[dict[str, Any]]
+    location: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(index=True)

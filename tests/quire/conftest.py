@@ -1,0 +1,114 @@
+"""A real API for the real command line, and a training that the test itself drives."""
+
+import math
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from structlog.testing import capture_logs
+from werkzeug.serving import make_server
+
+from api.app import create_app
+from quire.client import Client
+from shared.broker import Broker
+from shared.database import make_engine
+from shared.queue import Queue
+from shared.queue.types import Claim, Progress
+from tests.api.conftest import settings_for
+from tests.api.harness import Person, World, record
+
+STEPS_PER_EPOCH = 100
+EPOCHS = 4
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+CRUEL = "</p><script>alert('it')</script> & the \"end\" <b>"
+
+
+@dataclass
+class Served:
+    """A server that listens, a person who uses it, and a worker's hand."""
+
+    url: str
+    world: World
+    ann: Person
+
+    def train(self, **fields: object) -> Claim:
+        """A training that has just been claimed."""
+        corpus = self.ann.upload()
+        job = self.ann.train(corpus, preset="classic", epochs=EPOCHS, name="poet", **fields)
+        return self.world.claim(job["id"])
+
+    def point(self, claim: Claim, step: int, loss: float, val_loss: float | None = None) -> None:
+        """Record a point of the loss curves."""
+        epoch = step / STEPS_PER_EPOCH
+        total = STEPS_PER_EPOCH * EPOCHS
+        bits = None if val_loss is None else val_loss / math.log(2)
+        progress = Progress(step, total, epoch, EPOCHS, loss, val_loss, 0.01, 9_000.0, 20.0, bits)
+        self.world.queue.record_progress(claim, progress, judged=val_loss is not None)
+
+    def epoch(self, claim: Claim, number: int) -> None:
+        """A whole epoch: three points, a checkpoint and two texts."""
+        end = number * STEPS_PER_EPOCH
+        self.point(claim, end - 50, 3.0 - number / 2)
+        self.point(claim, end - 10, 2.9 - number / 2)
+        self.point(claim, end, 3.1 - number / 2, val_loss=1.5 + abs(number - 2) / 10)
+        checkpoint = self.world.checkpoint(claim, end, 1.5 + abs(number - 2) / 10)
+        texts = [
+            record(i, f"epoch {number} at {heat} {CRUEL}", checkpoint, heat, requested=False,
+                   step=end, epoch=float(number))
+            for i, heat in enumerate((0.2, 0.5))
+        ]  # fmt: skip
+        self.world.queue.record_texts(claim, texts)
+
+
+@pytest.fixture
+def served(
+    sqlite_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Served]:
+    """The server; `quire` in this process and in its children is logged in there as ann."""
+    settings = settings_for(sqlite_url, redis_url, tmp_path)
+    engine = make_engine(sqlite_url)
+    app = create_app(settings, engine, Broker(redis_url))
+    world = World(app, engine, Queue(engine, settings))
+    ann = world.person("ann")
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("QUIRE_URL", url)
+    monkeypatch.setenv("QUIRE_KEY", ann.key)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    try:
+        # The server's own log would come between the lines of the command.
+        with capture_logs():
+            yield Served(url, world, ann)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        engine.dispose()
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[Client]:
+    with Client(served.url, served.ann.key) as client:
+        yield client
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> StringIO:
+    """What a person's terminal is sent."""
+    sent = StringIO()
+    console = Console(file=sent, force_terminal=True, width=100, height=30, highlight=False)
+    monkeypatch.setattr("quire.watch.streaming.out", console)
+    monkeypatch.setattr("quire.commands.writing.out", console)
+    return sent
+
+
+def lines_of(screen: StringIO) -> list[str]:
+    """What was sent, without colours and moves of the cursor."""
+    return ESCAPES.sub("", screen.getvalue()).splitlines()

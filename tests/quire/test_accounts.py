@@ -1,0 +1,55 @@
+"""`quire user` and `quire key`: whose key is made, and who may use it."""
+
+import pytest
+
+from quire.main import run
+from tests.api.harness import Person
+from tests.quire.conftest import Served
+
+
+@pytest.fixture
+def admin(served: Served, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """The admin, as whom `quire` is logged in."""
+    root = served.world.person("root", "admin")
+    monkeypatch.setenv("QUIRE_KEY", root.key)
+    return root
+
+
+def test_a_key_called_as_a_user_is_not_made_for_somebody_else(
+    served: Served, admin: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["key", "add", "ann"]) == 2
+    captured = capsys.readouterr()
+    assert "`quire key add --user ann`" in captured.err
+    assert captured.out == ""
+    assert len(admin.items("/v1/users/root/keys")) == 1
+    assert run(["key", "add", "--user", "ann"]) == 0
+    key = capsys.readouterr().out.strip()
+    assert Person(served.world.app.test_client(), "", key).get("/v1/me").json["name"] == "ann"
+    assert run(["key", "add", "laptop"]) == 0
+    assert admin.items("/v1/users/root/keys")[0]["name"] == "laptop"
+
+
+def test_a_member_learns_nothing_of_who_there_is(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.world.person("bob")
+    assert run(["key", "add", "bob"]) == 0
+    assert run(["key", "add", "ann"]) == 2
+    assert "`quire key add --user ann`" in capsys.readouterr().err
+
+
+def test_a_user_is_disabled_and_enabled(
+    served: Served, admin: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["user", "disable", "ann"]) == 0
+    assert "ann is disabled" in capsys.readouterr().err
+    assert served.ann.get("/v1/me").status_code == 401
+    assert run(["user", "list"]) == 0
+    states = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "disabled" in states["ann"]
+    assert "active" in states["root"]
+    assert run(["user", "enable", "ann"]) == 0
+    assert served.ann.get("/v1/me").status_code == 200
+    assert run(["user", "disable", "root"]) == 2
+    assert "yourself" in capsys.readouterr().err

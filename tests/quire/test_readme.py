@@ -1,0 +1,92 @@
+"""What README.md and the commands' own hints tell people to type works, in that order."""
+
+import re
+import shlex
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from quire.main import run
+from tests.api.harness import record
+from tests.quire.conftest import Served
+
+README = Path(__file__).parents[2] / "README.md"
+LETTER = "Dear Ada, the engine weaves patterns as the loom weaves flowers and leaves.\n"
+
+
+@pytest.fixture(autouse=True)
+def _at_home(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The admin of a server, in a directory with a text."""
+    monkeypatch.setenv("QUIRE_KEY", served.world.person("root", "admin").key)
+    monkeypatch.chdir(tmp_path)
+    Path("letters.txt").write_text(LETTER * 60)
+
+
+@contextmanager
+def worker(served: Served) -> Iterator[None]:
+    """A worker's hand that ends well whatever comes."""
+    queue, done = served.world.queue, threading.Event()
+
+    def work() -> None:
+        while not done.wait(0.05):
+            for claim in queue.claim("train", "here/cpu/train"):
+                served.epoch(claim, 1)
+                queue.succeed(claim)
+            for claim in queue.claim("generate", "here/cpu/generate"):
+                heats = claim.spec["temperatures"]
+                queue.succeed(claim, [record(i, "a text", None) for i in range(len(heats))])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def commands(heading: str) -> list[list[str]]:
+    """The commands of the first block under a heading of the README."""
+    section = README.read_text().partition(f"\n## {heading}\n")[2]
+    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert block
+    return [shlex.split(line, comments=True) for line in block[1].splitlines()]
+
+
+def test_the_commands_of_the_readme_work_one_after_the_other(
+    served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = commands("Use it")
+    with worker(served):
+        for program, *arguments in typed:
+            assert program == "quire"
+            wait = ["--wait"] if arguments[0] == "train" else []  # as on a terminal
+            assert run([*arguments, *wait]) == 0, (arguments, capsys.readouterr().err)
+    assert Path("report.html").read_text().startswith("<!doctype html>")
+    key = capsys.readouterr().out.splitlines()[-1]
+    monkeypatch.setenv("QUIRE_KEY", key)
+    assert run(["whoami"]) == 0
+    assert "ada" in capsys.readouterr().out
+
+
+def test_a_hint_can_be_typed_whatever_the_name(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "Ada's old letters"
+    Path("letters.txt").rename(f"{name}.txt")
+
+    def hint() -> list[str]:
+        found: list[str] = re.findall(r": (quire (?:train|generate) .+)", capsys.readouterr().err)
+        return shlex.split(found[-1])[1:]
+
+    assert run(["corpus", "add", f"{name}.txt"]) == 0
+    assert (train := hint()) == ["train", "--corpus", name]
+    with worker(served):
+        assert run([*train, "--wait"]) == 0
+        assert hint() == ["generate", name]
+        assert run(["job", "watch", name]) == 0
+        assert run(hint()) == 0
+    assert "a text" in capsys.readouterr().out

@@ -1,0 +1,116 @@
+"""What people type: settings, temperatures, names; and how numbers are shown."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from quire.client.replies import Job, Novelty, Progress
+from quire.commands.demo import judgement
+from quire.commands.demo_corpus import plausible, share_known, written_words
+from quire.commands.lookup import is_id
+from quire.commands.train import parse_settings
+from quire.commands.writing import parse_temperatures
+from quire.errors import InvalidInput
+from quire.terminal import formatting
+from quire.watch.follow import details
+
+
+def test_settings_become_fields() -> None:
+    settings = ["units=128", "learning-rate=3e-3", "clip_norm=none", "optimizer=adam"]
+    assert parse_settings([*settings, "lowercase=true"]) == {
+        "units": 128,
+        "learning_rate": 0.003,
+        "clip_norm": None,
+        "optimizer": "adam",
+        "lowercase": True,
+    }
+
+
+@pytest.mark.parametrize("settings", [["units"], ["=3"], ["units="], ["units=1", "units=2"]])
+def test_settings_that_make_no_sense_are_refused(settings: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="--set"):
+        parse_settings(settings)
+
+
+def test_one_temperature_is_a_number_and_several_are_a_list() -> None:
+    assert parse_temperatures("0.5") == 0.5
+    assert parse_temperatures("0.2, 0.5,1") == [0.2, 0.5, 1.0]
+    assert parse_temperatures("1.2..0.4") == {"from": 1.2, "to": 0.4}
+    assert parse_temperatures("1,1.2..0") == [1.0, {"from": 1.2, "to": 0.0}]
+    for wrong in ("1..", "..1", "1..2..3", "a..b"):
+        with pytest.raises(InvalidInput, match=r"1\.2\.\.0\.4"):
+            parse_temperatures(wrong)
+    with pytest.raises(InvalidInput):
+        parse_temperatures(",")
+
+
+def test_ids_are_told_from_names() -> None:
+    assert is_id("019ab0c4-0000-7000-8000-000000000000")
+    assert not is_id("nietzsche")
+
+
+def test_durations_and_sizes_read_well() -> None:
+    assert [formatting.duration(seconds) for seconds in (0, 9, 754, 3723)] == [
+        "0:00",
+        "0:09",
+        "12:34",
+        "1:02:03",
+    ]
+    assert [formatting.size(value) for value in (12, 600_893, 3 * 1024**3)] == [
+        "12 bytes",
+        "586.8 KiB",
+        "3.0 GiB",
+    ]
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    assert formatting.ago(now - timedelta(minutes=5), now) == "5 min ago"
+
+
+def test_progress_says_only_what_is_known() -> None:
+    assert details(Progress()) == ""
+    assert details(Progress(step=1200, steps_total=2670, loss=1.5321, epoch=4.49, epochs=10)) == (
+        "step 1,200 of 2,670 · epoch 4.5 of 10 · loss 1.532"
+    )
+
+
+def test_a_reply_keeps_fields_of_a_newer_server() -> None:
+    sent = {
+        "id": "1",
+        "kind": "train",
+        "status": "running",
+        "created_at": "2026-01-02T03:04:05Z",
+        "queue_position": 3,
+    }
+    assert Job.model_validate(sent).as_json() == sent
+
+
+def test_written_words_are_whole() -> None:
+    # «ma|n's soul is not ye|…»: began in the prompt, counts; cut off at the end, does not.
+    assert written_words("the ma", "n's soul is not ye") == ["man's", "soul", "is", "not"]
+    assert written_words("ght ", "man.") == ["man"]
+    assert written_words("", "") == []
+
+
+def test_the_share_of_known_words() -> None:
+    assert share_known(["the", "soul", "xqz", "is"], "The soul. Is it?") == 0.75
+    assert share_known([], "x") == 0.0
+
+
+def test_a_page_that_is_not_the_book_is_no_corpus() -> None:
+    assert plausible(b"<html>not found</html>") is None
+    assert plausible(b"x" * 600_000) is None
+    book = "PREFACE\nOn Philosophy, morality, and the free spirit.\n" * 11_000
+    assert plausible(book.encode()) == book
+
+
+def test_what_is_copied_is_told_in_a_line() -> None:
+    some = Novelty(copied_characters=18, copied="word for word, and", known_grams=0.541)
+    assert some.line() == "longest copy 18 characters, 54% of its 8-grams known"
+    assert Novelty(copied_characters=1, copied="w").line() == "longest copy 1 character"
+    assert "2.21 bits/char" in details(Progress(val_loss=1.532, bits_per_char=2.21))
+
+
+def test_what_is_judged_has_words_or_says_that_it_has_none() -> None:
+    assert (
+        judgement(["the", "Zog"], "the one") == "[bold]50%[/] of its 2 words occur in the corpus."
+    )
+    assert judgement(written_words("+--", "--+---|\n"), "the one").startswith("it wrote no word")

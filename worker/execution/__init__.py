@@ -1,0 +1,1 @@
+"""How a claimed job runs: its lease, its heartbeat, its outcome."""

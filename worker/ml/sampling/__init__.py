@@ -1,0 +1,1 @@
+"""Text from weights: requests, sequences, the engine and its compiled step."""

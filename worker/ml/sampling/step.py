@@ -1,0 +1,287 @@
+"""The compiled part of sampling: many characters a call, the network's state kept between calls.
+
+Every row of a batch is one text, at its own place in it. A step feeds each row the character that
+came last and yields the next one: known (its prompt's) or drawn. Weights, temperatures, prompts and
+lengths are arguments, so one graph serves all checkpoints of a shape, or moves some of them on in
+one step: their weights are stacked and their products batched.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+import tensorflow as tf
+
+from worker.ml.config import NetworkConfig, padded_vocabulary
+from worker.ml.sampling.draw import draw
+
+#: Steps that one call can make at most: how many it makes is an argument.
+BLOCK = 256
+#: A repetition penalty counts the characters among the last so many, prompt included.
+REPETITION_WINDOW = 64
+#: Stands for «drawn, not known» among the characters to feed.
+DRAWN = -1
+#: Work of one call at most: between two calls texts come and go, so that a call should not take
+#: much longer than 10 ms on one core. 256 steps for one text of LSTM(128), 84 for 32 of them.
+MULTIPLY_ADDS_PER_CALL = 200_000_000
+#: Compiled graphs that a process keeps; the one unused for longest goes first. A shape of which
+#: everything is asked for has ten, of some 4 MiB each. TensorFlow gives back only a third of that
+#: for one that goes, and to build it again takes a second: few should ever go.
+GRAPHS = 256
+
+FloatArray = npt.NDArray[np.float32]
+Step = Callable[..., tuple[Any, ...]]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StepShape:
+    """All that a compiled graph depends on; checkpoints that agree in it share the graph.
+
+    Attributes:
+        vocabulary: Entries of the padded vocabulary, V.
+        units: Units of each layer, U.
+        layers: LSTM layers.
+        window: Windows in flight per row, W, for a network that starts each window from zero;
+            None for one that carries its state.
+        rows: Rows of the batch, B.
+        filtered: Whether top-k, top-p and the repetition penalty are part of the graph.
+        xla: Whether XLA compiles it, instead of TensorFlow running it operation by operation.
+        stack: Checkpoints that share a step, K; each has B / K rows, one after the other.
+        logits: Whether the graph hands out the logits too, so that their bits can be compared.
+    """
+
+    vocabulary: int
+    units: int
+    layers: int
+    window: int | None
+    rows: int
+    filtered: bool
+    xla: bool
+    stack: int = 1
+    logits: bool = False
+
+    @property
+    def states(self) -> int:
+        """LSTM states per layer: one a row, or one for each window in flight."""
+        return self.rows * (self.window or 1)
+
+    @property
+    def steps_per_call(self) -> int:
+        """How many steps a call should make: BLOCK, or fewer when the network is large."""
+        lstm = self.states * (2 * self.layers - 1) * 4 * self.units**2
+        head = self.rows * self.units * self.vocabulary
+        return max(1, min(BLOCK, MULTIPLY_ADDS_PER_CALL // (lstm + head)))
+
+    def new_state(self) -> FloatArray:
+        """The state before the first character, [layers, 2 (h, c), states, U]."""
+        return np.zeros((self.layers, 2, self.states, self.units), np.float32)
+
+
+def fold(weights: Mapping[str, FloatArray], network: NetworkConfig) -> list[FloatArray]:
+    """The weights as the compiled graph takes them.
+
+    A look-up table [V, 4U] (embedding times kernel plus bias of the first layer; the kernel's
+    rows when the input is one-hot) and the first recurrent kernel [U, 4U]; for each further layer
+    the kernel above the recurrent kernel [2U, 4U] and the bias [4U]; the head's kernel [U, V] and
+    bias [V], minus infinity where V is padding.
+
+    Gates i, f and o are halved: sigmoid(x) = 1/2 + tanh(x/2)/2, so that one tanh serves all four.
+    """
+    padding = padded_vocabulary(network.vocabulary_size) - network.vocabulary_size
+    half = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), network.units)
+    table = weights["lstm.0.kernel"]
+    if network.embedding:
+        table = weights["embedding"] @ table
+    table = np.pad(table + weights["lstm.0.bias"], ((0, padding), (0, 0)))
+    folded = [table * half, weights["lstm.0.recurrent_kernel"] * half]
+    for layer in range(1, network.layers):
+        name = f"lstm.{layer}."
+        kernels = np.concatenate([weights[name + "kernel"], weights[name + "recurrent_kernel"]])
+        folded += [kernels * half, weights[name + "bias"] * half]
+    folded.append(np.pad(weights["head.kernel"], ((0, 0), (0, padding))))
+    folded.append(np.pad(weights["head.bias"], (0, padding), constant_values=-np.inf))
+    return [np.ascontiguousarray(array, np.float32) for array in folded]
+
+
+@lru_cache(maxsize=GRAPHS)
+def step_function(shape: StepShape) -> Step:
+    """The compiled loop of one shape.
+
+    Traced when it is first asked for and compiled at its first call; again only if it has gone,
+    because the process then had `GRAPHS` others that were used later.
+
+    Its arguments, all of fixed shape and type:
+        weights: As `fold` gives them; of a stack with K in front of each shape.
+        state: [layers, 2, states, U], as `StepShape.new_state` or an earlier call gives it.
+        last: The character that each row's first step feeds, [B] int32.
+        clock: Characters that were fed to each row before this call, [B] int32.
+        known: The character that each step is to yield, [BLOCK, B] int32; DRAWN lets it draw.
+        uniform: One random number for each draw, [BLOCK, B].
+        inverse_temperature: Of each draw, [BLOCK, B]; see `sample_draw.draw`.
+        steps: How many steps to make, [] int32, at most BLOCK.
+        limits: Nothing, or for a filtered shape `top_k` [B] int32, `top_p` [B], the logarithm of
+            the repetition penalty [B], and the `clock` at which each character was last seen
+            [B, V] int32.
+
+    Returns (what each step yielded [BLOCK, B] int32, the natural logarithm of the probability
+    that the network gave it, before temperature and limits, [BLOCK, B], the new state), and where
+    the shape says so, the logits of each step [BLOCK, B, V].
+    """
+    if step_function.cache_info().currsize >= GRAPHS:
+        log.warning("graph_dropped", kept=GRAPHS)
+
+    def run(
+        weights: Sequence[tf.Tensor],
+        state: tf.Tensor,
+        last: tf.Tensor,
+        clock: tf.Tensor,
+        known: tf.Tensor,
+        uniform: tf.Tensor,
+        inverse_temperature: tf.Tensor,
+        steps: tf.Tensor,
+        limits: Sequence[tf.Tensor],
+    ) -> tuple[tf.Tensor, ...]:
+        top_k, top_p, penalty, seen = limits or (None, None, None, None)
+        alphabet = tf.range(shape.vocabulary)[None]
+
+        def body(index: tf.Tensor, *loop: Any) -> tuple[Any, ...]:
+            yielded, logprobs, last, seen, states, told = loop
+            now = clock + index
+            states, logits = advance(shape, weights, states, last, now)
+            below = logits - tf.reduce_max(logits, -1, keepdims=True)
+            wanted = below
+            if shape.filtered:
+                seen = tf.where(alphabet == last[:, None], now[:, None], seen)
+                recent = now[:, None] - seen < REPETITION_WINDOW
+                wanted = below - tf.where(recent, tf.expand_dims(penalty, 1), 0.0)
+            drawn = draw(
+                wanted,
+                tf.gather(uniform, index),
+                tf.gather(inverse_temperature, index),
+                top_k,
+                top_p,
+            )
+            given = tf.gather(known, index)
+            last = tf.where(given == DRAWN, drawn, given)
+            total = tf.math.log(tf.reduce_sum(tf.exp(below), -1))
+            logprob = tf.gather(below, last, axis=1, batch_dims=1) - total
+            yielded = tf.tensor_scatter_nd_update(yielded, [[index]], last[None])
+            logprobs = tf.tensor_scatter_nd_update(logprobs, [[index]], logprob[None])
+            told = [tf.tensor_scatter_nd_update(each, [[index]], logits[None]) for each in told]
+            return (index + 1, yielded, logprobs, last, seen, states, told)
+
+        states = [part for layer in tf.unstack(state) for part in tf.unstack(layer)]
+        seen = tf.zeros(()) if seen is None else seen
+        told = [tf.zeros([BLOCK, shape.rows, shape.vocabulary])] if shape.logits else []
+        start = (tf.constant(0), known, uniform, last, seen, states, told)
+        _, yielded, logprobs, _, _, states, told = tf.while_loop(
+            lambda index, *_: index < steps, body, start
+        )
+        return yielded, logprobs, tf.reshape(tf.stack(states), state.shape), *told
+
+    # A concrete function skips the matching of arguments, which costs as much as 50 steps.
+    function = tf.function(run, jit_compile=shape.xla, autograph=False)
+    return cast(Step, function.get_concrete_function(*_signature(shape)))
+
+
+def advance(
+    shape: StepShape,
+    weights: Sequence[tf.Tensor],
+    states: Sequence[tf.Tensor],
+    fed: tf.Tensor,
+    clock: tf.Tensor,
+) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Feed one character [B] to each row: the new states and the logits [B, V].
+
+    With a window, W windows of each row are under way, each begun one character after the other
+    and all fed the same character. The one that has now seen W (or, at the beginning, all there
+    were) gives the logits; its place then starts again from zero. That is the network run anew
+    over the last W characters, for each character, with every step computed once.
+
+    `clock` [B] counts the characters that each row was fed before. Of K checkpoints each of the
+    weights has K in front of its shape.
+    """
+    table, recurrent, *middle, head, head_bias = weights
+    window = shape.window
+    if window is not None:
+        begins = tf.reshape(tf.range(window)[None] == clock[:, None] % window, [-1, 1])
+        states = [tf.where(begins, 0.0, part) for part in states]
+    drive = _look_up(shape, table, fed)
+    if window is not None:
+        drive = tf.repeat(drive, window, axis=0)
+    h, c = _cell(drive + _product(shape, states[0], recurrent), states[1])
+    new = [h, c]
+    for layer in range(1, shape.layers):
+        kernels, bias = middle[2 * layer - 2 : 2 * layer]
+        both = tf.concat([h, states[2 * layer]], -1)
+        gates = _product(shape, both, kernels) + _each(shape, bias)
+        h, c = _cell(gates, states[2 * layer + 1])
+        new += [h, c]
+    if window is not None:
+        oldest = tf.maximum(clock - (window - 1), 0) % window
+        rows = tf.reshape(h, [shape.rows, window, shape.units])
+        h = tf.gather(rows, oldest, axis=1, batch_dims=1)
+    return new, _product(shape, h, head) + _each(shape, head_bias)
+
+
+def _look_up(shape: StepShape, table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """Rows of a table [V, N], for each id [B] that of its own checkpoint: [B, N]."""
+    if shape.stack == 1:
+        return tf.gather(table, ids)
+    found = tf.gather(table, tf.reshape(ids, [shape.stack, -1]), axis=1, batch_dims=1)
+    return tf.reshape(found, [shape.rows, -1])
+
+
+def _product(shape: StepShape, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Rows [B, M] times a kernel [M, N], each row with that of its own checkpoint: [B, N]."""
+    if shape.stack == 1:
+        return tf.matmul(x, kernel)
+    product = tf.matmul(tf.reshape(x, [shape.stack, -1, x.shape[-1]]), kernel)
+    return tf.reshape(product, [shape.rows, -1])
+
+
+def _each(shape: StepShape, bias: tf.Tensor) -> tf.Tensor:
+    """A bias [N] as it is added to rows; of K checkpoints [B, N]."""
+    return bias if shape.stack == 1 else tf.repeat(bias, shape.rows // shape.stack, axis=0)
+
+
+def _cell(gates: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Keras' LSTM cell on gates i, f, c, o [N, 4U], of which i, f and o come halved (`fold`)."""
+    i, f, g, o = tf.split(tf.tanh(gates), 4, -1)
+    c = (0.5 + 0.5 * f) * c + (0.5 + 0.5 * i) * g
+    return (0.5 + 0.5 * o) * tf.tanh(c), c
+
+
+def _signature(shape: StepShape) -> list[Any]:
+    units, gates, rows = shape.units, 4 * shape.units, shape.rows
+    folded = [[shape.vocabulary, gates], [units, gates]]
+    for _ in range(1, shape.layers):
+        folded += [[2 * units, gates], [gates]]
+    folded += [[units, shape.vocabulary], [shape.vocabulary]]
+
+    front = [shape.stack] if shape.stack > 1 else []
+
+    def whole(*sizes: int) -> tf.TensorSpec:
+        return tf.TensorSpec(sizes, tf.int32)
+
+    def real(*sizes: int) -> tf.TensorSpec:
+        return tf.TensorSpec(sizes, tf.float32)
+
+    limits = [whole(rows), real(rows), real(rows), whole(rows, shape.vocabulary)]
+    return [
+        [real(*front, *sizes) for sizes in folded],
+        real(shape.layers, 2, shape.states, units),
+        whole(rows),
+        whole(rows),
+        whole(BLOCK, rows),
+        real(BLOCK, rows),
+        real(BLOCK, rows),
+        whole(),
+        limits if shape.filtered else [],
+    ]

@@ -1,0 +1,238 @@
+"""Many training steps in one call: windows gathered, shards side by side, one update.
+
+Whoever computes the gradients stands behind `Gradients`; everything else is shared, so that both
+ways learn the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from worker.ml.config import NetworkConfig, TrainConfig, padded_vocabulary
+from worker.ml.model import pad
+from worker.ml.training.dropout import Masks
+from worker.ml.training.optimizer import update
+from worker.ml.vectorize import ALIGNED_BYTES, Starts
+from worker.ml.vocabulary import Ids
+
+Tensor = Any
+#: Compiled steps kept by one process; each holds a few dozen MB of graphs and programs.
+PROGRAMS_KEPT = 4
+Backend = Literal["xla", "keras"]
+
+
+class Gradients(Protocol):
+    """One network, differentiated. Weights come by name, padded."""
+
+    #: Whether the update may be compiled by XLA as well.
+    compiles_update: bool
+
+    def gradients(
+        self,
+        weights: Mapping[str, Tensor],
+        windows: Tensor,
+        shares: Tensor,
+        masks: Tensor | None = None,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Gradients by name, and the loss: windows' losses [B] summed times `shares` [B].
+
+        `windows` is int32 [B, T + 1]: T characters and, for each, the one after it. `masks` are
+        factors of each layer's outputs, [layers, B, U]; None stands for 1.
+        """
+
+    def evaluate(self, weights: Mapping[str, Tensor], windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Per window, float32 [B]: its loss in nats summed over targets, and its right guesses."""
+
+
+class TrainStep:
+    """Runs steps on a device; keeps no state of the training."""
+
+    def __init__(self, config: TrainConfig, backend: Backend) -> None:
+        """Prepare the graphs; they are compiled when they first run."""
+        self._config = config
+        self._parts = _parts(config.batch_size, config.shards)
+        self._targets = 1 if config.predict == "last" else config.window
+        self._backend = _gradients(config, backend)
+        self._update = tf.function(
+            self._updated, jit_compile=self._backend.compiles_update, autograph=False
+        )
+        self._run = _graph(self._steps)
+        self._judge = _graph(self._evaluated)
+
+    def train(
+        self,
+        state: Mapping[str, Tensor],
+        ids: Tensor,
+        starts: Starts,
+        numbers: npt.NDArray[np.float32],
+        masks: Masks | None = None,
+    ) -> tuple[dict[str, Tensor], npt.NDArray[np.float32]]:
+        """The state after some steps and the loss of each, whatever their number in this call.
+
+        Args:
+            state: Weights, slots and averages by name, padded.
+            ids: The text to learn from, on the device.
+            starts: Int32 [steps, B]; see `vectorize.epoch_starts`.
+            numbers: Float32 [steps, 2]; see `optimizer.step_numbers`.
+            masks: Float32 [steps, layers, B, U]; see `dropout.step_masks`.
+        """
+        kept = None if masks is None else tf.constant(masks)
+        after, losses = self._run(dict(state), ids, tf.constant(starts), tf.constant(numbers), kept)
+        return after, losses.numpy()
+
+    def evaluate(
+        self, weights: Mapping[str, Tensor], ids: Tensor, starts: Starts
+    ) -> tuple[float, float]:
+        """Mean loss in nats per token, and the share of right guesses, from zero states."""
+        losses, hits = self._judge(dict(weights), ids, tf.constant(starts))
+        count = int((starts >= 0).sum()) * self._targets
+        return float(losses.numpy().sum(dtype=float)) / count, float(
+            hits.numpy().sum(dtype=float)
+        ) / count
+
+    def _steps(
+        self,
+        state: dict[str, Tensor],
+        ids: Tensor,
+        starts: Tensor,
+        numbers: Tensor,
+        masks: Tensor | None,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        count = tf.shape(starts)[0]
+        names = list(self._config.network.weight_shapes())
+
+        def step(k: Tensor, state: dict[str, Tensor], losses: Any) -> tuple[Any, ...]:
+            counted = self._counted(starts[k])
+            shares = counted / (tf.reduce_sum(counted) * self._targets)
+            weights = {name: state[name] for name in names}
+            window = self._windows(ids, starts[k])
+            # The shards do not wait for one another: the executor starts each on its own thread.
+            found = [
+                self._backend.gradients(
+                    weights,
+                    window[part],
+                    shares[part],
+                    None if masks is None else masks[k, :, part],
+                )
+                for part in self._parts
+            ]
+            after = self._update(state, [gradients for gradients, _ in found], numbers[k])
+            return k + 1, after, losses.write(k, tf.add_n([loss for _, loss in found]))
+
+        losses = tf.TensorArray(tf.float32, count, element_shape=())
+        _, after, losses = tf.while_loop(
+            lambda k, *_: k < count, step, (0, state, losses), parallel_iterations=1
+        )
+        return after, losses.stack()
+
+    def _updated(
+        self, state: dict[str, Tensor], found: list[dict[str, Tensor]], numbers: Tensor
+    ) -> dict[str, Tensor]:
+        whole = {name: tf.add_n([each[name] for each in found]) for name in found[0]}
+        return update(self._config, state, whole, numbers)
+
+    def _evaluated(
+        self, weights: dict[str, Tensor], ids: Tensor, starts: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        count = tf.shape(starts)[0]
+
+        def step(k: Tensor, losses: Any, hits: Any) -> tuple[Any, ...]:
+            windows = self._windows(ids, starts[k])
+            counted = self._counted(starts[k])
+            found = [self._backend.evaluate(weights, windows[part]) for part in self._parts]
+            loss = tf.reduce_sum(tf.concat([each for each, _ in found], 0) * counted)
+            hit = tf.reduce_sum(tf.concat([each for _, each in found], 0) * counted)
+            return k + 1, losses.write(k, loss), hits.write(k, hit)
+
+        losses = tf.TensorArray(tf.float32, count, element_shape=())
+        hits = tf.TensorArray(tf.float32, count, element_shape=())
+        _, losses, hits = tf.while_loop(
+            lambda k, *_: k < count, step, (0, losses, hits), parallel_iterations=1
+        )
+        return losses.stack(), hits.stack()
+
+    def _windows(self, ids: Tensor, starts: Tensor) -> Tensor:
+        # Where a window is missing, another one is read and then not counted.
+        places = tf.maximum(starts, 0)[..., None] + tf.range(self._config.window + 1)
+        shape = (self._config.batch_size, self._config.window + 1)
+        return tf.ensure_shape(tf.cast(tf.gather(ids, places), tf.int32), shape)
+
+    def _counted(self, starts: Tensor) -> Tensor:
+        return tf.ensure_shape(tf.cast(starts >= 0, tf.float32), (self._config.batch_size,))
+
+
+def train_step(config: TrainConfig, backend: Backend) -> TrainStep:
+    """The step of a config, compiled once for all configs that need the same program.
+
+    So another text, seed, rate or number of epochs compiles nothing while its vocabulary falls
+    into the same bucket.
+    """
+    size = padded_vocabulary(config.network.vocabulary_size)
+    program = replace(
+        config,
+        network=replace(config.network, vocabulary_size=size),
+        average_decay=None if config.average_decay is None else 0.0,
+        dropout=0.0,
+        stride=1,
+        learning_rate=0.0,
+        schedule="constant",
+        epochs=1,
+        held_out=0.0,
+        seed=0,
+        seconds=None,
+        validate_every=None,
+        patience=None,
+        rollbacks=0,
+    )
+    return _cached_step(program, backend)
+
+
+@lru_cache(maxsize=PROGRAMS_KEPT)
+def _cached_step(config: TrainConfig, backend: Backend) -> TrainStep:
+    return TrainStep(config, backend)
+
+
+def tensors(variables: Mapping[str, npt.NDArray[Any]], network: NetworkConfig) -> dict[str, Tensor]:
+    """Variables as a step takes them: padded, on the device."""
+    padded = pad(dict(variables), network)
+    return {name: tf.constant(array) for name, array in padded.items()}
+
+
+def on_device(ids: Ids) -> Tensor:
+    """Ids where windows are gathered from: the host's memory, which every device can read.
+
+    They keep their width there, and only the windows of one call become int32. Those that
+    `vectorize.empty_ids` has made room for are not copied.
+    """
+    with tf.device("/CPU:0"):
+        if ids.ctypes.data % ALIGNED_BYTES == 0 and ids.flags.c_contiguous and ids.flags.writeable:
+            return tf.experimental.dlpack.from_dlpack(ids.__dlpack__())
+        return tf.constant(ids)
+
+
+def _graph(function: Any) -> Any:
+    # The number of steps is left open from the first call on: another number compiles nothing.
+    return tf.function(function, reduce_retracing=True, autograph=False)
+
+
+def _parts(batch_size: int, shards: int) -> list[slice]:
+    if not 1 <= shards <= batch_size:
+        raise ValueError(f"shards is {shards}; possible are 1 to {batch_size}, the batch")
+    bounds = np.linspace(0, batch_size, shards + 1).astype(int).tolist()
+    return [slice(first, last) for first, last in pairwise(bounds)]
+
+
+def _gradients(config: TrainConfig, backend: Backend) -> Gradients:
+    if backend == "keras":
+        from worker.ml.training.keras_gradients import KerasGradients
+
+        return KerasGradients(config)
+    from worker.ml.training.xla_gradients import XlaGradients
+
+    return XlaGradients(config)
