@@ -135,7 +135,7 @@ def places_of(session: Session, jobs: Sequence[Job]) -> dict[str, Place]:
     for kind in KINDS:
         queued = [job for job in jobs if job.status == "queued" and job.kind == kind]
         if queued:
-            line = services().lines.of(connection, kind)  # type: ignore[arg-type]
+            line = services().lines.of(connection, kind)
             found |= places(connection, line, caller().id, queued)
     return found
 

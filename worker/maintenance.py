@@ -13,8 +13,7 @@ from shared.clock import database_now
 from shared.database import reading
 from shared.job_events import Speaker
 from shared.queue import Queue
-from shared.queue.types import Kind
-from shared.tables import Device, IdempotencyKey
+from shared.tables import Device, IdempotencyKey, Kind
 from worker.execution.lease import DATABASE_AWAY, reason
 
 #: A job that waits longer, beside a worker that is idle, has lost its wake.

@@ -94,7 +94,7 @@ def resume_job(path: ById) -> Response:
         services().queue.resume(session.connection(), job.id)
         reply = _changed(session, job)
     services().speaker.say(job.id, job.attempt, "state")
-    services().broker.wake(job.kind, job.id)  # type: ignore[arg-type]  # a constraint holds the kinds
+    services().broker.wake(job.kind, job.id)
     return reply
 
 

@@ -13,10 +13,9 @@ from api.http.responses import answer
 from api.schemas.params import MAX_PAGE_ITEMS, InLine
 from api.schemas.queue import LaneReply, QueueReply, TurnReply
 from api.services import reading, services
-from shared.queue.types import Kind
 from shared.scheduling.forecast import Line
 from shared.scheduling.forecast_reader import own_jobs
-from shared.tables import Job, User
+from shared.tables import Job, Kind, User
 
 line = Resource("queue", "The line in which jobs wait for a device")
 

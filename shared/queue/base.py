@@ -13,10 +13,10 @@ from shared.queue.history import add_event
 from shared.queue.types import Claim, problem
 from shared.scheduling.accounting import Ledger
 from shared.settings import Settings
-from shared.tables import TERMINAL_STATUSES, Job
+from shared.tables import TERMINAL_STATUSES, Job, Kind
 
 #: PostgreSQL advisory locks: one number per kind, and a prefix so that nobody else takes them.
-CLAIM_LOCKS = {"train": 0x5155_0001, "generate": 0x5155_0002}
+CLAIM_LOCKS: dict[Kind, int] = {"train": 0x5155_0001, "generate": 0x5155_0002}
 OVERDUE_AT_ONCE = 100
 
 Ending = Literal["queued", "paused", "succeeded", "failed", "cancelled"]
@@ -38,7 +38,7 @@ class Base:
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._half_life = settings.half_life_seconds
 
-    def _serialise(self, connection: Connection, kind: str) -> None:
+    def _serialise(self, connection: Connection, kind: Kind) -> None:
         # One claim of a kind at a time, or two count a user's running jobs at once and
         # both pass the cap. On SQLite BEGIN IMMEDIATE has done it already.
         if connection.dialect.name == "postgresql":

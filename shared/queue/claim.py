@@ -16,6 +16,7 @@ from shared.queue.types import Claim
 from shared.scheduling import policy
 from shared.scheduling.accounting import Ledger
 from shared.scheduling.candidates import Rules
+from shared.tables import Kind
 
 
 class _SharesWithNobody(Exception):
@@ -27,7 +28,7 @@ class Claiming(Base):
 
     def claim(
         self,
-        kind: str,
+        kind: Kind,
         device: str,
         limit: int = 1,
         *,
@@ -59,7 +60,7 @@ class Claiming(Base):
 
     def _claim(
         self,
-        kind: str,
+        kind: Kind,
         device: str,
         rules: Rules,
         pick: Callable[..., list[str]],
@@ -100,7 +101,7 @@ class Claiming(Base):
                 Claim(
                     job_id=row.id,
                     attempt=row.attempt,
-                    kind=kind,  # type: ignore[arg-type]  # a constraint holds the column's values
+                    kind=kind,
                     name=row.name,
                     user_id=row.user_id,
                     spec=row.spec,

@@ -194,7 +194,7 @@ class Closing(Base):
                     .limit(1)
                 ).one_or_none()
                 if row is not None:
-                    found.append(Waiting(row.id, kind, row.created_at))  # type: ignore[arg-type]
+                    found.append(Waiting(row.id, kind, row.created_at))
         return found
 
     def retire_checkpoints(self) -> int:

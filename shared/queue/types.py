@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-Kind = Literal["train", "generate"]
+from shared.tables import Kind
 
 
 @dataclass(frozen=True, slots=True)

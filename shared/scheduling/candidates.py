@@ -15,7 +15,7 @@ from sqlalchemy import BindParameter, Connection, Select, bindparam, select, tex
 
 from shared.scheduling.accounting import Training, decayed, held_today, used_today
 from shared.settings import Settings
-from shared.tables import RUNNABLE, Job, User
+from shared.tables import RUNNABLE, Job, Kind, User
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Rules:
     day_seconds: float | None
 
     @classmethod
-    def of(cls, settings: Settings, kind: str, slots: int = 1) -> "Rules":
+    def of(cls, settings: Settings, kind: Kind, slots: int = 1) -> "Rules":
         """The numbers as the settings have them.
 
         Args:
@@ -94,7 +94,7 @@ class Rules:
 
 
 def candidates_of(
-    connection: Connection, kind: str, rules: Rules, running: Iterable[Training], now: datetime
+    connection: Connection, kind: Kind, rules: Rules, running: Iterable[Training], now: datetime
 ) -> list[Candidate]:
     """Everybody with runnable work of a kind, capped or not.
 
@@ -181,7 +181,7 @@ def _line() -> Select[Any]:
     row: over 100,000 of them it is a hundred times slower.
     """
     users, line = User.__table__, Job.__table__.alias()
-    kind: BindParameter[str] = bindparam("kind")
+    kind: BindParameter[Kind] = bindparam("kind")
     best = (
         select(line.c.id)
         .where(line.c.kind == kind, line.c.user_id == users.c.id, text(RUNNABLE))

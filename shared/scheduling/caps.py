@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, func, select, text
 from shared.queue.errors import CorporaFull, DayUsedUp, QueueFull, StorageFull
 from shared.scheduling.accounting import held_today, midnight, trainings, used_today
 from shared.settings import Settings
-from shared.tables import WAITING, Checkpoint, Corpus, Job, Model, User
+from shared.tables import WAITING, Checkpoint, Corpus, Job, Kind, Model, User
 
 #: Serialises all that one user inserts against a cap.
 _LOCK = (
@@ -102,7 +102,7 @@ def use_of(connection: Connection, user: Any, now: datetime) -> Use:
 
 
 def check_job(
-    connection: Connection, settings: Settings, user_id: str, kind: str, now: datetime
+    connection: Connection, settings: Settings, user_id: str, kind: Kind, now: datetime
 ) -> None:
     """Let one more job be queued, and keep the user locked until the commit.
 

@@ -1,7 +1,7 @@
 """The line as people see it: where a job stands, when it may start, and what it waits for.
 
-A `Line` is one kind's line at one moment (shared/scheduling/forecast_reader.py reads it): the users who wait, how
-many jobs of theirs do, and the workers. A job's place is arithmetic on it.
+A `Line` is one kind's line at one moment (shared/scheduling/forecast_reader.py reads it): the
+users who wait, how many jobs of theirs do, and the workers. A job's place is arithmetic on it.
 """
 
 import math
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heapreplace
 
-from shared.queue.types import Kind
 from shared.scheduling.accounting import midnight
+from shared.tables import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,12 @@ from sqlalchemy import Connection, bindparam, func, select, text
 
 from shared import worker_registry
 from shared.clock import database_now
-from shared.queue.types import Kind
 from shared.scheduling import policy
 from shared.scheduling.accounting import trainings
 from shared.scheduling.candidates import Candidate, Rules, candidates_of
 from shared.scheduling.forecast import Line, Party, Place
 from shared.settings import Settings
-from shared.tables import RUNNABLE, RUNNING, SUCCEEDED, Job
+from shared.tables import RUNNABLE, RUNNING, SUCCEEDED, Job, Kind
 
 #: Of so many jobs that have succeeded, the newest, the mean tells how long one takes.
 RECENT_JOBS = 20
@@ -203,7 +202,7 @@ def _parties(
     return found
 
 
-def _slice_seconds(connection: Connection, kind: str, rules: Rules) -> float:
+def _slice_seconds(connection: Connection, kind: Kind, rules: Rules) -> float:
     took = list(connection.scalars(_RECENT, {"kind": kind}))
     mean = sum(took) / len(took) if took else UNKNOWN_SECONDS[kind]
     return min(mean, rules.quantum_seconds)

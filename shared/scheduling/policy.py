@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select, text
 
 from shared.scheduling.accounting import Training, trainings
 from shared.scheduling.candidates import Candidate, Rules, candidates_of, owners_of
-from shared.tables import LIFTED, RUNNABLE, Job
+from shared.tables import LIFTED, RUNNABLE, Job, Kind
 
 #: Admins lift few jobs; those beyond wait as they would have.
 LIFTED_AT_ONCE = 100
@@ -38,7 +38,7 @@ _JOBS = (
 
 def pick(
     connection: Connection,
-    kind: str,
+    kind: Kind,
     limit: int,
     rules: Rules,
     now: datetime,
@@ -51,7 +51,7 @@ def pick(
     return line.picked
 
 
-def lifted(connection: Connection, kind: str) -> list[tuple[str, str]]:
+def lifted(connection: Connection, kind: Kind) -> list[tuple[str, str]]:
     """The jobs that go above others, in their order, each with its owner."""
     return [(row.id, row.user_id) for row in connection.execute(_LIFTED, {"kind": kind})]
 
@@ -98,7 +98,7 @@ class _Line:
     def __init__(
         self,
         connection: Connection,
-        kind: str,
+        kind: Kind,
         rules: Rules,
         running: list[Training],
         now: datetime,

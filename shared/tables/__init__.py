@@ -26,7 +26,9 @@ from shared.tables.jobs import (
     Device,
     Job,
     JobEvent,
+    Kind,
     Metric,
+    Status,
 )
 from shared.tables.users import ROLES, ApiKey, IdempotencyKey, User
 
@@ -59,9 +61,11 @@ __all__ = [
     "Job",
     "JobEvent",
     "Json",
+    "Kind",
     "Metric",
     "Model",
     "RowNumber",
+    "Status",
     "User",
     "UtcDateTime",
 ]

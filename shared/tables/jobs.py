@@ -1,7 +1,7 @@
 """What is asked for and by whom it is done: jobs, what happened to them, and the workers."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
@@ -9,8 +9,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from shared.clock import new_id
 from shared.tables.base import Base, Id, RowNumber, one_of, partial
 
-KINDS = ("train", "generate")
-STATUSES = ("queued", "running", "paused", "succeeded", "failed", "cancelled")
+Kind = Literal["train", "generate"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 #: A job in one of these never changes again.
 TERMINAL_STATUSES = ("succeeded", "failed", "cancelled")
 #: Of a user's own jobs the one with the least number runs first.
@@ -32,8 +34,8 @@ class Job(Base):
     __tablename__ = "jobs"
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
-    kind: Mapped[str] = mapped_column(String(10))
-    status: Mapped[str] = mapped_column(String(10), default="queued")
+    kind: Mapped[Kind] = mapped_column(String(10))
+    status: Mapped[Status] = mapped_column(String(10), default="queued")
     name: Mapped[str] = mapped_column(String(200))
     priority: Mapped[int] = mapped_column(default=0, server_default="0")
     spec: Mapped[dict[str, Any]]
@@ -135,7 +137,7 @@ class Device(Base):
     id: Mapped[str] = mapped_column(String(200), primary_key=True)
     host: Mapped[str] = mapped_column(String(100))
     device: Mapped[str] = mapped_column(String(60))
-    lane: Mapped[str] = mapped_column(String(10))
+    lane: Mapped[Kind] = mapped_column(String(10))
     gpu_uuid: Mapped[str | None] = mapped_column(String(60))
     gpu_name: Mapped[str | None] = mapped_column(String(100))
     pid: Mapped[int]

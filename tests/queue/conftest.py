@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Engine, select, update
 from shared import accounts, blobs
 from shared.database import make_engine, make_sessions
 from shared.queue import Queue
-from shared.queue.types import Claim, Kind, Submission
+from shared.queue.types import Claim, Submission
 from shared.settings import Settings
-from shared.tables import Corpus, Job, JobEvent, Model, User
+from shared.tables import Corpus, Job, JobEvent, Kind, Model, User
 
 WORKER = "host/cpu/train"
 

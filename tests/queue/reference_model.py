@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 
-from shared.queue.types import Claim, Kind
+from shared.queue.types import Claim
 from shared.settings import Settings
-from shared.tables import TERMINAL_STATUSES
+from shared.tables import TERMINAL_STATUSES, Kind
 
 
 @dataclass

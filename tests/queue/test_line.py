@@ -3,11 +3,10 @@
 import pytest
 from sqlalchemy import select
 
-from shared.queue.types import Kind
 from shared.scheduling.forecast import Line
 from shared.scheduling.forecast_reader import UNKNOWN_SECONDS, own_jobs, places, read_line
 from shared.settings import Settings
-from shared.tables import PRIORITIES, Job
+from shared.tables import PRIORITIES, Job, Kind
 from shared.worker_registry import WorkerSelf, show
 from tests.queue.conftest import World
 

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, func, select, update
 
 from shared.queue.errors import AlreadyEnded, LeaseLost, WaitsInVain
-from shared.queue.types import Claim, Kind, TextRecord, problem
-from shared.tables import TERMINAL_STATUSES, GeneratedText, Job, JobEvent, User
+from shared.queue.types import Claim, TextRecord, problem
+from shared.tables import TERMINAL_STATUSES, GeneratedText, Job, JobEvent, Kind, User
 from tests.queue.conftest import World
 from tests.queue.reference_model import Known, Model
 

@@ -10,7 +10,8 @@ from structlog.contextvars import bound_contextvars
 
 from shared.queue import Queue
 from shared.queue.errors import LeaseLost
-from shared.queue.types import Kind, TextRecord
+from shared.queue.types import TextRecord
+from shared.tables import Kind
 from shared.worker_registry import WorkerSelf
 from worker.execution.failures import explain, is_known, overdue
 from worker.execution.heartbeat import Heartbeat
