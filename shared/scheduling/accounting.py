@@ -38,7 +38,7 @@ _GENERATIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class RunningTraining:
     """A training that holds a device.
 
     Attributes:
@@ -135,7 +135,7 @@ def midnight(now: datetime) -> datetime:
     return datetime.combine(now.date(), time(), UTC)
 
 
-def trainings(connection: Connection, now: datetime) -> list[Training]:
+def running_trainings(connection: Connection, now: datetime) -> list[RunningTraining]:
     """All trainings that run; there are as many as devices at most."""
     found = []
     for row in connection.execute(_TRAININGS):
@@ -143,7 +143,7 @@ def trainings(connection: Connection, now: datetime) -> list[Training]:
         today = (now - max(row.claimed_at, midnight(now))).total_seconds()
         asked = (row.yield_requested_at, row.pause_requested_at, row.cancel_requested_at)
         found.append(
-            Training(
+            RunningTraining(
                 job_id=row.id,
                 user_id=row.user_id,
                 held_seconds=held,
@@ -156,7 +156,7 @@ def trainings(connection: Connection, now: datetime) -> list[Training]:
     return found
 
 
-def held_today(connection: Connection, running: list[Training]) -> Mapping[str, float]:
+def held_today(connection: Connection, running: list[RunningTraining]) -> Mapping[str, float]:
     """Device-seconds of today by user that run and are not settled yet."""
     held: defaultdict[str, float] = defaultdict(float)
     for training in running:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Select, bindparam, select, text
 
-from shared.scheduling.accounting import Training, decayed, held_today, used_today
+from shared.scheduling.accounting import RunningTraining, decayed, held_today, used_today
 from shared.settings import Settings
 from shared.tables import RUNNABLE, Job, Kind, User
 
@@ -94,7 +94,11 @@ class Rules:
 
 
 def candidates_of(
-    connection: Connection, kind: Kind, rules: Rules, running: Iterable[Training], now: datetime
+    connection: Connection,
+    kind: Kind,
+    rules: Rules,
+    running: Iterable[RunningTraining],
+    now: datetime,
 ) -> list[Candidate]:
     """Everybody with runnable work of a kind, capped or not.
 
@@ -102,7 +106,7 @@ def candidates_of(
         connection: In the claim's transaction.
         kind: ``train`` or ``generate``.
         rules: The numbers.
-        running: From `shared.scheduling.accounting.trainings`.
+        running: From `shared.scheduling.accounting.running_trainings`.
         now: The time.
     """
     running = list(running)
@@ -148,7 +152,7 @@ def _seconds_left(row: Any, rules: Rules, held: float, now: datetime) -> float:
 
 
 def owners_of(
-    connection: Connection, running: list[Training], rules: Rules, now: datetime
+    connection: Connection, running: list[RunningTraining], rules: Rules, now: datetime
 ) -> dict[str, Candidate]:
     """The users of the trainings that run, whether they have more work or not."""
     ids = {training.user_id for training in running}

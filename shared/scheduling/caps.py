@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from shared.queue.errors import CorporaFull, DayUsedUp, QueueFull, StorageFull
-from shared.scheduling.accounting import held_today, midnight, trainings, used_today
+from shared.scheduling.accounting import held_today, midnight, running_trainings, used_today
+from shared.scheduling.errors import CorporaFull, DayUsedUp, QueueFull, StorageFull
 from shared.settings import Settings
 from shared.tables import WAITING, Checkpoint, Corpus, Job, Kind, Model, User
 
@@ -90,7 +90,7 @@ def caps_of(user: Any, settings: Settings) -> Caps:
 
 def use_of(connection: Connection, user: Any, now: datetime) -> Use:
     """What a user has now, given their row."""
-    running = trainings(connection, now)
+    running = running_trainings(connection, now)
     held = held_today(connection, running).get(user.id, 0.0)
     return Use(
         running=sum(training.user_id == user.id for training in running),
@@ -117,7 +117,7 @@ def check_job(
         raise QueueFull(queued, caps.queued)
     limit = caps.device_seconds_per_day
     if limit is not None:
-        held = held_today(connection, trainings(connection, now)).get(user_id, 0.0)
+        held = held_today(connection, running_trainings(connection, now)).get(user_id, 0.0)
         used = used_today(user.used_seconds, user.used_on, now) + held
         if used >= limit:
             until = midnight(now) + timedelta(days=1)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, func, select, text
 from shared import worker_registry
 from shared.clock import database_now
 from shared.scheduling import policy
-from shared.scheduling.accounting import trainings
+from shared.scheduling.accounting import running_trainings
 from shared.scheduling.candidates import Candidate, Rules, candidates_of
 from shared.scheduling.forecast import Line, Party, Place
 from shared.settings import Settings
@@ -98,7 +98,7 @@ def read_line(connection: Connection, kind: Kind, settings: Settings, now: datet
     # As a worker claims: a text takes one of many places of its device, and is charged for one.
     slots = settings.generate_jobs if kind == "generate" else 1
     rules = Rules.of(settings, kind, slots)
-    candidates = candidates_of(connection, kind, rules, trainings(connection, now), now)
+    candidates = candidates_of(connection, kind, rules, running_trainings(connection, now), now)
     lifted = _lifted(connection, kind, candidates, rules)
     workers = worker_registry.count_ready(connection, kind, now, settings.lease_seconds)
     running = connection.execute(_RUNNING, {"kind": kind}).all()

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from shared.scheduling.accounting import Training, trainings
+from shared.scheduling.accounting import RunningTraining, running_trainings
 from shared.scheduling.candidates import Candidate, Rules, candidates_of, owners_of
 from shared.tables import LIFTED, RUNNABLE, Job, Kind
 
@@ -45,7 +45,7 @@ def pick(
     without: Collection[str] = (),
 ) -> list[str]:
     """The ids of the jobs to run next, best first, at most `limit`, none of users in `without`."""
-    line = _Line(connection, kind, rules, trainings(connection, now), now, without)
+    line = _Line(connection, kind, rules, running_trainings(connection, now), now, without)
     while len(line.picked) < limit and line.take():
         pass
     return line.picked
@@ -71,7 +71,7 @@ def must_yield(
         now: The time.
         idle: Workers that have nothing to do, and will claim in a moment.
     """
-    running = trainings(connection, now)
+    running = running_trainings(connection, now)
     due = {t.job_id: t for t in running
            if not t.leaving and t.held_seconds >= rules.quantum_seconds}  # fmt: skip
     if job_id not in due:
@@ -100,7 +100,7 @@ class _Line:
         connection: Connection,
         kind: Kind,
         rules: Rules,
-        running: list[Training],
+        running: list[RunningTraining],
         now: datetime,
         without: Collection[str] = (),
     ) -> None:

@@ -69,7 +69,7 @@ class World:
                         priority,
                         **order,
                     ),
-                )
+                ).id
                 for _ in range(count)
             ]
 
@@ -94,10 +94,10 @@ class World:
         with self.engine.begin() as connection:
             return self.queue.resume(connection, job_id)
 
-    def lift(self, job_id: str) -> str:
+    def promote(self, job_id: str) -> str:
         """Lift in a transaction of its own."""
         with self.engine.begin() as connection:
-            return self.queue.lift(connection, job_id)
+            return self.queue.promote(connection, job_id)
 
     def change(self, user: str, **values: object) -> None:
         """Change a user's row, as an admin does."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.queue import completion
+from shared.queue.maintenance import rescue
 from tests.queue.conftest import WORKER, World
 
 BEAT_SECONDS = 9  # less than a heartbeat
@@ -91,7 +91,7 @@ def test_mates_are_not_blamed_though_their_leases_end_at_different_times(world: 
 def test_mates_are_not_blamed_though_one_sweep_does_not_take_them_all(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(completion, "RESCUED_AT_ONCE", 2)
+    monkeypatch.setattr(rescue, "RESCUED_AT_ONCE", 2)
     jobs = world.submit(kind="generate", count=3)
     assert len(world.claim("generate", limit=3)) == 3
     world.clock.move(world.settings.lease_seconds + 1)

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine, delete, func, select, update
 
 from shared import blobs
+from shared.queue.maintenance.blob_sweep import sweep_blobs
 from shared.queue.types import CheckpointRecord, TextRecord
 from shared.tables import CHUNK_BYTES, Blob, BlobChunk, Corpus
 from tests.queue.conftest import World
@@ -56,8 +57,8 @@ def test_the_sweep_takes_what_nobody_needs(world: World) -> None:
     orphan = blobs.store(world.engine, b"nobody's")
     with world.engine.connect() as connection:
         needed = connection.scalars(select(Corpus.sha256)).one()
-    assert blobs.sweep(world.engine) == 0, "young bytes may be about to be published"
-    assert blobs.sweep(world.engine, kept_seconds=0) == 1
+    assert sweep_blobs(world.engine) == 0, "young bytes may be about to be published"
+    assert sweep_blobs(world.engine, kept_seconds=0) == 1
     assert blobs.load(world.engine, needed)
     with pytest.raises(blobs.MissingBlob):
         blobs.load(world.engine, orphan)
@@ -75,5 +76,5 @@ def test_what_a_text_was_written_with_outlives_every_sweep(world: World) -> None
     [generation] = world.claim("generate")
     text = TextRecord(0, "It ", "was", 0.5, None, None, 7, "length", checkpoint)
     world.queue.succeed(generation, [text])
-    blobs.sweep(world.engine, kept_seconds=0)
+    sweep_blobs(world.engine, kept_seconds=0)
     assert blobs.load(world.engine, sha256) == b"a network"

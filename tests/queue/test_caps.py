@@ -11,9 +11,9 @@ from sqlalchemy import func, insert, select
 from shared import blobs
 from shared.database import make_sessions
 from shared.queue import Queue
-from shared.queue.errors import CapReached, CorporaFull, DayUsedUp, QueueFull, StorageFull
 from shared.queue.types import CheckpointRecord
 from shared.scheduling import caps
+from shared.scheduling.errors import CapReached, CorporaFull, DayUsedUp, QueueFull, StorageFull
 from shared.tables import Corpus, Job
 from tests.queue.conftest import World
 

@@ -122,8 +122,8 @@ def test_a_lifted_job_goes_first_and_its_owner_s_cap_holds(world: World) -> None
     world.change("ada", max_running=1)
     [first] = world.submit("grace")
     jobs = world.submit("ada", count=3)
-    assert world.lift(jobs[2]) == "queued"
+    assert world.promote(jobs[2]) == "queued"
     world.clock.move(1)
-    assert world.lift(jobs[1]) == "queued"
+    assert world.promote(jobs[1]) == "queued"
     assert [claim.job_id for claim in world.claim(limit=5)] == [jobs[2], first]
     assert world.events(jobs[2])[:2] == ["submitted", "lifted"]

@@ -8,12 +8,12 @@ from sqlalchemy import Engine, Table, func, select
 from shared import blobs
 from shared.queue import Queue
 from shared.queue.errors import LeaseLost
-from shared.queue.types import CheckpointRecord, Claim, Progress, TextRecord, problem
+from shared.queue.types import CheckpointRecord, Claim, ProgressReport, TextRecord, problem
 from shared.tables import Base
 from tests.queue.conftest import World
 
 TEXT = TextRecord(0, "a", "b", 0.5, None, None, 1, "length", None)
-PROGRESS = Progress(3, 9, 0.3, 1, 1.5, None, 0.01, 100.0, 5.0)
+PROGRESS = ProgressReport(3, 9, 0.3, 1, 1.5, None, 0.01, 100.0, 5.0)
 
 
 def checkpoint(engine: Engine) -> CheckpointRecord:
@@ -30,7 +30,7 @@ WRITES: dict[str, Callable[[Queue, Claim], object]] = {
     "event": lambda queue, claim: queue.record_event(claim, "note"),
     "succeed": lambda queue, claim: queue.succeed(claim, [TEXT]),
     "fail": lambda queue, claim: queue.fail(claim, problem("x", "X", "x"), [TEXT]),
-    "cancelled": lambda queue, claim: queue.cancelled(claim, [TEXT]),
+    "cancelled": lambda queue, claim: queue.cancel_claimed(claim, [TEXT]),
     "release": lambda queue, claim: queue.release(claim),
     "yield": lambda queue, claim: queue.release(claim, "yielded"),
 }

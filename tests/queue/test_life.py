@@ -6,8 +6,9 @@ from sqlalchemy import select, update
 from shared import blobs, worker_registry
 from shared.clock import new_id
 from shared.queue import Queue
-from shared.queue.errors import AlreadyEnded, NoSuchJob, QueueFull
-from shared.queue.types import CheckpointRecord, Orders, problem
+from shared.queue.errors import AlreadyEnded, NoSuchJob
+from shared.queue.types import CheckpointRecord, LeaseDirectives, problem
+from shared.scheduling.errors import QueueFull
 from shared.settings import Settings
 from shared.tables import Device, Job, JobEvent
 from tests.queue.conftest import WORKER, World
@@ -59,11 +60,11 @@ def test_a_queued_job_is_cancelled_at_once_and_never_claimed(world: World) -> No
 def test_a_running_job_is_asked_to_stop(world: World) -> None:
     [job_id] = world.submit()
     [claim] = world.claim()
-    assert world.queue.heartbeat(claim) == Orders()
+    assert world.queue.heartbeat(claim) == LeaseDirectives()
     assert world.cancel(job_id) == "running"
     assert world.cancel(job_id) == "running"
-    assert world.queue.heartbeat(claim) == Orders(cancel=True)
-    world.queue.cancelled(claim)
+    assert world.queue.heartbeat(claim) == LeaseDirectives(cancel=True)
+    world.queue.cancel_claimed(claim)
     assert world.job(job_id).status == "cancelled"
     assert events(world, job_id).count("cancel_requested") == 1
 
@@ -77,7 +78,7 @@ def test_an_end_is_final(world: World, end: str) -> None:
     elif end == "failed":
         world.queue.fail(claim, problem("x", "X", "x"))
     else:
-        world.queue.cancelled(claim)
+        world.queue.cancel_claimed(claim)
     with pytest.raises(AlreadyEnded, match="has already"):
         world.cancel(job_id)
     assert world.queue.rescue() == []
@@ -163,11 +164,11 @@ def test_drain_reaches_the_job_through_its_heartbeat(world: World) -> None:
     worker_registry.show(world.engine, worker, ready=True, clock=world.clock)
     world.submit()
     [claim] = world.claim()
-    assert world.queue.heartbeat(claim) == Orders()
+    assert world.queue.heartbeat(claim) == LeaseDirectives()
     with world.engine.connect() as connection:
         assert connection.scalar(select(Device.current_job_id)) == claim.job_id
     worker_registry.request_drain(world.engine, worker.id, world.clock)
-    assert world.queue.heartbeat(claim) == Orders(drain=True)
+    assert world.queue.heartbeat(claim) == LeaseDirectives(drain=True)
     world.queue.release(claim)
     with world.engine.connect() as connection:
         assert connection.scalar(select(Device.current_job_id)) is None

@@ -78,12 +78,12 @@ def test_lifted_jobs_come_first_and_once_and_their_owners_are_charged(
     served(world, "ada", 100)
     served(world, "grace", 120)
     of_ada, of_grace = world.submit("ada", kind, 4), world.submit("grace", kind, 2)
-    world.lift(sorted(of_ada)[2])
+    world.promote(sorted(of_ada)[2])
     world.clock.move(1)
     [only] = world.submit("joan", kind)
-    world.lift(only)
+    world.promote(only)
     world.clock.move(1)
-    world.lift(sorted(of_ada)[0])
+    world.promote(sorted(of_ada)[0])
     expected = told(world, kind)
     assert expected[:3] == [sorted(of_ada)[2], only, sorted(of_ada)[0]]
     assert expected[3] in of_grace, "two of ada's go before, for which she is charged"
@@ -95,7 +95,7 @@ def test_whom_a_cap_stops_comes_last_though_served_least(world: World) -> None:
     served(world, "hedy", 400)
     capped = [*world.submit("ada", count=2), *world.submit("joan", count=2)]
     free = {*world.submit("grace", count=2), *world.submit("hedy", count=2)}
-    world.lift(capped[1])
+    world.promote(capped[1])
     world.change("ada", max_running=0)
     world.change("joan", max_device_seconds_per_day=0.0)
     expected = told(world, "train")
@@ -109,7 +109,7 @@ def test_a_lifted_job_takes_its_owner_s_last_place(world: World) -> None:
     first, second, third = sorted(world.submit("ada", count=3))
     served(world, "grace", 500)
     [of_grace] = world.submit("grace")
-    world.lift(third)
+    world.promote(third)
     assert told(world, "train") == [third, of_grace, first, second]
     assert claimed(world, "train") == [third, of_grace]
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from shared import blobs
-from shared.queue.retention import KEEP
+from shared.queue.maintenance.retention import DEFAULT_KEEP
 from shared.queue.types import CheckpointRecord, Claim
 from shared.scheduling.accounting import Ledger
 from shared.tables import Checkpoint, Job
@@ -83,18 +83,18 @@ def test_a_checkpoint_is_saved_while_a_text_of_its_owner_is_claimed(
     """It retires old ones, for which it needs the lock of claims, and checks its owner's cap."""
     world.submit()
     [training] = world.claim()
-    for step in range(1, KEEP + 2):
+    for step in range(1, DEFAULT_KEEP + 2):
         save(world, training, step)
     [text_id] = world.submit(kind="generate")
     gap = Gap(monkeypatch)
     claimed = pool.submit(world.claim, "generate")
     gap.reached()
-    saved = pool.submit(save, world, training, KEEP + 2)
+    saved = pool.submit(save, world, training, DEFAULT_KEEP + 2)
     somebody_waits(world.engine)
     gap.go_on()
     assert [claim.job_id for claim in claimed.result(LIMIT_SECONDS)] == [text_id]
     saved.result(LIMIT_SECONDS)
-    assert max(steps(world)) == KEEP + 2
+    assert max(steps(world)) == DEFAULT_KEEP + 2
 
 
 def test_a_worker_that_was_frozen_claims_while_its_job_is_rescued(
@@ -137,9 +137,9 @@ def test_a_claim_does_not_wait_for_one_that_comes_too_late_and_is_locked(
 
 
 def test_what_a_checkpoint_lets_go_makes_room_for_it(world: World) -> None:
-    world.change("ada", max_stored_bytes=9 + 10 * KEEP)
+    world.change("ada", max_stored_bytes=9 + 10 * DEFAULT_KEEP)
     world.submit()
     [training] = world.claim()
-    for step in range(1, 2 * KEEP):
+    for step in range(1, 2 * DEFAULT_KEEP):
         save(world, training, step)
-    assert steps(world) == list(range(KEEP, 2 * KEEP))
+    assert steps(world) == list(range(DEFAULT_KEEP, 2 * DEFAULT_KEEP))

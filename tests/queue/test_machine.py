@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import delete, func, select, update
 
-from shared.queue.errors import AlreadyEnded, LeaseLost, WaitsInVain
+from shared.queue.errors import AlreadyEnded, LeaseLost, PredecessorFailed
 from shared.queue.types import Claim, TextRecord, problem
 from shared.tables import TERMINAL_STATUSES, GeneratedText, Job, JobEvent, Kind, User
 from tests.queue.conftest import World
@@ -72,7 +72,7 @@ class Machine(RuleBasedStateMachine):
         vain = after is not None and self.jobs[after].status in ("failed", "cancelled")
         try:
             [job_id] = self.world.submit(user, kind, priority=priority, after_job_id=after)
-        except WaitsInVain:
+        except PredecessorFailed:
             assert vain
             return
         assert not vain
@@ -178,7 +178,7 @@ class Machine(RuleBasedStateMachine):
         leave = {
             "succeed": lambda: queue.succeed(claim),
             "fail": lambda: queue.fail(claim, ERROR),
-            "cancelled": lambda: queue.cancelled(claim),
+            "cancelled": lambda: queue.cancel_claimed(claim),
             "release": lambda: queue.release(claim),
         }[end]
         if not held:

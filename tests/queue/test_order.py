@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.queue.errors import NoSuchJob, WaitsInVain
-from shared.queue.types import Orders, problem
+from shared.queue.errors import NoSuchJob, PredecessorFailed
+from shared.queue.types import LeaseDirectives, problem
 from tests.queue.conftest import World
 
 ERROR = problem("x", "X", "x")
@@ -50,7 +50,7 @@ def test_a_chain_fails_with_its_beginning_and_says_why(world: World, end: str) -
             world.queue.rescue()
     else:
         [claim] = world.claim()
-        world.queue.fail(claim, ERROR) if end == "failed" else world.queue.cancelled(claim)
+        world.queue.fail(claim, ERROR) if end == "failed" else world.queue.cancel_claimed(claim)
     for job_id, before in ((second, first), (third, second), (paused, second)):
         job = world.job(job_id)
         assert (job.status, job.blocked_by) == ("failed", None)
@@ -63,11 +63,11 @@ def test_a_chain_fails_with_its_beginning_and_says_why(world: World, end: str) -
 def test_nothing_comes_after_what_has_failed_or_is_somebody_else_s(world: World) -> None:
     [failed] = world.submit()
     world.queue.fail(world.claim()[0], ERROR)
-    with pytest.raises(WaitsInVain, match=f"job {failed} has failed"):
+    with pytest.raises(PredecessorFailed, match=f"job {failed} has failed"):
         world.submit(after_job_id=failed)
     [cancelled] = world.submit()
     world.cancel(cancelled)
-    with pytest.raises(WaitsInVain, match="been cancelled"):
+    with pytest.raises(PredecessorFailed, match="been cancelled"):
         world.submit(after_job_id=cancelled)
     [of_grace] = world.submit("grace")
     with pytest.raises(NoSuchJob):
@@ -85,7 +85,7 @@ def test_none_is_forgotten_that_is_submitted_while_its_job_ends(world: World) ->
             end.result()
             try:
                 [second] = follow.result()
-            except WaitsInVain:
+            except PredecessorFailed:
                 continue
         assert world.job(second).status == "failed"
 
@@ -131,11 +131,11 @@ def test_a_deadline_counts_all_the_time_that_it_ran(world: World) -> None:
     world.submit(deadline_seconds=100)
     [claim] = world.claim()
     world.clock.move(50)
-    assert world.queue.heartbeat(claim) == Orders()
+    assert world.queue.heartbeat(claim) == LeaseDirectives()
     world.queue.release(claim, "drained")
     world.clock.move(1000)  # waiting is not running
     [claim] = world.claim()
     world.clock.move(49)
-    assert world.queue.heartbeat(claim) == Orders()
+    assert world.queue.heartbeat(claim) == LeaseDirectives()
     world.clock.move(2)
-    assert world.queue.heartbeat(claim) == Orders(overdue=True)
+    assert world.queue.heartbeat(claim) == LeaseDirectives(overdue=True)

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select, update
 
 from shared import blobs
-from shared.queue import retention
+from shared.queue.maintenance import retention
 from shared.queue.types import CheckpointRecord, Claim
 from shared.tables import Checkpoint, Job
 from tests.queue.conftest import World
@@ -62,7 +62,7 @@ def test_what_was_held_goes_after_the_end_however_few_are_kept(
 def test_one_that_keeps_many_does_not_stand_in_the_way(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "TIDIED_AT_ONCE", 1)
+    monkeypatch.setattr(retention, "TRAININGS_AT_ONCE", 1)
     rich = training(world, keep=1000)
     for step in range(1, 7):
         save(world, rich, step, 9.0 - step)
@@ -75,7 +75,7 @@ def test_one_that_keeps_many_does_not_stand_in_the_way(
 def test_those_that_have_more_for_good_do_not_stand_in_the_way(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "TIDIED_AT_ONCE", 1)
+    monkeypatch.setattr(retention, "TRAININGS_AT_ONCE", 1)
     first = training(world, keep=1)
     save(world, first, 1, 0.1)
     save(world, first, 2, 9.0)

@@ -4,7 +4,7 @@ import pytest
 
 from shared import blobs, worker_registry
 from shared.queue.errors import AlreadyEnded, NoSuchJob
-from shared.queue.types import CheckpointRecord, Claim, Orders
+from shared.queue.types import CheckpointRecord, Claim, LeaseDirectives
 from shared.worker_registry import WorkerSelf, show
 from tests.queue.conftest import World
 
@@ -28,10 +28,10 @@ def test_it_yields_after_its_quantum_to_who_was_served_less(world: World) -> Non
     mine = running(world)
     [waits] = world.submit("grace")
     world.clock.move(quantum(world) - 1)
-    assert world.queue.heartbeat(mine) == Orders()
+    assert world.queue.heartbeat(mine) == LeaseDirectives()
     world.clock.move(1)
-    assert world.queue.heartbeat(mine) == Orders(yield_=True)
-    assert world.queue.heartbeat(mine) == Orders(yield_=True), "what was asked stays asked"
+    assert world.queue.heartbeat(mine) == LeaseDirectives(yield_=True)
+    assert world.queue.heartbeat(mine) == LeaseDirectives(yield_=True), "what was asked stays asked"
     world.queue.release(mine, "yielded")
     job = world.job(mine.job_id)
     assert (job.status, job.fruitless_attempts, job.yield_requested_at) == ("queued", 0, None)
@@ -42,16 +42,16 @@ def test_it_yields_after_its_quantum_to_who_was_served_less(world: World) -> Non
 
 def test_it_goes_on_where_nobody_has_a_better_claim(world: World) -> None:
     mine = running(world, seconds=2 * quantum(world))
-    assert world.queue.heartbeat(mine) == Orders(), "nobody waits"
+    assert world.queue.heartbeat(mine) == LeaseDirectives(), "nobody waits"
     world.submit("ada")
-    assert world.queue.heartbeat(mine) == Orders(), "its owner waits, for themselves"
+    assert world.queue.heartbeat(mine) == LeaseDirectives(), "its owner waits, for themselves"
     world.change("grace", served_seconds=3 * quantum(world), served_at=world.clock.now)
     world.submit("grace")
-    assert world.queue.heartbeat(mine) == Orders(), "who waits was served more"
+    assert world.queue.heartbeat(mine) == LeaseDirectives(), "who waits was served more"
     world.submit("hedy", "generate")
-    assert world.queue.heartbeat(mine) == Orders(), "a text needs no place of a training"
+    assert world.queue.heartbeat(mine) == LeaseDirectives(), "a text needs no place of a training"
     world.clock.move(2 * quantum(world))
-    assert world.queue.heartbeat(mine) == Orders(yield_=True), "now it has had more"
+    assert world.queue.heartbeat(mine) == LeaseDirectives(yield_=True), "now it has had more"
 
 
 def test_a_share_weighs_what_was_served(world: World) -> None:
@@ -59,7 +59,7 @@ def test_a_share_weighs_what_was_served(world: World) -> None:
     mine = running(world, seconds=2 * quantum(world))
     world.change("grace", served_seconds=quantum(world), served_at=world.clock.now)
     world.submit("grace")
-    assert world.queue.heartbeat(mine) == Orders()
+    assert world.queue.heartbeat(mine) == LeaseDirectives()
 
 
 def test_no_more_yield_than_are_waited_for_and_the_most_served_first(world: World) -> None:
@@ -108,7 +108,7 @@ def test_a_capped_user_s_jobs_are_not_waited_for(world: World) -> None:
     world.change("grace", max_running=0)
     mine = running(world, seconds=2 * quantum(world))
     world.submit("grace")
-    assert world.queue.heartbeat(mine) == Orders()
+    assert world.queue.heartbeat(mine) == LeaseDirectives()
 
 
 def test_a_lifted_job_takes_the_place_of_one_and_keeps_its_own(world: World) -> None:
@@ -116,7 +116,7 @@ def test_a_lifted_job_takes_the_place_of_one_and_keeps_its_own(world: World) -> 
     world.change("grace", served_seconds=9 * quantum(world), served_at=world.clock.now)
     [urgent] = world.submit("grace")
     assert not world.queue.heartbeat(mine).yield_
-    world.lift(urgent)
+    world.promote(urgent)
     assert world.queue.heartbeat(mine).yield_
     world.queue.release(mine, "yielded")
     [claim] = world.claim()
@@ -153,7 +153,7 @@ def test_a_queued_job_is_paused_at_once_and_resumed(world: World) -> None:
 def test_a_running_job_is_put_down_and_taken_up(world: World) -> None:
     mine = running(world)
     assert world.pause(mine.job_id) == "running"
-    assert world.queue.heartbeat(mine) == Orders(pause=True)
+    assert world.queue.heartbeat(mine) == LeaseDirectives(pause=True)
     world.queue.release(mine, "paused")
     job = world.job(mine.job_id)
     assert (job.status, job.pause_requested_at, job.fruitless_attempts) == ("paused", None, 0)

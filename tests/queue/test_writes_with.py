@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from shared import blobs
-from shared.queue.retention import KEEP
+from shared.queue.maintenance.retention import DEFAULT_KEEP
 from shared.queue.types import CheckpointRecord, Claim
 from shared.tables import Checkpoint, Job
 from tests.queue.conftest import World
@@ -61,7 +61,7 @@ def test_every_attempt_writes_with_what_the_first_found(
     assert claim.checkpoint_id == first
     stop(world, claim)
     # Better ones, and more than are kept: only the unfinished generation holds the first.
-    saved = [save(world, training, step) for step in range(2, 2 + KEEP)]
+    saved = [save(world, training, step) for step in range(2, 2 + DEFAULT_KEEP)]
     world.resume(job_id)
     again = begin(world)
     assert (again.attempt, again.checkpoint_id) == (2, first)
@@ -74,7 +74,7 @@ def test_what_a_generation_began_with_goes_when_it_has_ended(world: World, train
     save(world, training, 1)
     [job_id] = world.submit(kind="generate")
     world.queue.release(begin(world))
-    for step in range(2, 2 + KEEP):
+    for step in range(2, 2 + DEFAULT_KEEP):
         save(world, training, step)
     assert world.queue.retire_checkpoints() == 0
     world.cancel(job_id)
