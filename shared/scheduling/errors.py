@@ -43,7 +43,7 @@ class DayUsedUp(CapReached):
 
     def __init__(self, used: float, limit: float, until: datetime, seconds_left: float) -> None:
         super().__init__(
-            f"you have used {used:,.0f} of {limit:,.0f} device-seconds today, the most one user may "
+            f"you have used {used:,.0f} of {limit:,.0f} device-seconds today, the most one may "
             f"use in a day: try again after {until:%Y-%m-%d %H:%M} UTC",
             seconds_left,
         )

@@ -22,7 +22,7 @@ PRIORITIES = {"high": -1, "normal": 0, "low": 1}
 RUNNABLE = "status = 'queued' AND blocked_by IS NULL"
 RUNNING = "status = 'running'"
 WAITING = "status IN ('queued', 'paused')"
-LIFTED = "lifted_at IS NOT NULL AND status = 'queued'"
+PROMOTED = "lifted_at IS NOT NULL AND status = 'queued'"
 BLOCKED = "blocked_by IS NOT NULL"
 MUST_START = f"start_before IS NOT NULL AND started_at IS NULL AND {WAITING}"
 SUCCEEDED = "status = 'succeeded'"
@@ -94,7 +94,7 @@ class Job(Base):
         partial("ix_jobs_leases", "kind", "user_id", "lease_expires_at", where=RUNNING),
         # A user's jobs that count for the cap, in their order.
         partial("ix_jobs_waiting", "user_id", "kind", "priority", "id", where=WAITING),
-        partial("ix_jobs_lifted", "kind", "lifted_at", where=LIFTED),
+        partial("ix_jobs_lifted", "kind", "lifted_at", where=PROMOTED),
         partial("ix_jobs_blocked", "blocked_by", where=BLOCKED),
         partial("ix_jobs_start_before", "start_before", where=MUST_START),
         # How long jobs of a kind take, for estimates.

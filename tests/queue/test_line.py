@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import select
 
-from shared.scheduling.forecast import Line
-from shared.scheduling.forecast_reader import UNKNOWN_SECONDS, own_jobs, places, read_line
+from shared.scheduling.forecast import Forecast
+from shared.scheduling.forecast_queries import UNKNOWN_SECONDS, own_jobs, places, read_forecast
 from shared.settings import Settings
 from shared.tables import PRIORITIES, Job, Kind
 from shared.worker_registry import WorkerSelf, show
@@ -23,9 +23,9 @@ def served(world: World, user: str, seconds: float, **more: object) -> None:
     world.change(user, served_seconds=seconds, served_at=world.clock.now, **more)
 
 
-def line_of(world: World, kind: Kind) -> Line:
+def line_of(world: World, kind: Kind) -> Forecast:
     with world.engine.connect() as connection:
-        return read_line(connection, kind, world.settings, world.clock.now)
+        return read_forecast(connection, kind, world.settings, world.clock.now)
 
 
 def told(world: World, kind: Kind) -> list[str]:
@@ -34,8 +34,8 @@ def told(world: World, kind: Kind) -> list[str]:
     found: dict[int | None, tuple[str, str]] = {}
     own = {}
     with world.engine.connect() as connection:
-        for user_id in line.parties:
-            own[user_id] = iter(own_jobs(connection, kind, user_id, line.lifted))
+        for user_id in line.users:
+            own[user_id] = iter(own_jobs(connection, kind, user_id, line.promoted))
             mine = connection.execute(
                 select(Job.id, Job.blocked_by).where(
                     Job.user_id == user_id, Job.kind == kind, Job.status == "queued"
@@ -43,7 +43,7 @@ def told(world: World, kind: Kind) -> list[str]:
             ).all()
             for job_id, place in places(connection, line, user_id, mine).items():
                 found[place.position] = job_id, str(place.starts_at)
-    turns = [(turn.job_id or next(own[turn.user_id]), str(turn.starts_at)) for turn in line.order()]
+    turns = [(turn.job_id or next(own[turn.user_id]), str(turn.starts_at)) for turn in line.turns()]
     assert found == dict(enumerate(turns, start=1))
     assert line.queued == len(turns)
     return [job_id for job_id, _ in turns]
@@ -123,7 +123,7 @@ def test_a_worker_writes_many_texts_at_once(world: World) -> None:
     line = line_of(world, "generate")
     slice_seconds = UNKNOWN_SECONDS["generate"]
     assert (line.workers, line.running, line.queued) == (1, 2, 7)
-    starts = [turn.starts_at for turn in line.order()]
+    starts = [turn.starts_at for turn in line.turns()]
     waits = [(start - world.clock.now).total_seconds() for start in starts if start is not None]
     assert waits == [0, 0, slice_seconds - 0.5, slice_seconds - 0.5, *[slice_seconds] * 2,
                      2 * slice_seconds - 0.5]  # fmt: skip
