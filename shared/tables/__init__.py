@@ -1,4 +1,4 @@
-"""The tables, typed. Invariants are constraints wherever a database can hold them."""
+"""The tables. Invariants are constraints wherever a database can enforce them."""
 
 from shared.tables.artifacts import (
     CHUNK_BYTES,
