@@ -16,7 +16,7 @@ from api.schemas.texts import NoveltyReply, TextReply
 from api.services import services
 from shared.checkpoint_aliases import Aliases, resolve_many
 from shared.scheduling.forecast import Place
-from shared.scheduling.forecast_reader import places
+from shared.scheduling.forecast_queries import places
 from shared.tables import (
     KINDS,
     PRIORITIES,
@@ -135,7 +135,7 @@ def places_of(session: Session, jobs: Sequence[Job]) -> dict[str, Place]:
     for kind in KINDS:
         queued = [job for job in jobs if job.status == "queued" and job.kind == kind]
         if queued:
-            line = services().lines.of(connection, kind)  # type: ignore[arg-type]
+            line = services().forecasts.of(connection, kind)
             found |= places(connection, line, caller().id, queued)
     return found
 

@@ -14,7 +14,7 @@ from shared.broker import Broker
 from shared.database import make_sessions
 from shared.job_events import Listener, Speaker
 from shared.queue import Queue
-from shared.scheduling.forecast_reader import Lines
+from shared.scheduling.forecast_queries import ForecastCache
 from shared.settings import Settings
 
 EXTENSION = "quire"
@@ -39,7 +39,7 @@ class Services:
     engine: Engine
     broker: Broker
     queue: Queue
-    lines: Lines
+    forecasts: ForecastCache
     listener: Listener
     speaker: Speaker
     seats: Seats
@@ -56,7 +56,7 @@ class Services:
             engine=engine,
             broker=broker,
             queue=Queue(engine, settings),
-            lines=Lines(settings),
+            forecasts=ForecastCache(settings),
             listener=Listener(
                 settings.broker, settings.max_listeners + settings.wait_slots, LOOK_SECONDS
             ),

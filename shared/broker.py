@@ -16,7 +16,7 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from shared.queue.types import Kind
+from shared.tables import Kind
 
 WAKE_TASK = "quire.wake"
 CONNECT_TIMEOUT_SECONDS = 2.0

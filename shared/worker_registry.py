@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, delete, func, select, update
 
 from shared.clock import Clock, database_now
-from shared.queue.types import Kind
-from shared.tables import Device, UtcDateTime
+from shared.tables import Device, Kind, UtcDateTime
 from shared.upsert import insert_or_replace
 
 #: Workers that take jobs: built once, since each heartbeat of a training may ask.
@@ -108,7 +107,7 @@ def alive(device: Device, now: datetime, lease_seconds: float) -> bool:
 
 
 def count_ready(
-    connection: Connection, lane: str, now: datetime, lease_seconds: float, *, idle: bool = False
+    connection: Connection, lane: Kind, now: datetime, lease_seconds: float, *, idle: bool = False
 ) -> int:
     """How many workers of a lane take jobs; with `idle`, only those that run none."""
     values = {"lane": lane, "fresh": now - timedelta(seconds=lease_seconds)}

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shared.queue.types import Kind
-from shared.tables import KINDS
+from shared.tables import KINDS, Kind
 from shared.worker_registry import worker_id
 from worker.devices import LocalDevice
 

@@ -15,8 +15,8 @@ from shared.job_events import Speaker
 from shared.logs import configure_logging
 from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
 from shared.queue import Queue
-from shared.queue.types import Kind
 from shared.settings import Settings, SettingsError, load_settings
+from shared.tables import Kind
 from shared.worker_registry import WorkerSelf
 from worker.devices import BadDevice, LocalDevice, find_devices
 from worker.execution.lease import DATABASE_AWAY, reason

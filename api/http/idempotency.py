@@ -9,13 +9,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 import structlog
 from flask import Response, request
 from pydantic import BaseModel
-from sqlalchemy import delete, select, update
+from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -25,11 +24,10 @@ from api.http.responses import answer_json
 from api.schemas.headers import Once
 from api.services import reading, writing
 from shared.clock import database_now
+from shared.queue.maintenance.idempotency_keys import forget_expired_keys_of
 from shared.tables import IdempotencyKey
 from shared.upsert import insert_unless_there
 
-KEPT_HOURS = 24
-FORGOTTEN_AT_ONCE = 100
 REPLAYED = "Idempotency-Replayed"
 
 log = structlog.get_logger(__name__)
@@ -116,7 +114,7 @@ def _whole(session: Session, made: Made) -> Made:
 def _reserve(session: Session, key: str, request_sha256: str) -> bool:
     connection = session.connection()
     now = database_now(connection)
-    _forget(session, now - timedelta(hours=KEPT_HOURS))
+    forget_expired_keys_of(connection, caller().id, now)
     values = {
         "user_id": caller().id,
         "key": key,
@@ -127,19 +125,6 @@ def _reserve(session: Session, key: str, request_sha256: str) -> bool:
         "created_at": now,
     }
     return insert_unless_there(connection, IdempotencyKey, values)
-
-
-def _forget(session: Session, before: Any) -> None:
-    mine = IdempotencyKey.user_id == caller().id
-    old = (
-        select(IdempotencyKey.key)
-        .where(mine, IdempotencyKey.created_at < before)
-        .limit(FORGOTTEN_AT_ONCE)
-        .with_for_update(skip_locked=True)
-    )
-    keys = list(session.scalars(old))
-    if keys:
-        session.execute(delete(IdempotencyKey).where(mine, IdempotencyKey.key.in_(keys)))
 
 
 def _first(session: Session, key: str, request_sha256: str) -> Result:

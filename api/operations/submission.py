@@ -1,6 +1,6 @@
 """A job into the queue, and the wake after the commit."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -27,25 +27,24 @@ def submit(session: Session, submission: Submission, order: Ordered | None = Non
     Raises:
         NotFound: The caller has no job that it could come after.
         Invalid: It would have had to start already.
-        shared.queue.errors.CapReached: The user has too much of something.
-        shared.queue.errors.WaitsInVain: What it is to come after has not succeeded.
+        shared.scheduling.errors.CapReached: The user has too much of something.
+        shared.queue.errors.PredecessorFailed: What it is to come after has not succeeded.
     """
     session.flush()
     if order is not None:
         submission = _ordered(session, submission, order)
-    entered = services().queue.enter(session.connection(), submission)
-    job_id = entered["id"]
+    submitted = services().queue.submit(session.connection(), submission)
     # Not read back from the database: it is what was written there a moment ago.
-    job = Job(attempt=0, **entered)
+    job = Job(attempt=0, **asdict(submitted))
 
     def wake() -> None:
-        services().broker.wake(submission.kind, job_id)
+        services().broker.wake(submission.kind, submitted.id)
 
     def with_place(session: Session, reply: BaseModel) -> BaseModel:
         return reply.model_copy(update={"queue": place_reply(session, job)})
 
     reply = job_reply(session, job, place=False)
-    return Made(reply, 202, f"/v1/jobs/{job_id}", committed=wake, whole=with_place)
+    return Made(reply, 202, f"/v1/jobs/{submitted.id}", committed=wake, whole=with_place)
 
 
 def _ordered(session: Session, submission: Submission, order: Ordered) -> Submission:

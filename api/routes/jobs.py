@@ -94,7 +94,7 @@ def resume_job(path: ById) -> Response:
         services().queue.resume(session.connection(), job.id)
         reply = _changed(session, job)
     services().speaker.say(job.id, job.attempt, "state")
-    services().broker.wake(job.kind, job.id)  # type: ignore[arg-type]  # a constraint holds the kinds
+    services().broker.wake(job.kind, job.id)
     return reply
 
 
@@ -108,7 +108,7 @@ def lift_job(path: ById) -> Response:
     with writing() as session:
         job_id = as_id("job", path.id)
         try:
-            services().queue.lift(session.connection(), job_id)
+            services().queue.promote(session.connection(), job_id)
         except NoSuchJob:
             raise NotFound("job", path.id) from None
         job = session.get_one(Job, job_id)

@@ -13,10 +13,9 @@ from api.http.responses import answer
 from api.schemas.params import MAX_PAGE_ITEMS, InLine
 from api.schemas.queue import LaneReply, QueueReply, TurnReply
 from api.services import reading, services
-from shared.queue.types import Kind
-from shared.scheduling.forecast import Line
-from shared.scheduling.forecast_reader import own_jobs
-from shared.tables import Job, User
+from shared.scheduling.forecast import Forecast
+from shared.scheduling.forecast_queries import own_jobs
+from shared.tables import Job, Kind, User
 
 line = Resource("queue", "The line in which jobs wait for a device")
 
@@ -32,34 +31,34 @@ def read_queue(query: InLine) -> Response:
     """
     kinds = LANES if query.kind is None else (query.kind,)
     with reading() as session:
-        lines = [services().lines.of(session.connection(), kind) for kind in kinds]
+        lines = [services().forecasts.of(session.connection(), kind) for kind in kinds]
         turns = [turn for each in lines for turn in islice(_turns(session, each), query.limit)]
         return answer(QueueReply(lanes=[_lane(each) for each in lines], line=turns))
 
 
-def _lane(line: Line) -> LaneReply:
+def _lane(line: Forecast) -> LaneReply:
     return LaneReply(
         kind=line.kind,
         workers=line.workers,
         running=line.running,
         queued=line.queued,
-        users=len(line.parties),
+        users=len(line.users),
         slice_seconds=round(line.slice_seconds, 3),
     )
 
 
-def _turns(session: Session, line: Line) -> Iterator[TurnReply]:
+def _turns(session: Session, line: Forecast) -> Iterator[TurnReply]:
     me = caller()
     connection = session.connection()
-    mine = own_jobs(connection, line.kind, me.id, line.lifted)
-    lifted = [job_id for job_id, user_id in line.lifted.items() if user_id == me.id]
+    mine = own_jobs(connection, line.kind, me.id, line.promoted)
+    lifted = [job_id for job_id, user_id in line.promoted.items() if user_id == me.id]
     named = Job.id.in_(lifted + mine[:MAX_PAGE_ITEMS])
     names = dict(connection.execute(select(Job.id, Job.name).where(named)).all())
     users = dict(
-        connection.execute(select(User.id, User.name).where(User.id.in_(line.parties))).all()
+        connection.execute(select(User.id, User.name).where(User.id.in_(line.users))).all()
     )
     own = iter(mine)
-    for turn in line.order():
+    for turn in line.turns():
         is_mine = turn.user_id == me.id
         job_id = (turn.job_id or next(own, None)) if is_mine else None
         yield TurnReply(

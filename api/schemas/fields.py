@@ -16,8 +16,6 @@ from pydantic import (
 
 Visibility = Literal["private", "server"]
 Role = Literal["admin", "member"]
-Kind = Literal["train", "generate"]
-Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 
 UUID_FORM = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 #: A database keeps no U+0000, and a name with a line end in it breaks every table.

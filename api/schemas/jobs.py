@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.schemas.fields import Kind, Priority, Sometimes, Status
+from api.schemas.fields import Priority, Sometimes
 from api.schemas.models import AliasesReply
 from api.schemas.replies import Reply
 from api.schemas.texts import TextReply
+from shared.tables import Kind, Status
 
 
 class Failure(Reply):

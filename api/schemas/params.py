@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.schemas.fields import Described, Id, Kind, Name, Read, Status, Visibility
+from api.schemas.fields import Described, Id, Name, Read, Visibility
+from shared.tables import Kind, Status
 
 MAX_PAGE_ITEMS = 200
 DEFAULT_PAGE_ITEMS = 50

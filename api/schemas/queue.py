@@ -4,8 +4,8 @@ from datetime import datetime
 
 from pydantic import Field
 
-from api.schemas.fields import Kind
 from api.schemas.replies import Reply
+from shared.tables import Kind
 
 
 class LaneReply(Reply):

@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api.schemas.fields import Kind, Role
+from api.schemas.fields import Role
 from api.schemas.replies import Reply
+from shared.tables import Kind
 
 
 class DeviceReply(Reply):

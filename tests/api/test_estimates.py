@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from shared.queue.types import Progress
+from shared.queue.types import ProgressReport
 from shared.settings import Settings
 from shared.tables import Job
 from shared.worker_registry import WorkerSelf, show
@@ -41,7 +41,7 @@ def trained(
     """A training that has ended, with the speed it told last."""
     job = ann.train(corpus, **fields)
     claim = world.claim(job["id"])
-    told = Progress(400, 400, 4, 4, 1.5, 1.6, 0.004, speed, 0)
+    told = ProgressReport(400, 400, 4, 4, 1.5, 1.6, 0.004, speed, 0)
     world.queue.record_progress(claim, told)
     world.queue.succeed(claim)
     with world.engine.begin() as connection:

@@ -192,7 +192,7 @@ def test_a_text_tells_how_it_was_drawn_and_how_likely_it_was(world: World, ann: 
         record(0, "wa", checkpoint, temperature_to=0.1, echo=True, **told),
         record(1, "wa", checkpoint, repetition_penalty=1.5),
     ]
-    world.queue.cancelled(claim, texts)
+    world.queue.cancel_claimed(claim, texts)
     done = ann.get(f"/v1/jobs/{job['id']}").json
     assert done["status"] == "cancelled"
     first, second = done["texts"]

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from shared.queue.types import Claim, Progress
+from shared.queue.types import Claim, ProgressReport
 from tests.api.harness import Person, World, problem, record
 
 
 def put(world: World, claim: Claim, step: int, loss: float, val_loss: float | None = None) -> None:
     """Write a point; it is a judged one where it has a validation loss."""
-    progress = Progress(step, 9000, step / 100, 90, loss, val_loss, 0.004, 10_000.0, 12.5)
-    world.queue.record_progress(claim, progress, judged=val_loss is not None)
+    progress = ProgressReport(step, 9000, step / 100, 90, loss, val_loss, 0.004, 10_000.0, 12.5)
+    world.queue.record_progress(claim, progress, validated=val_loss is not None)
 
 
 def steps(points: list[Any]) -> list[int]:
@@ -91,7 +91,7 @@ def test_a_long_curve_is_thinned_and_still_looks_the_same(
 
 def test_points_without_a_loss_are_thinned_too(world: World, ann: Person, claim: Claim) -> None:
     for step in range(1, 41):
-        progress = Progress(step, 90, step / 10, 9, None, None, 0.004, None, None)
+        progress = ProgressReport(step, 90, step / 10, 9, None, None, 0.004, None, None)
         world.queue.record_progress(claim, progress)
     thinned = steps(ann.items(f"/v1/jobs/{claim.job_id}/metrics?points=10"))
     assert thinned == [1, 40]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.queue.types import Progress
+from shared.queue.types import ProgressReport
 from shared.specs.presets import PRESETS, TrainNumbers, minimum_characters
 from tests.api.harness import ENGLISH, Person, World, problem
 
@@ -120,7 +120,7 @@ def test_a_model_of_words_tells_its_size_once_it_is_known(world: World, ann: Per
 def test_losses_are_told_in_bits_per_character(world: World, ann: Person) -> None:
     job = ann.train(ann.upload())
     claim = world.claim(job["id"])
-    told = Progress(9, 400, 0.1, 4, 1.5, 2.0, 0.004, 10_000.0, 12.5, 2.0 / math.log(2))
+    told = ProgressReport(9, 400, 0.1, 4, 1.5, 2.0, 0.004, 10_000.0, 12.5, 2.0 / math.log(2))
     world.queue.record_progress(claim, told)
     bits = ann.get(f"/v1/jobs/{job['id']}").json["progress"]["bits_per_char"]
     assert bits == pytest.approx(2.885, abs=1e-3)

@@ -11,8 +11,7 @@ from sqlalchemy import Connection, event, select
 
 from shared import broker
 from shared.database import reading
-from shared.queue.types import Kind
-from shared.tables import Job
+from shared.tables import Job, Kind
 from tests.api.harness import Person, World
 from tests.services.postgres import PostgresServer
 

@@ -8,7 +8,6 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from shared.database import make_sessions
-from shared.queue.types import Kind
 from shared.tables import (
     TERMINAL_STATUSES,
     Checkpoint,
@@ -16,6 +15,7 @@ from shared.tables import (
     GeneratedText,
     Job,
     JobEvent,
+    Kind,
     Metric,
 )
 from tests.services.waiting import PATIENCE_SECONDS, until

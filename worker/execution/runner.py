@@ -10,7 +10,8 @@ from structlog.contextvars import bound_contextvars
 
 from shared.queue import Queue
 from shared.queue.errors import LeaseLost
-from shared.queue.types import Kind, TextRecord
+from shared.queue.types import TextRecord
+from shared.tables import Kind
 from shared.worker_registry import WorkerSelf
 from worker.execution.failures import explain, is_known, overdue
 from worker.execution.heartbeat import Heartbeat
@@ -144,7 +145,7 @@ def finish(queue: Queue, lease: Lease, ending: Ending) -> None:
     writes: dict[str, Callable[[], None]] = {
         "succeeded": lambda: queue.succeed(claim, texts, seconds=seconds),
         "failed": lambda: queue.fail(claim, ending.problem or {}, texts, seconds=seconds),
-        "cancelled": lambda: queue.cancelled(claim, texts, seconds=seconds),
+        "cancelled": lambda: queue.cancel_claimed(claim, texts, seconds=seconds),
         "released": lambda: queue.release(claim, ending.why, seconds=seconds),
         "abandoned": lambda: None,
     }
