@@ -14,36 +14,36 @@ from tests.faults.parts import EPOCHS, FAULT, Api, Redis, digest, gone, running_
 from tests.services.postgres import Cluster, cluster
 from tests.services.redis import RedisServer
 from tests.services.servers import ServerMissing, short_directory
-from tests.worker.harness import Worker, World, make_world, some_text, until
+from tests.worker.harness import Worker, WorkerHarness, make_harness, some_text, until
 
 #: Gives the digest of a training of so many epochs.
-Undisturbed = Callable[..., str]
+ExpectedDigest = Callable[..., str]
 #: Longer than a tiny training takes to compile on a busy machine.
 HUNG_SECONDS = 15
 
 
 @pytest.fixture(scope="package")
-def mortal(
+def failpoint_harness(
     migrated_sqlite: Path, redis_of_session: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
+) -> Iterator[WorkerHarness]:
     """SQLite, and workers that die when the name of a job says so."""
-    directory = tmp_path_factory.mktemp("mortal")
+    directory = tmp_path_factory.mktemp("failpoint_harness")
     shutil.copyfile(migrated_sqlite, directory / "quire.db")
     redis_of_session.flush()
-    world = make_world(
+    harness = make_harness(
         f"sqlite:///{directory / 'quire.db'}",
         redis_of_session.url,
         directory,
         QUIRE_FAILPOINT=FAULT,
         QUIRE_HUNG_SECONDS=str(HUNG_SECONDS),
     )
-    yield world
-    world.engine.dispose()
+    yield harness
+    harness.engine.dispose()
 
 
 @pytest.fixture(scope="package")
-def mortal_worker(mortal: World) -> Iterator[Worker]:
-    with mortal.worker() as worker:
+def failpoint_worker(failpoint_harness: WorkerHarness) -> Iterator[Worker]:
+    with failpoint_harness.worker() as worker:
         yield worker
 
 
@@ -94,30 +94,32 @@ class Postmaster:
 
 
 @pytest.fixture(scope="package")
-def deprived(
+def outage_harness(
     postmaster: Postmaster, broker_server: Redis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
+) -> Iterator[WorkerHarness]:
     """PostgreSQL and a Redis that both can be taken away."""
     upgrade(postmaster.url)
-    world = make_world(postmaster.url, broker_server.url, tmp_path_factory.mktemp("deprived"))
-    world.corpus(some_text())
-    yield world
-    world.engine.dispose()
+    harness = make_harness(
+        postmaster.url, broker_server.url, tmp_path_factory.mktemp("outage_harness")
+    )
+    harness.corpus(some_text())
+    yield harness
+    harness.engine.dispose()
 
 
 @pytest.fixture(scope="package")
-def deprived_worker(deprived: World) -> Iterator[Worker]:
-    with deprived.worker() as worker:
+def outage_worker(outage_harness: WorkerHarness) -> Iterator[Worker]:
+    with outage_harness.worker() as worker:
         yield worker
 
 
 class SecondHost:
-    """Another host's workers, which tests may end: started again where they are wanted."""
+    """Another host's workers, which tests may end: started again where they are expected."""
 
     name = "there"
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, harness: WorkerHarness) -> None:
+        self._world = harness
         self._stack = ExitStack()
         self._worker: Worker | None = None
 
@@ -141,28 +143,28 @@ class SecondHost:
 
 
 @pytest.fixture(scope="package")
-def second_host(deprived: World) -> Iterator[SecondHost]:
-    host = SecondHost(deprived)
+def second_host(outage_harness: WorkerHarness) -> Iterator[SecondHost]:
+    host = SecondHost(outage_harness)
     yield host
     host.down()
 
 
 @pytest.fixture(scope="package")
-def api(deprived: World) -> Iterator[Api]:
-    with running_api(deprived) as api:
+def api(outage_harness: WorkerHarness) -> Iterator[Api]:
+    with running_api(outage_harness) as api:
         yield api
 
 
 @pytest.fixture(scope="package")
-def undisturbed() -> Undisturbed:
-    """The digest of a training that nothing happened to; found once, in the first world asked."""
+def expected_digest() -> ExpectedDigest:
+    """The digest of a training that nothing happened to; found once, in the first harness asked."""
     found: dict[int, str] = {}
 
-    def find(world: World, epochs: int = EPOCHS) -> str:
+    def find(harness: WorkerHarness, epochs: int = EPOCHS) -> str:
         if epochs not in found:
-            job_id = train(world, epochs=epochs)
-            world.succeeded(job_id)
-            found[epochs] = digest(world, job_id)
+            job_id = train(harness, epochs=epochs)
+            harness.wait_until_succeeded(job_id)
+            found[epochs] = digest(harness, job_id)
         return found[epochs]
 
     return find

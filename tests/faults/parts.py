@@ -19,7 +19,7 @@ from shared.accounts import create_key
 from shared.database import make_sessions
 from shared.tables import Job, JobEvent, User
 from tests.services.redis import configuration, find_program
-from tests.worker.harness import World, until
+from tests.worker.harness import WorkerHarness, until
 
 #: How the names of the jobs begin whose workers die; see worker/execution/failpoints.py.
 FAULT = "fault:"
@@ -105,33 +105,33 @@ class Api:
     client: httpx2.Client
     pid: int
 
-    def submit(self, world: World, epochs: int = 1) -> str:
+    def submit(self, harness: WorkerHarness, epochs: int = 1) -> str:
         """Submit a training; the job's id."""
-        answer = self.client.post("/v1/train", json=training(world, epochs))
+        answer = self.client.post("/v1/train", json=training(harness, epochs))
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
 
-def training(world: World, epochs: int) -> dict[str, object]:
+def training(harness: WorkerHarness, epochs: int) -> dict[str, object]:
     """What asks for a small training."""
-    [corpus] = world.corpora.values()
+    [corpus] = harness.corpora.values()
     return {"corpus": corpus, "epochs": epochs, "seed": 1, "sample": None, **WARM}
 
 
-def train(world: World, epochs: int = EPOCHS, **changes: Any) -> str:
+def train(harness: WorkerHarness, epochs: int = EPOCHS, **changes: Any) -> str:
     """Submit a training; the job's id."""
-    return world.train(epochs=epochs, **WARM | changes)
+    return harness.train(epochs=epochs, **WARM | changes)
 
 
 @contextmanager
-def running_api(world: World, **variables: str) -> Iterator[Api]:
-    """An API on the world's database and Redis, until the block is left."""
-    with make_sessions(world.engine).begin() as session:
-        owner = session.get_one(User, world.user())
+def running_api(harness: WorkerHarness, **variables: str) -> Iterator[Api]:
+    """An API on the harness's database and Redis, until the block is left."""
+    with make_sessions(harness.engine).begin() as session:
+        owner = session.get_one(User, harness.user())
         key = create_key(session, owner).key
     process = subprocess.Popen(
         [sys.executable, "-m", "api", "--port", "0"],
-        env={**world.environment, "QUIRE_TRAIN_SHARDS": "1", **variables},
+        env={**harness.environment, "QUIRE_TRAIN_SHARDS": "1", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -150,10 +150,10 @@ def running_api(world: World, **variables: str) -> Iterator[Api]:
             process.wait(20)
 
 
-def digest(world: World, job_id: str) -> str:
+def digest(harness: WorkerHarness, job_id: str) -> str:
     """That of all variables after a training's last step."""
-    job = world.job(job_id)
-    last = world.checkpoints(job_id)[-1]
+    job = harness.job(job_id)
+    last = harness.checkpoints(job_id)[-1]
     assert job.progress is not None
     assert last.step == job.progress["steps_total"]
     return last.digest
@@ -172,9 +172,9 @@ def gone(pid: int) -> bool:
         return True
 
 
-def assert_consistent(world: World) -> None:
+def assert_consistent(harness: WorkerHarness) -> None:
     """Every job has ended once, with all that belongs to its end and nothing twice."""
-    with world.reading() as session:
+    with harness.reading() as session:
         jobs = list(session.scalars(select(Job)))
         ends = session.execute(
             select(JobEvent.job_id, JobEvent.type).where(JobEvent.type.in_(ENDS))
@@ -184,7 +184,7 @@ def assert_consistent(world: World) -> None:
         if job.status != "succeeded":
             continue
         if job.kind == "train":
-            digest(world, job.id)
+            digest(harness, job.id)
         else:
             wanted = len(job.spec["temperatures"]) * job.spec["n"]
-            assert [text.position for text in world.texts(job.id)] == list(range(wanted))
+            assert [text.position for text in harness.texts(job.id)] == list(range(wanted))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.parts import Api, Redis, assert_consistent
-from tests.worker.harness import Worker, World, until
+from tests.worker.harness import Worker, WorkerHarness, until
 from worker.maintenance import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
@@ -41,34 +41,38 @@ def thief(url: str, loot: Path) -> Iterator[None]:
 
 
 def test_wakes(
-    deprived: World, deprived_worker: Worker, broker_server: Redis, api: Api, tmp_path: Path
+    outage_harness: WorkerHarness,
+    outage_worker: Worker,
+    broker_server: Redis,
+    api: Api,
+    tmp_path: Path,
 ) -> None:
-    world, loot = deprived, tmp_path / "loot"
+    harness, loot = outage_harness, tmp_path / "loot"
     # The thief and the worker wait in one line: each gets every other message.
     submitted = []
     with thief(broker_server.url, loot):
         until(lambda: waiters(broker_server) >= 3, "the thief")
         while not (loot.exists() and loot.read_bytes().count(b"\n") >= 2):
-            submitted.append(api.submit(world))
-            world.succeeded(submitted[-1])
+            submitted.append(api.submit(harness))
+            harness.wait_until_succeeded(submitted[-1])
     taken = {json.loads(line)["headers"]["id"] for line in loot.read_bytes().splitlines()}
     for job_id in submitted:
-        assert world.count(job_id, "claimed") == 1
-        assert world.waited(job_id) < SWEPT_SECONDS
+        assert harness.count(job_id, "claimed") == 1
+        assert harness.wait_seconds(job_id) < SWEPT_SECONDS
     # It was the sweep that found them, and nobody else.
-    assert max(world.waited(job_id) for job_id in taken) > WAIT_SECONDS
+    assert max(harness.wait_seconds(job_id) for job_id in taken) > WAIT_SECONDS
     stolen, *_ = loot.read_bytes().splitlines()
     with broker_server.client() as client:
         client.lpush("train", *[stolen] * DUPLICATES)
-        doubled = api.submit(world)
+        doubled = api.submit(harness)
         client.lpush("train", *[stolen] * DUPLICATES)
-        world.succeeded(doubled)
+        harness.wait_until_succeeded(doubled)
         until(lambda: not client.llen("train"), "the end of the duplicates")
     # Whoever took the last of them is done with it when it has run another job.
-    world.succeeded(api.submit(world))
+    harness.wait_until_succeeded(api.submit(harness))
     for job_id in (*submitted, doubled):
-        assert world.count(job_id, "claimed") == world.job(job_id).attempt == 1
-    assert_consistent(world)
+        assert harness.count(job_id, "claimed") == harness.job(job_id).attempt == 1
+    assert_consistent(harness)
 
 
 def waiters(server: Redis) -> int:
