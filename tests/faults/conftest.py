@@ -1,5 +1,8 @@
-"""Two worlds for all faults: one on SQLite whose workers die at named points, and one whose
-PostgreSQL, Redis and API can be taken away."""
+"""Two harnesses for all fault tests, started once.
+
+One has SQLite and workers that die at named points; the other has a PostgreSQL, a Redis and an API
+that tests can stop.
+"""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +19,7 @@ from tests.services.redis import RedisServer
 from tests.services.servers import ServerMissing, short_directory
 from tests.worker.harness import Worker, WorkerHarness, make_harness, some_text, until
 
-#: Gives the digest of a training of so many epochs.
+#: Returns the digest of an uninterrupted training of so many epochs.
 ExpectedDigest = Callable[..., str]
 #: Longer than a tiny training takes to compile on a busy machine.
 HUNG_SECONDS = 15
@@ -26,8 +29,8 @@ HUNG_SECONDS = 15
 def failpoint_harness(
     migrated_sqlite: Path, redis_of_session: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WorkerHarness]:
-    """SQLite, and workers that die when the name of a job says so."""
-    directory = tmp_path_factory.mktemp("failpoint_harness")
+    """SQLite, and workers that die at the point that a job's name gives."""
+    directory = tmp_path_factory.mktemp("failpoints")
     shutil.copyfile(migrated_sqlite, directory / "quire.db")
     redis_of_session.flush()
     harness = make_harness(
@@ -77,19 +80,19 @@ def postmaster(database_cluster: Cluster) -> Iterator["Postmaster"]:
 
 
 class Postmaster:
-    """The process of a PostgreSQL that comes and goes."""
+    """A PostgreSQL that tests can stop and start again."""
 
     def __init__(self, own: Cluster) -> None:
         self._cluster = own
         self.url = own.url
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it accepts connections."""
         self._context = self._cluster.serve()
         self.process = self._context.__enter__()
 
     def stop(self) -> None:
-        """Stop it, if it still runs."""
+        """Stop it if it is running."""
         self._context.__exit__(None, None, None)
 
 
@@ -97,11 +100,9 @@ class Postmaster:
 def outage_harness(
     postmaster: Postmaster, broker_server: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WorkerHarness]:
-    """PostgreSQL and a Redis that both can be taken away."""
+    """A PostgreSQL and a Redis that tests can stop."""
     upgrade(postmaster.url)
-    harness = make_harness(
-        postmaster.url, broker_server.url, tmp_path_factory.mktemp("outage_harness")
-    )
+    harness = make_harness(postmaster.url, broker_server.url, tmp_path_factory.mktemp("outages"))
     harness.corpus(some_text())
     yield harness
     harness.engine.dispose()
@@ -114,31 +115,31 @@ def outage_worker(outage_harness: WorkerHarness) -> Iterator[Worker]:
 
 
 class SecondHost:
-    """Another host's workers, which tests may end: started again where they are expected."""
+    """The workers of another host. Tests may kill them; `up` starts them again."""
 
     name = "there"
 
     def __init__(self, harness: WorkerHarness) -> None:
-        self._world = harness
+        self._harness = harness
         self._stack = ExitStack()
         self._worker: Worker | None = None
 
     def up(self) -> Worker:
-        """The workers, ready for a job."""
+        """Start the workers if they are not running, and wait until they are ready."""
         if self._worker is None or self._worker.process.poll() is not None:
             self.down()
-            self._worker = self._stack.enter_context(self._world.worker(host=self.name))
+            self._worker = self._stack.enter_context(self._harness.worker(host=self.name))
         until(self._is_ready, "the second host")
         return self._worker
 
     def down(self) -> None:
-        """End what still runs."""
+        """Stop the workers if they are running."""
         self._stack.close()
 
     def _is_ready(self) -> bool:
         return all(
             row.ready_at and not gone(row.pid) and not row.current_job_id
-            for row in self._world.devices(self.name)
+            for row in self._harness.devices(self.name)
         )
 
 
@@ -157,7 +158,7 @@ def api(outage_harness: WorkerHarness) -> Iterator[Api]:
 
 @pytest.fixture(scope="package")
 def expected_digest() -> ExpectedDigest:
-    """The digest of a training that nothing happened to; found once, in the first harness asked."""
+    """The digest of an uninterrupted training; computed once, in the first harness given."""
     found: dict[int, str] = {}
 
     def find(harness: WorkerHarness, epochs: int = EPOCHS) -> str:

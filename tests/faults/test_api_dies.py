@@ -1,4 +1,4 @@
-"""The API is killed just after it has answered."""
+"""The API is killed right after a response."""
 
 import psutil
 import pytest

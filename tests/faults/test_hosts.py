@@ -1,4 +1,4 @@
-"""zombie, parent_dies, redeploy: two hosts, and one of them fails or is told to stop."""
+"""zombie, parent_dies, redeploy: one of two hosts fails or is events to stop."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ from tests.worker.harness import Worker, WorkerHarness, continue_process, stop_p
 
 pytestmark = pytest.mark.slow
 
-#: In which a training that is told to stop has written its checkpoint, and its worker has ended.
+#: Time for a stopped training to save its checkpoint, and for its worker to end.
 DRAIN_SECONDS = 30.0
-#: A killed process is noticed at once, by the kernel.
+#: The kernel notices a killed process at once.
 END_SECONDS = 10.0
-#: Shorter than a lease: whoever holds one may still write when the database is back.
+#: Shorter than a lease, so that its holder may still write once the database is back.
 AWAY_SECONDS = 1.0
-#: As long as it takes that two trainings surely run side by side.
+#: So many that two trainings surely run side by side.
 EPOCHS = 150
 
 
@@ -42,26 +42,26 @@ def test_zombie(
     zombie = harness.child_pid("train", host=host)
     stop_process(zombie)
     try:
-        # Frozen in a transaction it keeps the job's row until the database ends that.
+        # If it was frozen in a transaction, it locks the job's row until the database ends that.
         job = harness.wait_until_succeeded(job_id, seconds=IDLE_TIMEOUT_SECONDS + 60)
         before = rows(harness, job_id)
-        told = listener.all(job_id)
+        events = listener.all(job_id)
     finally:
         continue_process(zombie)
     assert (job.attempt, host_of(harness, job_id)) == (2, *workers.keys() - {host})
-    until(lambda: ended(workers[host], job_id), "the end of the zombie's run", 20)
-    # It is none any more: both hosts run what comes next.
+    until(lambda: has_ended(workers[host], job_id), "the end of the zombie's run", 20)
+    # It recovers: both hosts run the next trainings.
     for pair in pair_of_trainings(harness).values():
         harness.wait_until_succeeded(pair)
     assert harness.child_pid("train", host=host) == zombie
     assert rows(harness, job_id) == before
-    # Nobody who follows the job hears of it either.
-    assert [entry for entry in told if order(entry.id)[0] == 2]
-    assert listener.all(job_id) == told
+    # The job's followers receive nothing from it either.
+    assert [entry for entry in events if order(entry.id)[0] == 2]
+    assert listener.all(job_id) == events
     assert digest(harness, job_id) == expected
 
 
-def test_who_is_frozen_in_a_transaction_does_not_keep_its_locks(
+def test_a_process_frozen_in_a_transaction_does_not_keep_its_locks(
     outage_harness: WorkerHarness,
 ) -> None:
     with outage_harness.engine.connect() as connection:
@@ -76,7 +76,7 @@ def test_parent_dies(
     expected_digest: ExpectedDigest,
 ) -> None:
     harness, expected = outage_harness, expected_digest(outage_harness, EPOCHS)
-    # The main process of a lane: the supervisor starts another.
+    # The main process of a lane is killed: the supervisor starts another.
     worker = second_host.up()
     jobs = pair_of_trainings(harness)
     child = harness.child_pid("train", host=SecondHost.name)
@@ -84,17 +84,17 @@ def test_parent_dies(
     until(lambda: gone(child), "the end of the child", END_SECONDS)
     assert_recovered(harness, jobs, expected)
     until(lambda: harness.child_pid("train", host=SecondHost.name) != child, "another child")
-    # The supervisor: its lanes give back what they run, and end.
+    # The supervisor is killed: its lanes return their jobs to the queue, and end.
     second_host.up()
     jobs = pair_of_trainings(harness)
     children = children_of(harness)
-    everybody = [*children, *map(parent, children)]
+    processes = [*children, *map(parent, children)]
     worker.process.kill()
     worker.process.wait()
-    until(lambda: all(map(gone, everybody)), "the end of the lanes", DRAIN_SECONDS)
+    until(lambda: all(map(gone, processes)), "the end of the lanes", DRAIN_SECONDS)
     assert harness.events(jobs[SecondHost.name]).count("queued") == 1
     assert_recovered(harness, jobs, expected)
-    # All but the children at one blow: nobody is left to end them.
+    # All but the children are killed at once, so that no process is left to end them.
     worker = second_host.up()
     jobs = pair_of_trainings(harness)
     children = children_of(harness)
@@ -120,10 +120,10 @@ def test_redeploy(
     assert worker.process.returncode == 0
     assert not any(row.current_job_id for row in harness.devices(SecondHost.name))
     assert_recovered(harness, jobs, expected)
-    # From the step that it had reached, not from the end of the last epoch before it.
+    # It resumes from the step it had reached, not from the end of the epoch before.
     steps = [data["step"] for data in harness.events_of_attempt(drained, "checkpoint", attempt=1)]
     assert harness.event(drained, "resumed")["step"] == steps[-1]
-    # One lane alone: the supervisor starts it again.
+    # One lane alone is stopped: the supervisor starts it again.
     job_id = train(harness, EPOCHS)
     harness.first_checkpoint(job_id)
     main = parent(harness.child_pid("train"))
@@ -131,8 +131,8 @@ def test_redeploy(
     until(lambda: gone(main), "the end of the lane", DRAIN_SECONDS)
     assert harness.wait_until_succeeded(job_id, seconds=90).attempt == 2
     assert digest(harness, job_id) == expected
-    # The child alone, as who stops a whole process group does: it gives back what it runs, too,
-    # and its lease need not run out first.
+    # The child alone gets TERM, as when a whole process group is stopped: it returns its job to the
+    # queue too, without waiting for the lease to expire.
     job_id = train(harness, EPOCHS)
     harness.first_checkpoint(job_id)
     child = harness.child_pid("train")
@@ -141,7 +141,7 @@ def test_redeploy(
     assert harness.events_of_attempt(job_id, "queued", attempt=1)[-1]["reason"] == "drained"
     assert harness.wait_until_succeeded(job_id, seconds=90).attempt == 2
     assert digest(harness, job_id) == expected
-    # Nothing runs: it ends at once, and another one takes what comes next.
+    # An idle child ends at once, and its successor runs the next job.
     until(lambda: harness.child_pid("train") != child, "another child")
     idle = harness.child_pid("train")
     os.kill(idle, signal.SIGTERM)
@@ -167,7 +167,7 @@ def test_a_worker_is_told_to_stop_while_the_database_is_away(
     postmaster.stop()
     postmaster.start()
     until(lambda: gone(main), "the end of the lane", DRAIN_SECONDS)
-    # It heard of it all the same, and gave back what it ran as soon as it could.
+    # The child got the signal all the same, and returned its job as soon as it could.
     assert (
         harness.events_of_attempt(jobs[SecondHost.name], "queued", attempt=1)[-1]["reason"]
         == "drained"
@@ -176,7 +176,7 @@ def test_a_worker_is_told_to_stop_while_the_database_is_away(
 
 
 def pair_of_trainings(harness: WorkerHarness) -> dict[str, str]:
-    """Two equal trainings, by the host that runs each; both have a checkpoint."""
+    """Run two equal trainings up to a checkpoint. Returns them by their hosts."""
     jobs = [train(harness, EPOCHS), train(harness, EPOCHS)]
     for job_id in jobs:
         harness.first_checkpoint(job_id)
@@ -186,7 +186,7 @@ def pair_of_trainings(harness: WorkerHarness) -> dict[str, str]:
 
 
 def assert_recovered(harness: WorkerHarness, jobs: dict[str, str], expected: str) -> None:
-    """Both trainings end as if nothing had been, and one of them was taken up again."""
+    """Check that both trainings end with the expected digest, the second host's after a resume."""
     for job_id in jobs.values():
         harness.wait_until_succeeded(job_id, seconds=90)
         assert digest(harness, job_id) == expected
@@ -202,23 +202,23 @@ def host_of(harness: WorkerHarness, job_id: str) -> str:
 
 
 def children_of(harness: WorkerHarness) -> list[int]:
-    """The processes of the second host in which jobs run."""
+    """The ids of the second host's processes in which jobs run."""
     return [harness.child_pid(lane, host=SecondHost.name) for lane in ("train", "generate")]
 
 
-def ended(worker: Worker, job_id: str) -> bool:
-    """Whether a worker's log has the end of its run of a job."""
+def has_ended(worker: Worker, job_id: str) -> bool:
+    """Whether a worker has logged the end of its run of a job."""
     return any(job_id in line and '"run_ended"' in line for line in worker.log.splitlines())
 
 
 def rows(harness: WorkerHarness, job_id: str) -> list[Any]:
-    """All that the database knows of a job."""
+    """All rows of a job."""
     found: list[Any] = []
     with harness.engine.connect() as connection:
-        for kept in (Job, Checkpoint, GeneratedText, JobEvent, Metric):
-            table = kept.__table__
+        for model in (Job, Checkpoint, GeneratedText, JobEvent, Metric):
+            table = model.__table__
             assert isinstance(table, Table)
-            of_job = table.c.id if kept is Job else table.c.job_id
+            of_job = table.c.id if model is Job else table.c.job_id
             found += connection.execute(
                 select(table).where(of_job == job_id).order_by(*table.primary_key)
             ).all()

@@ -1,4 +1,4 @@
-"""poison: a job that kills its worker every time."""
+"""poison: a job kills its worker in every attempt."""
 
 import pytest
 
@@ -26,15 +26,15 @@ def test_poison_in_a_batch(failpoint_harness: WorkerHarness, failpoint_worker: W
     harness = failpoint_harness
     model = harness.wait_until_succeeded(harness.train(), seconds=90).model_id
     assert model
-    # Without a wake, so that one claim takes all of them.
+    # No wake is sent before the last one, so that one claim takes all jobs.
     poison = harness.generate(model, name=FAULT + "poison", wake=False)
-    mates = [harness.generate(model, wake=False) for _ in range(3)]
+    others = [harness.generate(model, wake=False) for _ in range(3)]
     harness.broker.wake("generate", poison)
-    for mate in mates:
-        assert harness.wait_until_succeeded(mate, seconds=120).attempt == 2
+    for other in others:
+        assert harness.wait_until_succeeded(other, seconds=120).attempt == 2
     job = harness.wait_until_ended(poison, seconds=120)
     assert job.status == "failed"
     assert job.error is not None
     assert job.error["type"] == "/problems/worker-lost"
-    # Once beside the others, which counts for nobody, and then alone.
+    # The first attempt, beside the others, counts against no job; the rest run alone.
     assert job.attempt == harness.queue.settings.max_attempts + 1

@@ -1,4 +1,4 @@
-"""postgres: restarts at once, and drops connections in the middle of transactions."""
+"""postgres: the server restarts, and drops connections within transactions."""
 
 import signal
 import time
@@ -13,20 +13,20 @@ from psycopg import sql
 from sqlalchemy import func, select
 
 from shared.tables import Job, Model
-from tests.faults.conftest import Postmaster
+from tests.faults.conftest import ExpectedDigest, Postmaster
 from tests.faults.parts import Api, assert_consistent, digest, train, training
 from tests.worker.harness import Worker, WorkerHarness, until
 
 pytestmark = pytest.mark.slow
 
-#: Rarely enough that a run gets on in between.
+#: Long enough for a run to make progress in between.
 DROP_SECONDS = 1.0
 DROPS = 8
 DROP = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
     "WHERE pid <> pg_backend_pid() AND datname = current_database()"
 )
-#: Whoever waits for a lock of ours, and with which statement.
+#: A process that waits for one of our locks, and its statement.
 BLOCKED = (
     "SELECT pid, query FROM pg_stat_activity WHERE %(me)s = ANY(pg_blocking_pids(pid)) LIMIT 1"
 )
@@ -43,7 +43,7 @@ def test_postgres_restarts(
     child = harness.child_pid("train")
     job_id = train(harness)
     harness.first_checkpoint(job_id)
-    # What `pg_ctl stop -m immediate` sends.
+    # `pg_ctl stop -m immediate` sends the same signal.
     postmaster.process.send_signal(signal.SIGQUIT)
     postmaster.process.wait(20)
     try:
@@ -78,7 +78,7 @@ def test_postgres_drops_connections(
     with admin_of(harness) as admin:
         for number in range(DROPS):
             admin.execute(DROP)
-            # One that was dropped while it lay idle is not the asker's concern.
+            # A connection that was dropped while idle must not cause any other error.
             assert api.client.get(f"/v1/jobs/{jobs[0]}").status_code in (200, 503)
             jobs.append(posted(api, harness, f"drop-{number}").json()["id"])
             time.sleep(DROP_SECONDS)
@@ -94,8 +94,8 @@ def test_postgres_drops_a_post_between_its_insert_and_its_commit(
     harness = outage_harness
     before = counts(harness)
     key = {"Idempotency-Key": "dropped"}
-    with ThreadPoolExecutor(1) as other, held_up(harness, "job_events") as drop:
-        # Its model and its job are inserted; the first line of its history is held up.
+    with ThreadPoolExecutor(1) as other, blocked_writes(harness, "job_events") as drop:
+        # Its model and its job are inserted; the first event of its history is blocked.
         asked = other.submit(api.client.post, "/v1/train", json=training(harness, 1), headers=key)
         assert drop().startswith("INSERT INTO job_events")
         answer = asked.result(20)
@@ -117,8 +117,8 @@ def test_postgres_drops_a_worker_between_its_last_write_and_its_commit(
     harness = outage_harness
     model_id = harness.wait_until_succeeded(api.submit(harness)).model_id
     assert model_id
-    with held_up(harness, "texts") as drop:
-        # The job has ended by then, for its worker alone; its texts are held up.
+    with blocked_writes(harness, "texts") as drop:
+        # In the worker's transaction the job has ended by then; its texts are blocked.
         job_id = harness.generate(model_id, n=3)
         assert drop().startswith("INSERT INTO texts")
         assert harness.job(job_id).status == "running"
@@ -132,25 +132,25 @@ def test_postgres_drops_a_worker_between_its_last_write_and_its_commit(
 
 @contextmanager
 def admin_of(harness: WorkerHarness) -> Iterator[psycopg.Connection[Any]]:
-    """A connection of the test's own, whose every statement is a transaction."""
+    """A connection of the test's own, in autocommit mode."""
     url = harness.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
 
 
 @contextmanager
-def held_up(harness: WorkerHarness, table: str) -> Iterator[Callable[[], str]]:
-    """Nobody may write into a table until the block is left.
+def blocked_writes(harness: WorkerHarness, table: str) -> Iterator[Callable[[], str]]:
+    """Block all writes to a table inside the block.
 
     Yields:
-        Waits for whoever wants to, ends their connection, and gives what they were about to do.
+        A function that waits for a blocked writer, drops its connection, and returns its statement.
     """
     with admin_of(harness) as locker, admin_of(harness) as admin, locker.transaction():
         locker.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(table)))
         me = {"me": locker.info.backend_pid}
 
         def drop() -> str:
-            blocked = until(lambda: admin.execute(BLOCKED, me).fetchone(), "somebody who waits")
+            blocked = until(lambda: admin.execute(BLOCKED, me).fetchone(), "a blocked writer")
             pid, statement = blocked
             assert admin.execute("SELECT pg_terminate_backend(%s)", [pid]).fetchone() == (True,)
             return str(statement)
@@ -159,7 +159,7 @@ def held_up(harness: WorkerHarness, table: str) -> Iterator[Callable[[], str]]:
 
 
 def posted(api: Api, harness: WorkerHarness, key: str) -> Any:
-    """The answer to a POST that is sent again until it is taken."""
+    """Repeat a POST until it is accepted. Returns the response."""
 
     def look() -> Any:
         headers = {"Idempotency-Key": key}
@@ -171,6 +171,8 @@ def posted(api: Api, harness: WorkerHarness, key: str) -> Any:
 
 
 def counts(harness: WorkerHarness) -> list[int]:
-    """How many models and jobs there are."""
+    """The numbers of models and jobs."""
     with harness.reading() as session:
-        return [session.scalar(select(func.count()).select_from(one)) or 0 for one in (Model, Job)]
+        return [
+            session.scalar(select(func.count()).select_from(table)) or 0 for table in (Model, Job)
+        ]

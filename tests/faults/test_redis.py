@@ -1,4 +1,4 @@
-"""redis: killed, wiped, frozen, and down while jobs are submitted."""
+"""redis: the server is killed, wiped, frozen, or down while jobs are submitted."""
 
 import signal
 import time
@@ -11,9 +11,9 @@ from worker.maintenance import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 
-#: A wake's own time-outs, 2 s to connect and 2 s for an answer, and a busy machine.
+#: A wake's timeouts, 2 s to connect and 2 s for an answer, and time for a busy machine.
 ANSWER_SECONDS = 15.0
-#: What waits for Redis has waited for all its time-outs by then.
+#: Longer than all timeouts of everything that waits for Redis.
 FROZEN_SECONDS = 90.0
 
 
@@ -30,13 +30,13 @@ def test_redis_killed_and_down_at_submit(
         waiting = [api.submit(harness) for _ in range(2)]
         assert time.monotonic() - began < 2 * ANSWER_SECONDS
         assert api.client.get("/health/ready").status_code == 503
-        # What runs needs no Redis.
+        # A running job needs no Redis.
         assert harness.wait_until_succeeded(running).attempt == 1
     finally:
         broker_server.start()
     for job_id in waiting:
         harness.wait_until_succeeded(job_id)
-    # Afterwards it is as if nothing had been: a wake is heard, by the same process.
+    # Afterwards all is as before: the same process receives the next wake.
     heard = api.submit(harness)
     harness.wait_until_succeeded(heard)
     assert harness.wait_seconds(heard) < WAIT_SECONDS

@@ -1,4 +1,4 @@
-"""storage: SQLite is locked by somebody else, and the disk is full during a checkpoint."""
+"""storage: another process locks SQLite, and the disk is full during a checkpoint."""
 
 import resource
 import subprocess
@@ -20,11 +20,11 @@ from tests.worker.harness import Worker, WorkerHarness, make_harness, some_text
 pytestmark = pytest.mark.slow
 
 LOCKED_SECONDS = 30.0
-#: As by default.
+#: The default settings.
 LEASE = {"QUIRE_LEASE_SECONDS": "60", "QUIRE_HEARTBEAT_SECONDS": "10"}
-#: A sixth of what a writer waits for another by default: it is refused while the lock is held.
+#: A sixth of a writer's default wait, so that it is refused while the lock is held.
 BUSY_SECONDS = 5
-#: Longer than an epoch takes, at whose end a checkpoint is due.
+#: Longer than an epoch, at whose end a checkpoint is due.
 FULL_SECONDS = 4.0
 LOCK = """
 import sys, time
@@ -40,8 +40,8 @@ time.sleep(float(sys.argv[2]))
 def storage_harness(
     migrated_sqlite: Path, redis_of_session: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WorkerHarness]:
-    """A SQLite, and leases that are as long as by default."""
-    directory = tmp_path_factory.mktemp("storage_harness")
+    """A SQLite database, and leases of the default length."""
+    directory = tmp_path_factory.mktemp("storage")
     path = directory / "quire.db"
     path.write_bytes(migrated_sqlite.read_bytes())
     harness = make_harness(
@@ -69,9 +69,9 @@ def storage_api(storage_harness: WorkerHarness) -> Iterator[Api]:
 
 @contextmanager
 def full_disk(*pids: int) -> Iterator[None]:
-    """Let processes write no further than a file's first byte, wherever that file lies.
+    """Keep processes from writing past the first byte of any file.
 
-    The kernel refuses by EFBIG what a full disk refuses by ENOSPC, and needs no disk for it.
+    The kernel then fails with EFBIG where a full disk fails with ENOSPC.
     """
     free = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
     for pid, (_, hard) in free.items():
@@ -84,7 +84,7 @@ def full_disk(*pids: int) -> Iterator[None]:
 
 
 def assert_checkpoints_are_whole(harness: WorkerHarness, job_id: str) -> None:
-    """Every checkpoint that has a row has its bytes."""
+    """Check that every checkpoint with a row has its bytes."""
     for checkpoint in harness.checkpoints(job_id):
         assert len(blobs.load(harness.engine, checkpoint.sha256)) == checkpoint.size_bytes
 
@@ -107,13 +107,13 @@ def test_storage_locked(
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
         assert "busy with another's write: nothing was changed" in answer.json()["detail"]
-        # Who only reads waits for nobody.
+        # Reads need not wait.
         assert storage_api.client.get(f"/v1/jobs/{job_id}").json()["status"] == "running"
         assert_checkpoints_are_whole(harness, job_id)
         assert locker.poll() is None
     assert harness.wait_until_succeeded(job_id).attempt == 1
     assert digest(harness, job_id) == expected
-    # Its owner can see why it stood still, and for how long.
+    # The history tells the owner why it stood still, and for how long.
     held_up = harness.event(job_id, "checkpoint_held_up")
     assert "busy with another's write" in held_up["reason"]
     assert held_up["seconds"] > LOCKED_SECONDS / 2
@@ -125,23 +125,23 @@ def test_storage_full(
 ) -> None:
     harness = storage_harness
     large = {"units": 256, "epochs": 6}
-    calm = train(harness, **large)
-    harness.wait_until_succeeded(calm)
+    undisturbed = train(harness, **large)
+    harness.wait_until_succeeded(undisturbed)
     job_id = train(harness, **large)
     harness.first_checkpoint(job_id)
-    workers = [one.pid for one in psutil.Process(storage_api.pid).children()]
+    workers = [child.pid for child in psutil.Process(storage_api.pid).children()]
     with full_disk(harness.child_pid("train"), *workers):
         answer = storage_api.client.post("/v1/train", json=training(harness, 1))
         assert answer.status_code == 503
         assert "disk" in answer.json()["detail"]
-        there = len(harness.checkpoints(job_id))
+        before = len(harness.checkpoints(job_id))
         time.sleep(FULL_SECONDS)
-        # Nothing half: those from before, and no other.
-        assert len(harness.checkpoints(job_id)) == there
+        # No partial checkpoint appears.
+        assert len(harness.checkpoints(job_id)) == before
         assert_checkpoints_are_whole(harness, job_id)
         assert harness.job(job_id).status == "running"
     assert harness.wait_until_succeeded(job_id).attempt == 1
-    assert digest(harness, job_id) == digest(harness, calm)
-    # One was tried meanwhile, and refused. Its log can't say so: it lies on the same disk.
+    assert digest(harness, job_id) == digest(harness, undisturbed)
+    # One was refused meanwhile. The log cannot show it, because it lies on the same disk.
     assert "the server's disk" in harness.event(job_id, "checkpoint_held_up")["reason"]
     harness.wait_until_succeeded(storage_api.submit(harness))

@@ -1,4 +1,4 @@
-"""wakes: stolen by a thief, and doubled a thousand times."""
+"""wakes: some are stolen, and one is repeated a thousand times."""
 
 import json
 import subprocess
@@ -24,14 +24,14 @@ with open(sys.argv[2], "ab", buffering=0) as loot:
         loot.write(message + b"\\n")
 """
 DUPLICATES = 1000
-#: A wake counts as lost after `WAIT_SECONDS`, and is sent again by each sweep, one in 0.5 s; the
-#: thief may take every other one of those, too. The rest is for a busy machine.
+#: A wake counts as lost after `WAIT_SECONDS`. Each sweep, one in 0.5 s, then sends it again; the
+#: thief may take every other one of those too. The rest is time for a busy machine.
 SWEPT_SECONDS = WAIT_SECONDS + 3 * 0.5 + 5.0
 
 
 @contextmanager
 def thief(url: str, loot: Path) -> Iterator[None]:
-    """Somebody who takes wakes as the workers do."""
+    """Run a process that takes wakes as the workers do."""
     process = subprocess.Popen([sys.executable, "-c", THIEF, url, str(loot)])
     try:
         yield
@@ -48,7 +48,7 @@ def test_wakes(
     tmp_path: Path,
 ) -> None:
     harness, loot = outage_harness, tmp_path / "loot"
-    # The thief and the worker wait in one line: each gets every other message.
+    # Redis serves the thief and the worker in turn: each gets every other message.
     submitted = []
     with thief(broker_server.url, loot):
         until(lambda: waiters(broker_server) >= 3, "the thief")
@@ -59,7 +59,7 @@ def test_wakes(
     for job_id in submitted:
         assert harness.count(job_id, "claimed") == 1
         assert harness.wait_seconds(job_id) < SWEPT_SECONDS
-    # It was the sweep that found them, and nobody else.
+    # Only the sweep can have found the stolen ones.
     assert max(harness.wait_seconds(job_id) for job_id in taken) > WAIT_SECONDS
     stolen, *_ = loot.read_bytes().splitlines()
     with broker_server.client() as client:
@@ -68,7 +68,7 @@ def test_wakes(
         client.lpush("train", *[stolen] * DUPLICATES)
         harness.wait_until_succeeded(doubled)
         until(lambda: not client.llen("train"), "the end of the duplicates")
-    # Whoever took the last of them is done with it when it has run another job.
+    # Once another job has run, the last of them has been handled.
     harness.wait_until_succeeded(api.submit(harness))
     for job_id in (*submitted, doubled):
         assert harness.count(job_id, "claimed") == harness.job(job_id).attempt == 1
@@ -76,6 +76,6 @@ def test_wakes(
 
 
 def waiters(server: Redis) -> int:
-    """How many clients wait for a message."""
+    """How many clients are waiting for a message."""
     with server.client() as client:
-        return sum("b" in one["flags"] for one in client.client_list())
+        return sum("b" in connection["flags"] for connection in client.client_list())

@@ -70,14 +70,14 @@ def make_model(harness: WorkerHarness, seed: int = 0, network: NetworkConfig = S
     return training.model_id
 
 
-def make_batch_runner(harness: WorkerHarness, *, most_jobs: int = 100) -> BatchRunner:
+def make_batch_runner(harness: WorkerHarness, *, max_jobs: int = 100) -> BatchRunner:
     """A registered batch runner with a running heartbeat."""
     show(harness.engine, WORKER, ready=True)
     generate = Generate(Corpora(harness.engine), ModelCache(harness.engine, "cpu", 10**8))
     heartbeat = Heartbeat(harness.queue, WORKER)
     heartbeat.start()
     return BatchRunner(
-        harness.queue, heartbeat, WORKER, generate, Engine(2), full_batch=64, max_jobs=most_jobs
+        harness.queue, heartbeat, WORKER, generate, Engine(2), full_batch=64, max_jobs=max_jobs
     )
 
 
