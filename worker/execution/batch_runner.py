@@ -1,24 +1,20 @@
 """The `generate` lane: claim, run, finish, with many jobs at once in one running batch."""
 
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
 
 import structlog
 
 from shared.queue import Queue
-from shared.queue.types import Claim, TextRecord
 from shared.worker_registry import WorkerSelf
 from worker.execution.completion import finish_or_fail, finish_together, log_fields
+from worker.execution.handler import BatchHandler, Generation
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.lease import CancelRequested, DeadlineReached, Lease
 from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.execution.outcome import RunOutcome, outcome_of
 from worker.ml.sampling.engine import Engine
-from worker.ml.sampling.sampler import Sampler
-from worker.ml.sampling.sequence import Stream
 
 #: How often a busy batch runner claims new jobs. An idle one is woken.
 CLAIM_SECONDS = 0.05
@@ -30,36 +26,6 @@ RESERVED_SHARE = 8
 log = structlog.get_logger(__name__)
 
 
-class Generation(Protocol):
-    """A job's texts while they are generated, as the batch runner sees them."""
-
-    @property
-    def sampler(self) -> Sampler:
-        """The network that all sequences are sampled from."""
-
-    @property
-    def sequences(self) -> Sequence[Stream]:
-        """All sequences of the job."""
-
-    @property
-    def unfinished(self) -> Sequence[Stream]:
-        """The sequences that still need steps."""
-
-    def newly_stopped(self) -> Sequence[Stream]:
-        """The sequences that have reached a stop string since the last call."""
-
-    def new_pieces(self) -> list[dict[str, Any]]:
-        """What was written since the last call, as `piece` events."""
-
-    def check(self) -> None:
-        """Raise the error that the engine met in one of the sequences, if any."""
-
-    def records(self, unfinished: str | None = None) -> list[TextRecord]:
-        """The texts as they are stored."""
-
-
-#: Starts a job: loads what it needs and returns its sequences, none of them begun.
-BatchHandler = Callable[[Claim], Generation]
 #: A job and the attempt: a batch runner may reclaim a job whose lease it has just lost.
 RunKey = tuple[str, int]
 

@@ -1,23 +1,21 @@
 """The `train` lane: claim, run, finish, one job at a time."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from shared.queue import Queue
-from shared.queue.types import Kind, TextRecord
+from shared.queue.types import Kind
 from shared.worker_registry import WorkerSelf
 from worker.execution.completion import finish, log_fields
+from worker.execution.handler import Handler
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.execution.outcome import RunOutcome, outcome_of
-
-#: Runs one job and returns the texts it wrote.
-Handler = Callable[[Lease], Sequence[TextRecord]]
 
 log = structlog.get_logger(__name__)
 
