@@ -92,6 +92,10 @@ def _child(device: LocalDevice, lane: Lane, settings: Settings) -> Child:
         **device.environment,
         # Set here, before a lane is pinned to cores: all lanes must compute with equal threads.
         "QUIRE_TRAIN_THREADS": str(settings.train_threads),
+        # Celery would set a process title of its own.
+        "NOSETPS": "1",
+        # A process title must not overwrite the environment in /proc, which operators read.
+        "SPT_NOENV": "1",
         # TensorFlow's C++ side reads its log level only when it loads.
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
     }
