@@ -15,7 +15,7 @@ from benchmarks.peers import plain_celery
 from migrations.migrate import upgrade
 from shared.specs.presets import resolve_train
 from tests.faults.parts import FAULT, Redis
-from tests.worker.harness import THREADS, TINY, World, make_world, some_text
+from tests.worker.harness import THREADS, TINY, WorkerHarness, make_harness, some_text
 
 #: Longer than a shutdown's grace.
 EPOCHS = 250
@@ -63,7 +63,7 @@ class Quire(Side):
         super().__init__(redis, folder)
         url = f"sqlite:///{folder / 'quire.db'}"
         upgrade(url)
-        self.world: World = make_world(url, redis.url, folder, QUIRE_FAILPOINT=FAULT)
+        self.world: WorkerHarness = make_harness(url, redis.url, folder, QUIRE_FAILPOINT=FAULT)
 
     @override
     @contextmanager

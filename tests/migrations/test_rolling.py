@@ -15,7 +15,7 @@ import migrations
 from migrations.migrate import upgrade
 from shared.database import make_engine
 from tests.services.redis import RedisServer
-from tests.worker.harness import make_world, some_text
+from tests.worker.harness import make_harness, some_text
 
 ROOT = Path(__file__).parents[2]
 #: A table's columns by name: type, and whether a row may leave the column out.
@@ -58,12 +58,12 @@ def test_the_released_worker_runs_on_the_new_database(
     sqlite_url: str, redis_of_session: RedisServer, tmp_path: Path, released: Path
 ) -> None:
     redis_of_session.flush()
-    world = make_world(sqlite_url, redis_of_session.url, tmp_path, PYTHONPATH=str(released))
+    world = make_harness(sqlite_url, redis_of_session.url, tmp_path, PYTHONPATH=str(released))
     world.corpus(some_text())
     with world.worker(directory=released):
-        trained = world.succeeded(world.train(epochs=1))
+        trained = world.wait_until_succeeded(world.train(epochs=1))
         assert trained.model_id
-        world.succeeded(world.generate(trained.model_id))
+        world.wait_until_succeeded(world.generate(trained.model_id))
     world.engine.dispose()
 
 
