@@ -15,7 +15,7 @@ from worker.data.model_cache import ModelCache
 from worker.execution.batch_runner import BatchRunner
 from worker.execution.heartbeat import Heartbeat
 from worker.handlers.generate import Generate
-from worker.ml.checkpoint import Checkpoint, digest, pack
+from worker.ml.checkpoint import TrainingState, digest, pack
 from worker.ml.config import NetworkConfig
 from worker.ml.model import initial_weights
 from worker.ml.sampling.engine import Engine
@@ -49,7 +49,7 @@ def save(
 ) -> str:
     """An untrained network as a checkpoint, better than those of lesser steps; its id."""
     weights = {name: array * 3 for name, array in initial_weights(network, seed).items()}
-    state = Checkpoint(weights, {}, network, CHARACTERS, lowercase=False, meta={})
+    state = TrainingState(weights, {}, network, CHARACTERS, lowercase=False, meta={})
     data = pack(state)
     sha256 = blobs.store(world.engine, data)
     record = CheckpointRecord(step, 1.0, 1.0, 1 / step, digest(state), sha256, len(data))
@@ -107,5 +107,5 @@ def written(batch_runner: BatchRunner, job_id: str) -> int:
     """Tokens that a batch_runner has of a job's first text; none before it has begun."""
     for (held, _), run in list(batch_runner._runs.items()):
         if held == job_id:
-            return len(run.writing.texts[0].stream.written)
+            return len(run.writing.texts[0].sequence.output_ids)
     return 0

@@ -69,14 +69,14 @@ def test_a_stream_that_breaks_fails_its_job_alone(
 ) -> None:
     good, bad = (world.generate(model, wake=False, seed=seed) for seed in (1, 2))
     batch_runner = make_batch_runner(world)
-    admit = batch_runner._engine.admit
+    admit = batch_runner._engine.add
 
-    def broken(stream: Any, *arguments: Any, **named: Any) -> None:
-        if stream.draft.seed == 2:
-            stream.state = stream.state[..., :3]
-        admit(stream, *arguments, **named)
+    def broken(sequence: Any, *arguments: Any, **named: Any) -> None:
+        if sequence.request.seed == 2:
+            sequence.state = sequence.state[..., :3]
+        admit(sequence, *arguments, **named)
 
-    monkeypatch.setattr(batch_runner._engine, "admit", broken)
+    monkeypatch.setattr(batch_runner._engine, "add", broken)
     batch_runner.run_all("a wake")
     batch_runner._heartbeat.stop()
     world.succeeded(good, 0)

@@ -12,7 +12,7 @@ from shared.queue.types import CheckpointRecord
 from shared.tables import Checkpoint as Row
 from shared.tables import GeneratedText
 from worker.execution.lease import Lease
-from worker.ml.checkpoint import BadCheckpoint, Checkpoint, digest, pack, unpack
+from worker.ml.checkpoint import BadCheckpoint, TrainingState, digest, pack, unpack
 
 #: Why a stored checkpoint can't be used.
 UNUSABLE = (blobs.MissingBlob, blobs.CorruptBlob, BadCheckpoint)
@@ -27,7 +27,7 @@ class Saved:
     sha256: str
 
 
-def save(queue: Queue, lease: Lease, state: Checkpoint, *, judged: bool) -> str:
+def save(queue: Queue, lease: Lease, state: TrainingState, *, judged: bool) -> str:
     """Store a state and publish it as a checkpoint of the job.
 
     Args:
@@ -102,7 +102,7 @@ def best_first(engine: Engine, job_id: str) -> Iterator[Saved]:
     yield from (Saved(*row) for row in rows)
 
 
-def load(engine: Engine, sha256: str) -> Checkpoint:
+def load(engine: Engine, sha256: str) -> TrainingState:
     """A checkpoint's arrays, checked.
 
     Raises:

@@ -66,7 +66,7 @@ class ModelCache:
             shared.blobs.MissingBlob: Its bytes are not in the database.
             shared.blobs.CorruptBlob: They have changed.
             BadCheckpoint: They are no checkpoint.
-            worker.ml.sampling.sampler.NotFinite: Its training had diverged.
+            worker.ml.sampling.sampler.NonFiniteWeights: Its training had diverged.
         """
         writer = self._loaded.get(checkpoint_id)
         if writer is not None:

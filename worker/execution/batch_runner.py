@@ -53,8 +53,8 @@ class BatchRunner:
         queue: Where the jobs are.
         heartbeat: Renews the leases.
         me: The worker, in whose name jobs are claimed.
-        generate: Makes a job into streams.
-        engine: Moves the streams.
+        generate: Makes a job into sequences.
+        engine: Moves the sequences.
         room: Streams that keep the engine busy; while it has fewer, jobs are claimed freely.
         most_jobs: Jobs held at once at most.
     """
@@ -103,7 +103,7 @@ class BatchRunner:
                 self._heartbeat.let_go(lease)
             for run in self._runs.values():
                 for text in run.writing.texts:
-                    self._engine.leave(text.stream)
+                    self._engine.remove(text.sequence)
             self._leases.clear()
             self._runs.clear()
             self._ended.clear()
@@ -172,8 +172,8 @@ class BatchRunner:
             self._let_go(lease, ending, time.monotonic())
             return
         self._runs[_held(lease)] = _Run(lease, writing, time.monotonic())
-        for stream in writing.streams:
-            self._engine.admit(stream, writing.writer.sampler, owner=claim.user_id)
+        for sequence in writing.sequences:
+            self._engine.add(sequence, writing.writer.sampler, owner=claim.user_id)
 
     def _look_after_runs(self) -> None:
         """See what became of each run in the last block, and what is asked of it."""
@@ -182,10 +182,10 @@ class BatchRunner:
             if ending is None:
                 continue
             for text in run.writing.texts:
-                self._engine.leave(text.stream)
+                self._engine.remove(text.sequence)
             del self._runs[_held(run.lease)]
-            # Of a block each stream pays its part: thirty in one batch a thirtieth each.
-            seconds = sum(text.stream.seconds for text in run.writing.texts)
+            # Of a block each sequence pays its part: thirty in one batch a thirtieth each.
+            seconds = sum(text.sequence.seconds for text in run.writing.texts)
             self._ended.append((run, replace(ending, seconds=seconds)))
 
     def _ending(self, run: _Run) -> Ending | None:
@@ -193,9 +193,9 @@ class BatchRunner:
         writing = run.writing
         try:
             writing.check()
-            for stream in writing.notice_stops():
-                self._engine.leave(stream)
-            if not writing.streams:
+            for sequence in writing.notice_stops():
+                self._engine.remove(sequence)
+            if not writing.sequences:
                 return Ending("succeeded", texts=writing.records())
             run.lease.check()
             for piece in writing.pieces():

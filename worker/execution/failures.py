@@ -8,9 +8,9 @@ from shared.blobs import CorruptBlob, MissingBlob
 from shared.queue.errors import StorageFull
 from shared.queue.types import problem
 from worker.ml.checkpoint import BadCheckpoint
-from worker.ml.sampling.sampler import NotFinite
+from worker.ml.sampling.sampler import NonFiniteWeights
 from worker.ml.training.divergence import Diverged
-from worker.ml.training.variables import Mismatch
+from worker.ml.training.variables import CheckpointMismatch
 from worker.ml.vectorize import TooShort
 from worker.ml.vocabulary import UnknownCharacter
 
@@ -99,11 +99,11 @@ _KNOWN: tuple[tuple[type[Exception], str, str, str], ...] = (
     (Diverged, "diverged", "The training diverged", "Going back to the best weights with half "
      "the rate did not help, or was turned off (`rollbacks`). Train again with a lower "
      "`learning_rate`, or with `clip_norm` set. The best checkpoint up to then is kept."),
-    (Mismatch, "other-training", "The checkpoint belongs to another training", "Submit the "
+    (CheckpointMismatch, "other-training", "The checkpoint belongs to another training", "Submit the "
      "training again: it begins anew."),
     (UnknownCharacter, "unknown-character", "A character the model does not know", "Leave it out "
      "of the prompt, or let `unknown` be \"skip\" or \"replace\"."),
-    (NotFinite, "not-finite", "The checkpoint cannot write", "Its training diverged: name an "
+    (NonFiniteWeights, "not-finite", "The checkpoint cannot write", "Its training diverged: name an "
      "earlier checkpoint, or `best`."),
     (BadCheckpoint, "bad-checkpoint", "The checkpoint is damaged", "Name another checkpoint of "
      "the model (`latest`, or an id)."),

@@ -1,7 +1,7 @@
 """What a `generate` job asks of a network: a checkpoint and a prompt in, texts out."""
 
 import math
-from collections.abc import Sequence
+from collections import abc
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -15,15 +15,15 @@ from worker.data.corpora import Corpora, novelty, random_piece
 from worker.data.model_cache import LoadedModel, ModelCache
 from worker.execution.failures import CorpusDeleted, ModelDeleted, NothingToWriteWith
 from worker.ml.novelty import NoveltyIndex
-from worker.ml.sampling.sampler import SamplingRequest
-from worker.ml.sampling.sequence import Stream
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sequence import Sequence
 
 #: Log-probabilities are told to so many digits after the point.
 LOGPROB_DIGITS = 5
 
 
 class Generate:
-    """Makes jobs into streams that an engine can run.
+    """Makes jobs into sequences that an engine can run.
 
     Args:
         corpora: The texts that random prompts are taken from.
@@ -45,7 +45,7 @@ class Generate:
             seed = text_seed(spec.seed, j, i)
             prompt = self._prompt(claim, spec, writer, seed)
             first, last = _ends(temperature)
-            draft = SamplingRequest(
+            request = SamplingRequest(
                 prompt=writer.vocabulary.encode(prompt),
                 length=spec.length,
                 temperature=first,
@@ -55,7 +55,7 @@ class Generate:
                 temperature_to=last,
                 repetition_penalty=spec.repetition_penalty,
             )
-            writing.texts.append(_Text(prompt, writer.sampler.start(draft)))
+            writing.texts.append(_Text(prompt, writer.sampler.new_sequence(request)))
         return writing
 
     def _prompt(self, claim: Claim, spec: GenerateSpec, writer: LoadedModel, seed: int) -> str:
@@ -78,7 +78,7 @@ class _Text:
     """
 
     prompt: str
-    stream: Stream
+    sequence: Sequence
     searched: int = 0
     stopped: bool = False
     told: int = 0
@@ -104,21 +104,21 @@ class Writing:
     texts: list[_Text] = field(default_factory=list)
 
     @property
-    def streams(self) -> list[Stream]:
+    def sequences(self) -> list[Sequence]:
         """Those that have still to be moved."""
-        return [text.stream for text in self.texts if text.stream.left and not text.stopped]
+        return [text.sequence for text in self.texts if text.sequence.remaining_steps and not text.stopped]
 
-    def notice_stops(self) -> list[Stream]:
-        """The streams that have come upon a stop string since the last time; done with."""
+    def notice_stops(self) -> list[Sequence]:
+        """The sequences that have come upon a stop string since the last time; done with."""
         if not self.spec.stop:
             return []
         stopped = [text for text in self.texts if not text.stopped and self._has_stop(text)]
         for text in stopped:
             text.stopped = True
-        return [text.stream for text in stopped]
+        return [text.sequence for text in stopped]
 
     def _has_stop(self, text: _Text) -> bool:
-        written = text.stream.written
+        written = text.sequence.output_ids
         if len(written) == text.searched:
             return False
         # A stop string may have begun in what was searched before.
@@ -135,7 +135,7 @@ class Writing:
         held_back = max(map(len, self.spec.stop), default=1) - 1
         found = []
         for position, text in enumerate(self.texts):
-            written = text.stream.written
+            written = text.sequence.output_ids
             until = len(written) - held_back
             if self.spec.score or text.stopped or until <= text.told:
                 continue
@@ -147,10 +147,10 @@ class Writing:
         return found
 
     def check(self) -> None:
-        """Raise what the engine met with one of the streams."""
+        """Raise what the engine met with one of the sequences."""
         for text in self.texts:
-            if text.stream.error is not None:
-                raise text.stream.error
+            if text.sequence.error is not None:
+                raise text.sequence.error
 
     def records(self, unfinished: str | None = None) -> list[TextRecord]:
         """The texts as they are kept.
@@ -162,22 +162,22 @@ class Writing:
         return [
             self._record(position, text, unfinished or "length")
             for position, text in enumerate(self.texts)
-            if unfinished is None or text.stopped or len(text.stream.written)
+            if unfinished is None or text.stopped or len(text.sequence.output_ids)
         ]
 
     def _record(self, position: int, text: _Text, unfinished: str) -> TextRecord:
-        spec, stream = self.spec, text.stream
-        written = self.writer.vocabulary.decode(stream.written)
-        logprobs = [float(one) for one in stream.logprobs]
-        reason = unfinished if stream.left else "length"
+        spec, sequence = self.spec, text.sequence
+        written = self.writer.vocabulary.decode(sequence.output_ids)
+        logprobs = [float(one) for one in sequence.logprobs]
+        reason = unfinished if sequence.remaining_steps else "length"
         if text.stopped:
             written = _cut(written, spec.stop)
-            logprobs = logprobs[: self._tokens(stream, len(written))]
+            logprobs = logprobs[: self._tokens(sequence, len(written))]
             reason = "stop"
         judged = written
         if spec.score:
             # Of the first token nobody asked the network.
-            judged = self.writer.vocabulary.decode(stream.draft.prompt[1:])
+            judged = self.writer.vocabulary.decode(sequence.request.prompt[1:])
         nats = math.fsum(logprobs)
         first, last = _ends(spec.temperatures[position // spec.n])
         return TextRecord(
@@ -187,7 +187,7 @@ class Writing:
             temperature=first,
             top_k=spec.top_k,
             top_p=spec.top_p,
-            seed=stream.draft.seed,
+            seed=sequence.request.seed,
             finish_reason="scored" if spec.score else reason,
             checkpoint_id=self.checkpoint_id,
             temperature_to=last,
@@ -199,10 +199,10 @@ class Writing:
             **({} if spec.score else novelty(self.index, written)),
         )
 
-    def _tokens(self, stream: Stream, characters: int) -> int:
+    def _tokens(self, sequence: Sequence, characters: int) -> int:
         """How many tokens of a text lie within its first characters."""
         decode = self.writer.vocabulary.decode
-        lengths = [len(decode([token])) for token in stream.written]
+        lengths = [len(decode([token])) for token in sequence.output_ids]
         return int(np.searchsorted(np.cumsum(lengths), characters, side="right"))
 
 
@@ -214,7 +214,7 @@ def _checkpoint(claim: Claim, asked: str) -> str:
     return claim.checkpoint_id
 
 
-def _cut(text: str, stops: Sequence[str]) -> str:
+def _cut(text: str, stops: abc.Sequence[str]) -> str:
     """The text before the first stop string that it holds."""
     return text[: min(text.find(stop) for stop in stops if stop in text)]
 

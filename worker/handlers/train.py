@@ -19,10 +19,10 @@ from worker.data.model_cache import Processor, backend_of
 from worker.execution.failures import CheckpointGone, CorpusDeleted, ModelDeleted, OtherVocabulary
 from worker.execution.lease import Lease
 from worker.handlers.training_run import Training
-from worker.ml.checkpoint import Checkpoint, fingerprint
+from worker.ml.checkpoint import TrainingState, fingerprint
 from worker.ml.config import TrainConfig
 from worker.ml.training.trainer import Trainer
-from worker.ml.training.transfer import first_state, goes_on, longer
+from worker.ml.training.transfer import can_continue, extend_epochs, initial_state
 from worker.ml.vectorize import (
     characters_per_token,
     encode_pieces,
@@ -95,7 +95,7 @@ class Train:
             state = self._begin(lease, config, vocabulary, origin, before, same_text=same_text)
         if state is not None:
             learnt_from, _tail = split_held_out(ids, config)
-            config = longer(state, config, steps_per_epoch(config, len(learnt_from)))
+            config = extend_epochs(state, config, steps_per_epoch(config, len(learnt_from)))
         trainer = Trainer(
             config,
             ids,
@@ -104,7 +104,7 @@ class Train:
             state=state,
             backend=backend_of(self._processor),
             # Only a training that goes on counts its steps from its origin's.
-            recall=lambda step: self._recall(lease, origin if trainer.start_step else None, step),
+            load_state=lambda step: self._recall(lease, origin if trainer.start_step else None, step),
         )
         trainer.exact &= spec.threads == self._threads
         per_token = characters_per_token(vocabulary, ids, config)
@@ -168,7 +168,7 @@ class Train:
         )
 
     def _read(
-        self, lease: Lease, spec: TrainSpec, characters: str, state: Checkpoint | None
+        self, lease: Lease, spec: TrainSpec, characters: str, state: TrainingState | None
     ) -> tuple[Vocabulary, Ids, str]:
         """The vocabulary, the text's ids, and what names its bytes.
 
@@ -204,13 +204,13 @@ class Train:
         config: TrainConfig,
         vocabulary: Vocabulary,
         origin: Origin,
-        before: Checkpoint,
+        before: TrainingState,
         *,
         same_text: bool,
-    ) -> Checkpoint:
+    ) -> TrainingState:
         """Keep what the training begins from as its own first checkpoint."""
         here = fingerprint(config.threads, config.shards, self._processor)
-        state = first_state(
+        state = initial_state(
             before,
             config,
             vocabulary,
@@ -218,20 +218,20 @@ class Train:
             lowercase=bool(lease.claim.spec["lowercase"]),
             same_text=same_text,
         )
-        on = same_text and goes_on(before, config)
+        on = same_text and can_continue(before, config)
         checkpoints.save(self._queue, lease, state, judged=on and origin.judged)
         step = state.meta["step"]
         self._tell(lease, "began_from", checkpoint=origin.id, step=step, goes_on=on)
         return state
 
-    def _newest_state(self, lease: Lease) -> Checkpoint | None:
+    def _newest_state(self, lease: Lease) -> TrainingState | None:
         for saved in checkpoints.newest_first(self._queue.engine, lease.claim.job_id):
             state = self._load(lease, saved)
             if state is not None:
                 return state
         return None
 
-    def _recall(self, lease: Lease, origin: Origin | None, step: int) -> Checkpoint | None:
+    def _recall(self, lease: Lease, origin: Origin | None, step: int) -> TrainingState | None:
         """The checkpoint of a step, or the best of the job's own that can be used."""
         jobs = [lease.claim.job_id, *([] if origin is None else [origin.job_id])]
         saved = checkpoints.at_step(self._queue.engine, jobs, step)
@@ -242,7 +242,7 @@ class Train:
                 return state
         return None
 
-    def _load(self, lease: Lease, saved: checkpoints.Saved) -> Checkpoint | None:
+    def _load(self, lease: Lease, saved: checkpoints.Saved) -> TrainingState | None:
         try:
             return checkpoints.load(self._queue.engine, saved.sha256)
         except checkpoints.UNUSABLE as error:
@@ -254,7 +254,7 @@ class Train:
         lease.persist(lambda: self._queue.record_event(lease.claim, kind, **data))
 
 
-def _differences(state: Checkpoint, config: TrainConfig, processor: Processor) -> dict[str, Any]:
+def _differences(state: TrainingState, config: TrainConfig, processor: Processor) -> dict[str, Any]:
     """What the checkpoint was computed with and this process is not: ``{name: {was, is}}``."""
     here = fingerprint(config.threads, config.shards, processor)
     there = state.meta.get("fingerprint") or {}

@@ -14,11 +14,16 @@ from worker.data import checkpoints
 from worker.data.corpora import novelty, random_place
 from worker.data.model_cache import Processor, make_sampler
 from worker.execution.lease import DATABASE_AWAY, Lease, reason
-from worker.ml.checkpoint import Checkpoint
+from worker.ml.checkpoint import TrainingState
 from worker.ml.novelty import NoveltyIndex
-from worker.ml.sampling.sampler import SamplingRequest
-from worker.ml.training.progress import EpochEnd, Judged, Mark, RolledBack
-from worker.ml.training.progress import Progress as Moment
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.training.progress import (
+    EpochEnd,
+    IntervalReached,
+    RolledBack,
+    TrainingProgress,
+    Validated,
+)
 from worker.ml.training.trainer import Trainer
 from worker.ml.vocabulary import Ids
 
@@ -81,11 +86,11 @@ class Training:
         marks = None if sample is None else sample.every_steps
         # Between two reports a stop would wait for the next one.
         for event in self._trainer.run(marks, lambda: self._lease.must_stop):
-            if isinstance(event, Judged):
+            if isinstance(event, Validated):
                 self._judged(event)
             elif isinstance(event, RolledBack):
                 self._rolled_back(event)
-            elif isinstance(event, Mark):
+            elif isinstance(event, IntervalReached):
                 self._marked()
             else:
                 self._moved(event)
@@ -100,7 +105,7 @@ class Training:
                 patience=self._trainer.config.patience,
             )
 
-    def make_up_texts(self, state: Checkpoint) -> None:
+    def make_up_texts(self, state: TrainingState) -> None:
         """Write the texts of a step that was saved just before its worker died."""
         claim, step = self._lease.claim, self._trainer.step
         if self._text_number() is None or checkpoints.has_texts(
@@ -111,7 +116,7 @@ class Training:
         if saved is not None:
             self._write_texts(state, saved.id)
 
-    def _moved(self, event: Moment) -> None:
+    def _moved(self, event: TrainingProgress) -> None:
         if time.monotonic() - self._told_at >= PROGRESS_SECONDS:
             self._tell(
                 event.step,
@@ -131,7 +136,7 @@ class Training:
         # The speed that is told is that of the steps.
         self._judged_at += time.monotonic() - started
 
-    def _judged(self, event: Judged) -> None:
+    def _judged(self, event: Validated) -> None:
         trainer, config = self._trainer, self._trainer.config
         seconds = time.monotonic() - self._judged_at
         steps = event.step - self._judged_step
@@ -173,7 +178,7 @@ class Training:
         # Those that are due at this very step: no other event will tell of it.
         self._write_texts(state, checkpoint_id)
 
-    def _save(self, *, judged: bool) -> tuple[Checkpoint, str]:
+    def _save(self, *, judged: bool) -> tuple[TrainingState, str]:
         state = self._trainer.state()
         checkpoint_id = checkpoints.save(self._queue, self._lease, state, judged=judged)
         self._saved_at, self._saved_step = time.monotonic(), self._trainer.step
@@ -234,7 +239,7 @@ class Training:
             return trainer.step if within else epoch
         return epoch + bool(within) if trainer.finished else None
 
-    def _write_texts(self, state: Checkpoint, checkpoint_id: str | None) -> None:
+    def _write_texts(self, state: TrainingState, checkpoint_id: str | None) -> None:
         """Sample as the spec asks: one piece of the corpus, every temperature."""
         sample, number, trainer = self._spec.sample, self._text_number(), self._trainer
         if sample is None or number is None or self._lease.must_stop:
@@ -247,7 +252,7 @@ class Training:
             for temperature, seed in zip(sample.temperatures, seeds, strict=True)
         ]
         sampler = make_sampler(state.weights, state.network, self._processor)
-        written = sampler.write(drafts, lambda: self._lease.must_stop)
+        written = sampler.generate(drafts, lambda: self._lease.must_stop)
         if self._lease.must_stop:
             return
         prompt = trainer.vocabulary.decode(prompt_ids)

@@ -37,7 +37,7 @@ class BadCheckpoint(ValueError):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainingState:
     """Everything needed to generate, and to go on training as if nothing had happened.
 
     Attributes:
@@ -66,7 +66,7 @@ class Checkpoint:
         _check(self)
 
 
-def pack(checkpoint: Checkpoint) -> bytes:
+def pack(checkpoint: TrainingState) -> bytes:
     """The checkpoint as safetensors; the same checkpoint gives the same bytes."""
     tensors = {name: np.ascontiguousarray(array) for name, array in checkpoint.weights.items()}
     for name, array in checkpoint.training.items():
@@ -75,7 +75,7 @@ def pack(checkpoint: Checkpoint) -> bytes:
     return save(tensors, metadata={METADATA_KEY: _canonical(described)})
 
 
-def unpack(data: bytes) -> Checkpoint:
+def unpack(data: bytes) -> TrainingState:
     """The checkpoint that `pack` wrote.
 
     Raises:
@@ -99,7 +99,7 @@ def unpack(data: bytes) -> Checkpoint:
     if not _is_described(described):
         raise BadCheckpoint("the header misses what a network needs, or has it in another type")
     try:
-        return Checkpoint(
+        return TrainingState(
             weights=weights,
             training=training,
             network=NetworkConfig(**described["network"]),
@@ -114,7 +114,7 @@ def unpack(data: bytes) -> Checkpoint:
         raise BadCheckpoint(f"the header does not describe a network: {error}") from error
 
 
-def digest(checkpoint: Checkpoint) -> str:
+def digest(checkpoint: TrainingState) -> str:
     """SHA-256 over all variables, the vocabulary, the config and the loop's state, in hexadecimal.
 
     What computed it (the fingerprint) and what was measured beside it do not count: two runs that
@@ -165,7 +165,7 @@ def _cpuinfo(*keys: str) -> set[str]:
     return {value.strip() for key, _, value in entries if key.strip() in keys}
 
 
-def _check(checkpoint: Checkpoint) -> None:
+def _check(checkpoint: TrainingState) -> None:
     shapes = checkpoint.network.weight_shapes()
     missing, unknown = shapes.keys() - checkpoint.weights.keys(), checkpoint.weights.keys() - shapes
     if missing or unknown:
@@ -192,7 +192,7 @@ def _check_array(name: str, array: Array, shape: tuple[int, ...]) -> None:
         )
 
 
-def _description(checkpoint: Checkpoint) -> dict[str, Any]:
+def _description(checkpoint: TrainingState) -> dict[str, Any]:
     return {
         "network": asdict(checkpoint.network),
         "characters": checkpoint.characters,

@@ -15,7 +15,7 @@ from worker.ml.vocabulary import Ids, UnknownCharacter, Vocabulary
 Starts = npt.NDArray[np.int32]
 
 #: Characters that one validation reads at most.
-JUDGED_CHARACTERS = 1_000_000
+VALIDATION_CHARACTERS = 1_000_000
 #: Where TensorFlow takes an array as it lies, without a copy.
 ALIGNED_BYTES = 64
 #: Stands in a step for a window that is not there: the last step of an epoch may be short.
@@ -136,7 +136,7 @@ def epoch_starts(config: TrainConfig, characters: int, epoch: int) -> Starts:
 
 
 def validation_starts(
-    config: TrainConfig, characters: int, most: int = JUDGED_CHARACTERS
+    config: TrainConfig, characters: int, most: int = VALIDATION_CHARACTERS
 ) -> Starts:
     """Where the windows of the tail start: [steps, B], in order.
 

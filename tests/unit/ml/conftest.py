@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.ml.checkpoint import Checkpoint
+from worker.ml.checkpoint import TrainingState
 from worker.ml.config import NetworkConfig, TrainConfig
 from worker.ml.runtime import configure
 from worker.ml.training.trainer import Trainer
@@ -15,7 +15,7 @@ from worker.ml.vectorize import vectorize
 #: Makes a training: (kind, state to go on from, changes).
 Start = Callable[..., Trainer]
 #: Of the changes, those that are the trainer's and not the network's.
-TRAINERS_OWN = ("backend", "recall")
+TRAINERS_OWN = ("backend", "load_state")
 
 configure(threads=2, device="cpu")
 
@@ -37,7 +37,7 @@ def start(text: str) -> Start:
     """A training of a small preset on a page of English, from its beginning or a checkpoint."""
     vocabulary, ids = vectorize(text)
 
-    def begin(kind: str, state: Checkpoint | None = None, **changes: Any) -> Trainer:
+    def begin(kind: str, state: TrainingState | None = None, **changes: Any) -> Trainer:
         own = {name: changes.pop(name) for name in TRAINERS_OWN if name in changes}
         config = small_config(kind, len(vocabulary), **changes)
         return Trainer(config, ids, vocabulary, state=state, **own)

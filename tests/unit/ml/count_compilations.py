@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tests.unit.ml.networks import STATEFUL, drafts, make_weights
+from tests.unit.ml.networks import STATEFUL, make_requests, make_weights
 from worker.ml.runtime import configure
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import Sampler
@@ -20,17 +20,17 @@ def warm_everything() -> None:
     sampler = Sampler(make_weights(STATEFUL), STATEFUL)
     for filtered in (False, True):
         for rows in sampler.buckets:
-            sampler.warm(rows, filtered=filtered)
-        sampler.warm(stacked=True, filtered=filtered)
+            sampler.warm_up(rows, filtered=filtered)
+        sampler.warm_up(stacked=True, filtered=filtered)
 
 
 def write_with_others() -> None:
     """Sixty texts that differ in everything, of twenty more checkpoints, at once."""
     others = [Sampler(make_weights(STATEFUL, seed=9 + i), STATEFUL) for i in range(20)]
     engine = Engine(threads=2)
-    for i, each in enumerate(drafts(STATEFUL, 60)):
+    for i, each in enumerate(make_requests(STATEFUL, 60)):
         other = others[0 if i < 40 else i - 40]
-        engine.admit(other.start(each), other, owner="ann")
+        engine.add(other.new_sequence(each), other, owner="ann")
         engine.step()
     while len(engine):
         engine.step()
@@ -40,7 +40,7 @@ def write_with_others() -> None:
 def write_with_a_new_shape() -> None:
     """One character of a network with one unit more."""
     wider = replace(STATEFUL, units=STATEFUL.units + 1)
-    Sampler(make_weights(wider), wider).warm()
+    Sampler(make_weights(wider), wider).warm_up()
 
 
 if __name__ == "__main__":

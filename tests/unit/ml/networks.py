@@ -1,4 +1,4 @@
-"""Networks and drafts that the tests of the sampler and of the engine share."""
+"""Networks and requests that the tests of the sampler and of the engine share."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 from shared.specs.presets import PresetName, resolve_train
 from worker.ml.config import NetworkConfig, TrainConfig
 from worker.ml.sampling import step
-from worker.ml.sampling.sampler import SamplingRequest
+from worker.ml.sampling.request import SamplingRequest
 from worker.ml.sampling.step import StepShape
 
 #: A difference in a bit may take long to change a character.
@@ -36,12 +36,12 @@ def make_weights(network: NetworkConfig, seed: int = 0, scale: float = 0.6) -> W
     }
 
 
-def draft(prompt: object = (1, 2, 3), **changes: object) -> SamplingRequest:
+def make_request(prompt: object = (1, 2, 3), **changes: object) -> SamplingRequest:
     plain = SamplingRequest(np.asarray(prompt), 40, 1.0, None, None, 7)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def drafts(network: NetworkConfig, count: int, seed: int = 0) -> list[SamplingRequest]:
+def make_requests(network: NetworkConfig, count: int, seed: int = 0) -> list[SamplingRequest]:
     """Drafts that differ in everything, each of `CHARACTERS` characters."""
     dice = np.random.default_rng(seed)
     return [
@@ -80,11 +80,11 @@ def reference_logits(
 def count_traces(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
     """The shapes of which a graph is traced from now on: TensorFlow then runs the step's Python."""
     traced: list[StepShape] = []
-    advance = step.advance
+    advance = step.step_network
 
     def noticed(shape: StepShape, *arguments: Any) -> Any:
         traced.append(shape)
         return advance(shape, *arguments)
 
-    monkeypatch.setattr(step, "advance", noticed)
+    monkeypatch.setattr(step, "step_network", noticed)
     return traced

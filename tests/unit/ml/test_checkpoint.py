@@ -12,7 +12,7 @@ import tensorflow as tf
 from safetensors.numpy import load, save
 
 from tests.unit.ml.conftest import small_config
-from worker.ml.checkpoint import BadCheckpoint, Checkpoint, digest, fingerprint, pack, unpack
+from worker.ml.checkpoint import BadCheckpoint, TrainingState, digest, fingerprint, pack, unpack
 from worker.ml.model import logits
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
@@ -21,7 +21,7 @@ Array = npt.NDArray[np.floating]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(english: str) -> Checkpoint:
+def checkpoint(english: str) -> TrainingState:
     vocabulary, ids = vectorize(english[:400] + "紅樓夢")
     config = small_config("default", len(vocabulary), layers=2, epochs=1)
     trainer = Trainer(config, ids, vocabulary, lowercase=True)
@@ -29,7 +29,7 @@ def checkpoint(english: str) -> Checkpoint:
     return trainer.state()
 
 
-def test_everything_comes_back(checkpoint: Checkpoint) -> None:
+def test_everything_comes_back(checkpoint: TrainingState) -> None:
     data = pack(checkpoint)
     back = unpack(data)
     assert pack(back) == data
@@ -62,7 +62,7 @@ def test_words_come_back_and_count_in_the_digest(english: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["a string", [1], {"a": "b"}])
-def test_words_of_another_type_are_refused(checkpoint: Checkpoint, words: Any) -> None:
+def test_words_of_another_type_are_refused(checkpoint: TrainingState, words: Any) -> None:
     data = pack(checkpoint)
     size = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + size])
@@ -74,7 +74,7 @@ def test_words_of_another_type_are_refused(checkpoint: Checkpoint, words: Any) -
         unpack(struct.pack("<Q", len(written)) + written + data[8 + size :])
 
 
-def test_weights_are_unpadded_under_their_documented_names(checkpoint: Checkpoint) -> None:
+def test_weights_are_unpadded_under_their_documented_names(checkpoint: TrainingState) -> None:
     tensors = load(pack(checkpoint))
     shapes = checkpoint.network.weight_shapes()
     assert {name: tensors[name].shape for name in shapes} == shapes
@@ -84,7 +84,7 @@ def test_weights_are_unpadded_under_their_documented_names(checkpoint: Checkpoin
 
 
 def test_the_digest_sees_every_variable_and_the_loop_but_not_the_machine(
-    checkpoint: Checkpoint,
+    checkpoint: TrainingState,
 ) -> None:
     seen = {digest(checkpoint)}
     for kind in ("weights", "training"):
@@ -102,12 +102,12 @@ def test_the_digest_sees_every_variable_and_the_loop_but_not_the_machine(
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 8, 100, 2000, -1])
-def test_cut_bytes_are_refused(checkpoint: Checkpoint, cut: int) -> None:
+def test_cut_bytes_are_refused(checkpoint: TrainingState, cut: int) -> None:
     with pytest.raises(BadCheckpoint, match="not a checkpoint"):
         unpack(pack(checkpoint)[:cut])
 
 
-def test_foreign_bytes_are_refused(checkpoint: Checkpoint) -> None:
+def test_foreign_bytes_are_refused(checkpoint: TrainingState) -> None:
     data = pack(checkpoint)
     pickled = b"\x80\x04\x95" + b"\x00" * 50
     endless = struct.pack("<Q", 2**63) + data[8:]
@@ -116,7 +116,7 @@ def test_foreign_bytes_are_refused(checkpoint: Checkpoint) -> None:
             unpack(bad)
 
 
-def test_tensors_that_do_not_fit_are_named(checkpoint: Checkpoint) -> None:
+def test_tensors_that_do_not_fit_are_named(checkpoint: TrainingState) -> None:
     weights = dict(checkpoint.weights)
     kernel = weights["head.kernel"]
     for bad in (kernel[:, :-1], kernel.astype(np.float64), kernel.T):
@@ -144,7 +144,7 @@ def test_tensors_that_do_not_fit_are_named(checkpoint: Checkpoint) -> None:
     ],
 )
 def test_a_header_that_lies_is_refused(
-    checkpoint: Checkpoint, change: dict[str, object], message: str
+    checkpoint: TrainingState, change: dict[str, object], message: str
 ) -> None:
     data = pack(checkpoint)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -177,7 +177,7 @@ def numpy_logits(weights: dict[str, Array], ids: list[int], layers: int) -> Arra
     return inputs @ weights["head.kernel"] + weights["head.bias"]
 
 
-def test_a_page_of_numpy_runs_the_network(checkpoint: Checkpoint) -> None:
+def test_a_page_of_numpy_runs_the_network(checkpoint: TrainingState) -> None:
     weights = {n: a for n, a in load(pack(checkpoint)).items() if not n.startswith("training.")}
     ids = [1, 5, 0, 3, 3, 2, 7]
     network = checkpoint.network

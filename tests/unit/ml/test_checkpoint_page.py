@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from worker.ml.checkpoint import Checkpoint, pack
+from worker.ml.checkpoint import TrainingState, pack
 from worker.ml.config import NetworkConfig
 from worker.ml.model import initial_weights
-from worker.ml.sampling.sampler import Sampler, SamplingRequest
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sampler import Sampler
 from worker.ml.vocabulary import Vocabulary
 
 PAGE = Path(__file__).parents[3] / "docs" / "checkpoint-format.md"
@@ -37,10 +38,12 @@ def test_the_page_writes_what_quire_writes(
         name: array if name == "head.bias" else array * 2
         for name, array in initial_weights(network, seed=3).items()
     }
-    checkpoint = Checkpoint(weights, {}, network, CHARACTERS, True, {}, words)
+    checkpoint = TrainingState(weights, {}, network, CHARACTERS, True, {}, words)
     vocabulary = Vocabulary(CHARACTERS, words)
     prompt = vocabulary.encode("the sun and its\nhouse")
-    [ids] = Sampler(weights, network).write([SamplingRequest(prompt, 40, 0.0, None, None, seed=1)])
+    [ids] = Sampler(weights, network).generate(
+        [SamplingRequest(prompt, 40, 0.0, None, None, seed=1)]
+    )
     page = network_of_the_page()(pack(checkpoint))
     assert page.encode("The sun and its\nhouse") == prompt.tolist()
     assert page.write("The sun and its\nhouse", 40) == vocabulary.decode(np.asarray(ids))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests.unit.ml.conftest import Start, small_config
-from worker.ml.checkpoint import Checkpoint, digest, fingerprint, pack, unpack
+from worker.ml.checkpoint import TrainingState, digest, fingerprint, pack, unpack
 from worker.ml.training.divergence import Diverged
-from worker.ml.training.progress import EpochEnd, Judged, RolledBack
+from worker.ml.training.progress import EpochEnd, RolledBack, Validated
 from worker.ml.training.trainer import Trainer
-from worker.ml.training.transfer import first_state, goes_on, longer
-from worker.ml.training.validation import BETWEEN_CHARACTERS, validation_interval
+from worker.ml.training.transfer import can_continue, extend_epochs, initial_state
+from worker.ml.training.validation import VALIDATION_INTERVAL_CHARACTERS, validation_interval
 from worker.ml.vectorize import steps_per_epoch, vectorize
 from worker.ml.vocabulary import Vocabulary
 
@@ -45,10 +45,10 @@ def test_a_loss_that_explodes_and_stays_a_number_is_undone_unless_that_is_not_wa
 
 def test_an_explosion_goes_back_to_the_best_weights(start: Start) -> None:
     calm = start("classic", epochs=1, patience=None)
-    [judged] = [event for event in calm.run() if isinstance(event, Judged)]
+    [judged] = [event for event in calm.run() if isinstance(event, Validated)]
     best = calm.state()
     # The same training with a rate that its next step cannot survive.
-    wild = start("classic", best, epochs=2, learning_rate=FATAL, recall={judged.step: best}.get)
+    wild = start("classic", best, epochs=2, learning_rate=FATAL, load_state={judged.step: best}.get)
     event = next(event for event in wild.run() if isinstance(event, RolledBack))
     assert (event.back_to, event.rollbacks) == (judged.step, 1)
     after = wild.state()
@@ -66,17 +66,17 @@ def test_an_explosion_goes_back_to_the_first_where_the_best_is_gone(start: Start
     loop = {**before.meta["loop"], "best_step": 1, "best_val_loss": 0.5, "stale": 1}
     before = replace(before, meta={**before.meta, "loop": loop})
     here = fingerprint(2, 2, "cpu")
-    first = first_state(
+    first = initial_state(
         before, origin.config, origin.vocabulary, here, lowercase=False, same_text=True
     )
     asked: list[int] = []
 
-    def recall(step: int) -> Checkpoint | None:
+    def recall(step: int) -> TrainingState | None:
         asked.append(step)
         return {origin.step: first}.get(step)
 
     numbers["learning_rate"] = FATAL
-    wild = start("classic", first, epochs=4, recall=recall, **numbers)
+    wild = start("classic", first, epochs=4, load_state=recall, **numbers)
     event = next(event for event in wild.run() if isinstance(event, RolledBack))
     assert asked == [1, origin.step]
     assert (event.back_to, event.rollbacks) == (origin.step, 1)
@@ -84,14 +84,16 @@ def test_an_explosion_goes_back_to_the_first_where_the_best_is_gone(start: Start
     assert after.meta["val_loss"] == before.meta["val_loss"], "that of the weights that are back"
     for name, weight in first.weights.items():
         np.testing.assert_array_equal(after.weights[name], weight)
-    lost = start("classic", first, epochs=4, recall=lambda _: None, **numbers)
+    lost = start("classic", first, epochs=4, load_state=lambda _: None, **numbers)
     with pytest.raises(Diverged):
         list(lost.run())
 
 
 def test_a_rollback_survives_a_resume_to_the_bit(start: Start) -> None:
-    def begin(state: Checkpoint | None = None) -> Trainer:
-        return start("default", state, learning_rate=FATAL, rollbacks=100, recall=lambda _: None)
+    def begin(state: TrainingState | None = None) -> Trainer:
+        return start(
+            "default", state, learning_rate=FATAL, rollbacks=100, load_state=lambda _: None
+        )
 
     whole = begin()
     run = whole.run()
@@ -115,7 +117,7 @@ def test_without_rollbacks_only_no_number_ends_a_training(start: Start) -> None:
 
 def test_patience_ends_a_training_that_learns_nothing_more(start: Start) -> None:
     trainer = start("classic", epochs=200, patience=2, learning_rate=0.02)
-    judged = [event for event in trainer.run() if isinstance(event, Judged)]
+    judged = [event for event in trainer.run() if isinstance(event, Validated)]
     assert trainer.stopped_early
     assert len(judged) < 200
     assert not any(event.best for event in judged[-2:])
@@ -130,10 +132,10 @@ def test_a_validation_is_held_after_so_many_characters() -> None:
     step = config.batch_size * config.window
     short = validation_interval(config, 1000 * step + 1)
     assert short == steps_per_epoch(config, 1000 * step + 1), "once an epoch"
-    characters = 5 * BETWEEN_CHARACTERS // 2
+    characters = 5 * VALIDATION_INTERVAL_CHARACTERS // 2
     epoch = steps_per_epoch(config, characters)
     interval = validation_interval(config, characters)
-    assert interval * step <= BETWEEN_CHARACTERS
+    assert interval * step <= VALIDATION_INTERVAL_CHARACTERS
     # Equal parts: three of them, the last one shorter by two steps at most.
     assert 3 * interval - 2 <= epoch <= 3 * interval
     for asked, got in ((7, 7), (10**6, epoch)):
@@ -142,7 +144,7 @@ def test_a_validation_is_held_after_so_many_characters() -> None:
 
 def test_an_epoch_is_judged_within_and_at_its_end(start: Start) -> None:
     trainer = start("default", epochs=2, validate_every=2)
-    judged = [event for event in trainer.run() if isinstance(event, Judged)]
+    judged = [event for event in trainer.run() if isinstance(event, Validated)]
     steps, per_epoch = [event.step for event in judged], trainer.steps_per_epoch
     within = [step for step in range(1, 2 * per_epoch + 1) if step % per_epoch % 2 == 0]
     assert steps == sorted({*within, per_epoch, 2 * per_epoch})
@@ -156,7 +158,7 @@ def test_a_budget_becomes_a_number_of_steps_and_stays_it(start: Start) -> None:
     first = None
     for event in trainer.run():
         if first is None:
-            assert isinstance(event, Judged), "epochs passed while the speed was measured"
+            assert isinstance(event, Validated), "epochs passed while the speed was measured"
             assert event.step > trainer.steps_per_epoch
             first = unpack(pack(trainer.state()))
     assert first is not None
@@ -181,18 +183,18 @@ def test_more_epochs_at_a_constant_rate_go_on_to_the_bit(start: Start) -> None:
     list(half.run())
     before = half.state()
     config = replace(half.config, epochs=2)
-    assert goes_on(before, config)
+    assert can_continue(before, config)
     here = fingerprint(config.threads, config.shards, "cpu")
-    state = first_state(before, config, half.vocabulary, here, lowercase=False, same_text=True)
-    config = longer(state, config, half.steps_per_epoch)
+    state = initial_state(before, config, half.vocabulary, here, lowercase=False, same_text=True)
+    config = extend_epochs(state, config, half.steps_per_epoch)
     assert config.epochs == 4
     later = start("classic", state, epochs=4, **numbers)
     list(later.run())
     assert digest(later.state()) == digest(whole.state())
-    assert not goes_on(before, replace(config, learning_rate=0.02))
+    assert not can_continue(before, replace(config, learning_rate=0.02))
     falling = start("default")
     list(falling.run())
-    assert not goes_on(falling.state(), falling.config), "its schedule has come to its end"
+    assert not can_continue(falling.state(), falling.config), "its schedule has come to its end"
 
 
 @pytest.mark.parametrize("words", [0, 20])
@@ -209,7 +211,7 @@ def test_what_is_known_keeps_its_weights_beside_new_characters(
     network = replace(config.network, vocabulary_size=len(larger))
     config = replace(config, network=network, seed=8)
     here = fingerprint(2, 2, "cpu")
-    after = first_state(before, config, larger, here, lowercase=False, same_text=False)
+    after = initial_state(before, config, larger, here, lowercase=False, same_text=False)
     piece = vocabulary.decode(ids[:50])
     old, new = vocabulary.encode(piece), larger.encode(piece)
     rows = "embedding" if config.network.embedding else "lstm.0.kernel"
@@ -236,16 +238,16 @@ def test_rollbacks_before_a_training_do_not_count_against_it(start: Start) -> No
     loop = {**before.meta["loop"], "rollbacks": 3}
     before = replace(before, meta={**before.meta, "loop": loop})
     here = fingerprint(2, 2, "cpu")
-    first = first_state(
+    first = initial_state(
         before, origin.config, origin.vocabulary, here, lowercase=False, same_text=True
     )
     recall = {origin.step: first}.get
     numbers["learning_rate"] = FATAL
-    wild = start("classic", first, epochs=3, recall=recall, **numbers)
+    wild = start("classic", first, epochs=3, load_state=recall, **numbers)
     run = wild.run()
     events = [next(run), next(run)]
     # Its count survives a resume as well.
-    again = start("classic", unpack(pack(wild.state())), epochs=3, recall=recall, **numbers)
+    again = start("classic", unpack(pack(wild.state())), epochs=3, load_state=recall, **numbers)
     run = again.run()
     events.append(next(run))
     assert [event.rollbacks for event in events if isinstance(event, RolledBack)] == [1, 2, 3]

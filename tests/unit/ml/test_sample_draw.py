@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, padded_vocabulary
-from worker.ml.sampling.sampler import Sampler, SamplingRequest
-from worker.ml.sampling.step import StepShape, advance, fold
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sampler import Sampler
+from worker.ml.sampling.step import StepShape, fold_weights, step_network
 
 DRAWS = 20_000
 #: 57 fits one piece, 700 is searched in two levels.
@@ -41,8 +42,8 @@ def drawn(
     length: int = DRAWS,
     seed: int = 1,
 ) -> npt.NDArray[np.int32]:
-    draft = SamplingRequest(np.zeros(1, np.int32), length, temperature, top_k, top_p, seed)
-    return constant_network(logits).write([draft])[0]
+    request = SamplingRequest(np.zeros(1, np.int32), length, temperature, top_k, top_p, seed)
+    return constant_network(logits).generate([request])[0]
 
 
 def assert_follows(ids: npt.NDArray[np.int32], expected: npt.NDArray[np.float64]) -> None:
@@ -150,11 +151,11 @@ def test_logits_are_those_of_stock_keras(network: NetworkConfig) -> None:
         filtered=False,
         xla=False,
     )
-    folded = [tf.constant(array) for array in fold(weights, network)]
+    folded = [tf.constant(array) for array in fold_weights(weights, network)]
     states = [part for layer in tf.unstack(shape.new_state()) for part in tf.unstack(layer)]
     for clock, character in enumerate(ids):
         fed = tf.constant([character], tf.int32)
-        states, logits = advance(shape, folded, states, fed, tf.constant([clock]))
+        states, logits = step_network(shape, folded, states, fed, tf.constant([clock]))
         begin = max(0, clock + 1 - network.window) if network.window else 0
         seen = ids[begin : clock + 1][None]
         if not network.embedding:

@@ -11,18 +11,19 @@ import pytest
 from tests.unit.ml.conftest import Start, small_config
 from worker.ml.checkpoint import digest, pack, unpack
 from worker.ml.config import TrainConfig
-from worker.ml.sampling.sampler import Sampler, SamplingRequest
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.step import step_function
 from worker.ml.training import progress
 from worker.ml.training.divergence import Diverged
-from worker.ml.training.progress import EpochEnd, Mark, Progress
+from worker.ml.training.progress import EpochEnd, IntervalReached, TrainingProgress
 from worker.ml.training.trainer import Trainer
-from worker.ml.training.variables import Mismatch
+from worker.ml.training.variables import CheckpointMismatch
 from worker.ml.vectorize import TooShort, vectorize
 from worker.ml.vocabulary import Vocabulary
 
 
-def run_to_end(trainer: Trainer) -> list[Progress | EpochEnd | Mark]:
+def run_to_end(trainer: Trainer) -> list[TrainingProgress | EpochEnd | IntervalReached]:
     return list(trainer.run())
 
 
@@ -68,9 +69,13 @@ def test_whoever_asks_is_told_after_every_call(
     monkeypatch.setattr(progress, "REPORT_SECONDS", 3600.0)
     monkeypatch.setattr(progress, "CALL_CHARACTERS", 12 * 8 * 2)
     seldom = start("default", epochs=1)
-    assert not any(isinstance(event, Progress) for event in seldom.run())
+    assert not any(isinstance(event, TrainingProgress) for event in seldom.run())
     trainer = start("default", epochs=1)
-    told = [event for event in trainer.run(is_asked=lambda: True) if isinstance(event, Progress)]
+    told = [
+        event
+        for event in trainer.run(report_requested=lambda: True)
+        if isinstance(event, TrainingProgress)
+    ]
     # The first calls take one step and two, and none takes more than two.
     assert [event.step for event in told[:4]] == [1, 3, 5, 7]
     assert all(0 < event.tokens_per_second < 1e9 for event in told)
@@ -136,16 +141,16 @@ def test_a_short_text_is_refused_with_what_it_needs() -> None:
 
 def test_a_checkpoint_of_something_else_is_refused(start: Start, text: str) -> None:
     state = start("classic").state()
-    with pytest.raises(Mismatch, match="cannot continue"):
+    with pytest.raises(CheckpointMismatch, match="cannot continue"):
         start("classic", state=state, units=11)
-    with pytest.raises(Mismatch, match="optimizer or average"):
+    with pytest.raises(CheckpointMismatch, match="optimizer or average"):
         start("classic", state=state, optimizer="adam")
     vocabulary, ids = vectorize(text)
     other = Vocabulary(vocabulary.characters[::-1])
     config: TrainConfig = small_config("classic", len(vocabulary))
-    with pytest.raises(Mismatch, match="other characters"):
+    with pytest.raises(CheckpointMismatch, match="other characters"):
         Trainer(config, ids, other, state=state)
-    with pytest.raises(Mismatch, match="for a network of"):
+    with pytest.raises(CheckpointMismatch, match="for a network of"):
         Trainer(config, ids, Vocabulary("ab"), state=state)
 
 
@@ -168,7 +173,7 @@ def test_a_training_on_words_is_resumed_with_its_words(text: str) -> None:
     run_to_end(again)
     assert digest(again.state()) == digest(whole.state())
     other = Vocabulary(vocabulary.characters, vocabulary.words[::-1])
-    with pytest.raises(Mismatch, match="other characters or words"):
+    with pytest.raises(CheckpointMismatch, match="other characters or words"):
         Trainer(config, ids, other, state=first.state())
 
 
@@ -176,7 +181,7 @@ def test_a_training_on_words_is_resumed_with_its_words(text: str) -> None:
 def test_it_stops_at_every_mark_and_learns_the_same(start: Start, every: int) -> None:
     plain, marked = start("default", epochs=2), start("default", epochs=2)
     run_to_end(plain)
-    marks = [event.step for event in marked.run(every) if isinstance(event, Mark)]
+    marks = [event.step for event in marked.run(every) if isinstance(event, IntervalReached)]
     ends = [marked.steps_per_epoch, 2 * marked.steps_per_epoch]
     due = range(every, marked.steps_total + 1, every)
     assert marks == [step for step in due if step not in ends]
@@ -197,11 +202,11 @@ def test_thirty_corpora_of_similar_alphabets_compile_one_graph(english: str, wor
         run_to_end(trainer)
         sizes.add(len(vocabulary))
         made.add(trainer._step)
-        functions = (trainer._step._run, trainer._step._judge)
+        functions = (trainer._step._run_train, trainer._step._run_evaluate)
         traced.append([function.experimental_get_tracing_count() for function in functions])
         state = trainer.state()
-        draft = SamplingRequest(ids[:5], 3, 1.0, None, None, 1)
-        Sampler(state.weights, state.network).write([draft])
+        request = SamplingRequest(ids[:5], 3, 1.0, None, None, 1)
+        Sampler(state.weights, state.network).generate([request])
     assert len(sizes) > 1
     assert len(made) == 1
     # The first few free the graph of the lengths of text and tail; no other makes another.
@@ -245,7 +250,7 @@ def test_it_learns_and_tells_how(start: Start, monkeypatch: pytest.MonkeyPatch) 
     assert ends[-1].loss < 0.8 * ends[0].loss
     assert ends[-1].val_loss < ends[0].val_loss
     assert 0 < ends[-1].val_accuracy < 1
-    told = [event for event in events if isinstance(event, Progress)]
+    told = [event for event in events if isinstance(event, TrainingProgress)]
     assert [event.step for event in told] == sorted({event.step for event in told})
     for event in told:
         assert event.tokens_per_second > 0
