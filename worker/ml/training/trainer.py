@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,6 @@ from worker.ml.training.budget import TimeBudget
 from worker.ml.training.divergence import Diverged, DivergenceMonitor
 from worker.ml.training.dropout import step_masks
 from worker.ml.training.loop_state import LoopState
-from worker.ml.training.optimizer import learning_rate, step_numbers
 from worker.ml.training.progress import (
     EpochEnd,
     IntervalReached,
@@ -25,6 +23,7 @@ from worker.ml.training.progress import (
     Validated,
 )
 from worker.ml.training.rollback import Rollback, Snapshot, StateLoader
+from worker.ml.training.schedule import StepSchedule
 from worker.ml.training.step import Backend, on_device, to_device, train_step
 from worker.ml.training.validation import (
     Validator,
@@ -38,11 +37,9 @@ from worker.ml.training.variables import (
     initial_variables,
     to_checkpoint,
 )
-from worker.ml.vectorize import epoch_starts, split_held_out, steps_per_epoch
+from worker.ml.vectorize import split_held_out
 from worker.ml.vocabulary import Ids, Vocabulary
 
-#: While a time budget is being measured, the schedule assumes this many steps: an endless training.
-UNKNOWN_STEPS = 10**9
 Event = TrainingProgress | Validated | IntervalReached | RolledBack
 
 
@@ -89,13 +86,12 @@ class Trainer:
         self.backend: Backend = backend
         self.vocabulary = vocabulary
         self.lowercase = lowercase
-        self.steps_per_epoch = steps_per_epoch(config, len(train))
+        self._schedule = StepSchedule(config, len(train))
+        self.steps_per_epoch = self._schedule.steps_per_epoch
         self._validation_interval = validation_interval(config, len(train))
-        self._characters = len(train)
         self._ids = on_device(ids)
         self._step = train_step(config, backend)
         self._validator = Validator(config, self._step, self._ids, len(train), len(tail))
-        self._starts = lru_cache(maxsize=1)(partial(epoch_starts, self.config, self._characters))
         device = "gpu" if tf.config.get_visible_devices("GPU") else "cpu"
         self._fingerprint = fingerprint(config.threads, config.shards, device)
         meta = {} if state is None else state.meta
@@ -169,8 +165,7 @@ class Trainer:
 
     def learning_rate(self, step: int) -> float:
         """The rate of a step, counted from 0."""
-        total = self.steps_total or UNKNOWN_STEPS
-        return self._loop.rate_share * learning_rate(self.config, step, total)
+        return self._schedule.learning_rate(step, self.steps_total, self._loop.rate_share)
 
     def run(
         self, every_steps: int | None = None, report_requested: Callable[[], bool] = lambda: False
@@ -253,15 +248,9 @@ class Trainer:
         most = min(most, steps_to_validation(self.step, interval, self.steps_per_epoch))
         if self._every_steps is not None:
             most = min(most, self._every_steps - self.step % self._every_steps)
-        total = self.steps_total or UNKNOWN_STEPS
-        epoch, done = divmod(self.step, self.steps_per_epoch)
-        if done == 0:
-            # Free the last epoch's starts before the next are made: for a large text they are large.
-            self._starts.cache_clear()
-        starts = self._starts(epoch)[done : done + min(most, total - self.step)]
+        starts = self._schedule.starts(self.step, most, self.steps_total)
         steps = range(self.step, self.step + len(starts))
-        numbers = step_numbers(self.config, steps, total)
-        numbers[:, 0] *= self._loop.rate_share
+        numbers = self._schedule.numbers(steps, self.steps_total, self._loop.rate_share)
         started = time.perf_counter()
         self._variables, losses = self._step.train(
             self._variables, self._ids, starts, numbers, step_masks(self.config, steps)
