@@ -35,7 +35,7 @@ def test_it_finds_what_a_search_finds(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("source", ["english", "chinese", "repetitive"])
 def test_real_texts(source: str, english: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(novelty, "SORTED_AT_ONCE", 10_000)
+    monkeypatch.setattr(novelty, "SORT_CHUNK", 10_000)
     chosen = random.Random(3)
     corpus = {
         "english": english,

@@ -36,7 +36,7 @@ def can_continue(state: TrainingState, config: TrainConfig) -> bool:
 
 
 def extend_epochs(state: TrainingState, config: TrainConfig, steps_per_epoch: int) -> TrainConfig:
-    """Extend `epochs` by those before the first step of `state`, so that it trains `epochs` more."""
+    """Add the epochs before the start step of `state`, so that it trains `epochs` more."""
     if config.epochs is None:
         return config
     steps = int(state.meta.get("start_step", 0)) + round(config.epochs * steps_per_epoch)
