@@ -99,12 +99,12 @@ _KNOWN: tuple[tuple[type[Exception], str, str, str], ...] = (
     (Diverged, "diverged", "The training diverged", "Going back to the best weights with half "
      "the rate did not help, or was turned off (`rollbacks`). Train again with a lower "
      "`learning_rate`, or with `clip_norm` set. The best checkpoint up to then is kept."),
-    (CheckpointMismatch, "other-training", "The checkpoint belongs to another training", "Submit the "
-     "training again: it begins anew."),
+    (CheckpointMismatch, "other-training", "The checkpoint belongs to another training",
+     "Submit the training again: it begins anew."),
     (UnknownCharacter, "unknown-character", "A character the model does not know", "Leave it out "
      "of the prompt, or let `unknown` be \"skip\" or \"replace\"."),
-    (NonFiniteWeights, "not-finite", "The checkpoint cannot write", "Its training diverged: name an "
-     "earlier checkpoint, or `best`."),
+    (NonFiniteWeights, "not-finite", "The checkpoint cannot write", "Its training diverged: name "
+     "an earlier checkpoint, or `best`."),
     (BadCheckpoint, "bad-checkpoint", "The checkpoint is damaged", "Name another checkpoint of "
      "the model (`latest`, or an id)."),
     (CorruptBlob, "damaged-bytes", "Stored bytes are damaged", "Name another checkpoint, or "

@@ -106,7 +106,11 @@ class Writing:
     @property
     def sequences(self) -> list[Sequence]:
         """Those that have still to be moved."""
-        return [text.sequence for text in self.texts if text.sequence.remaining_steps and not text.stopped]
+        return [
+            text.sequence
+            for text in self.texts
+            if text.sequence.remaining_steps and not text.stopped
+        ]
 
     def notice_stops(self) -> list[Sequence]:
         """The sequences that have come upon a stop string since the last time; done with."""

@@ -104,7 +104,9 @@ class Train:
             state=state,
             backend=backend_of(self._processor),
             # Only a training that goes on counts its steps from its origin's.
-            load_state=lambda step: self._recall(lease, origin if trainer.start_step else None, step),
+            load_state=lambda step: self._recall(
+                lease, origin if trainer.start_step else None, step
+            ),
         )
         trainer.exact &= spec.threads == self._threads
         per_token = characters_per_token(vocabulary, ids, config)
