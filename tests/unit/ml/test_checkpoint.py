@@ -1,4 +1,4 @@
-"""Checkpoints as bytes: what comes back, what is refused, and what NumPy does with one."""
+"""Checkpoints as bytes: round trips, refusals, and a network run in NumPy."""
 
 import json
 import struct
@@ -29,7 +29,7 @@ def checkpoint(english: str) -> TrainingState:
     return trainer.state()
 
 
-def test_everything_comes_back(checkpoint: TrainingState) -> None:
+def test_every_field_survives_a_round_trip(checkpoint: TrainingState) -> None:
     data = pack(checkpoint)
     back = unpack(data)
     assert pack(back) == data
@@ -46,7 +46,7 @@ def test_everything_comes_back(checkpoint: TrainingState) -> None:
         assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
 
 
-def test_words_come_back_and_count_in_the_digest(english: str) -> None:
+def test_words_survive_a_round_trip_and_change_the_digest(english: str) -> None:
     vocabulary, ids = vectorize(english[:3000], words=40)
     config = small_config("default", len(vocabulary), epochs=1)
     state = Trainer(config, ids, vocabulary).state()
@@ -83,7 +83,7 @@ def test_weights_are_unpadded_under_their_documented_names(checkpoint: TrainingS
     assert len(rest) == 3 * len(shapes)
 
 
-def test_the_digest_sees_every_variable_and_the_loop_but_not_the_machine(
+def test_the_digest_covers_every_variable_and_the_loop_but_not_the_machine(
     checkpoint: TrainingState,
 ) -> None:
     seen = {digest(checkpoint)}
@@ -102,7 +102,7 @@ def test_the_digest_sees_every_variable_and_the_loop_but_not_the_machine(
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 8, 100, 2000, -1])
-def test_cut_bytes_are_refused(checkpoint: TrainingState, cut: int) -> None:
+def test_truncated_bytes_are_refused(checkpoint: TrainingState, cut: int) -> None:
     with pytest.raises(BadCheckpoint, match="not a checkpoint"):
         unpack(pack(checkpoint)[:cut])
 
@@ -116,15 +116,15 @@ def test_foreign_bytes_are_refused(checkpoint: TrainingState) -> None:
             unpack(bad)
 
 
-def test_tensors_that_do_not_fit_are_named(checkpoint: TrainingState) -> None:
+def test_mismatched_tensors_are_named(checkpoint: TrainingState) -> None:
     weights = dict(checkpoint.weights)
     kernel = weights["head.kernel"]
     for bad in (kernel[:, :-1], kernel.astype(np.float64), kernel.T):
         with pytest.raises(BadCheckpoint, match=r"head\.kernel"):
             replace(checkpoint, weights={**weights, "head.kernel": bad})
-    with pytest.raises(BadCheckpoint, match=r"not known: \['extra'\]"):
+    with pytest.raises(BadCheckpoint, match=r"unknown weights: \['extra'\]"):
         replace(checkpoint, weights={**weights, "extra": kernel})
-    with pytest.raises(BadCheckpoint, match=r"missing: \['head\.kernel'\]"):
+    with pytest.raises(BadCheckpoint, match=r"missing weights: \['head\.kernel'\]"):
         replace(checkpoint, weights={n: w for n, w in weights.items() if n != "head.kernel"})
     with pytest.raises(BadCheckpoint, match=r"training\.velocity\.x"):
         replace(checkpoint, training={"velocity.x": kernel})
@@ -143,7 +143,7 @@ def test_tensors_that_do_not_fit_are_named(checkpoint: TrainingState) -> None:
         ({"meta": []}, "misses"),
     ],
 )
-def test_a_header_that_lies_is_refused(
+def test_a_header_that_does_not_match_the_tensors_is_refused(
     checkpoint: TrainingState, change: dict[str, object], message: str
 ) -> None:
     data = pack(checkpoint)
@@ -155,7 +155,7 @@ def test_a_header_that_lies_is_refused(
 
 
 def numpy_logits(weights: dict[str, Array], ids: list[int], layers: int) -> Array:
-    """The whole network in NumPy, from nothing but what the format's description says."""
+    """The whole network in NumPy, written from the description of the format alone."""
 
     def sigmoid(z: Array) -> Array:
         return 1 / (1 + np.exp(-z))

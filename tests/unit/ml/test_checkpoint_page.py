@@ -1,4 +1,4 @@
-"""The page of NumPy in docs/checkpoint-format.md runs a checkpoint as Quire does."""
+"""The NumPy code in docs/checkpoint-format.md runs a checkpoint as Quire does."""
 
 import re
 from pathlib import Path
@@ -29,11 +29,11 @@ def network_of_the_page() -> Any:
     ("embedding", "layers", "window"), [(0, 1, 12), (8, 1, None), (8, 2, None), (0, 2, 5)]
 )
 @pytest.mark.parametrize("words", [(), (" and", " the", "the", " its", "is", "\n\n")])
-def test_the_page_writes_what_quire_writes(
+def test_the_documented_code_generates_what_quire_generates(
     embedding: int, layers: int, window: int | None, words: tuple[str, ...]
 ) -> None:
     network = NetworkConfig(len(CHARACTERS) + len(words), embedding, 24, layers, window)
-    # Larger than fresh weights are, so that the likeliest character is likely by far.
+    # Larger than initial weights, so that the likeliest character is clearly the likeliest.
     weights = {
         name: array if name == "head.bias" else array * 2
         for name, array in initial_weights(network, seed=3).items()

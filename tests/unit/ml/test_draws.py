@@ -1,4 +1,4 @@
-"""What a request may say of a text's draws: schedules, penalties, probabilities."""
+"""Sampling parameters: temperature schedules, repetition penalties, log-probabilities."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ def logprobs_of(
     network: NetworkConfig,
     ids: npt.NDArray[np.integer],
 ) -> list[float]:
-    """ln p of each character but the first, by the formulas."""
+    """ln p of each character but the first, computed from the formulas."""
     found = []
     for place in range(1, len(ids)):
         logits = reference_logits(
@@ -27,7 +27,7 @@ def logprobs_of(
 
 
 @pytest.mark.parametrize("network", [STATEFUL, CLASSIC])
-def test_logprobs_are_the_networks_own(network: NetworkConfig) -> None:
+def test_logprobs_are_those_of_the_network(network: NetworkConfig) -> None:
     weights = make_weights(network)
     sampler = Sampler(weights, network)
     prompt = np.arange(15) % network.vocabulary_size
@@ -44,7 +44,7 @@ def test_logprobs_are_the_networks_own(network: NetworkConfig) -> None:
     assert len(read.output_ids) == 0
 
 
-def test_a_schedule_begins_and_ends_at_its_temperatures() -> None:
+def test_a_schedule_starts_and_ends_at_its_temperatures() -> None:
     sampler = Sampler(make_weights(STATEFUL), STATEFUL)
     cold, still = make_request(length=80, temperature=0.0), make_request(length=80, temperature=1.1)
     for one, other in (
@@ -64,7 +64,7 @@ def test_a_schedule_begins_and_ends_at_its_temperatures() -> None:
 
 @pytest.mark.parametrize(("first", "last"), [(0.2, 1.3), (1.5, 0.5), (0.7, 0.7)])
 @pytest.mark.parametrize("length", [1, 2, 700])
-def test_a_schedule_goes_in_equal_steps_wherever_blocks_end(
+def test_a_schedule_takes_equal_steps_wherever_blocks_end(
     first: float, last: float, length: int
 ) -> None:
     sampler = Sampler(make_weights(STATEFUL), STATEFUL)
@@ -81,12 +81,12 @@ def test_a_schedule_goes_in_equal_steps_wherever_blocks_end(
         if sequence.remaining_steps:
             sampler.advance([sequence], steps)
     assert sequence.remaining_steps == 0
-    # A step that yields the prompt's own character draws nothing.
+    # A step that yields a character of the prompt draws nothing.
     drawn = np.array(fed[len(prompt) - 1 :])
     np.testing.assert_allclose(1 / drawn, np.linspace(first, last, length), rtol=1e-6)
 
 
-def test_a_repetition_penalty_makes_what_was_just_written_rare() -> None:
+def test_a_repetition_penalty_makes_recent_characters_rare() -> None:
     network = NetworkConfig(57, embedding=0, units=4, layers=1, window=None)
     weights = {name: np.zeros(sizes, np.float32) for name, sizes in network.weight_shapes().items()}
     sampler = Sampler(weights, network)
@@ -94,10 +94,10 @@ def test_a_repetition_penalty_makes_what_was_just_written_rare() -> None:
         sampler.generate([make_request([5], length=56, repetition_penalty=penalty)])[0]
         for penalty in (1.0, 1e30)
     )
-    # All 57 characters are equally likely, and all but those that were there are out of reach.
+    # All 57 characters are equally likely, and those already written are out of reach.
     assert sorted([5, *forbidden]) == list(range(57))
     assert len(set(free)) < 50
-    # 65 characters later one may come again, wherever the blocks end.
+    # After 65 characters, one may occur again, wherever the blocks end.
     again = sampler.generate(
         [make_request([5] + [6] * 64, length=1, top_k=1, repetition_penalty=1e30)]
     )[0]
@@ -105,6 +105,6 @@ def test_a_repetition_penalty_makes_what_was_just_written_rare() -> None:
 
 
 @pytest.mark.parametrize("name", ["temperature_to", "repetition_penalty"])
-def test_new_numbers_have_bounds_too(name: str) -> None:
+def test_schedules_and_penalties_are_range_checked(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} is -1"):
         make_request(**{name: -1.0})

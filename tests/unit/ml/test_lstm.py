@@ -1,4 +1,4 @@
-"""The hand-written LSTM against Keras' own, and both whole networks against each other."""
+"""The hand-written LSTM against Keras' own, and the whole networks of both backends."""
 
 import importlib.util
 import os
@@ -54,8 +54,8 @@ def test_states_and_gradients_are_those_of_keras(compiled: bool) -> None:
         return tf.transpose(hidden, (1, 0, 2))
 
     def peer(inputs: Any, *weights: Any) -> Any:
-        unchanging = [variable.value for variable in layer.non_trainable_variables]
-        return layer.stateless_call(list(weights), unchanging, inputs)[0]
+        untrained = [variable.value for variable in layer.non_trainable_variables]
+        return layer.stateless_call(list(weights), untrained, inputs)[0]
 
     def gradients(function: Any) -> Any:
         with tf.GradientTape() as tape:
@@ -144,13 +144,13 @@ def test_initial_weights_are_those_of_keras() -> None:
 
 
 class CudnnTaken(Exception):
-    """Keras has called cuDNN, as on a GPU."""
+    """Keras has called cuDNN, as on a machine with a GPU."""
 
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Keras decide as if there were a GPU; it raises `CudnnTaken` where it would use it."""
-    # The package's attribute of that name is a function.
+    """Let Keras decide as if there were a GPU; using cuDNN raises `CudnnTaken`."""
+    # The package's attribute of the same name is a function.
     rnn = importlib.import_module("keras.src.backend.tensorflow.rnn")
 
     def taken(*_: object, **__: object) -> None:
@@ -162,7 +162,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("as_on_a_gpu")
 @pytest.mark.parametrize("masked", [False, True])
-def test_keras_takes_cudnn_for_what_stands_here(masked: bool) -> None:
+def test_keras_takes_cudnn_for_our_layers(masked: bool) -> None:
     network = NetworkConfig(vocabulary_size=20, embedding=6, units=10, layers=2, window=None)
     model = build_model(network, last=False, vocabulary=20, masked=masked)
     assert uses_cudnn(model)
@@ -186,7 +186,7 @@ def test_keras_takes_cudnn_for_what_stands_here(masked: bool) -> None:
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_keras_does_not_take_cudnn_for_anything_else(changes: dict[str, Any]) -> None:
     layer = keras.layers.LSTM(8, **changes)
-    # Keras computes the layer, and by this very call says that it does without cuDNN.
+    # This call would raise if Keras took cuDNN.
     assert layer(np.zeros((2, 4, 3), np.float32)).shape == (2, 8)
     assert not uses_cudnn(keras.Sequential([keras.Input((4, 3)), layer]))
 

@@ -1,4 +1,4 @@
-"""Texts of the sampler: what they depend on, and what they must never depend on."""
+"""The sampler: what its texts depend on, and what they must not depend on."""
 
 from dataclasses import replace
 
@@ -22,12 +22,12 @@ from worker.ml.sampling.step import BLOCK
 
 STACKED = NetworkConfig(vocabulary_size=30, embedding=0, units=16, layers=2, window=None)
 CLASSIC_STACKED = NetworkConfig(vocabulary_size=40, embedding=6, units=12, layers=2, window=7)
-#: Its matrices are too large for a core's cache, so that several texts are written at once.
+#: Its matrices are too large for a core's cache, so several texts are generated at once.
 WIDE = NetworkConfig(vocabulary_size=700, embedding=4, units=200, layers=1, window=None)
 
 
 def mixed_requests(network: NetworkConfig) -> list[SamplingRequest]:
-    """Eight requests that differ in everything."""
+    """Eight requests that differ in every field."""
     random = np.random.default_rng(3)
     return [
         SamplingRequest(
@@ -46,11 +46,11 @@ def mixed_requests(network: NetworkConfig) -> list[SamplingRequest]:
 def test_a_text_is_the_same_alone_and_in_any_batch(network: NetworkConfig) -> None:
     sampler = Sampler(make_weights(network), network)
     requests = mixed_requests(network)
-    alone = [sampler.generate([each])[0] for each in requests]
+    alone = [sampler.generate([request])[0] for request in requests]
     for together in (requests, requests[::-1], requests[2:5]):
-        for each, text in zip(together, sampler.generate(together), strict=True):
-            np.testing.assert_array_equal(text, alone[requests.index(each)])
-    assert [len(text) for text in alone] == [each.length for each in requests]
+        for request, text in zip(together, sampler.generate(together), strict=True):
+            np.testing.assert_array_equal(text, alone[requests.index(request)])
+    assert [len(text) for text in alone] == [request.length for request in requests]
 
 
 @pytest.mark.parametrize("network", [STATEFUL, CLASSIC])
@@ -70,7 +70,7 @@ def test_where_a_block_ends_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         np.testing.assert_array_equal(one, other)
 
 
-def test_more_drafts_than_the_largest_batch_take_turns() -> None:
+def test_more_requests_than_the_largest_batch_take_turns() -> None:
     sampler = Sampler(make_weights(STATEFUL), STATEFUL)
     texts = sampler.generate([make_request(length=5, seed=seed) for seed in range(35)])
     assert len(texts) == 35
@@ -78,7 +78,7 @@ def test_more_drafts_than_the_largest_batch_take_turns() -> None:
     assert sampler.generate([]) == []
 
 
-def test_another_seed_writes_another_text() -> None:
+def test_another_seed_gives_another_text() -> None:
     sampler = Sampler(make_weights(STATEFUL), STATEFUL)
     texts = sampler.generate([make_request(seed=seed) for seed in (0, 1, 2**64 - 1)])
     assert len({text.tobytes() for text in texts}) == 3
@@ -86,14 +86,14 @@ def test_another_seed_writes_another_text() -> None:
 
 @pytest.mark.parametrize("network", [STATEFUL, STACKED, CLASSIC, CLASSIC_STACKED])
 @pytest.mark.parametrize("prompt_length", [1, 20])
-def test_temperature_0_writes_what_the_formulas_say(
+def test_temperature_0_generates_what_the_formulas_say(
     network: NetworkConfig, prompt_length: int
 ) -> None:
     weights = make_weights(network)
     prompt = np.random.default_rng(5).integers(0, network.vocabulary_size, prompt_length)
     ids = list(prompt)
     for _ in range(40):
-        # The naive way: the whole window, or the whole text, anew for each character.
+        # The simple way: recompute the whole window, or the whole text, for each character.
         seen = np.array(ids[-(network.window or 0) :])
         ids.append(int(np.argmax(reference_logits(weights, network, seen))))
     text = Sampler(weights, network).generate([make_request(prompt, length=40, temperature=0.0)])[0]
@@ -102,7 +102,7 @@ def test_temperature_0_writes_what_the_formulas_say(
 
 @pytest.mark.parametrize("options", [{"xla": False}, {"exact": False}])
 @pytest.mark.parametrize("network", [STATEFUL, CLASSIC_STACKED])
-def test_other_ways_to_compute_write_the_same_likeliest_text(
+def test_other_ways_to_compute_give_the_same_likeliest_text(
     network: NetworkConfig, options: dict[str, bool]
 ) -> None:
     weights = make_weights(network)
@@ -131,7 +131,7 @@ def test_nothing_new_is_traced_for_other_prompts_numbers_or_weights(
         other.write([make_request(range(33), length=BLOCK + 1, temperature=0.0, top_p=0.3)])
         other.write(mixed_requests(CLASSIC)[:3])
         other.write([make_request(), make_request(length=0), make_request([9] * 20)])
-    # An alphabet of another size runs in the same padded vocabulary.
+    # An alphabet of another size has the same padded vocabulary.
     smaller = replace(CLASSIC, vocabulary_size=31)
     Sampler(make_weights(smaller), smaller).generate([make_request()])
     assert not traces
@@ -168,12 +168,12 @@ def test_stop_returns_what_was_written(
         ("seed", 2**64),
     ],
 )
-def test_a_draft_that_cannot_be_written_is_refused(name: str, value: object) -> None:
+def test_a_request_with_a_field_out_of_range_is_refused(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"^{name} is "):
         make_request(**{name: value})
 
 
-def test_prompts_and_weights_that_do_not_fit_are_refused() -> None:
+def test_mismatched_prompts_and_weights_are_refused() -> None:
     weights = make_weights(STATEFUL)
     with pytest.raises(ValueError, match="outside the vocabulary"):
         Sampler(weights, STATEFUL).generate([make_request([57])])
@@ -184,7 +184,7 @@ def test_prompts_and_weights_that_do_not_fit_are_refused() -> None:
         Sampler(broken, STATEFUL)
 
 
-def test_random_numbers_are_named_by_their_position() -> None:
+def test_random_numbers_depend_only_on_seed_and_position() -> None:
     numbers = uniforms(11, 0, 4000)
     for start, count in ((0, 1), (1, 9), (7, 4), (513, 100)):
         np.testing.assert_array_equal(uniforms(11, start, count), numbers[start : start + count])

@@ -40,7 +40,7 @@ def test_the_first_unknown_character_is_named_with_its_position(
     assert f"position {position}" in str(caught.value)
 
 
-def test_a_vocabulary_is_what_it_says() -> None:
+def test_vocabularies_compare_by_value_and_check_their_characters() -> None:
     assert len(Vocabulary("ba")) == 2
     assert Vocabulary("ba") == Vocabulary("ba") != Vocabulary("ab")
     assert Vocabulary("ab").encode("").size == 0
