@@ -139,7 +139,7 @@ class TrainStep:
     def _updated(
         self, state: dict[str, Tensor], found: list[dict[str, Tensor]], numbers: Tensor
     ) -> dict[str, Tensor]:
-        whole = {name: tf.add_n([each[name] for each in found]) for name in found[0]}
+        whole = {name: tf.add_n([shard[name] for shard in found]) for name in found[0]}
         return update(self._config, state, whole, numbers)
 
     def _evaluated(

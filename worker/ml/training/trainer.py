@@ -44,7 +44,7 @@ Event = TrainingProgress | Validated | IntervalReached | RolledBack
 
 
 class Trainer:
-    """One training of one network on one text.
+    """Trains one network on one text.
 
     A caller that iterates over `run()` may stop between any two events, keep `state()`, and resume
     from it later: on a CPU, the result is the same to the bit.
