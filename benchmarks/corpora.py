@@ -11,11 +11,12 @@ from benchmarks.peers.ngrams import KneserNey
 from benchmarks.support.abc_tunes import PARSER_SECONDS, accepted, parser_version, tunes
 from benchmarks.support.harness import Corpus, Options, Row, find_corpus, load_corpus, main, row
 from shared.specs.presets import resolve_train
-from worker.ml.checkpoint import Checkpoint
+from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig, held_out_characters
 from worker.ml.runtime import configure
-from worker.ml.sampling.sampler import Sampler, SamplingRequest
-from worker.ml.training.progress import EpochEnd, Progress
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sampler import Sampler
+from worker.ml.training.progress import EpochEnd, TrainingProgress
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 from worker.ml.vocabulary import Vocabulary
@@ -44,7 +45,7 @@ class Learnt:
         told: What was trained, how long, and on what.
     """
 
-    state: Checkpoint
+    state: TrainingState
     bits: float
     told: str
 
@@ -74,7 +75,7 @@ def step_seconds(trainer: Trainer, quick: bool) -> float:
     started = perf_counter()
     speed = 0.0
     for event in trainer.run():
-        if isinstance(event, Progress):
+        if isinstance(event, TrainingProgress):
             speed = event.tokens_per_second
             if perf_counter() - started > (QUICK_SPEED_SECONDS if quick else SPEED_SECONDS):
                 break
@@ -107,11 +108,11 @@ def written(learnt: Learnt, prompt: str, count: int) -> Iterator[str]:
     state = learnt.state
     vocabulary = Vocabulary(state.characters, state.words)
     ids = vocabulary.encode(prompt)
-    drafts = [
+    requests = [
         SamplingRequest(ids, WRITTEN_CHARACTERS, TEMPERATURE, None, None, seed)
         for seed in range(count)
     ]
-    for drawn in Sampler(state.weights, state.network).write(drafts):
+    for drawn in Sampler(state.weights, state.network).generate(requests):
         yield prompt + vocabulary.decode(drawn)
 
 

@@ -21,7 +21,8 @@ from benchmarks.support.harness import ROUNDS, Options, Row, interleave, main, r
 from worker.ml.config import NetworkConfig
 from worker.ml.runtime import configure
 from worker.ml.sampling.engine import Engine
-from worker.ml.sampling.sampler import Sampler, SamplingRequest
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sampler import Sampler
 
 VOCABULARY = 57
 WINDOW = 60
@@ -143,13 +144,13 @@ def warmed(network: NetworkConfig, seed: int = 0) -> Sampler:
     """A sampler whose graphs are compiled."""
     sampler = Sampler(random_weights(network, seed), network)
     for rows in sampler.buckets:
-        sampler.warm(rows)
+        sampler.warm_up(rows)
     if sampler.stackable:
-        sampler.warm(stacked=True)
+        sampler.warm_up(stacked=True)
     return sampler
 
 
-def a_draft(length: int, seed: int = 1) -> SamplingRequest:
+def make_request(length: int, seed: int = 1) -> SamplingRequest:
     """A text that begins with as much as the script reads."""
     return SamplingRequest(np.arange(WINDOW) % VOCABULARY, length, TEMPERATURE, None, None, seed)
 
@@ -157,7 +158,7 @@ def a_draft(length: int, seed: int = 1) -> SamplingRequest:
 def seconds_per_character(sampler: Sampler, length: int) -> float:
     """What one character of a long text costs, reading the prompt and all calls included."""
     started = time.perf_counter()
-    sampler.write([a_draft(length)])
+    sampler.generate([make_request(length)])
     return (time.perf_counter() - started) / length
 
 
@@ -175,7 +176,7 @@ def _run_engine(samplers: list[Sampler], length: int) -> float:
     engine = Engine(THREADS)
     started = time.perf_counter()
     for seed, sampler in enumerate(samplers):
-        engine.admit(sampler.start(a_draft(length, seed)), sampler, owner=seed)
+        engine.add(sampler.new_sequence(make_request(length, seed)), sampler, owner=seed)
     while len(engine):
         engine.step()
     seconds = time.perf_counter() - started

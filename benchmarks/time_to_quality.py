@@ -18,11 +18,11 @@ from benchmarks.peers import nanogpt_recipe
 from benchmarks.peers.process import child, need_torch
 from benchmarks.support.harness import Options, Row, load_corpus, main, row
 from shared.specs.presets import resolve_train
-from worker.ml.checkpoint import Checkpoint
+from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig
 from worker.ml.model import pad
 from worker.ml.runtime import configure
-from worker.ml.training.progress import Judged
+from worker.ml.training.progress import Validated
 from worker.ml.training.step import on_device, train_step
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import split_held_out, validation_starts, vectorize
@@ -85,7 +85,7 @@ def shakespeare() -> Task:
     return Task(ids, vocabulary, 0.1, False, {"window": 64}, f"{corpus.label}, 10 % held out")
 
 
-def judge(task: Task, best: Checkpoint, train: TrainConfig) -> float:
+def judge(task: Task, best: TrainingState, train: TrainConfig) -> float:
     """The loss that counts, of the checkpoint that texts would be generated with."""
     _, tail = split_held_out(task.ids, train)
     config = replace(train, **task.judged_by, batch_size=64, shards=1)
@@ -104,12 +104,12 @@ def trained(task: Task, seconds: float) -> Trained:
     return Trained(spent, judge(task, best, config))
 
 
-def _run(task: Task, seconds: float) -> tuple[Checkpoint, TrainConfig]:
+def _run(task: Task, seconds: float) -> tuple[TrainingState, TrainConfig]:
     """A training's best checkpoint by its own validations, as the product keeps it."""
     trainer = Trainer(task.config(seconds), task.ids, task.vocabulary, lowercase=task.lowercase)
     best = trainer.state()
     for event in trainer.run():
-        if isinstance(event, Judged) and event.best:
+        if isinstance(event, Validated) and event.best:
             best = trainer.state()
     return best, trainer.config
 

@@ -63,10 +63,10 @@ def warm_generate(engine: Engine, models: ModelCache, processor: Processor) -> N
 
 def _warm(sampler: Sampler) -> None:
     for rows in sampler.buckets:
-        sampler.warm(rows)
-    sampler.warm(filtered=True)
+        sampler.warm_up(rows)
+    sampler.warm_up(filtered=True)
     if sampler.stackable:
-        sampler.warm(stacked=True)
+        sampler.warm_up(stacked=True)
 
 
 def warm_novelty(engine: Engine, corpora: Corpora) -> None:

@@ -82,16 +82,16 @@ def generate(
     seed: int,
 ) -> list[str]:
     """Write a text of each temperature with the checkpoint of a training's id."""
-    from worker.ml.sampling.sampler import SamplingRequest
+    from worker.ml.sampling.request import SamplingRequest
 
     _note(f"generate {self.request.id}")
     sampler, vocabulary = _writer(str(_folder() / f"{checkpoint}.safetensors"))
     ids = vocabulary.encode(prompt)
-    drafts = [
+    requests = [
         SamplingRequest(ids, length, one, None, None, seed + i)
         for i, one in enumerate(temperatures)
     ]
-    return [vocabulary.decode(written) for written in sampler.write(drafts, lambda: False)]
+    return [vocabulary.decode(written) for written in sampler.generate(requests, lambda: False)]
 
 
 @shared_task(name="plain.poison", bind=True)  # type: ignore[untyped-decorator]

@@ -15,7 +15,7 @@ from worker.data.model_cache import ModelCache
 from worker.execution.batch_runner import BatchRunner
 from worker.execution.heartbeat import Heartbeat
 from worker.handlers.generate import Generate
-from worker.ml.checkpoint import Checkpoint, digest, pack
+from worker.ml.checkpoint import TrainingState, digest, pack
 from worker.ml.config import NetworkConfig
 from worker.ml.model import initial_weights
 from worker.ml.sampling.engine import Engine
@@ -54,7 +54,7 @@ def save(
 ) -> str:
     """Save an untrained network as a checkpoint, better than earlier ones. Returns its id."""
     weights = {name: array * 3 for name, array in initial_weights(network, seed).items()}
-    state = Checkpoint(weights, {}, network, CHARACTERS, lowercase=False, meta={})
+    state = TrainingState(weights, {}, network, CHARACTERS, lowercase=False, meta={})
     data = pack(state)
     sha256 = blobs.store(harness.engine, data)
     record = CheckpointRecord(step, 1.0, 1.0, 1 / step, digest(state), sha256, len(data))
@@ -112,5 +112,5 @@ def written(batch_runner: BatchRunner, job_id: str) -> int:
     """How many tokens of a job's first text are written; 0 before the job has started."""
     for (started, _), run in list(batch_runner._runs.items()):
         if started == job_id:
-            return len(run.generation.sequences[0].written)
+            return len(run.generation.sequences[0].output_ids)
     return 0

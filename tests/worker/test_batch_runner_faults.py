@@ -69,14 +69,14 @@ def test_a_broken_sequence_fails_its_job_alone(
 ) -> None:
     good, bad = (harness.generate(model, wake=False, seed=seed) for seed in (1, 2))
     batch_runner = make_batch_runner(harness)
-    admit = batch_runner._engine.admit
+    admit = batch_runner._engine.add
 
     def break_one(sequence: Any, *arguments: Any, **named: Any) -> None:
-        if sequence.draft.seed == 2:
+        if sequence.request.seed == 2:
             sequence.state = sequence.state[..., :3]
         admit(sequence, *arguments, **named)
 
-    monkeypatch.setattr(batch_runner._engine, "admit", break_one)
+    monkeypatch.setattr(batch_runner._engine, "add", break_one)
     batch_runner.run_all("a wake")
     batch_runner._heartbeat.stop()
     harness.wait_until_succeeded(good, 0)

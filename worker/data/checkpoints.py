@@ -9,7 +9,7 @@ from shared import blobs
 from shared.database import reading
 from shared.tables import Checkpoint as Row
 from shared.tables import GeneratedText
-from worker.ml.checkpoint import BadCheckpoint, Checkpoint, unpack
+from worker.ml.checkpoint import BadCheckpoint, TrainingState, unpack
 
 #: Why a stored checkpoint cannot be used.
 UNUSABLE = (blobs.MissingBlob, blobs.CorruptBlob, BadCheckpoint)
@@ -59,7 +59,7 @@ def at_step(engine: Engine, job_ids: Sequence[str], step: int) -> StoredCheckpoi
     return None if found is None else StoredCheckpoint(found.id, found.step, found.sha256)
 
 
-def load(engine: Engine, sha256: str) -> Checkpoint:
+def load(engine: Engine, sha256: str) -> TrainingState:
     """A checkpoint's arrays, verified.
 
     Raises:

@@ -77,7 +77,7 @@ class ModelCache:
             shared.blobs.MissingBlob: The checkpoint's bytes are not in the database.
             shared.blobs.CorruptBlob: The bytes have changed.
             BadCheckpoint: The bytes are not a checkpoint.
-            worker.ml.sampling.sampler.NotFinite: The checkpoint's training had diverged.
+            worker.ml.sampling.sampler.NonFiniteWeights: The checkpoint's training had diverged.
         """
         model = self._models.get(checkpoint_id)
         if model is None:

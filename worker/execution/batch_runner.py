@@ -172,7 +172,7 @@ class BatchRunner:
             return
         self._runs[_key(lease)] = _Run(lease, generation, time.monotonic())
         for sequence in generation.unfinished:
-            self._engine.admit(sequence, generation.sampler, owner=claim.user_id)
+            self._engine.add(sequence, generation.sampler, owner=claim.user_id)
 
     def _collect_finished(self) -> None:
         """Take the runs that the last block, or a request, has finished out of the batch."""
@@ -192,7 +192,7 @@ class BatchRunner:
         try:
             generation.check()
             for sequence in generation.newly_stopped():
-                self._engine.leave(sequence)
+                self._engine.remove(sequence)
             if not generation.unfinished:
                 return RunOutcome("succeeded", texts=generation.records())
             run.lease.check()
@@ -230,7 +230,7 @@ class BatchRunner:
 
     def _leave_engine(self, run: _Run) -> None:
         for sequence in run.generation.sequences:
-            self._engine.leave(sequence)
+            self._engine.remove(sequence)
 
 
 def _key(lease: Lease) -> RunKey:

@@ -8,9 +8,9 @@ from shared.blobs import CorruptBlob, MissingBlob
 from shared.queue.types import problem
 from shared.scheduling.errors import StorageFull
 from worker.ml.checkpoint import BadCheckpoint
-from worker.ml.sampling.sampler import NotFinite
+from worker.ml.sampling.sampler import NonFiniteWeights
 from worker.ml.training.divergence import Diverged
-from worker.ml.training.variables import Mismatch
+from worker.ml.training.variables import CheckpointMismatch
 from worker.ml.vectorize import TooShort
 from worker.ml.vocabulary import UnknownCharacter
 
@@ -99,11 +99,11 @@ _KNOWN: tuple[tuple[type[Exception], str, str, str], ...] = (
     (Diverged, "diverged", "The training diverged", "Restoring the best weights at half the "
      "learning rate did not help, or `rollbacks` turned it off. Train again with a lower "
      "`learning_rate`, or set `clip_norm`. The best checkpoint so far is kept."),
-    (Mismatch, "other-training", "The checkpoint belongs to another training", "Submit the "
+    (CheckpointMismatch, "other-training", "The checkpoint belongs to another training", "Submit the "
      "training again: it starts from scratch."),
     (UnknownCharacter, "unknown-character", "The model does not know a character", "Remove it "
      "from the prompt, or set `unknown` to \"skip\" or \"replace\"."),
-    (NotFinite, "not-finite", "The checkpoint cannot generate text", "Its training diverged: name "
+    (NonFiniteWeights, "not-finite", "The checkpoint cannot generate text", "Its training diverged: name "
      "an earlier checkpoint, or `best`."),
     (BadCheckpoint, "bad-checkpoint", "The checkpoint is damaged", "Name another checkpoint of "
      "the model (`latest`, or an id)."),

@@ -1,15 +1,16 @@
 """What the runners expect of the handlers that they are given."""
 
-from collections.abc import Callable, Sequence
+from collections import abc
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from shared.queue.types import Claim, TextRecord
 from worker.execution.lease import Lease
 from worker.ml.sampling.sampler import Sampler
-from worker.ml.sampling.sequence import Stream
+from worker.ml.sampling.sequence import Sequence
 
 #: Runs one job and returns the texts it wrote.
-Handler = Callable[[Lease], Sequence[TextRecord]]
+Handler = Callable[[Lease], abc.Sequence[TextRecord]]
 
 
 class Generation(Protocol):
@@ -20,14 +21,14 @@ class Generation(Protocol):
         """The network that all sequences are sampled from."""
 
     @property
-    def sequences(self) -> Sequence[Stream]:
+    def sequences(self) -> abc.Sequence[Sequence]:
         """All sequences of the job."""
 
     @property
-    def unfinished(self) -> Sequence[Stream]:
+    def unfinished(self) -> abc.Sequence[Sequence]:
         """The sequences that still need steps."""
 
-    def newly_stopped(self) -> Sequence[Stream]:
+    def newly_stopped(self) -> abc.Sequence[Sequence]:
         """The sequences that have reached a stop string since the last call."""
 
     def new_pieces(self) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from worker.data.corpora import Corpora, random_piece
 from worker.data.model_cache import LoadedModel, ModelCache
 from worker.execution.failures import CorpusDeleted, ModelDeleted, NoSuchCheckpoint
 from worker.handlers.generation_run import GeneratedText, GenerationRun, temperature_ends
-from worker.ml.sampling.sampler import SamplingRequest
+from worker.ml.sampling.request import SamplingRequest
 
 
 class Generate:
@@ -51,7 +51,7 @@ class Generate:
                 temperature_to=last,
                 repetition_penalty=spec.repetition_penalty,
             )
-            run.texts.append(GeneratedText(prompt, model.sampler.start(request)))
+            run.texts.append(GeneratedText(prompt, model.sampler.new_sequence(request)))
         return run
 
     def _prompt(self, claim: Claim, spec: GenerateSpec, model: LoadedModel, seed: int) -> str:

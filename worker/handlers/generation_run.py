@@ -12,7 +12,7 @@ from worker.data.corpora import novelty
 from worker.data.model_cache import LoadedModel
 from worker.ml.novelty import NoveltyIndex
 from worker.ml.sampling.sampler import Sampler
-from worker.ml.sampling.sequence import Stream
+from worker.ml.sampling.sequence import Sequence
 
 #: Digits after the point of a stored log-probability.
 LOGPROB_DIGITS = 5
@@ -32,7 +32,7 @@ class GeneratedText:
     """
 
     prompt: str
-    sequence: Stream
+    sequence: Sequence
     searched_tokens: int = 0
     stopped: bool = False
     published_tokens: int = 0
@@ -63,16 +63,20 @@ class GenerationRun:
         return self.model.sampler
 
     @property
-    def sequences(self) -> list[Stream]:
+    def sequences(self) -> list[Sequence]:
         """All sequences of the job."""
         return [text.sequence for text in self.texts]
 
     @property
-    def unfinished(self) -> list[Stream]:
+    def unfinished(self) -> list[Sequence]:
         """The sequences that still need steps."""
-        return [text.sequence for text in self.texts if text.sequence.left and not text.stopped]
+        return [
+            text.sequence
+            for text in self.texts
+            if text.sequence.remaining_steps and not text.stopped
+        ]
 
-    def newly_stopped(self) -> list[Stream]:
+    def newly_stopped(self) -> list[Sequence]:
         """The sequences that have reached a stop string since the last call."""
         if not self.spec.stop:
             return []
@@ -82,7 +86,7 @@ class GenerationRun:
         return [text.sequence for text in stopped]
 
     def _has_stop(self, text: GeneratedText) -> bool:
-        written = text.sequence.written
+        written = text.sequence.output_ids
         if len(written) == text.searched_tokens:
             return False
         # A stop string may have begun in the tokens searched before.
@@ -99,7 +103,7 @@ class GenerationRun:
         held_back = max(map(len, self.spec.stop), default=1) - 1
         pieces = []
         for position, text in enumerate(self.texts):
-            written = text.sequence.written
+            written = text.sequence.output_ids
             end = len(written) - held_back
             if self.spec.score or text.stopped or end <= text.published_tokens:
                 continue
@@ -126,14 +130,14 @@ class GenerationRun:
         return [
             self._record(position, text, unfinished or "length")
             for position, text in enumerate(self.texts)
-            if unfinished is None or text.stopped or len(text.sequence.written)
+            if unfinished is None or text.stopped or len(text.sequence.output_ids)
         ]
 
     def _record(self, position: int, text: GeneratedText, unfinished: str) -> TextRecord:
         spec, sequence = self.spec, text.sequence
-        written = self.model.vocabulary.decode(sequence.written)
+        written = self.model.vocabulary.decode(sequence.output_ids)
         logprobs = [float(logprob) for logprob in sequence.logprobs]
-        reason = unfinished if sequence.left else "length"
+        reason = unfinished if sequence.remaining_steps else "length"
         if text.stopped:
             written = _before_stop(written, spec.stop)
             logprobs = logprobs[: self._tokens_within(sequence, len(written))]
@@ -141,7 +145,7 @@ class GenerationRun:
         measured = written
         if spec.score:
             # The network predicts nothing before the first token, so that one has no score.
-            measured = self.model.vocabulary.decode(sequence.draft.prompt[1:])
+            measured = self.model.vocabulary.decode(sequence.request.prompt[1:])
         nats = math.fsum(logprobs)
         first, last = temperature_ends(spec.temperatures[position // spec.n])
         rounded = [round(logprob, LOGPROB_DIGITS) for logprob in logprobs]
@@ -152,7 +156,7 @@ class GenerationRun:
             temperature=first,
             top_k=spec.top_k,
             top_p=spec.top_p,
-            seed=sequence.draft.seed,
+            seed=sequence.request.seed,
             finish_reason="scored" if spec.score else reason,
             checkpoint_id=self.checkpoint_id,
             temperature_to=last,
@@ -164,10 +168,10 @@ class GenerationRun:
             **({} if spec.score else novelty(self.index, written)),
         )
 
-    def _tokens_within(self, sequence: Stream, characters: int) -> int:
+    def _tokens_within(self, sequence: Sequence, characters: int) -> int:
         """How many tokens lie within the first characters of a text."""
         decode = self.model.vocabulary.decode
-        lengths = [len(decode([token])) for token in sequence.written]
+        lengths = [len(decode([token])) for token in sequence.output_ids]
         return int(np.searchsorted(np.cumsum(lengths), characters, side="right"))
 
 

@@ -17,10 +17,10 @@ from worker.handlers.starting_point import StartingPoint, read_model
 from worker.handlers.training_checkpoints import TrainingCheckpoints
 from worker.handlers.training_run import TrainingRun
 from worker.handlers.training_texts import TrainingTexts
-from worker.ml.checkpoint import Checkpoint, fingerprint
+from worker.ml.checkpoint import TrainingState, fingerprint
 from worker.ml.config import TrainConfig
 from worker.ml.training.trainer import Trainer
-from worker.ml.training.transfer import first_state, goes_on, longer
+from worker.ml.training.transfer import can_continue, extend_epochs, initial_state
 from worker.ml.vectorize import (
     characters_per_token,
     encode_pieces,
@@ -48,9 +48,9 @@ class _Inputs:
 
     spec: TrainSpec
     checkpoints: TrainingCheckpoints
-    resumed: Checkpoint | None
+    resumed: TrainingState | None
     start: StartingPoint | None
-    start_state: Checkpoint | None
+    start_state: TrainingState | None
     vocabulary: Vocabulary
     ids: Ids
     corpus_sha256: str
@@ -114,7 +114,7 @@ class Train:
         recall_from = [lease.claim.job_id]
         if state is not None:
             training_ids, _tail = split_held_out(inputs.ids, config)
-            config = longer(state, config, steps_per_epoch(config, len(training_ids)))
+            config = extend_epochs(state, config, steps_per_epoch(config, len(training_ids)))
             if start is not None and state.meta.get("start_step"):
                 # This training continues another one and counts its steps, so that an earlier
                 # step's checkpoint may be the other one's.
@@ -126,7 +126,7 @@ class Train:
             lowercase=spec.lowercase,
             state=state,
             backend=backend_of(self._processor),
-            recall=partial(inputs.checkpoints.recall, recall_from),
+            load_state=partial(inputs.checkpoints.recall, recall_from),
         )
         trainer.exact &= spec.threads == self._threads
         if state is not None and (changes := _differences(state, config, self._processor)):
@@ -149,7 +149,7 @@ class Train:
         run.run()
 
     def _encode(
-        self, lease: Lease, spec: TrainSpec, alphabet: str, state: Checkpoint | None
+        self, lease: Lease, spec: TrainSpec, alphabet: str, state: TrainingState | None
     ) -> tuple[Vocabulary, Ids, str]:
         """The vocabulary, the corpus's ids, and the SHA-256 that names its bytes.
 
@@ -184,13 +184,13 @@ class Train:
         lease: Lease,
         inputs: _Inputs,
         start: StartingPoint,
-        start_state: Checkpoint,
+        start_state: TrainingState,
         config: TrainConfig,
-    ) -> Checkpoint:
+    ) -> TrainingState:
         """Save what the training starts from as its own first checkpoint."""
         lowercase = inputs.spec.lowercase
         same_text = (inputs.corpus_sha256, lowercase) == (start.corpus_sha256, start.lowercase)
-        state = first_state(
+        state = initial_state(
             start_state,
             config,
             inputs.vocabulary,
@@ -198,7 +198,7 @@ class Train:
             lowercase=lowercase,
             same_text=same_text,
         )
-        continues = same_text and goes_on(start_state, config)
+        continues = same_text and can_continue(start_state, config)
         inputs.checkpoints.save(state, validated=continues and start.validated)
         record_event(
             self._queue,
@@ -211,7 +211,7 @@ class Train:
         return state
 
 
-def _differences(state: Checkpoint, config: TrainConfig, processor: Processor) -> dict[str, Any]:
+def _differences(state: TrainingState, config: TrainConfig, processor: Processor) -> dict[str, Any]:
     """How this process differs from the checkpoint's: ``{name: {was, is}}``."""
     here = fingerprint(config.threads, config.shards, processor)
     there = state.meta.get("fingerprint") or {}

@@ -12,7 +12,7 @@ from worker.data import checkpoints
 from worker.data.checkpoints import StoredCheckpoint
 from worker.execution.lease import Lease
 from worker.handlers.job_history import record_event
-from worker.ml.checkpoint import Checkpoint, digest, pack
+from worker.ml.checkpoint import TrainingState, digest, pack
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ class TrainingCheckpoints:
         self._lease = lease
         self._job_id = lease.claim.job_id
 
-    def save(self, state: Checkpoint, *, validated: bool) -> str:
+    def save(self, state: TrainingState, *, validated: bool) -> str:
         """Store a state and publish it as a checkpoint of the job.
 
         Args:
@@ -76,11 +76,11 @@ class TrainingCheckpoints:
                 # The bytes were stored long ago, and a sweep deleted them before the row came.
                 continue
 
-    def newest(self) -> Checkpoint | None:
+    def newest(self) -> TrainingState | None:
         """The newest usable checkpoint of the job."""
         return self._first_usable(checkpoints.newest_first(self._queue.engine, self._job_id))
 
-    def recall(self, job_ids: Sequence[str], step: int) -> Checkpoint | None:
+    def recall(self, job_ids: Sequence[str], step: int) -> TrainingState | None:
         """The checkpoint of a step, or else the best usable one of the job.
 
         Args:
@@ -98,11 +98,11 @@ class TrainingCheckpoints:
         """The row of the job's checkpoint of a step."""
         return checkpoints.at_step(self._queue.engine, [self._job_id], step)
 
-    def _first_usable(self, stored: Iterable[StoredCheckpoint]) -> Checkpoint | None:
+    def _first_usable(self, stored: Iterable[StoredCheckpoint]) -> TrainingState | None:
         states = map(self._load, stored)
         return next((state for state in states if state is not None), None)
 
-    def _load(self, stored: StoredCheckpoint) -> Checkpoint | None:
+    def _load(self, stored: StoredCheckpoint) -> TrainingState | None:
         try:
             return checkpoints.load(self._queue.engine, stored.sha256)
         except checkpoints.UNUSABLE as error:

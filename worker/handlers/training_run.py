@@ -13,8 +13,14 @@ from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.handlers.job_history import record_event
 from worker.handlers.training_checkpoints import TrainingCheckpoints
 from worker.handlers.training_texts import TrainingTexts
-from worker.ml.checkpoint import Checkpoint
-from worker.ml.training.progress import EpochEnd, Judged, Mark, Progress, RolledBack
+from worker.ml.checkpoint import TrainingState
+from worker.ml.training.progress import (
+    EpochEnd,
+    IntervalReached,
+    RolledBack,
+    TrainingProgress,
+    Validated,
+)
 from worker.ml.training.trainer import Trainer
 
 #: How often a training reports its progress.
@@ -69,13 +75,13 @@ class TrainingRun:
         # Without the second argument a stop would wait for the next report.
         for event in self._trainer.run(self._texts.every_steps, lambda: self._lease.must_stop):
             match event:
-                case Judged():
+                case Validated():
                     self._on_validated(event)
                 case RolledBack():
                     self._on_rolled_back(event)
-                case Mark():
+                case IntervalReached():
                     self._on_texts_due()
-                case Progress():
+                case TrainingProgress():
                     self._on_progress(event)
             if self._lease.must_save and self._saved_step != self._trainer.step:
                 self._save(validated=False)
@@ -88,7 +94,7 @@ class TrainingRun:
                 patience=self._trainer.config.patience,
             )
 
-    def resume(self, state: Checkpoint) -> None:
+    def resume(self, state: TrainingState) -> None:
         """Record the resume, and write the texts that the earlier attempt did not get to.
 
         Args:
@@ -99,7 +105,7 @@ class TrainingRun:
         if self._texts.are_missing() and (stored := self._checkpoints.find(step)) is not None:
             self._texts.write_due(state, stored.id)
 
-    def _on_progress(self, event: Progress) -> None:
+    def _on_progress(self, event: TrainingProgress) -> None:
         if time.monotonic() - self._reported_at >= PROGRESS_SECONDS:
             self._report(
                 event.step,
@@ -119,7 +125,7 @@ class TrainingRun:
         # The reported speed is that of the steps alone.
         self._validated_at += time.monotonic() - started
 
-    def _on_validated(self, event: Judged) -> None:
+    def _on_validated(self, event: Validated) -> None:
         trainer, config = self._trainer, self._trainer.config
         seconds = time.monotonic() - self._validated_at
         steps = event.step - self._validated_step
@@ -161,7 +167,7 @@ class TrainingRun:
         # No other event comes for this step, so texts that are due at it are written now.
         self._texts.write_due(state, checkpoint_id)
 
-    def _save(self, *, validated: bool) -> tuple[Checkpoint, str]:
+    def _save(self, *, validated: bool) -> tuple[TrainingState, str]:
         state = self._trainer.state()
         checkpoint_id = self._checkpoints.save(state, validated=validated)
         self._saved_at, self._saved_step = time.monotonic(), self._trainer.step

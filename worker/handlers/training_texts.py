@@ -8,9 +8,9 @@ from worker.data import checkpoints
 from worker.data.corpora import novelty, random_slice
 from worker.data.model_cache import Processor, make_sampler
 from worker.execution.lease import Lease
-from worker.ml.checkpoint import Checkpoint
+from worker.ml.checkpoint import TrainingState
 from worker.ml.novelty import NoveltyIndex
-from worker.ml.sampling.sampler import SamplingRequest
+from worker.ml.sampling.request import SamplingRequest
 from worker.ml.training.trainer import Trainer
 from worker.ml.vocabulary import Ids
 
@@ -58,7 +58,7 @@ class TrainingTexts:
             self._queue.engine, job_id, step
         )
 
-    def write_due(self, state: Checkpoint, checkpoint_id: str | None) -> None:
+    def write_due(self, state: TrainingState, checkpoint_id: str | None) -> None:
         """Sample and store the texts that are due at the current step, if any.
 
         They share one prompt from the corpus and differ in temperature.
@@ -75,7 +75,7 @@ class TrainingTexts:
             return
         requests = self._requests(sample, number, state.network.window)
         sampler = make_sampler(state.weights, state.network, self._processor)
-        written = sampler.write(requests, lambda: self._lease.must_stop)
+        written = sampler.generate(requests, lambda: self._lease.must_stop)
         if self._lease.must_stop:
             return
         texts = [
