@@ -158,7 +158,7 @@ def places(
             found[job.id] = forecast.place(user_id, job.id, ranks.get(job.id, 0))
         else:
             # Submitted or claimed since the forecast was read.
-            found[job.id] = Place(forecast.queued + 1, None, "its turn among those who wait")
+            found[job.id] = Place(forecast.queued + 1, None, "its turn among the queued jobs")
     return found
 
 
