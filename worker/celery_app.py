@@ -14,6 +14,7 @@ from celery.signals import setup_logging, worker_process_init
 from shared.broker import WAKE_TASK
 from shared.logs import configure_logging
 from shared.process.pdeathsig import tie
+from shared.process.title import set_title
 from shared.settings import load_settings
 from worker.lane import Lane
 
@@ -83,6 +84,7 @@ def _start(**_: object) -> None:
     from celery import current_app
 
     lane = Lane.from_dict(current_app.conf[LANE_KEY])
+    set_title(f"{lane.title} (child)")
     # A child whose parent was killed would train on, and renew its lease, for nobody.
     if not tie(current_app.conf[PARENT_KEY], signal.SIGKILL):
         os._exit(EXIT_CANNOT_START)

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from shared.broker import make_celery
 from shared.database import make_engine
 from shared.logs import configure_logging
+from shared.process.title import set_title
 from shared.settings import SettingsError, load_settings
 from shared.worker_registry import remove, request_drain
 from worker.celery_app import LANE_KEY, PARENT_KEY
@@ -42,6 +43,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings)
+    set_title(lane.title)
     if lane.cores:
         # Now, so that the child inherits it before it starts a thread.
         os.sched_setaffinity(0, lane.cores)

@@ -13,7 +13,9 @@ from shared.broker import Broker
 from shared.database import log_database, make_engine
 from shared.job_events import Speaker
 from shared.logs import configure_logging
+from shared.process.python_module import python_module
 from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
+from shared.process.title import set_title
 from shared.queue import Queue
 from shared.queue.types import Kind
 from shared.settings import Settings, SettingsError, load_settings
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings)
+    set_title(f"supervisor {settings.host_name}")
     engine = make_engine(settings.database)
     log_database(engine)
     lanes = [(device, Lane.of(settings.host_name, kind, device))
@@ -85,10 +88,12 @@ def _child(device: LocalDevice, lane: Lane, settings: Settings) -> Child:
         **device.environment,
         # Counted here, before a lane is pinned: every lane computes with the same threads.
         "QUIRE_TRAIN_THREADS": str(settings.train_threads),
+        # Celery would set a process title of its own.
+        "NOSETPS": "1",
         # Its C++ side is told to keep to warnings before it loads, or not at all.
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
     }
-    argv = (sys.executable, "-m", "worker.celery_process", *lane.arguments())
+    argv = python_module("worker.celery_process", *lane.arguments())
     return Child(
         name=f"{lane.kind} on {lane.device}",
         argv=argv,

@@ -45,7 +45,7 @@ def test_one_that_was_not_heard_of_within_a_lease_does_not_live(
 
 def test_the_exit_code_tells(settings_env: dict[str, str]) -> None:
     environment = {**settings_env, "QUIRE_HOST_NAME": "here", "QUIRE_LEASE_SECONDS": "60"}
-    argv = [sys.executable, "-m", "worker.health"]
+    argv = [sys.executable, "-P", "-m", "worker.health"]
     sick = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert (sick.returncode, sick.stderr) == (1, "no worker of this host for: generate, train\n")
     show(settings_env["DATABASE_URL"], "here", "train")
