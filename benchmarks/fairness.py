@@ -16,8 +16,9 @@ from benchmarks.support.policies import QUANTUM_SECONDS, Fifo, RealQueue, Simula
 from benchmarks.support.simulated_day import STEP_SECONDS, SWITCH_SECONDS, Day, Simulation
 from migrations.migrate import upgrade
 from shared import accounts
-from shared.clock import database_now, new_id
+from shared.clock import database_now
 from shared.database import make_engine, make_sessions
+from shared.ids import new_id
 from shared.queue import Queue
 from shared.settings import Settings
 from shared.tables import Job

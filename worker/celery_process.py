@@ -21,7 +21,7 @@ from shared.database import make_engine
 from shared.logs import configure_logging
 from shared.process.title import set_title
 from shared.settings import SettingsError, load_settings
-from shared.worker_registry import remove, request_drain
+from shared.worker_registry import request_drain, unregister
 from worker.celery_app import LANE_KEY, PARENT_KEY
 from worker.execution.lease import DATABASE_AWAY, RETRY_SECONDS, reason
 from worker.lane import Lane
@@ -95,7 +95,7 @@ class _Drain:
     def done(self) -> None:
         """Take the worker out of the list, now that its child has ended."""
         try:
-            remove(self._engine, self._worker_id)
+            unregister(self._engine, self._worker_id)
         except DATABASE_AWAY as error:
             log.warning("database_away", reason=reason(error))
 

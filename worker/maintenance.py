@@ -11,7 +11,7 @@ from shared import blobs
 from shared.broker import Broker
 from shared.clock import database_now
 from shared.database import reading
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.queue import Queue
 from shared.queue.types import Kind
 from shared.tables import Device, IdempotencyKey
@@ -33,7 +33,7 @@ class Sweeper:
     supervisor of the workers must stay quick.
     """
 
-    def __init__(self, queue: Queue, broker: Broker, speaker: Speaker) -> None:
+    def __init__(self, queue: Queue, broker: Broker, speaker: EventPublisher) -> None:
         self._queue = queue
         self._broker = broker
         self._speaker = speaker
@@ -53,7 +53,7 @@ class Sweeper:
     def sweep(self) -> None:
         """Sweep once."""
         for rescue in self._queue.rescue():
-            self._speaker.say(rescue.job_id, rescue.attempt, "state")
+            self._speaker.publish(rescue.job_id, rescue.attempt, "state")
             log.warning(
                 "job_rescued",
                 job=rescue.job_id,

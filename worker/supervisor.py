@@ -11,7 +11,7 @@ import structlog
 from shared import worker_registry
 from shared.broker import Broker
 from shared.database import log_database, make_engine
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.logs import configure_logging
 from shared.process.python_module import python_module
 from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
@@ -19,7 +19,7 @@ from shared.process.title import set_title
 from shared.queue import Queue
 from shared.queue.types import Kind
 from shared.settings import Settings, SettingsError, load_settings
-from shared.worker_registry import WorkerSelf
+from shared.worker_registry import WorkerInfo
 from worker.devices import BadDevice, LocalDevice, find_devices
 from worker.execution.lease import DATABASE_AWAY, reason
 from worker.lane import Lane
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.info("supervisor_started", host=settings.host_name, devices=[one.name for one in found])
     queue = Queue(engine, settings)
     _show(queue, [lane for _, lane in lanes])
-    sweeper = Sweeper(queue, broker, Speaker(queue.settings.broker))
+    sweeper = Sweeper(queue, broker, EventPublisher(queue.settings.broker))
     with ProcessSupervisor() as supervisor, supervisor.signals():
         sweeper.start()
         children = [_child(device, lane, settings) for device, lane in lanes]
@@ -106,9 +106,9 @@ def _show(queue: Queue, lanes: Sequence[Lane]) -> None:
     """Show all lanes as not ready yet: an earlier run's rows may say that they are."""
     try:
         for lane in lanes:
-            me = WorkerSelf(
+            me = WorkerInfo(
                 lane.host, lane.device, lane.kind, os.getpid(), {}, lane.gpu_uuid, lane.gpu_name
             )
-            worker_registry.show(queue.engine, me, ready=False)
+            worker_registry.register(queue.engine, me, ready=False)
     except DATABASE_AWAY as error:
         log.warning("database_away", reason=reason(error))

@@ -26,7 +26,7 @@ from api.schemas.headers import Once
 from api.services import reading, writing
 from shared.clock import database_now
 from shared.tables import IdempotencyKey
-from shared.upsert import insert_unless_there
+from shared.upsert import insert_if_absent
 
 KEPT_HOURS = 24
 FORGOTTEN_AT_ONCE = 100
@@ -126,7 +126,7 @@ def _reserve(session: Session, key: str, request_sha256: str) -> bool:
         "location": None,
         "created_at": now,
     }
-    return insert_unless_there(connection, IdempotencyKey, values)
+    return insert_if_absent(connection, IdempotencyKey, values)
 
 
 def _forget(session: Session, before: Any) -> None:

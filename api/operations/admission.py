@@ -8,10 +8,17 @@ from sqlalchemy.orm import Session
 from api.errors import DoesNotFit
 from api.services import services
 from shared.clock import database_now
-from shared.specs.estimates import Bounds, Estimate, Text, estimate, same_shape, too_much
+from shared.specs.estimates import (
+    Estimate,
+    ResourceLimits,
+    Text,
+    estimate,
+    find_exceeded_limit,
+    same_shape,
+)
 from shared.specs.presets import TrainSpec
 from shared.tables import Corpus, Device, Job, Model
-from shared.worker_registry import alive
+from shared.worker_registry import is_alive
 
 #: How far back trainings of the same shape are looked for, and how many say how fast it is.
 LOOKED_AT = 100
@@ -38,9 +45,9 @@ def admit(
         DoesNotFit: More than a worker has, with the number to lower.
     """
     settings = services().settings
-    bounds = Bounds(settings.train_memory_bytes, settings.train_max_seconds)
+    bounds = ResourceLimits(settings.train_memory_bytes, settings.train_max_seconds)
     speeds = _speeds(session, spec, text)
-    refused = too_much(spec, text, bounds, speeds, fixed)
+    refused = find_exceeded_limit(spec, text, bounds, speeds, fixed)
     if refused is None:
         return estimate(spec, text, speeds)
     value: object = corpus.id if refused.field == "corpus" else getattr(spec, refused.field)
@@ -91,7 +98,7 @@ def _kinds(session: Session) -> set[str]:
     """Of the devices that train now."""
     now, lease = database_now(session.connection()), services().settings.lease_seconds
     devices = session.scalars(select(Device).where(Device.lane == "train"))
-    return {_kind(device.id) for device in devices if alive(device, now, lease)}
+    return {_kind(device.id) for device in devices if is_alive(device, now, lease)}
 
 
 def _kind(worker_id: str) -> str:

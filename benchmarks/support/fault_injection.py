@@ -20,7 +20,7 @@ from benchmarks.support.link import Link, second_machine
 from migrations.migrate import upgrade
 from shared import accounts
 from shared.database import make_engine, make_sessions
-from shared.worker_registry import ready
+from shared.worker_registry import ready_workers
 from tests.faults.parts import Redis
 from tests.services.postgres import Cluster, cluster
 from tests.services.servers import short_directory
@@ -206,7 +206,7 @@ class House:
         }
         with suppress(httpx2.HTTPError):
             live = httpx2.get(f"{self.url}/health/live", trust_env=False).status_code == 200
-            return live and ready(self.engine, lanes) == lanes
+            return live and ready_workers(self.engine, lanes) == lanes
         return False
 
     def _close(self) -> None:

@@ -22,8 +22,8 @@ from benchmarks.support.harness import load_corpus
 from migrations.migrate import upgrade
 from shared import accounts, blobs
 from shared.checkpoint_aliases import resolve
-from shared.clock import new_id
 from shared.database import make_engine, make_sessions, sqlite
+from shared.ids import new_id
 from shared.tables import Checkpoint
 from tests.services.redis import redis_server
 from worker.ml.checkpoint import pack, unpack

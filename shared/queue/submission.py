@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from shared.clock import new_id
+from shared.ids import new_id
 from shared.queue import sql
 from shared.queue.base import Base
 from shared.queue.errors import AlreadyEnded, NoSuchJob, WaitsInVain

@@ -101,7 +101,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ResourceLimits:
     """What a training may take."""
 
     memory_bytes: int
@@ -109,7 +109,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class TooMuch:
+class ResourceLimitExceeded:
     """Why a training can't be taken.
 
     Attributes:
@@ -167,13 +167,13 @@ def estimate(spec: TrainSpec, text: Text, speeds: Sequence[float] = ()) -> Estim
     )
 
 
-def too_much(
+def find_exceeded_limit(
     spec: TrainSpec,
     text: Text,
-    bounds: Bounds,
+    bounds: ResourceLimits,
     speeds: Sequence[float] = (),
     fixed: Collection[str] = (),
-) -> TooMuch | None:
+) -> ResourceLimitExceeded | None:
     """Why a training does not fit its bounds, with the number to lower; None where it fits.
 
     Args:
@@ -205,16 +205,16 @@ def too_much(
     else:
         return None
     if spec.budget is not None and tried is LOWERED_FOR_TIME:
-        return TooMuch("budget", int(bounds.seconds), words)
+        return ResourceLimitExceeded("budget", int(bounds.seconds), words)
     proposals = {
         name: _most(spec, name, least, fits) for name, least in tried.items() if name not in fixed
     }
     # The one that has to give way least.
     helping = {name: most / getattr(spec, name) for name, most in proposals.items() if most}
     if not helping:
-        return TooMuch("units" if tried is LOWERED else "corpus", None, words)
+        return ResourceLimitExceeded("units" if tried is LOWERED else "corpus", None, words)
     field = max(helping, key=lambda name: helping[name])
-    return TooMuch(field, proposals[field], words)
+    return ResourceLimitExceeded(field, proposals[field], words)
 
 
 def same_shape(one: dict[str, Any], other: dict[str, Any]) -> bool:

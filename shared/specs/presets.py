@@ -16,7 +16,7 @@ SEED_LIMIT = 2**53
 #: With a usual alphabet the vocabulary then fills its bucket of 4,096 (`worker/ml/config.py`).
 VOCABULARY_LIMIT = 4000
 #: Times at which a training writes texts by epochs, at most: each takes a tenth of a second.
-MOST_BY_EPOCHS = 50
+MAX_EPOCH_SAMPLES = 50
 CLASSIC_TEMPERATURES = (0.2, 0.5, 1.0, 1.2)
 Temperature = Annotated[float, Field(ge=0, le=10)]
 
@@ -39,7 +39,7 @@ class SampleSpec(Frozen):
         1,
         ge=1,
         le=1000,
-        description=f"of more than {MOST_BY_EPOCHS} such epochs only every second has texts, or "
+        description=f"of more than {MAX_EPOCH_SAMPLES} such epochs only every second has texts, or "
         "third, and so on; null, or not given beside `every_steps`: not by epochs",
     )
     every_steps: int | None = Field(None, ge=1, le=1_000_000)
@@ -67,7 +67,7 @@ class SampleSpec(Frozen):
         if self.every_epochs and not within:
             # A short text has thousands of epochs, and writing after each would take longer.
             times = steps // (steps_per_epoch * self.every_epochs)
-            every = max(1, -(-times // MOST_BY_EPOCHS))
+            every = max(1, -(-times // MAX_EPOCH_SAMPLES))
             by_epochs = epochs % (every * self.every_epochs) == 0
         return by_epochs or bool(self.every_steps and not step % self.every_steps)
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Table, select, text
 
 from shared.database import IDLE_TIMEOUT_SECONDS
-from shared.job_events import Listener, order
+from shared.job_events import EventReader, sort_key
 from shared.tables import Checkpoint, GeneratedText, Job, JobEvent, Metric
 from tests.faults.conftest import Postmaster, SecondHost, Undisturbed
 from tests.faults.parts import assert_consistent, digest, gone, parent, train
@@ -32,7 +32,7 @@ def test_zombie(
 ) -> None:
     world, wanted = deprived, undisturbed(deprived, EPOCHS)
     workers = {"here": deprived_worker, SecondHost.name: second_host.up()}
-    listener = Listener(world.environment["REDIS_URL"], 2, 1.0)
+    listener = EventReader(world.environment["REDIS_URL"], 2, 1.0)
     job_id = train(world, EPOCHS, sample={"length": 10, "temperatures": [0.5]})
     world.first_checkpoint(job_id)
     host = host_of(world, job_id)
@@ -42,7 +42,7 @@ def test_zombie(
         # Frozen in a transaction it keeps the job's row until the database ends that.
         job = world.succeeded(job_id, seconds=IDLE_TIMEOUT_SECONDS + 60)
         before = rows(world, job_id)
-        told = listener.all(job_id)
+        told = listener.read_all(job_id)
     finally:
         continue_process(zombie)
     assert (job.attempt, host_of(world, job_id)) == (2, *workers.keys() - {host})
@@ -53,8 +53,8 @@ def test_zombie(
     assert world.child("train", host=host) == zombie
     assert rows(world, job_id) == before
     # Nobody who follows the job hears of it either.
-    assert [entry for entry in told if order(entry.id)[0] == 2]
-    assert listener.all(job_id) == told
+    assert [entry for entry in told if sort_key(entry.id)[0] == 2]
+    assert listener.read_all(job_id) == told
     assert digest(world, job_id) == wanted
 
 

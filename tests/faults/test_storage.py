@@ -103,7 +103,7 @@ def test_storage_locked(
         answer = stored_api.client.post("/v1/train", json=training(world, 1))
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
-        assert "busy with another's write: nothing was changed" in answer.json()["detail"]
+        assert "busy with another write: nothing was changed" in answer.json()["detail"]
         # Who only reads waits for nobody.
         assert stored_api.client.get(f"/v1/jobs/{job_id}").json()["status"] == "running"
         assert_checkpoints_are_whole(world, job_id)
@@ -112,7 +112,7 @@ def test_storage_locked(
     assert digest(world, job_id) == wanted
     # Its owner can see why it stood still, and for how long.
     held_up = world.event(job_id, "checkpoint_held_up")
-    assert "busy with another's write" in held_up["reason"]
+    assert "busy with another write" in held_up["reason"]
     assert held_up["seconds"] > LOCKED_SECONDS / 2
     world.succeeded(stored_api.submit(world))
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select, update
 
 from shared import blobs, worker_registry
-from shared.clock import new_id
+from shared.ids import new_id
 from shared.queue import Queue
 from shared.queue.errors import AlreadyEnded, NoSuchJob, QueueFull
 from shared.queue.types import CheckpointRecord, Orders, problem
@@ -159,8 +159,8 @@ def test_the_line_has_an_end(world: World) -> None:
 
 
 def test_drain_reaches_the_job_through_its_heartbeat(world: World) -> None:
-    worker = worker_registry.WorkerSelf("host", "cpu", "train", 1, {})
-    worker_registry.show(world.engine, worker, ready=True, clock=world.clock)
+    worker = worker_registry.WorkerInfo("host", "cpu", "train", 1, {})
+    worker_registry.register(world.engine, worker, ready=True, clock=world.clock)
     world.submit()
     [claim] = world.claim()
     assert world.queue.heartbeat(claim) == Orders()
@@ -171,7 +171,7 @@ def test_drain_reaches_the_job_through_its_heartbeat(world: World) -> None:
     world.queue.release(claim)
     with world.engine.connect() as connection:
         assert connection.scalar(select(Device.current_job_id)) is None
-    assert worker_registry.beat(world.engine, worker.id, world.clock) is True
+    assert worker_registry.heartbeat(world.engine, worker.id, world.clock) is True
 
 
 def test_waiting_names_a_job_of_each_kind_that_has_waited_long_enough(world: World) -> None:

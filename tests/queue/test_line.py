@@ -8,7 +8,7 @@ from shared.scheduling.forecast import Line
 from shared.scheduling.forecast_reader import UNKNOWN_SECONDS, own_jobs, places, read_line
 from shared.settings import Settings
 from shared.tables import PRIORITIES, Job
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.queue.conftest import World
 
 KINDS: tuple[Kind, ...] = ("train", "generate")
@@ -116,7 +116,8 @@ def test_a_lifted_job_takes_its_owner_s_last_place(world: World) -> None:
 
 
 def test_a_worker_writes_many_texts_at_once(world: World) -> None:
-    show(world.engine, WorkerSelf("host", "cpu", "generate", 1, {}), ready=True, clock=world.clock)
+    worker = WorkerInfo("host", "cpu", "generate", 1, {})
+    register(world.engine, worker, ready=True, clock=world.clock)
     world.submit(kind="generate", count=2)
     assert len(world.queue.claim("generate", "host/cpu/generate", 2, slots=4)) == 2
     world.clock.move(0.5)

@@ -14,7 +14,7 @@ from shared.queue.retention import KEEP
 from shared.queue.types import CheckpointRecord, Claim
 from shared.scheduling.accounting import Ledger
 from shared.tables import Checkpoint, Job
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.queue.conftest import WORKER, World
 
 LIMIT_SECONDS = 30
@@ -102,7 +102,7 @@ def test_a_worker_that_was_frozen_claims_while_its_job_is_rescued(
 ) -> None:
     """Both write the worker's row and what its owner was served."""
     host, device, _ = WORKER.split("/")
-    show(world.engine, WorkerSelf(host, device, "train", 1, {}), ready=True, clock=world.clock)
+    register(world.engine, WorkerInfo(host, device, "train", 1, {}), ready=True, clock=world.clock)
     jobs = world.submit(count=2)
     [frozen] = world.claim()
     world.clock.move(world.settings.lease_seconds + 1)

@@ -5,10 +5,10 @@ import pytest
 from shared import blobs, worker_registry
 from shared.queue.errors import AlreadyEnded, NoSuchJob
 from shared.queue.types import CheckpointRecord, Claim, Orders
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.queue.conftest import World
 
-OTHER = WorkerSelf("host", "cpu:1", "train", 1, {})
+OTHER = WorkerInfo("host", "cpu:1", "train", 1, {})
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
@@ -82,7 +82,7 @@ def test_no_more_yield_than_are_waited_for_and_the_most_served_first(world: Worl
 
 def test_it_goes_on_while_a_device_is_free_for_who_waits(world: World) -> None:
     mine = running(world, seconds=2 * quantum(world))
-    show(world.engine, OTHER, ready=True, clock=world.clock)
+    register(world.engine, OTHER, ready=True, clock=world.clock)
     world.submit("grace")
     assert not world.queue.heartbeat(mine).yield_, "the other device takes it in a moment"
     world.submit("hedy")
@@ -91,10 +91,10 @@ def test_it_goes_on_while_a_device_is_free_for_who_waits(world: World) -> None:
 
 @pytest.mark.parametrize("why_not", ["starts", "drains", "died", "is busy"])
 def test_it_yields_where_the_other_device_takes_nothing(world: World, why_not: str) -> None:
-    show(world.engine, OTHER, ready=why_not != "starts", clock=world.clock)
+    register(world.engine, OTHER, ready=why_not != "starts", clock=world.clock)
     mine = running(world, seconds=quantum(world))
     if why_not != "died":
-        worker_registry.beat(world.engine, OTHER.id, world.clock)
+        worker_registry.heartbeat(world.engine, OTHER.id, world.clock)
     if why_not == "drains":
         worker_registry.request_drain(world.engine, OTHER.id, world.clock)
     if why_not == "is busy":

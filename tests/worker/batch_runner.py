@@ -8,7 +8,7 @@ from typing import Any
 
 from shared import blobs
 from shared.queue.types import CheckpointRecord, Claim
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.worker.harness import World, make_world, some_text
 from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache
@@ -21,7 +21,7 @@ from worker.ml.model import initial_weights
 from worker.ml.sampling.engine import Engine
 
 NOWHERE = "redis://127.0.0.1:1/0"
-ME = WorkerSelf("here", "cpu", "generate", 1, {})
+ME = WorkerInfo("here", "cpu", "generate", 1, {})
 CHARACTERS = "".join(sorted(set(some_text())))
 #: So long that a test surely does something before its end, and is cancelled or drained after it.
 ENDLESS = 1_000_000
@@ -67,7 +67,7 @@ def make_model(world: World, seed: int = 0, network: NetworkConfig = SMALL) -> s
 
 def make_batch_runner(world: World, *, most_jobs: int = 100) -> BatchRunner:
     """One that is ready, its heartbeat beating."""
-    show(world.engine, ME, ready=True)
+    register(world.engine, ME, ready=True)
     generate = Generate(Corpora(world.engine), ModelCache(world.engine, "cpu", 10**8))
     heartbeat = Heartbeat(world.queue, ME)
     heartbeat.start()

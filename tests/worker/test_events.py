@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.job_events import Entry, Listener, order
+from shared.job_events import Entry, EventReader, sort_key
 from tests.worker.harness import Worker, World, until
 
 LONG = 3_000
@@ -17,20 +17,20 @@ def worker(world: World) -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="module")
-def listener(world: World) -> Listener:
-    return Listener(world.environment["REDIS_URL"], 4, 1.0)
+def listener(world: World) -> EventReader:
+    return EventReader(world.environment["REDIS_URL"], 4, 1.0)
 
 
-def said(listener: Listener, job_id: str) -> list[Entry]:
+def said(listener: EventReader, job_id: str) -> list[Entry]:
     """All that was said of a job once its end was, in order."""
 
     def whole() -> list[Entry]:
-        entries = listener.all(job_id)
+        entries = listener.read_all(job_id)
         states = [entry for entry in entries if entry.kind == "state"]
         return entries if len(states) > 1 else []
 
     entries = until(whole, "what is said of the job's end")
-    assert [entry.id for entry in entries] == sorted((e.id for e in entries), key=order)
+    assert [entry.id for entry in entries] == sorted((e.id for e in entries), key=sort_key)
     return entries
 
 
@@ -53,7 +53,7 @@ def model(world: World, worker: Worker) -> str:
 
 
 def test_a_training_says_its_curves_and_its_texts(
-    world: World, worker: Worker, listener: Listener
+    world: World, worker: Worker, listener: EventReader
 ) -> None:
     job = world.succeeded(world.train(sample={"length": 20, "temperatures": [0.5]}))
     entries = said(listener, job.id)
@@ -67,7 +67,7 @@ def test_a_training_says_its_curves_and_its_texts(
 
 
 def test_a_text_is_told_piece_by_piece(
-    world: World, worker: Worker, listener: Listener, model: str
+    world: World, worker: Worker, listener: EventReader, model: str
 ) -> None:
     job = world.succeeded(world.generate(model, length=LONG, temperatures=[0.5, 1.0]))
     entries = said(listener, job.id)
@@ -78,7 +78,7 @@ def test_a_text_is_told_piece_by_piece(
 
 
 def test_nothing_is_told_that_a_stop_string_cuts_off(
-    world: World, worker: Worker, listener: Listener, model: str
+    world: World, worker: Worker, listener: EventReader, model: str
 ) -> None:
     plain = world.succeeded(world.generate(model, length=LONG, temperatures=[1.0], seed=5))
     [whole] = world.texts(plain.id)

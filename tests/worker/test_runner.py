@@ -10,7 +10,7 @@ from sqlalchemy import exc
 
 from shared.queue.errors import LeaseLost
 from shared.queue.types import TextRecord
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.worker.harness import World, make_world, until
 from worker.execution.failures import CorpusDeleted
 from worker.execution.heartbeat import Heartbeat
@@ -19,7 +19,7 @@ from worker.execution.runner import Runner
 from worker.ml.training.divergence import Diverged
 
 NOWHERE = "redis://127.0.0.1:1/0"
-ME = WorkerSelf("here", "cpu", "train", 1, {})
+ME = WorkerInfo("here", "cpu", "train", 1, {})
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_an_end_waits_for_a_database_that_comes_back(
 
 
 def test_a_pulse_keeps_the_lease_and_hears_a_cancel(world: World) -> None:
-    show(world.engine, ME, ready=True)
+    register(world.engine, ME, ready=True)
     job_id = world.train(wake=False)
     heartbeat = Heartbeat(world.queue, ME)
     heartbeat.start()

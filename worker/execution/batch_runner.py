@@ -9,7 +9,7 @@ import structlog
 
 from shared.queue import Outcome, Queue
 from shared.queue.types import Claim
-from shared.worker_registry import WorkerSelf
+from shared.worker_registry import WorkerInfo
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.lease import (
     DATABASE_AWAY,
@@ -63,7 +63,7 @@ class BatchRunner:
         self,
         queue: Queue,
         heartbeat: Heartbeat,
-        me: WorkerSelf,
+        me: WorkerInfo,
         generate: Generate,
         engine: Engine,
         *,

@@ -11,11 +11,11 @@ from sqlalchemy import Select, select
 
 from shared import worker_registry
 from shared.database import reading
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.queue import Queue
 from shared.queue.types import Claim, Orders
 from shared.tables import Device, Job
-from shared.worker_registry import WorkerSelf
+from shared.worker_registry import WorkerInfo
 from worker.execution.lease import DATABASE_AWAY, Lease, reason
 from worker.execution.watchdog import Watchdog
 
@@ -34,7 +34,7 @@ class Heartbeat:
         speaker: Tells those who follow a job; nobody if not given.
     """
 
-    def __init__(self, queue: Queue, me: WorkerSelf, speaker: Speaker | None = None) -> None:
+    def __init__(self, queue: Queue, me: WorkerInfo, speaker: EventPublisher | None = None) -> None:
         self._queue = queue
         self._me = me
         self._speaker = speaker
@@ -154,14 +154,14 @@ class Heartbeat:
             lease.obey(orders)
 
     def _show(self) -> None:
-        worker_registry.show(self._queue.engine, self._me, ready=True)
+        worker_registry.register(self._queue.engine, self._me, ready=True)
         self._shown = True
 
     def _beat(self) -> None:
         asked_at = time.monotonic()
         leases = self._leases.copy()
         if not leases:
-            worker_registry.beat(self._queue.engine, self._me.id)
+            worker_registry.heartbeat(self._queue.engine, self._me.id)
         else:
             orders = self._queue.heartbeats([lease.claim for lease in leases.values()])
             for job_id, lease in leases.items():

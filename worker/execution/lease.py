@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import exc
 
-from shared.database_errors import ailment
-from shared.job_events import Kind, Speaker
+from shared.database_errors import describe_failure
+from shared.job_events import EntryKind, EventPublisher
 from shared.queue.errors import LeaseLost
 from shared.queue.types import Claim, Orders
 
@@ -77,7 +77,7 @@ class Lease:
         asked_at: float,
         draining: threading.Event,
         show_life: Callable[[], None] = lambda: None,
-        speaker: Speaker | None = None,
+        speaker: EventPublisher | None = None,
     ) -> None:
         self.claim = claim
         self._seconds = seconds
@@ -152,10 +152,10 @@ class Lease:
         if self.lost:
             raise LeaseLost(self.claim)
 
-    def say(self, kind: Kind, **data: Any) -> None:
+    def say(self, kind: EntryKind, **data: Any) -> None:
         """Tell those who follow the job, unless another attempt may have it by now."""
         if self._speaker is not None and not self.lost:
-            self._speaker.say(self.claim.job_id, self.claim.attempt, kind, **data)
+            self._speaker.publish(self.claim.job_id, self.claim.attempt, kind, **data)
 
     def renewed(self, asked_at: float) -> None:
         """Note a renewal that was asked for at `asked_at`."""
@@ -196,7 +196,7 @@ class Lease:
             try:
                 result = write()
             except DATABASE_AWAY as error:
-                why = ailment(reason(error))
+                why = describe_failure(reason(error))
                 log.warning("database_away", why=why, reason=reason(error))
             else:
                 if why:

@@ -11,7 +11,7 @@ from structlog.contextvars import bound_contextvars
 from shared.queue import Queue
 from shared.queue.errors import LeaseLost
 from shared.queue.types import Kind, TextRecord
-from shared.worker_registry import WorkerSelf
+from shared.worker_registry import WorkerInfo
 from worker.execution.failures import explain, is_known, overdue
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.lease import (
@@ -60,7 +60,7 @@ class Runner:
     """
 
     def __init__(
-        self, queue: Queue, heartbeat: Heartbeat, me: WorkerSelf, handlers: Mapping[Kind, Handler]
+        self, queue: Queue, heartbeat: Heartbeat, me: WorkerInfo, handlers: Mapping[Kind, Handler]
     ) -> None:
         self._queue = queue
         self._heartbeat = heartbeat

@@ -7,25 +7,25 @@ import pytest
 from shared.specs.estimates import (
     INDEXED_CHARACTERS,
     LOWERED,
-    Bounds,
+    ResourceLimitExceeded,
+    ResourceLimits,
     Text,
-    TooMuch,
     estimate,
+    find_exceeded_limit,
     same_shape,
-    too_much,
 )
 from shared.specs.presets import TrainSpec, resolve_train
 
 TEXT = Text(characters=600_000, alphabet_size=90)
-AMPLE = Bounds(memory_bytes=10**15, seconds=1e12)
+AMPLE = ResourceLimits(memory_bytes=10**15, seconds=1e12)
 
 
 def spec_of(preset: Any = "default", **changes: Any) -> TrainSpec:
     return resolve_train(preset, changes, seed=1, threads=2, shards=2)
 
 
-def refused(spec: TrainSpec, text: Text, bounds: Bounds, **more: Any) -> TooMuch:
-    found = too_much(spec, text, bounds, **more)
+def refused(spec: TrainSpec, text: Text, bounds: ResourceLimits, **more: Any) -> ResourceLimitExceeded:
+    found = find_exceeded_limit(spec, text, bounds, **more)
     assert found is not None
     return found
 
@@ -84,7 +84,7 @@ def test_the_fastest_that_was_measured_counts() -> None:
 def test_a_budget_is_its_own_estimate_of_time() -> None:
     found = estimate(spec_of(budget={"seconds": 90}), TEXT)
     assert (found.seconds, found.steps) == (90, None)
-    bounds = Bounds(AMPLE.memory_bytes, 60)
+    bounds = ResourceLimits(AMPLE.memory_bytes, 60)
     lower = refused(spec_of(budget={"seconds": 90}), TEXT, bounds)
     assert (lower.field, lower.most) == ("budget", 60)
 
@@ -103,7 +103,7 @@ def test_a_budget_is_its_own_estimate_of_time() -> None:
 def test_the_number_that_is_proposed_is_the_greatest_that_fits(
     changes: dict[str, Any], text: Text
 ) -> None:
-    spec, bounds = spec_of(**changes), Bounds(4_000_000_000, AMPLE.seconds)
+    spec, bounds = spec_of(**changes), ResourceLimits(4_000_000_000, AMPLE.seconds)
     lower = refused(spec, text, bounds)
     assert lower.most is not None
     assert lower.field in LOWERED
@@ -111,30 +111,30 @@ def test_the_number_that_is_proposed_is_the_greatest_that_fits(
     assert "4.0 GB" in lower.words
     assert lower.most < getattr(spec, lower.field)
     fits = spec.model_copy(update={lower.field: lower.most})
-    assert too_much(fits, text, bounds) is None
-    assert too_much(fits.model_copy(update={lower.field: lower.most + 1}), text, bounds) is not None
-    assert too_much(spec, text, AMPLE) is None
+    assert find_exceeded_limit(fits, text, bounds) is None
+    assert find_exceeded_limit(fits.model_copy(update={lower.field: lower.most + 1}), text, bounds) is not None
+    assert find_exceeded_limit(spec, text, AMPLE) is None
 
 
 def test_what_can_not_be_lowered_is_not_proposed() -> None:
-    spec, bounds = spec_of(units=2048, layers=4), Bounds(2_000_000_000, AMPLE.seconds)
+    spec, bounds = spec_of(units=2048, layers=4), ResourceLimits(2_000_000_000, AMPLE.seconds)
     assert refused(spec, TEXT, bounds).field in ("units", "layers")
     fixed = refused(spec, TEXT, bounds, fixed=("units", "layers"))
     assert (fixed.field, fixed.most) == ("units", None)
 
 
 def test_a_network_that_fits_nowhere_has_no_number() -> None:
-    assert refused(spec_of(), TEXT, Bounds(10**6, AMPLE.seconds)).most is None
+    assert refused(spec_of(), TEXT, ResourceLimits(10**6, AMPLE.seconds)).most is None
 
 
 def test_a_training_that_is_too_long_is_shortened_by_what_it_was_measured_at() -> None:
-    spec, bounds = spec_of(epochs=1000), Bounds(AMPLE.memory_bytes, 3600)
+    spec, bounds = spec_of(epochs=1000), ResourceLimits(AMPLE.memory_bytes, 3600)
     lower = refused(spec, TEXT, bounds, speeds=[100_000.0])
     assert lower.field == "epochs"
     assert lower.most == pytest.approx(3600 * 100_000 / (600_000 * 0.95), rel=0.05)
-    assert too_much(spec_of(epochs=lower.most), TEXT, bounds, [100_000.0]) is None
+    assert find_exceeded_limit(spec_of(epochs=lower.most), TEXT, bounds, [100_000.0]) is None
     # Ten times as fast, and all of it fits.
-    assert too_much(spec, TEXT, bounds, [1e6]) is None
+    assert find_exceeded_limit(spec, TEXT, bounds, [1e6]) is None
 
 
 def test_trainings_are_as_fast_as_each_other_where_their_shape_is_the_same() -> None:
