@@ -64,8 +64,8 @@ class Fields(BaseSettings):
     )
     redis_url: SecretStr | None = _setting(
         "REDIS_URL",
-        "the Redis server, `redis://…`, `rediss://…` or `unix://…`; `quire up` and `quire demo` start "
-        "their own",
+        "the Redis server, `redis://…`, `rediss://…` or `unix://…`; `quire up` and `quire demo` "
+        "start their own",
         None,
         default_text="none",
     )
@@ -273,7 +273,8 @@ class Fields(BaseSettings):
     )
     runtime_dir: Path | None = _setting(
         "XDG_RUNTIME_DIR",
-        "the directory for the socket of `quire up`'s Redis if the data directory's path is too long",
+        "the directory for the socket of `quire up`'s Redis, if the data directory's path is too "
+        "long",
         None,
         default_text="none",
     )
