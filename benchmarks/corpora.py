@@ -64,8 +64,8 @@ def learn(corpus: Corpus, quick: bool) -> TrainedNetwork:
     [*_, last] = [event for event in trainer.run() if isinstance(event, EpochEnd)]
     description = (
         f"{corpus.label}, last 5 % held out; ours: preset default, {epochs} epochs, the number "
-        f"that best fits {seconds:g} s: {perf_counter() - started:.0f} s with validation, evaluated "
-        f"in windows of {config.window} from zero states"
+        f"that best fits {seconds:g} s: {perf_counter() - started:.0f} s with validation, "
+        f"evaluated in windows of {config.window} from zero states"
     )
     return TrainedNetwork(trainer.state(), last.val_loss / math.log(2), description)
 
