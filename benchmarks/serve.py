@@ -111,8 +111,8 @@ def _evening(options: Options) -> list[Row]:
             )
             conditions = (
                 f"{description}; 4 temperatures of {EVENING_LENGTH} characters, POST with "
-                "`Prefer: wait`, p50; peer: the script's model.predict for each character, measured "
-                "on some characters and extrapolated"
+                "`Prefer: wait`, p50; peer: the script's model.predict for each character, "
+                "measured on some characters and extrapolated"
             )
             rows.append(row(name, mine, theirs, "s", target, conditions))
         rows.append(_first_character(quire, models["serve/evening"][0], peer, options))
