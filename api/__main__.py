@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from api.services import EXTENSION
 from migrations import migrate
 from shared.database import log_database, make_engine
 from shared.logs import configure_logging
+from shared.process.title import set_title
 from shared.settings import Settings, SettingsError, load_settings
 
 #: After TERM: as long as requests that have begun may take.
@@ -71,8 +73,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "keepalive": KEEP_ALIVE_SECONDS,
             "logger_class": QuietLogger,
             "when_ready": _say_address,
+            "pre_fork": _set_title,
             "post_worker_init": self._stop_waiting_at_term,
-            "proc_name": "quire-api",
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -81,7 +83,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         """The application, made in the worker: a pool of connections must not be forked."""
         return create_app(self.settings)
 
-    def _stop_waiting_at_term(self, _worker: Worker) -> None:
+    def _stop_waiting_at_term(self, worker: Worker) -> None:
+        set_title(f"api {_address(worker.sockets[0].sock)} (worker)")
         shared = self.wsgi().extensions[EXTENSION]
         stop = signal.getsignal(signal.SIGTERM)
 
@@ -151,10 +154,19 @@ def _check_database(settings: Settings) -> None:
 
 
 def _say_address(arbiter: Arbiter) -> None:
-    host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
-    url = f"http://{_in_brackets(host)}:{port}"
+    url = f"http://{_address(arbiter.LISTENERS[0].sock)}"
     log.info("listening", url=url)
     print(f"Quire's API listens on {url}", flush=True)
+
+
+def _set_title(arbiter: Arbiter, _worker: Worker) -> None:
+    # Before each fork: gunicorn sets its own title once it is ready.
+    set_title(f"api {_address(arbiter.LISTENERS[0].sock)}")
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"{_in_brackets(host)}:{port}"
 
 
 def _in_brackets(host: str) -> str:

@@ -15,7 +15,7 @@ from api.errors import Conflict, Invalid, Refusal
 from api.http.openapi import PROBLEM_JSON
 from api.schemas.replies import Problem
 from shared import accounts, blobs, corpus_text
-from shared.database_errors import ailment
+from shared.database_errors import describe_failure
 from shared.queue import errors
 from shared.scheduling.errors import CapReached
 
@@ -128,7 +128,7 @@ def _database(error: Exception) -> Response:
         type="/problems/database-unavailable",
         title="The database can't be reached",
         status=503,
-        detail=f"{ailment(str(orig))}: {outcome}",
+        detail=f"{describe_failure(str(orig))}: {outcome}",
     )
     return _answer(problem, {"Retry-After": str(RETRY_SECONDS_DATABASE)})
 

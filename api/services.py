@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from api.http.concurrency import Seats
 from shared.broker import Broker
 from shared.database import make_sessions
-from shared.job_events import Listener, Speaker
+from shared.job_events import EventPublisher, EventReader
 from shared.queue import Queue
 from shared.scheduling.forecast_queries import ForecastCache
 from shared.settings import Settings
@@ -40,8 +40,8 @@ class Services:
     broker: Broker
     queue: Queue
     forecasts: ForecastCache
-    listener: Listener
-    speaker: Speaker
+    listener: EventReader
+    speaker: EventPublisher
     seats: Seats
     read_sessions: sessionmaker[Session]
     write_sessions: sessionmaker[Session]
@@ -57,10 +57,10 @@ class Services:
             broker=broker,
             queue=Queue(engine, settings),
             forecasts=ForecastCache(settings),
-            listener=Listener(
+            listener=EventReader(
                 settings.broker, settings.max_listeners + settings.wait_slots, LOOK_SECONDS
             ),
-            speaker=Speaker(settings.broker),
+            speaker=EventPublisher(settings.broker),
             seats=Seats(settings.max_listeners),
             read_sessions=make_sessions(engine, read_only=True),
             write_sessions=make_sessions(engine),

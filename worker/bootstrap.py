@@ -7,9 +7,9 @@ from importlib.metadata import version
 import structlog
 
 from shared.database import log_database, make_engine
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.settings import Settings
-from shared.worker_registry import WorkerSelf
+from shared.worker_registry import WorkerInfo
 from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache, Processor
 from worker.execution.batch_runner import BatchRunner
@@ -39,7 +39,7 @@ def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbe
     engine = make_engine(settings.database)
     log_database(engine)
     queue = make_queue(engine, settings)
-    worker = WorkerSelf(
+    worker = WorkerInfo(
         host=lane.host,
         device=lane.device,
         lane=lane.kind,
@@ -49,7 +49,7 @@ def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbe
         gpu_name=lane.gpu_name,
     )
     corpora = Corpora(engine)
-    heartbeat = Heartbeat(queue, worker, Speaker(settings.broker))
+    heartbeat = Heartbeat(queue, worker, EventPublisher(settings.broker))
     runner: Runner | BatchRunner
     if lane.kind == "train":
         train = Train(queue, corpora, processor, settings.train_threads)

@@ -13,7 +13,8 @@ from celery.signals import setup_logging, worker_process_init
 
 from shared.broker import WAKE_TASK
 from shared.logs import configure_logging
-from shared.process.pdeathsig import tie
+from shared.process.pdeathsig import die_with_parent
+from shared.process.title import set_title
 from shared.settings import load_settings
 from worker.lane import Lane
 
@@ -83,8 +84,9 @@ def _start(**_: object) -> None:
     from celery import current_app
 
     lane = Lane.from_dict(current_app.conf[LANE_KEY])
+    set_title(f"{lane.title} (child)")
     # Without its parent, a child would train on and renew its lease for nothing.
-    if not tie(current_app.conf[PARENT_KEY], signal.SIGKILL):
+    if not die_with_parent(current_app.conf[PARENT_KEY], signal.SIGKILL):
         os._exit(EXIT_CANNOT_START)
     try:
         from worker.bootstrap import start

@@ -19,8 +19,9 @@ from sqlalchemy import Engine
 from shared.broker import make_celery
 from shared.database import make_engine
 from shared.logs import configure_logging
+from shared.process.title import set_title
 from shared.settings import SettingsError, load_settings
-from shared.worker_registry import remove, request_drain
+from shared.worker_registry import request_drain, unregister
 from worker.celery_app import LANE_KEY, PARENT_KEY
 from worker.execution.outages import DATABASE_AWAY, RETRY_SECONDS, driver_message
 from worker.lane import Lane
@@ -42,6 +43,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings)
+    set_title(lane.title)
     if lane.cores:
         # Before the child starts, so that all of its threads inherit it.
         os.sched_setaffinity(0, lane.cores)
@@ -92,7 +94,7 @@ class _GracefulShutdown:
     def finish(self) -> None:
         """Delete the worker's row, now that its child has ended."""
         try:
-            remove(self._engine, self._worker_id)
+            unregister(self._engine, self._worker_id)
         except DATABASE_AWAY as error:
             log.warning("database_away", reason=driver_message(error))
 

@@ -9,7 +9,7 @@ from shared.clock import database_now
 from shared.database import make_engine, make_sessions
 from shared.settings import Settings, SettingsError, load_settings
 from shared.tables import Device
-from shared.worker_registry import alive
+from shared.worker_registry import is_alive
 
 LANES = frozenset({"train", "generate"})
 
@@ -24,7 +24,7 @@ def silent_lanes(settings: Settings) -> frozenset[str]:
         with make_sessions(engine, read_only=True)() as session:
             now = database_now(session.connection())
             workers = session.scalars(select(Device).where(Device.host == settings.host_name))
-            live = {row.lane for row in workers if alive(row, now, settings.lease_seconds)}
+            live = {row.lane for row in workers if is_alive(row, now, settings.lease_seconds)}
     finally:
         engine.dispose()
     return LANES - live

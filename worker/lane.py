@@ -51,6 +51,11 @@ class Lane:
         """The key of the worker's row in `devices`."""
         return worker_id(self.host, self.device, self.kind)
 
+    @property
+    def title(self) -> str:
+        """What `ps` calls the processes of this lane."""
+        return f"{self.kind} {self.device}"
+
     def arguments(self) -> tuple[str, ...]:
         """The command line that `parse` reads."""
         arguments = ["--host", self.host, "--kind", self.kind, "--device", self.device]

@@ -6,7 +6,7 @@ import structlog
 
 from shared.broker import Broker
 from shared.clock import database_now
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.queue import Queue
 from shared.queue.maintenance.blob_sweep import sweep_blobs
 from shared.queue.maintenance.gone_workers import remove_gone_workers
@@ -33,7 +33,7 @@ class Maintenance:
         publisher: Tells the followers of rescued jobs.
     """
 
-    def __init__(self, queue: Queue, broker: Broker, publisher: Speaker) -> None:
+    def __init__(self, queue: Queue, broker: Broker, publisher: EventPublisher) -> None:
         self._queue = queue
         self._broker = broker
         self._publisher = publisher
@@ -58,7 +58,7 @@ class Maintenance:
 
     def _rescue(self) -> None:
         for rescue in self._queue.rescue():
-            self._publisher.say(rescue.job_id, rescue.attempt, "state")
+            self._publisher.publish(rescue.job_id, rescue.attempt, "state")
             log.warning(
                 "job_rescued",
                 job=rescue.job_id,

@@ -12,13 +12,15 @@ import structlog
 from shared import worker_registry
 from shared.broker import Broker
 from shared.database import log_database, make_engine
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.logs import configure_logging
+from shared.process.python_module import python_module
 from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
+from shared.process.title import set_title
 from shared.queue import Queue
 from shared.settings import Settings, SettingsError, load_settings
 from shared.tables import Kind
-from shared.worker_registry import WorkerSelf
+from shared.worker_registry import WorkerInfo
 from worker.devices import BadDevice, LocalDevice, find_devices
 from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.lane import Lane
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings)
+    set_title(f"supervisor {settings.host_name}")
     engine = make_engine(settings.database)
     log_database(engine)
     lanes = [
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.info("supervisor_started", host=settings.host_name, devices=names)
     queue = Queue(engine, settings)
     _register(queue, [lane for _, lane in lanes])
-    maintenance = Maintenance(queue, broker, Speaker(queue.settings.broker))
+    maintenance = Maintenance(queue, broker, EventPublisher(queue.settings.broker))
     with ProcessSupervisor() as supervisor, supervisor.signals():
         maintenance.start()
         children = [_child(device, lane, settings) for device, lane in lanes]
@@ -99,7 +102,7 @@ def _child(device: LocalDevice, lane: Lane, settings: Settings) -> Child:
         # TensorFlow's C++ side reads its log level only when it loads.
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
     }
-    argv = (sys.executable, "-m", "worker.celery_process", *lane.arguments())
+    argv = python_module("worker.celery_process", *lane.arguments())
     return Child(
         name=f"{lane.kind} on {lane.device}",
         argv=argv,
@@ -112,9 +115,9 @@ def _register(queue: Queue, lanes: Sequence[Lane]) -> None:
     """Register all lanes as not ready: rows of an earlier run may say that they are."""
     try:
         for lane in lanes:
-            worker = WorkerSelf(
+            worker = WorkerInfo(
                 lane.host, lane.device, lane.kind, os.getpid(), {}, lane.gpu_uuid, lane.gpu_name
             )
-            worker_registry.show(queue.engine, worker, ready=False)
+            worker_registry.register(queue.engine, worker, ready=False)
     except DATABASE_AWAY as error:
         log.warning("database_away", reason=driver_message(error))

@@ -26,7 +26,7 @@ from api.services import reading, writing
 from shared.clock import database_now
 from shared.queue.maintenance.idempotency_keys import forget_expired_keys_of
 from shared.tables import IdempotencyKey
-from shared.upsert import insert_unless_there
+from shared.upsert import insert_if_absent
 
 REPLAYED = "Idempotency-Replayed"
 
@@ -124,7 +124,7 @@ def _reserve(session: Session, key: str, request_sha256: str) -> bool:
         "location": None,
         "created_at": now,
     }
-    return insert_unless_there(connection, IdempotencyKey, values)
+    return insert_if_absent(connection, IdempotencyKey, values)
 
 
 def _first(session: Session, key: str, request_sha256: str) -> Result:

@@ -12,7 +12,7 @@ from api.http.openapi import JSON, read_json, validated
 from api.schemas.params import UploadFields
 from api.schemas.requests import UploadJson
 from api.services import services
-from shared.corpus_text import NormalText, decode, normalise
+from shared.corpus_text import CorpusText, decode, normalise
 
 RAW_TYPES = ("text/plain", "application/octet-stream")
 FORM_TYPE = "multipart/form-data"
@@ -30,7 +30,7 @@ class Upload:
 
     name: str
     visibility: str
-    text: NormalText
+    text: CorpusText
 
 
 def read_upload(query: UploadFields) -> Upload:

@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 from api.errors import DoesNotFit
 from api.services import services
 from shared.clock import database_now
-from shared.specs.estimates import Bounds, Estimate, Text, estimate, same_shape, too_much
+from shared.specs.estimates import CorpusSize, Estimate, estimate, same_shape
+from shared.specs.limits import ResourceLimits, find_exceeded_limit
 from shared.specs.presets import TrainSpec
 from shared.tables import Corpus, Device, Job, Model
-from shared.worker_registry import alive
+from shared.worker_registry import is_alive
 
 #: How far back trainings of the same shape are looked for, and how many say how fast it is.
 LOOKED_AT = 100
@@ -23,7 +24,7 @@ SIMILAR_SIZES = 2.0
 
 
 def admit(
-    session: Session, corpus: Corpus, spec: TrainSpec, text: Text, fixed: Collection[str] = ()
+    session: Session, corpus: Corpus, spec: TrainSpec, text: CorpusSize, fixed: Collection[str] = ()
 ) -> Estimate:
     """What a training will take.
 
@@ -38,21 +39,21 @@ def admit(
         DoesNotFit: More than a worker has, with the number to lower.
     """
     settings = services().settings
-    bounds = Bounds(settings.train_memory_bytes, settings.train_max_seconds)
+    bounds = ResourceLimits(settings.train_memory_bytes, settings.train_max_seconds)
     speeds = _speeds(session, spec, text)
-    refused = too_much(spec, text, bounds, speeds, fixed)
+    refused = find_exceeded_limit(spec, text, bounds, speeds, fixed)
     if refused is None:
         return estimate(spec, text, speeds)
     value: object = corpus.id if refused.field == "corpus" else getattr(spec, refused.field)
-    way_out = f"lower {refused.field} to {refused.most}"
-    if refused.most is None:
+    way_out = f"lower {refused.field} to {refused.maximum}"
+    if refused.maximum is None:
         way_out = "take a smaller network and a shorter text"
     elif spec.budget is not None and refused.field == "budget":
-        value, way_out = spec.budget.model_dump(), f"lower its seconds to {refused.most}"
-    raise DoesNotFit(refused.field, value, f"{refused.words}: {way_out}")
+        value, way_out = spec.budget.model_dump(), f"lower its seconds to {refused.maximum}"
+    raise DoesNotFit(refused.field, value, f"{refused.reason}: {way_out}")
 
 
-def _speeds(session: Session, spec: TrainSpec, text: Text) -> list[float]:
+def _speeds(session: Session, spec: TrainSpec, text: CorpusSize) -> list[float]:
     """Characters per second that trainings of the same shape had, on what trains now."""
     shape = spec.model_dump(mode="json")
     recent = session.execute(
@@ -91,7 +92,7 @@ def _kinds(session: Session) -> set[str]:
     """Of the devices that train now."""
     now, lease = database_now(session.connection()), services().settings.lease_seconds
     devices = session.scalars(select(Device).where(Device.lane == "train"))
-    return {_kind(device.id) for device in devices if alive(device, now, lease)}
+    return {_kind(device.id) for device in devices if is_alive(device, now, lease)}
 
 
 def _kind(worker_id: str) -> str:

@@ -78,7 +78,7 @@ class Following:
         # missed. A row is committed before the stream speaks of it.
         entries: list[job_events.Entry] = []
         with suppress(redis.RedisError):
-            entries = self._shared.listener.all(self._job_id)
+            entries = self._shared.listener.read_all(self._job_id)
         ids = [entry.id for entry in entries]
         if self._cursor in ids:
             behind = ids.index(self._cursor) + 1
@@ -100,8 +100,8 @@ class Following:
         pause = 0.0
         try:
             entries = self._shared.listener.read(self._job_id, after, LOOK_SECONDS)
-            last = entries[-1].id if entries else self._shared.listener.last(self._job_id)
-            if job_events.order(last) < job_events.order(after):
+            last = entries[-1].id if entries else self._shared.listener.last_id(self._job_id)
+            if job_events.sort_key(last) < job_events.sort_key(after):
                 # Redis has lost the stream, and it may begin anew behind us.
                 self._cursor = job_events.BEGINNING
             elif last != job_events.BEGINNING:
@@ -139,7 +139,7 @@ class Following:
         Redis lost; only its pieces have to be kept out, since nobody else speaks before a write
         that the attempt fences.
         """
-        attempt, _ = job_events.order(entry.id)
+        attempt, _ = job_events.sort_key(entry.id)
         if attempt < self._attempt:
             return None
         self._attempt = attempt

@@ -15,7 +15,7 @@ from api.schemas.server import DeviceReply
 from api.services import reading, services
 from shared.clock import database_now
 from shared.tables import Device, Job
-from shared.worker_registry import alive
+from shared.worker_registry import is_alive
 
 devices = Resource("devices", "The workers")
 
@@ -45,7 +45,7 @@ def _reply(device: Device, job_id: str | None, now: datetime) -> DeviceReply:
         pid=device.pid,
         started_at=device.started_at,
         heartbeat_at=device.heartbeat_at,
-        alive=alive(device, now, services().settings.lease_seconds),
+        alive=is_alive(device, now, services().settings.lease_seconds),
         ready=device.ready_at is not None,
         current_job=job_id,
     )

@@ -67,7 +67,7 @@ def cancel_job(path: ById) -> Response:
         job = own_job(session, path.id)
         services().queue.cancel(session.connection(), job.id)
         reply = _changed(session, job)
-    services().speaker.say(job.id, job.attempt, "state")
+    services().speaker.publish(job.id, job.attempt, "state")
     return reply
 
 
@@ -82,7 +82,7 @@ def pause_job(path: ById) -> Response:
         job = own_job(session, path.id)
         services().queue.pause(session.connection(), job.id)
         reply = _changed(session, job)
-    services().speaker.say(job.id, job.attempt, "state")
+    services().speaker.publish(job.id, job.attempt, "state")
     return reply
 
 
@@ -93,7 +93,7 @@ def resume_job(path: ById) -> Response:
         job = own_job(session, path.id)
         services().queue.resume(session.connection(), job.id)
         reply = _changed(session, job)
-    services().speaker.say(job.id, job.attempt, "state")
+    services().speaker.publish(job.id, job.attempt, "state")
     services().broker.wake(job.kind, job.id)
     return reply
 

@@ -23,7 +23,7 @@ from api.schemas.training import TrainBase, TrainRequest
 from api.services import services
 from shared.clock import database_now
 from shared.queue.types import Submission
-from shared.specs.estimates import Text
+from shared.specs.estimates import CorpusSize
 from shared.specs.presets import TrainNumbers, TrainSpec, resolve_train
 from shared.specs.seeds import new_seed
 from shared.tables import Corpus, Model
@@ -71,7 +71,7 @@ def submit_model(
     alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
     if origin is not None:
         alphabet = origin.enlarged(alphabet)
-    text = Text(corpus.characters, len(alphabet), None if origin is None else origin.words)
+    text = CorpusSize(corpus.characters, len(alphabet), None if origin is None else origin.words)
     estimate = admit(session, corpus, spec, text, () if origin is None else origin.shape)
     written = spec.model_dump(mode="json")
     model = Model(

@@ -17,7 +17,14 @@ from api.schemas.replies import Listing
 from api.schemas.server import KeyReply, MeReply, NewKeyReply, UserReply
 from api.schemas.users import NewApiKey, NewUser, UserChange
 from api.services import reading, writing
-from shared.accounts import KEY_FORM, NAME_FORM, create_key, create_user, disable_user, enable_user
+from shared.accounts import (
+    KEY_PATTERN,
+    NAME_PATTERN,
+    create_key,
+    create_user,
+    disable_user,
+    enable_user,
+)
 from shared.clock import database_now
 from shared.tables import ApiKey, User
 
@@ -119,7 +126,7 @@ def _managed(session: Session, reference: str) -> User:
     me = caller()
     if not me.is_admin and reference not in (me.id, me.name):
         raise Forbidden("only an admin may see and change the keys of others")
-    if not NAME_FORM.fullmatch(reference):
+    if not NAME_PATTERN.fullmatch(reference):
         raise NotFound("user", reference)
     found = session.scalars(
         select(User).where(or_(User.name == reference, User.id == _id_or_none(reference)))
@@ -131,7 +138,7 @@ def _managed(session: Session, reference: str) -> User:
 
 def _managed_key(session: Session, reference: str) -> ApiKey:
     me = caller()
-    prefix = KEY_FORM.fullmatch(f"quire_{reference}_{'0' * 64}") is not None
+    prefix = KEY_PATTERN.fullmatch(f"quire_{reference}_{'0' * 64}") is not None
     which = ApiKey.prefix == reference if prefix else ApiKey.id == as_id("key", reference)
     statement = select(ApiKey).where(which)
     key = session.scalar(statement if me.is_admin else statement.where(ApiKey.user_id == me.id))

@@ -19,7 +19,7 @@ from quire.client.transport import ApiError
 from quire.commands import demo_corpus
 from quire.commands.corpus import upload_once
 from quire.commands.demo_corpus import DemoCorpus, share_known, written_words
-from quire.commands.parts import part, require_server
+from quire.commands.parts import require_server
 from quire.commands.train import parse_settings
 from quire.commands.up import DataDir, options_over_environment
 from quire.commands.writing import print_texts
@@ -28,6 +28,7 @@ from quire.server.data_dir import running
 from quire.terminal import formatting
 from quire.terminal.console import err, out
 from quire.watch.follow import Left, details, follow, require_success
+from shared.process.python_module import python_module
 from shared.process.supervisor import Child, Event, ProcessSupervisor, StartFailed
 from shared.settings import Settings
 
@@ -155,7 +156,7 @@ def _server(settings: Settings) -> Iterator[str]:
 
     child = Child(
         "the server",
-        (*part("quire"), "up", "--no-first-key", "--port", str(_port(settings))),
+        (*python_module("quire"), "up", "--no-first-key", "--port", str(_port(settings))),
         {**os.environ, "QUIRE_DATA_DIR": str(settings.data_dir)},
         ready=is_ready,
         ready_seconds=UP_READY_SECONDS,

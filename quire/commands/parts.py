@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from quire.errors import InvalidInput
+from shared.process.python_module import python_module
 from shared.settings import load_settings
 
 SERVER_PACKAGES = ("sqlalchemy", "alembic", "celery", "redis", "flask", "tensorflow")
@@ -52,11 +53,6 @@ def migrate() -> None:
     _become("migrate", "migrations")
 
 
-def part(module: str) -> tuple[str, ...]:
-    """The command line of a part, run by this same Python."""
-    return (sys.executable, "-m", module)
-
-
 def _become(command: str, module: str, **options: str | int | None) -> NoReturn:
     """Become a part, so that signals and the exit code are its own."""
     require_server(command)
@@ -64,4 +60,4 @@ def _become(command: str, module: str, **options: str | int | None) -> NoReturn:
     os.environ.update(given)
     load_settings()  # a bad value is told here, before the part starts
     sys.stdout.flush()
-    os.execv(sys.executable, part(module))  # noqa: S606  # our own module, and no shell
+    os.execv(sys.executable, python_module(module))  # noqa: S606  # our own module, and no shell

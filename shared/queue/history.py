@@ -9,10 +9,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
-from shared.clock import new_id
+from shared.ids import new_id
 from shared.queue.types import CheckpointRecord, Claim, ProgressReport, TextRecord
 from shared.tables import Checkpoint, GeneratedText, JobEvent, Metric
-from shared.upsert import insert_or_replace, insert_unless_there
+from shared.upsert import insert_if_absent, insert_or_replace
 
 _INSERT_EVENT = insert(JobEvent)
 
@@ -58,7 +58,7 @@ def add_checkpoint(
         "attempt": claim.attempt,
         "created_at": now,
     }
-    if insert_unless_there(connection, Checkpoint, values):
+    if insert_if_absent(connection, Checkpoint, values):
         return str(values["id"]), True
     first = select(Checkpoint.id).where(
         Checkpoint.job_id == claim.job_id, Checkpoint.step == record.step
@@ -78,4 +78,4 @@ def add_texts(
             "model_id": claim.model_id,
             "created_at": now,
         }
-        insert_unless_there(connection, GeneratedText, values)
+        insert_if_absent(connection, GeneratedText, values)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from sqlalchemy import Connection, select
 
-from shared.clock import new_id
+from shared.ids import new_id
 from shared.queue import sql
 from shared.queue.base import QueueBase
 from shared.queue.errors import NoSuchJob, PredecessorFailed

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.clock import new_id
+from shared.ids import new_id
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, one_of
 
 VISIBILITIES = ("private", "server")

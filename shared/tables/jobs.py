@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.clock import new_id
+from shared.ids import new_id
 from shared.tables.base import Base, Id, RowNumber, one_of, partial
 
 Kind = Literal["train", "generate"]

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.clock import new_id
+from shared.ids import new_id
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, one_of
 
 ROLES = ("admin", "member")

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from shared.queue.types import ProgressReport
 from shared.settings import Settings
 from shared.tables import Job
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.api.conftest import settings_for
 from tests.api.harness import ENGLISH, Person, World, problem
 
@@ -131,7 +131,7 @@ def test_speeds_are_those_of_what_trains_now(world: World, ann: Person) -> None:
     corpus = ann.upload()
     trained(world, ann, corpus, 20_000.0, seconds=60)
     trained(world, ann, corpus, 900_000.0, seconds=60, device="host/gpu:0/train")
-    show(world.engine, WorkerSelf("host", "cpu:1", "train", 1, {}), ready=True)
+    register(world.engine, WorkerInfo("host", "cpu:1", "train", 1, {}), ready=True)
     assert ann.train(corpus)["estimate"]["characters_per_second"] == 20_000
-    show(world.engine, WorkerSelf("host", "gpu:1", "train", 1, {}), ready=True)
+    register(world.engine, WorkerInfo("host", "gpu:1", "train", 1, {}), ready=True)
     assert ann.train(corpus)["estimate"]["characters_per_second"] == 900_000

@@ -8,7 +8,7 @@ import pytest
 
 from api.app import create_app
 from shared.broker import Broker
-from shared.job_events import Listener, Speaker, key
+from shared.job_events import EventPublisher, EventReader, stream_key
 from shared.queue import Queue
 from shared.queue.types import Claim
 from shared.settings import Settings
@@ -27,8 +27,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def speaker(settings: Settings) -> Speaker:
-    return Speaker(settings.broker)
+def speaker(settings: Settings) -> EventPublisher:
+    return EventPublisher(settings.broker)
 
 
 @pytest.fixture
@@ -37,22 +37,22 @@ def job(world: World, ann: Person) -> Any:
     return ann.post("/v1/generate", {"model": model["id"], "length": len(TEXT)}).json
 
 
-def say(speaker: Speaker, claim: Claim, start: int, stop: int) -> None:
+def say(speaker: EventPublisher, claim: Claim, start: int, stop: int) -> None:
     """As a worker does between two blocks."""
-    speaker.say(
+    speaker.publish(
         claim.job_id, claim.attempt, "piece", position=0, offset=start, text=TEXT[start:stop]
     )
     assert speaker.flush()
 
 
-def end(world: World, speaker: Speaker, claim: Claim, text: str = TEXT) -> None:
+def end(world: World, speaker: EventPublisher, claim: Claim, text: str = TEXT) -> None:
     world.queue.succeed(claim, [record(0, text, None)])
-    speaker.say(claim.job_id, claim.attempt, "state")
+    speaker.publish(claim.job_id, claim.attempt, "state")
     assert speaker.flush()
 
 
 def test_it_is_told_as_it_goes_to_its_end(
-    world: World, ann: Person, job: Any, speaker: Speaker
+    world: World, ann: Person, job: Any, speaker: EventPublisher
 ) -> None:
     follower = Following(ann, job["id"])
     first = follower.next()
@@ -61,7 +61,7 @@ def test_it_is_told_as_it_goes_to_its_end(
     assert first.data["status"] == "queued"
     assert first.data["queue"]["position"] == 1
     claim = world.claim(job["id"], "generate")
-    speaker.say(claim.job_id, claim.attempt, "state")
+    speaker.publish(claim.job_id, claim.attempt, "state")
     running = follower.until(lambda event: event.kind == "state")
     assert (running.data["status"], running.data["attempt"]) == ("running", 1)
     say(speaker, claim, 0, 10)
@@ -79,7 +79,7 @@ def test_it_is_told_as_it_goes_to_its_end(
 
 
 def test_who_comes_late_has_the_rows_and_then_the_tail(
-    world: World, ann: Person, job: Any, speaker: Speaker
+    world: World, ann: Person, job: Any, speaker: EventPublisher
 ) -> None:
     claim = world.claim(job["id"], "generate")
     say(speaker, claim, 0, 7)
@@ -92,7 +92,7 @@ def test_who_comes_late_has_the_rows_and_then_the_tail(
 
 
 def test_another_attempt_goes_on_where_the_first_was_and_a_late_word_of_it_is_not_shown(
-    world: World, ann: Person, job: Any, speaker: Speaker
+    world: World, ann: Person, job: Any, speaker: EventPublisher
 ) -> None:
     claim = world.claim(job["id"], "generate")
     follower = Following(ann, job["id"])
@@ -100,10 +100,10 @@ def test_another_attempt_goes_on_where_the_first_was_and_a_late_word_of_it_is_no
     follower.until(lambda event: event.kind == "piece")
     world.queue.release(claim)
     again = world.claim(job["id"], "generate")
-    speaker.say(again.job_id, again.attempt, "state")
+    speaker.publish(again.job_id, again.attempt, "state")
     # Another worker's clock may be behind.
-    say(Speaker(world.queue.settings.broker), again, 0, 5)
-    speaker.say(claim.job_id, claim.attempt, "piece", position=0, offset=12, text="a zombie's")
+    say(EventPublisher(world.queue.settings.broker), again, 0, 5)
+    speaker.publish(claim.job_id, claim.attempt, "piece", position=0, offset=12, text="a zombie's")
     assert speaker.flush()
     say(speaker, again, 5, 20)
     end(world, speaker, again)
@@ -114,7 +114,7 @@ def test_another_attempt_goes_on_where_the_first_was_and_a_late_word_of_it_is_no
 
 
 def test_what_has_ended_is_told_from_the_rows_once(
-    world: World, ann: Person, job: Any, speaker: Speaker, redis_of_session: RedisServer
+    world: World, ann: Person, job: Any, speaker: EventPublisher, redis_of_session: RedisServer
 ) -> None:
     world.write(job, ["one", "two"])
     redis_of_session.flush()
@@ -158,7 +158,7 @@ def test_without_redis_the_rows_are_told(world: World, ann: Person, without_redi
 
 
 def test_a_training_tells_its_curves_and_its_texts(
-    world: World, ann: Person, speaker: Speaker
+    world: World, ann: Person, speaker: EventPublisher
 ) -> None:
     job = ann.train(ann.upload())
     claim = world.claim(job["id"])
@@ -170,7 +170,7 @@ def test_a_training_tells_its_curves_and_its_texts(
     assert follower.seen[0].data["progress"]["step"] == 100
     assert (text.data["text"], text.data["step"]) == ("early", 100)
     world.progress(claim, 200)
-    speaker.say(claim.job_id, claim.attempt, "metrics", step=200, loss=1.5)
+    speaker.publish(claim.job_id, claim.attempt, "metrics", step=200, loss=1.5)
     metrics = follower.until(lambda event: event.kind == "metrics")
     assert metrics.data == {"step": 200, "loss": 1.5}
     late = Following(ann, job["id"])
@@ -179,7 +179,7 @@ def test_a_training_tells_its_curves_and_its_texts(
     late.leave()
     later = [record(i, f"later {i}", None, requested=False, step=200, epoch=2.0) for i in (0, 1)]
     world.queue.record_texts(claim, later)
-    speaker.say(claim.job_id, claim.attempt, "texts", step=200)
+    speaker.publish(claim.job_id, claim.attempt, "texts", step=200)
     texts = [follower.until(lambda event: event.kind == "text") for _ in range(2)]
     assert [text.data["text"] for text in texts] == ["later 0", "later 1"]
     assert [text.id is None for text in texts] == [True, False]
@@ -240,9 +240,9 @@ def test_others_follow_nothing_and_a_wrong_id_is_named(ann: Person, bob: Person,
 
 
 def test_a_stream_is_bounded_and_goes(settings: Settings, redis_url: str) -> None:
-    speaker, listener = Speaker(settings.broker), Listener(settings.broker, 2, 1.0)
+    speaker, listener = EventPublisher(settings.broker), EventReader(settings.broker, 2, 1.0)
     for i in range(4_000):
-        speaker.say("job", 1, "piece", position=0, offset=i, text="x")
+        speaker.publish("job", 1, "piece", position=0, offset=i, text="x")
     assert speaker.flush(20)
-    assert 2_000 <= len(listener.all("job")) < 2_200
-    assert 0 < speaker._redis.ttl(key("job")) <= 3_600
+    assert 2_000 <= len(listener.read_all("job")) < 2_200
+    assert 0 < speaker._redis.ttl(stream_key("job")) <= 3_600

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from tests.api.harness import Person, World, record
 from tests.api.sse import Following, written
 from tests.api.test_events import TEXT, _soon, end, job, say, speaker
@@ -14,7 +14,7 @@ __all__ = ["_soon", "job", "speaker"]
 
 
 def test_who_comes_back_has_no_gap_and_no_repeat(
-    world: World, ann: Person, job: Any, speaker: Speaker
+    world: World, ann: Person, job: Any, speaker: EventPublisher
 ) -> None:
     claim = world.claim(job["id"], "generate")
     first = Following(ann, job["id"])
@@ -31,7 +31,7 @@ def test_who_comes_back_has_no_gap_and_no_repeat(
 
 
 def test_who_comes_back_after_another_attempt_has_no_repeat(
-    world: World, ann: Person, job: Any, speaker: Speaker
+    world: World, ann: Person, job: Any, speaker: EventPublisher
 ) -> None:
     claim = world.claim(job["id"], "generate")
     first = Following(ann, job["id"])
@@ -41,7 +41,7 @@ def test_who_comes_back_after_another_attempt_has_no_repeat(
     first.leave()
     world.queue.release(claim)
     again = world.claim(job["id"], "generate")
-    speaker.say(again.job_id, again.attempt, "state", begins=True)
+    speaker.publish(again.job_id, again.attempt, "state", begins=True)
     second = Following(ann, job["id"], last.id)
     say(speaker, again, 0, 9)
     say(speaker, again, 9, 20)
@@ -51,7 +51,7 @@ def test_who_comes_back_after_another_attempt_has_no_repeat(
 
 
 def test_nothing_comes_behind_the_end_of_what_ended_while_one_was_away(
-    world: World, ann: Person, job: Any, speaker: Speaker
+    world: World, ann: Person, job: Any, speaker: EventPublisher
 ) -> None:
     claim = world.claim(job["id"], "generate")
     first = Following(ann, job["id"])
@@ -60,7 +60,7 @@ def test_nothing_comes_behind_the_end_of_what_ended_while_one_was_away(
     first.leave()
     world.queue.release(claim)
     again = world.claim(job["id"], "generate")
-    speaker.say(again.job_id, again.attempt, "state", begins=True)
+    speaker.publish(again.job_id, again.attempt, "state", begins=True)
     say(speaker, again, 0, 20)
     end(world, speaker, again)
     events = Following(ann, job["id"], last.id).to_the_end()
@@ -69,17 +69,17 @@ def test_nothing_comes_behind_the_end_of_what_ended_while_one_was_away(
 
 
 def test_an_old_attempt_is_not_shown_though_redis_lost_the_newer_one(
-    world: World, ann: Person, job: Any, speaker: Speaker, redis_of_session: RedisServer
+    world: World, ann: Person, job: Any, speaker: EventPublisher, redis_of_session: RedisServer
 ) -> None:
     claim = world.claim(job["id"], "generate")
     world.queue.release(claim)
     again = world.claim(job["id"], "generate")
-    speaker.say(again.job_id, again.attempt, "state", begins=True)
+    speaker.publish(again.job_id, again.attempt, "state", begins=True)
     assert speaker.flush()
     follower = Following(ann, job["id"])
     follower.until(lambda event: event.kind == "state")
     redis_of_session.flush()
-    speaker.say(claim.job_id, claim.attempt, "piece", position=0, offset=0, text="a zombie's")
+    speaker.publish(claim.job_id, claim.attempt, "piece", position=0, offset=0, text="a zombie's")
     assert speaker.flush()
     late = Following(ann, job["id"])
     say(speaker, again, 0, 5)
@@ -95,7 +95,7 @@ def test_a_stream_that_redis_lost_goes_on_from_the_rows(
     world: World,
     ann: Person,
     job: Any,
-    speaker: Speaker,
+    speaker: EventPublisher,
     redis_of_session: RedisServer,
 ) -> None:
     claim = world.claim(job["id"], "generate")
@@ -119,7 +119,7 @@ def test_a_stream_that_redis_lost_goes_on_from_the_rows(
 
 
 def test_an_end_that_nobody_spoke_of_is_found_in_the_row(
-    world: World, ann: Person, job: Any, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+    world: World, ann: Person, job: Any, speaker: EventPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.operations.event_stream.SELDOM_SECONDS", 0.5)
     claim = world.claim(job["id"], "generate")

@@ -17,7 +17,7 @@ import pytest
 from api.app import create_app
 from shared.broker import Broker
 from shared.database import make_engine
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.queue import Queue
 from tests.api.conftest import settings_for
 from tests.api.harness import World
@@ -81,7 +81,7 @@ def test_they_cost_little_and_nobody_waits_for_them(
         # is no promise of a speed: who waits for a listener waits for seconds.
         assert _median_seconds(client, job_path) < 5 * alone + 0.1
         world.write(job, ["the end"])
-        Speaker(redis_url).say(job["id"], 1, "state")
+        EventPublisher(redis_url).publish(job["id"], 1, "state")
         for got in _read_until(sockets, b'"status": "succeeded"'):
             events = [json.loads(line[6:]) for line in got.split(b"\n") if line[:6] == b"data: "]
             assert events[-2]["text"] == "the end"

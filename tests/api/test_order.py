@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.tables import User
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.api.harness import Person, World, problem
 from tests.api.test_private import NOBODYS
 from tests.worker.harness import until
@@ -34,7 +34,7 @@ def waits_for(
 
 
 def with_worker(world: World, lane: str = "train") -> None:
-    show(world.engine, WorkerSelf("host", "cpu", lane, 1, {}), ready=True)  # type: ignore[arg-type]
+    register(world.engine, WorkerInfo("host", "cpu", lane, 1, {}), ready=True)  # type: ignore[arg-type]
 
 
 def test_a_job_says_how_it_was_ordered(ann: Person) -> None:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.api.harness import DEVICE, Person, World, problem
 
 NOBODYS = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -103,9 +103,9 @@ def test_lists_filters_and_devices_show_nothing_of_it(
 ) -> None:
     ids = things_of(world, ann)
     running = ann.train(ids["corpus"], name="hidden")
-    worker = WorkerSelf("host", "cpu", "train", 1, {"tensorflow": "2.21"})
+    worker = WorkerInfo("host", "cpu", "train", 1, {"tensorflow": "2.21"})
     assert worker.id == DEVICE
-    show(world.engine, worker, ready=True)
+    register(world.engine, worker, ready=True)
     world.claim(running["id"])
     for person in (bob, admin):
         for path in (

@@ -25,6 +25,9 @@ TEXT = "The quick brown fox jumps over the lazy dog, and the dog does not mind. 
 class Home:
     """A person's directory, in which `quire` runs as it would for them."""
 
+    program: tuple[str, ...] = (sys.executable, "-m", "quire")
+    working_directory = ROOT
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.data_dir = path / "data"
@@ -41,8 +44,8 @@ class Home:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, and insist on its exit code."""
         done = subprocess.run(
-            [sys.executable, "-m", "quire", *arguments],
-            cwd=ROOT,
+            [*self.program, *arguments],
+            cwd=self.working_directory,
             env=self.environment | environment,
             capture_output=True,
             text=True,
@@ -61,10 +64,10 @@ class Home:
         log = (self.path / "up.txt").open("w+")
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "quire", "up"),
+                *(*self.program, "up"),
                 *("--data-dir", str(self.data_dir), "--port", str(self.port)),
             ],
-            cwd=ROOT,
+            cwd=self.working_directory,
             env=self.environment,
             stdout=log,
             stderr=log,
@@ -100,11 +103,12 @@ class Up:
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def child(self, module: str) -> psutil.Process:
+    def child(self, part: str) -> psutil.Process:
+        """The child whose process title names a part: `api` or `supervisor`."""
         for child in psutil.Process(self.process.pid).children():
-            if child.cmdline()[1:3] == ["-m", module]:
+            if " ".join(child.cmdline()).startswith(f"quire: {part} "):
                 return child
-        raise AssertionError(f"no child runs {module}")
+        raise AssertionError(f"no child is titled quire: {part}")
 
     def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Table, select, text
 
 from shared.database import IDLE_TIMEOUT_SECONDS
-from shared.job_events import Listener, order
+from shared.job_events import EventReader, sort_key
 from shared.tables import Checkpoint, GeneratedText, Job, JobEvent, Metric
 from tests.faults.conftest import ExpectedDigest, Postmaster, SecondHost
 from tests.faults.parts import assert_consistent, digest, gone, parent, train
@@ -35,7 +35,7 @@ def test_zombie(
 ) -> None:
     harness, expected = outage_harness, expected_digest(outage_harness, EPOCHS)
     workers = {"here": outage_worker, SecondHost.name: second_host.up()}
-    listener = Listener(harness.environment["REDIS_URL"], 2, 1.0)
+    listener = EventReader(harness.environment["REDIS_URL"], 2, 1.0)
     job_id = train(harness, EPOCHS, sample={"length": 10, "temperatures": [0.5]})
     harness.first_checkpoint(job_id)
     host = host_of(harness, job_id)
@@ -45,7 +45,7 @@ def test_zombie(
         # If it was frozen in a transaction, it locks the job's row until the database ends that.
         job = harness.wait_until_succeeded(job_id, seconds=IDLE_TIMEOUT_SECONDS + 60)
         before = rows(harness, job_id)
-        events = listener.all(job_id)
+        events = listener.read_all(job_id)
     finally:
         continue_process(zombie)
     assert (job.attempt, host_of(harness, job_id)) == (2, *workers.keys() - {host})
@@ -56,8 +56,8 @@ def test_zombie(
     assert harness.child_pid("train", host=host) == zombie
     assert rows(harness, job_id) == before
     # The job's followers receive nothing from it either.
-    assert [entry for entry in events if order(entry.id)[0] == 2]
-    assert listener.all(job_id) == events
+    assert [entry for entry in events if sort_key(entry.id)[0] == 2]
+    assert listener.read_all(job_id) == events
     assert digest(harness, job_id) == expected
 
 

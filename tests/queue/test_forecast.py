@@ -7,7 +7,7 @@ from shared.scheduling.forecast import Forecast
 from shared.scheduling.forecast_queries import UNKNOWN_SECONDS, own_jobs, places, read_forecast
 from shared.settings import Settings
 from shared.tables import PRIORITIES, Job, Kind
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.queue.conftest import QueueHarness
 
 KINDS: tuple[Kind, ...] = ("train", "generate")
@@ -117,9 +117,9 @@ def test_a_promoted_job_takes_its_owner_s_last_free_slot(harness: QueueHarness) 
 
 
 def test_a_worker_runs_many_generations_at_once(harness: QueueHarness) -> None:
-    show(
+    register(
         harness.engine,
-        WorkerSelf("host", "cpu", "generate", 1, {}),
+        WorkerInfo("host", "cpu", "generate", 1, {}),
         ready=True,
         clock=harness.clock,
     )

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select, update
 
 from shared import blobs, worker_registry
-from shared.clock import new_id
+from shared.ids import new_id
 from shared.queue import Queue
 from shared.queue.errors import AlreadyEnded, NoSuchJob
 from shared.queue.types import CheckpointRecord, LeaseDirectives, problem
@@ -162,8 +162,8 @@ def test_the_number_of_queued_jobs_is_capped(harness: QueueHarness) -> None:
 
 
 def test_drain_reaches_the_job_through_its_heartbeat(harness: QueueHarness) -> None:
-    worker = worker_registry.WorkerSelf("host", "cpu", "train", 1, {})
-    worker_registry.show(harness.engine, worker, ready=True, clock=harness.clock)
+    worker = worker_registry.WorkerInfo("host", "cpu", "train", 1, {})
+    worker_registry.register(harness.engine, worker, ready=True, clock=harness.clock)
     harness.submit()
     [claim] = harness.claim()
     assert harness.queue.heartbeat(claim) == LeaseDirectives()
@@ -174,7 +174,7 @@ def test_drain_reaches_the_job_through_its_heartbeat(harness: QueueHarness) -> N
     harness.queue.release(claim)
     with harness.engine.connect() as connection:
         assert connection.scalar(select(Device.current_job_id)) is None
-    assert worker_registry.beat(harness.engine, worker.id, harness.clock) is True
+    assert worker_registry.heartbeat(harness.engine, worker.id, harness.clock) is True
 
 
 def test_waiting_names_a_job_of_each_kind_that_has_waited_long_enough(

@@ -14,7 +14,7 @@ from shared.queue.maintenance.retention import DEFAULT_KEEP
 from shared.queue.types import CheckpointRecord, Claim
 from shared.scheduling.accounting import Ledger
 from shared.tables import Checkpoint, Job
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.queue.conftest import WORKER, QueueHarness
 
 LIMIT_SECONDS = 30
@@ -102,7 +102,9 @@ def test_a_frozen_worker_claims_while_its_job_is_rescued(
 ) -> None:
     """Both write the worker's row and the owner's service."""
     host, device, _ = WORKER.split("/")
-    show(harness.engine, WorkerSelf(host, device, "train", 1, {}), ready=True, clock=harness.clock)
+    register(
+        harness.engine, WorkerInfo(host, device, "train", 1, {}), ready=True, clock=harness.clock
+    )
     jobs = harness.submit(count=2)
     [frozen] = harness.claim()
     harness.clock.move(harness.settings.lease_seconds + 1)

@@ -5,10 +5,10 @@ import pytest
 from shared import blobs, worker_registry
 from shared.queue.errors import AlreadyEnded, NoSuchJob
 from shared.queue.types import CheckpointRecord, Claim, LeaseDirectives
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.queue.conftest import QueueHarness
 
-OTHER = WorkerSelf("host", "cpu:1", "train", 1, {})
+OTHER = WorkerInfo("host", "cpu:1", "train", 1, {})
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
@@ -86,7 +86,7 @@ def test_a_training_continues_while_a_device_is_free_for_the_waiting_job(
     harness: QueueHarness,
 ) -> None:
     mine = running(harness, seconds=2 * quantum(harness))
-    show(harness.engine, OTHER, ready=True, clock=harness.clock)
+    register(harness.engine, OTHER, ready=True, clock=harness.clock)
     harness.submit("grace")
     assert not harness.queue.heartbeat(mine).yield_, "the other device will claim the job"
     harness.submit("hedy")
@@ -97,10 +97,10 @@ def test_a_training_continues_while_a_device_is_free_for_the_waiting_job(
 def test_a_training_yields_if_the_other_device_takes_no_job(
     harness: QueueHarness, why_not: str
 ) -> None:
-    show(harness.engine, OTHER, ready=why_not != "starts", clock=harness.clock)
+    register(harness.engine, OTHER, ready=why_not != "starts", clock=harness.clock)
     mine = running(harness, seconds=quantum(harness))
     if why_not != "died":
-        worker_registry.beat(harness.engine, OTHER.id, harness.clock)
+        worker_registry.heartbeat(harness.engine, OTHER.id, harness.clock)
     if why_not == "drains":
         worker_registry.request_drain(harness.engine, OTHER.id, harness.clock)
     if why_not == "is busy":

@@ -13,7 +13,7 @@ import pytest
 from api.errors import TooManyListeners
 from api.services import EXTENSION
 from quire.main import run
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.queue.types import Claim, problem
 from tests.api.harness import record
 from tests.quire.conftest import Served, lines_of
@@ -44,7 +44,7 @@ def writer(
     **fields: Any,
 ) -> Iterator[None]:
     """A worker's hand that takes the next generation, says things of it, and ends it."""
-    speaker = Speaker(redis_url)
+    speaker = EventPublisher(redis_url)
 
     def work() -> None:
         deadline = time.monotonic() + SECONDS
@@ -56,13 +56,13 @@ def writer(
         def say(position: int, start: int, stop: int) -> None:
             piece = {"position": position, "offset": start, "text": texts[position][start:stop]}
             prompt = {} if start else {"prompt": "It "}
-            speaker.say(claim.job_id, claim.attempt, "piece", **piece, **prompt)
+            speaker.publish(claim.job_id, claim.attempt, "piece", **piece, **prompt)
             assert speaker.flush()
 
         meanwhile(claim, say)
         records = [record(i, text, None, **fields) for i, text in enumerate(texts)]
         served.world.queue.succeed(claim, records)
-        speaker.say(claim.job_id, claim.attempt, "state")
+        speaker.publish(claim.job_id, claim.attempt, "state")
 
     thread = threading.Thread(target=work)
     thread.start()

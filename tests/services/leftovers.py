@@ -26,6 +26,8 @@ class Leftover:
 def mark() -> None:
     """Mark this process, and so all that it starts from now on."""
     os.environ[MARK] = secrets.token_hex(8)
+    # A process title would overwrite the environment that is searched for the mark.
+    os.environ["SPT_NOENV"] = "1"
 
 
 def find() -> list[Leftover]:

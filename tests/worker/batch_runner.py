@@ -8,7 +8,7 @@ from typing import Any
 
 from shared import blobs
 from shared.queue.types import CheckpointRecord, Claim
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.worker.harness import WorkerHarness, make_harness, some_text
 from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache
@@ -21,7 +21,7 @@ from worker.ml.model import initial_weights
 from worker.ml.sampling.engine import Engine
 
 UNREACHABLE_REDIS = "redis://127.0.0.1:1/0"
-WORKER = WorkerSelf("here", "cpu", "generate", 1, {})
+WORKER = WorkerInfo("here", "cpu", "generate", 1, {})
 CHARACTERS = "".join(sorted(set(some_text())))
 #: So long that the text is surely unfinished when a test cancels or drains it.
 ENDLESS = 1_000_000
@@ -72,7 +72,7 @@ def make_model(harness: WorkerHarness, seed: int = 0, network: NetworkConfig = S
 
 def make_batch_runner(harness: WorkerHarness, *, max_jobs: int = 100) -> BatchRunner:
     """A registered batch runner with a running heartbeat."""
-    show(harness.engine, WORKER, ready=True)
+    register(harness.engine, WORKER, ready=True)
     generate = Generate(Corpora(harness.engine), ModelCache(harness.engine, "cpu", 10**8))
     heartbeat = Heartbeat(harness.queue, WORKER)
     heartbeat.start()

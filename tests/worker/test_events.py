@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.job_events import Entry, Listener, order
+from shared.job_events import Entry, EventReader, sort_key
 from tests.worker.harness import Worker, WorkerHarness, until
 
 LONG = 3_000
@@ -17,20 +17,20 @@ def worker(harness: WorkerHarness) -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="module")
-def listener(harness: WorkerHarness) -> Listener:
-    return Listener(harness.environment["REDIS_URL"], 4, 1.0)
+def listener(harness: WorkerHarness) -> EventReader:
+    return EventReader(harness.environment["REDIS_URL"], 4, 1.0)
 
 
-def published(listener: Listener, job_id: str) -> list[Entry]:
-    """All events of a job, in order, once its end has been published."""
+def published(listener: EventReader, job_id: str) -> list[Entry]:
+    """All events of a job, in sort_key, once its end has been published."""
 
     def complete() -> list[Entry]:
-        entries = listener.all(job_id)
+        entries = listener.read_all(job_id)
         states = [entry for entry in entries if entry.kind == "state"]
         return entries if len(states) > 1 else []
 
     entries = until(complete, "the event of the job's end")
-    assert [entry.id for entry in entries] == sorted((e.id for e in entries), key=order)
+    assert [entry.id for entry in entries] == sorted((e.id for e in entries), key=sort_key)
     return entries
 
 
@@ -53,7 +53,7 @@ def model(harness: WorkerHarness, worker: Worker) -> str:
 
 
 def test_a_training_publishes_its_curve_and_its_texts(
-    harness: WorkerHarness, worker: Worker, listener: Listener
+    harness: WorkerHarness, worker: Worker, listener: EventReader
 ) -> None:
     job = harness.wait_until_succeeded(harness.train(sample={"length": 20, "temperatures": [0.5]}))
     entries = published(listener, job.id)
@@ -69,7 +69,7 @@ def test_a_training_publishes_its_curve_and_its_texts(
 
 
 def test_a_text_is_published_piece_by_piece(
-    harness: WorkerHarness, worker: Worker, listener: Listener, model: str
+    harness: WorkerHarness, worker: Worker, listener: EventReader, model: str
 ) -> None:
     job = harness.wait_until_succeeded(
         harness.generate(model, length=LONG, temperatures=[0.5, 1.0])
@@ -82,7 +82,7 @@ def test_a_text_is_published_piece_by_piece(
 
 
 def test_nothing_past_a_stop_string_is_published(
-    harness: WorkerHarness, worker: Worker, listener: Listener, model: str
+    harness: WorkerHarness, worker: Worker, listener: EventReader, model: str
 ) -> None:
     plain = harness.wait_until_succeeded(
         harness.generate(model, length=LONG, temperatures=[1.0], seed=5)

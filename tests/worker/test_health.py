@@ -10,13 +10,13 @@ from shared import worker_registry
 from shared.database import make_engine
 from shared.settings import Settings
 from shared.tables import Kind
-from shared.worker_registry import WorkerSelf
+from shared.worker_registry import WorkerInfo
 from worker.health import silent_lanes
 
 
 def show(url: str, host: str, lane: Kind) -> None:
     engine = make_engine(url)
-    worker_registry.show(engine, WorkerSelf(host, "cpu", lane, os.getpid(), {}), ready=True)
+    worker_registry.register(engine, WorkerInfo(host, "cpu", lane, os.getpid(), {}), ready=True)
     engine.dispose()
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import exc
 
 from shared.queue.errors import LeaseLost
 from shared.queue.types import TextRecord
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.worker.harness import WorkerHarness, make_harness, until
 from worker.execution.failures import CorpusDeleted
 from worker.execution.heartbeat import Heartbeat
@@ -19,7 +19,7 @@ from worker.execution.runner import Runner
 from worker.ml.training.divergence import Diverged
 
 UNREACHABLE_REDIS = "redis://127.0.0.1:1/0"
-WORKER = WorkerSelf("here", "cpu", "train", 1, {})
+WORKER = WorkerInfo("here", "cpu", "train", 1, {})
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_an_outcome_waits_for_a_database_that_comes_back(
 
 
 def test_a_heartbeat_renews_the_lease_and_notices_a_cancel(harness: WorkerHarness) -> None:
-    show(harness.engine, WORKER, ready=True)
+    register(harness.engine, WORKER, ready=True)
     job_id = harness.train(wake=False)
     heartbeat = Heartbeat(harness.queue, WORKER)
     heartbeat.start()

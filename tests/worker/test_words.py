@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from shared.database import make_sessions
-from shared.specs.presets import MOST_BY_EPOCHS
+from shared.specs.presets import MAX_EPOCH_SAMPLES
 from shared.tables import BlobChunk, Corpus, Metric, Model
 from tests.worker.harness import Worker, WorkerHarness, some_text, until
 from worker.data import checkpoints
@@ -116,7 +116,7 @@ def test_texts_are_sampled_every_n_steps_and_at_the_ends_of_epochs(
 def test_a_training_of_many_epochs_samples_after_some_of_them_and_at_its_end(
     harness: WorkerHarness, worker: Worker
 ) -> None:
-    epochs = 2 * MOST_BY_EPOCHS + 4
+    epochs = 2 * MAX_EPOCH_SAMPLES + 4
     sample = {"length": 5, "temperatures": [0.5]}
     job_id = harness.train(some_text(200), epochs=epochs, patience=None, sample=sample)
     until(lambda: harness.texts(job_id), "a text")

@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from shared.queue import Queue
-from shared.worker_registry import WorkerSelf
+from shared.worker_registry import WorkerInfo
 from worker.execution.completion import finish_or_fail, finish_together, log_fields
 from worker.execution.handler import BatchHandler, Generation
 from worker.execution.heartbeat import Heartbeat
@@ -56,7 +56,7 @@ class BatchRunner:
         self,
         queue: Queue,
         heartbeat: Heartbeat,
-        worker: WorkerSelf,
+        worker: WorkerInfo,
         handler: BatchHandler,
         engine: Engine,
         *,

@@ -99,12 +99,12 @@ _KNOWN: tuple[tuple[type[Exception], str, str, str], ...] = (
     (Diverged, "diverged", "The training diverged", "Restoring the best weights at half the "
      "learning rate did not help, or `rollbacks` turned it off. Train again with a lower "
      "`learning_rate`, or set `clip_norm`. The best checkpoint so far is kept."),
-    (CheckpointMismatch, "other-training", "The checkpoint belongs to another training", "Submit the "
-     "training again: it starts from scratch."),
+    (CheckpointMismatch, "other-training", "The checkpoint belongs to another training",
+     "Submit the training again: it starts from scratch."),
     (UnknownCharacter, "unknown-character", "The model does not know a character", "Remove it "
      "from the prompt, or set `unknown` to \"skip\" or \"replace\"."),
-    (NonFiniteWeights, "not-finite", "The checkpoint cannot generate text", "Its training diverged: name "
-     "an earlier checkpoint, or `best`."),
+    (NonFiniteWeights, "not-finite", "The checkpoint cannot generate text",
+     "Its training diverged: name an earlier checkpoint, or `best`."),
     (BadCheckpoint, "bad-checkpoint", "The checkpoint is damaged", "Name another checkpoint of "
      "the model (`latest`, or an id)."),
     (CorruptBlob, "damaged-bytes", "Stored bytes are damaged", "Name another checkpoint, or "

@@ -11,11 +11,11 @@ from sqlalchemy import Select, select
 
 from shared import worker_registry
 from shared.database import reading
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.queue import Queue
 from shared.queue.types import Claim, LeaseDirectives
 from shared.tables import Device, Job
-from shared.worker_registry import WorkerSelf
+from shared.worker_registry import WorkerInfo
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY
 from worker.execution.periodic import PeriodicThread
@@ -36,7 +36,9 @@ class Heartbeat:
         publisher: Publishes the jobs' events; None publishes none.
     """
 
-    def __init__(self, queue: Queue, worker: WorkerSelf, publisher: Speaker | None = None) -> None:
+    def __init__(
+        self, queue: Queue, worker: WorkerInfo, publisher: EventPublisher | None = None
+    ) -> None:
         self._queue = queue
         self._worker = worker
         self._publisher = publisher
@@ -151,14 +153,14 @@ class Heartbeat:
             lease.apply(directives)
 
     def _register(self) -> None:
-        worker_registry.show(self._queue.engine, self._worker, ready=True)
+        worker_registry.register(self._queue.engine, self._worker, ready=True)
         self._registered = True
 
     def _renew(self) -> None:
         asked_at = time.monotonic()
         leases = self._leases.copy()
         if not leases:
-            worker_registry.beat(self._queue.engine, self._worker.id)
+            worker_registry.heartbeat(self._queue.engine, self._worker.id)
         else:
             directives = self._queue.heartbeats([lease.claim for lease in leases.values()])
             for job_id, lease in leases.items():

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from shared.database_errors import ailment
-from shared.job_events import Kind, Speaker
+from shared.database_errors import describe_failure
+from shared.job_events import EntryKind, EventPublisher
 from shared.queue.errors import LeaseLost
 from shared.queue.types import Claim, LeaseDirectives
 from worker.execution.outages import DATABASE_AWAY, RETRY_SECONDS, driver_message
@@ -68,7 +68,7 @@ class Lease:
         asked_at: float,
         draining: threading.Event,
         feed_watchdog: Callable[[], None] = lambda: None,
-        publisher: Speaker | None = None,
+        publisher: EventPublisher | None = None,
     ) -> None:
         self.claim = claim
         self._seconds = seconds
@@ -143,10 +143,10 @@ class Lease:
         if self.lost:
             raise LeaseLost(self.claim)
 
-    def publish(self, kind: Kind, **data: Any) -> None:
+    def publish(self, kind: EntryKind, **data: Any) -> None:
         """Publish an event to the job's followers, unless another attempt may have the job."""
         if self._publisher is not None and not self.lost:
-            self._publisher.say(self.claim.job_id, self.claim.attempt, kind, **data)
+            self._publisher.publish(self.claim.job_id, self.claim.attempt, kind, **data)
 
     def mark_renewed(self, asked_at: float) -> None:
         """Note a renewal that was asked for at `asked_at`."""
@@ -187,7 +187,7 @@ class Lease:
             try:
                 result = write()
             except DATABASE_AWAY as error:
-                reason = ailment(driver_message(error))
+                reason = describe_failure(driver_message(error))
                 log.warning("database_away", why=reason, reason=driver_message(error))
             else:
                 if reason:

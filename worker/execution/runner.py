@@ -9,7 +9,7 @@ from structlog.contextvars import bound_contextvars
 
 from shared.queue import Queue
 from shared.tables import Kind
-from shared.worker_registry import WorkerSelf
+from shared.worker_registry import WorkerInfo
 from worker.execution.completion import finish, log_fields
 from worker.execution.handler import Handler
 from worker.execution.heartbeat import Heartbeat
@@ -34,7 +34,7 @@ class Runner:
         self,
         queue: Queue,
         heartbeat: Heartbeat,
-        worker: WorkerSelf,
+        worker: WorkerInfo,
         handlers: Mapping[Kind, Handler],
     ) -> None:
         self._queue = queue

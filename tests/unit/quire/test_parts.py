@@ -15,6 +15,6 @@ def test_a_machine_is_called_as_its_worker_is_told(monkeypatch: pytest.MonkeyPat
     for name in ("QUIRE_HOST_NAME", "QUIRE_DEVICES"):
         monkeypatch.setenv(name, "")  # given back at the end
     assert run(["worker", "--devices", "cpu:0", "--host-name", "lab-2"]) == 0
-    assert became == [(sys.executable, "-m", "worker")]
+    assert became == [(sys.executable, "-P", "-m", "worker")]
     settings = load_settings()
     assert (settings.host_name, settings.devices) == ("lab-2", "cpu:0")
