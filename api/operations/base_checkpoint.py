@@ -16,7 +16,7 @@ SHAPE = ("tokenizer", "predict", "embedding", "units", "layers")
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class BaseCheckpoint:
     """A checkpoint that the caller may use, and how it was trained."""
 
     checkpoint: Checkpoint
@@ -70,7 +70,7 @@ class Origin:
         return self.model.vocabulary_size - len(self.model.vocabulary)
 
 
-def find(session: Session, reference: str | None) -> Origin | None:
+def find(session: Session, reference: str | None) -> BaseCheckpoint | None:
     """The checkpoint that somebody names, kept from being deleted until the commit.
 
     Raises:
@@ -79,4 +79,4 @@ def find(session: Session, reference: str | None) -> Origin | None:
     if reference is None:
         return None
     checkpoint, model = visible_checkpoint(session, reference, use=True)
-    return Origin(checkpoint, model, TrainSpec.model_validate(model.spec))
+    return BaseCheckpoint(checkpoint, model, TrainSpec.model_validate(model.spec))

@@ -36,7 +36,7 @@ END = "end"
 log = structlog.get_logger(__name__)
 
 
-class Following:
+class JobEventStream:
     """One listener of one job.
 
     Args:
@@ -221,7 +221,7 @@ class Following:
         return self._shared.read_sessions()
 
 
-def is_told_all(job: Job, last_id: str | None) -> bool:
+def has_received_end(job: Job, last_id: str | None) -> bool:
     """Whether a listener has had the end of a job: then there is nothing to come back for.
 
     Args:

@@ -3,8 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.authentication import caller
-from api.permissions import may_see
+from api.permissions import may_see, current_user
 from api.schemas.texts import LineageReply
 from shared.tables import Checkpoint, Corpus, GeneratedText, Model
 
@@ -20,7 +19,7 @@ def of_text(session: Session, text: GeneratedText) -> LineageReply:
     One that a training sampled knows its training and step itself: between two validations it
     has no checkpoint, and its own may be retired.
     """
-    model = session.scalar(select(Model).where(Model.id == text.model_id, may_see(Model, caller())))
+    model = session.scalar(select(Model).where(Model.id == text.model_id, may_see(Model, current_user())))
     checkpoint = None
     if model is not None and text.checkpoint_id is not None:
         checkpoint = session.get(Checkpoint, text.checkpoint_id)
@@ -34,9 +33,9 @@ def _lineage(session: Session, model: Model | None, checkpoint: Checkpoint | Non
     corpus = None
     if model is not None:
         corpus = session.scalar(
-            select(Corpus).where(Corpus.id == model.corpus_id, may_see(Corpus, caller()))
+            select(Corpus).where(Corpus.id == model.corpus_id, may_see(Corpus, current_user()))
         )
-    mine = model is not None and model.user_id == caller().id
+    mine = model is not None and model.user_id == current_user().id
     return LineageReply(
         corpus=None if corpus is None else corpus.id,
         corpus_sha256=None if corpus is None else corpus.sha256,

@@ -6,9 +6,9 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
-from api.http.idempotency import Made
+from api.http.idempotency import Creation
 from api.permissions import own_job
-from api.schemas.requests import Ordered
+from api.schemas.requests import SchedulingOptions
 from api.serializers import job_reply, place_reply
 from api.services import services
 from shared.clock import database_now
@@ -16,7 +16,7 @@ from shared.queue.types import Submission
 from shared.tables import PRIORITIES, Job
 
 
-def submit(session: Session, submission: Submission, order: Ordered | None = None) -> Made:
+def submit(session: Session, submission: Submission, order: SchedulingOptions | None = None) -> Creation:
     """Put a job into the queue, in the transaction of the session; the wake follows its commit.
 
     Args:
@@ -45,10 +45,10 @@ def submit(session: Session, submission: Submission, order: Ordered | None = Non
         return reply.model_copy(update={"queue": place_reply(session, job)})
 
     reply = job_reply(session, job, place=False)
-    return Made(reply, 202, f"/v1/jobs/{job_id}", committed=wake, whole=with_place)
+    return Creation(reply, 202, f"/v1/jobs/{job_id}", committed=wake, whole=with_place)
 
 
-def _ordered(session: Session, submission: Submission, order: Ordered) -> Submission:
+def _ordered(session: Session, submission: Submission, order: SchedulingOptions) -> Submission:
     if order.after is not None:
         own_job(session, order.after)
     now = database_now(session.connection())

@@ -2,12 +2,12 @@
 
 from flask import Response
 
-from api.http.openapi import Resource, gives_other_than_json
+from api.http.openapi import Resource, returns_non_json
 from api.http.responses import answer, file
 from api.operations.lineage import of_checkpoint
 from api.permissions import visible_checkpoint
 from api.schemas.models import CheckpointReply
-from api.schemas.params import ById
+from api.schemas.params import IdPath
 from api.serializers import checkpoint_reply
 from api.services import reading, services
 from shared import blobs
@@ -42,7 +42,7 @@ _FILE = {
 
 
 @checkpoints.get("/checkpoints/<id>", CheckpointReply)
-def read_checkpoint(path: ById) -> Response:
+def read_checkpoint(path: IdPath) -> Response:
     """One checkpoint, and where it comes from."""
     with reading() as session:
         found = visible_checkpoint(session, path.id)
@@ -53,8 +53,8 @@ def read_checkpoint(path: ById) -> Response:
 @checkpoints.get(
     "/checkpoints/<id>/download", _FILE, summary="Download a checkpoint", description=FORMAT
 )
-@gives_other_than_json
-def download_checkpoint(path: ById) -> Response:
+@returns_non_json
+def download_checkpoint(path: IdPath) -> Response:
     """Download a checkpoint."""
     with reading() as session:
         checkpoint, _model = visible_checkpoint(session, path.id)

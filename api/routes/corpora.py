@@ -6,19 +6,18 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.authentication import caller
-from api.http.idempotency import Made, make_once
-from api.http.openapi import Resource, gives_other_than_json, reads_body_itself
-from api.http.paging import Order, read_page
-from api.http.responses import answer, answer_page, file, no_content
+from api.http.idempotency import Creation, create_once
+from api.http.openapi import Resource, returns_non_json, reads_body_itself
+from api.http.paging import SortOrder, read_page
+from api.http.responses import answer, page_response, file, no_content
 from api.http.uploads import Upload, read_upload
-from api.operations.dependents import refuse_if_corpus_is_needed
-from api.permissions import may_see, own, visible
-from api.schemas.headers import Once
+from api.operations.dependents import refuse_if_corpus_in_use
+from api.permissions import may_see, own, visible, current_user
+from api.schemas.headers import IdempotencyHeader
 from api.schemas.models import CorpusReply
-from api.schemas.params import ById, NamedPage, UploadFields
+from api.schemas.params import IdPath, NamedPage, UploadFields
 from api.schemas.replies import Listing
-from api.schemas.requests import Change, UploadJson
+from api.schemas.requests import ResourceUpdate, UploadJson
 from api.serializers import corpus_reply
 from api.services import reading, services, writing
 from shared import blobs
@@ -28,7 +27,7 @@ from shared.tables import Corpus, User
 
 corpora = Resource("corpora", "Texts to learn from")
 
-NEWEST = Order("corpora", (Corpus.id,))
+NEWEST = SortOrder("corpora", (Corpus.id,))
 _FIELDS = {
     "name": {"type": "string"},
     "encoding": {"type": "string"},
@@ -59,7 +58,7 @@ _TEXT = {
 
 @corpora.post("/corpora", 201, CorpusReply, request_body=_BODY)
 @reads_body_itself
-def upload_corpus(header: Once, query: UploadFields) -> Response:
+def upload_corpus(header: IdempotencyHeader, query: UploadFields) -> Response:
     """Upload a text.
 
     As a form with a file, as raw bytes with the fields in the query, or as JSON. A BOM is
@@ -69,7 +68,7 @@ def upload_corpus(header: Once, query: UploadFields) -> Response:
     upload = read_upload(query)
     data = upload.text.text.encode()
     blobs.store(services().engine, data)
-    return make_once(
+    return create_once(
         header, _said(upload, data), lambda session: _insert(session, upload, data)
     ).answer()
 
@@ -80,25 +79,25 @@ def list_corpora(query: NamedPage) -> Response:
     statement = (
         select(Corpus, User.name)
         .join(User, Corpus.user_id == User.id)
-        .where(may_see(Corpus, caller()))
+        .where(may_see(Corpus, current_user()))
     )
     for column, value in ((Corpus.name, query.name), (Corpus.visibility, query.visibility)):
         statement = statement if value is None else statement.where(column == value)
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
-    return answer_page((corpus_reply(*row) for row in rows), next_cursor)
+    return page_response((corpus_reply(*row) for row in rows), next_cursor)
 
 
 @corpora.get("/corpora/<id>", CorpusReply)
-def read_corpus(path: ById) -> Response:
+def read_corpus(path: IdPath) -> Response:
     """One corpus."""
     with reading() as session:
         return answer(_reply(session, visible(session, Corpus, path.id)))
 
 
 @corpora.get("/corpora/<id>/text", _TEXT)
-@gives_other_than_json
-def read_corpus_text(path: ById) -> Response:
+@returns_non_json
+def read_corpus_text(path: IdPath) -> Response:
     """The text of a corpus, as networks learn it: UTF-8, no BOM, lines ended by LF."""
     with reading() as session:
         corpus = visible(session, Corpus, path.id)
@@ -107,7 +106,7 @@ def read_corpus_text(path: ById) -> Response:
 
 
 @corpora.patch("/corpora/<id>", CorpusReply)
-def change_corpus(path: ById, body: Change) -> Response:
+def change_corpus(path: IdPath, body: ResourceUpdate) -> Response:
     """Rename a corpus, or let others see it or no longer."""
     with writing() as session:
         corpus = own(session, Corpus, path.id)
@@ -116,11 +115,11 @@ def change_corpus(path: ById, body: Change) -> Response:
 
 
 @corpora.delete("/corpora/<id>")
-def delete_corpus(path: ById) -> Response:
+def delete_corpus(path: IdPath) -> Response:
     """Delete a corpus that no model and no unfinished job needs."""
     with writing() as session:
         corpus = own(session, Corpus, path.id)
-        refuse_if_corpus_is_needed(session, corpus)
+        refuse_if_corpus_in_use(session, corpus)
         session.delete(corpus)
     return no_content()
 
@@ -130,14 +129,14 @@ def _said(upload: Upload, data: bytes) -> bytes:
     return about.encode() + hashlib.sha256(data).digest()
 
 
-def _insert(session: Session, upload: Upload, data: bytes) -> Made:
+def _insert(session: Session, upload: Upload, data: bytes) -> Creation:
     text = upload.text
     sha256 = hashlib.sha256(data).hexdigest()
     connection = session.connection()
     blobs.publish(connection, sha256)
-    caps.check_corpus(connection, services().settings, caller().id, len(data))
+    caps.check_corpus(connection, services().settings, current_user().id, len(data))
     corpus = Corpus(
-        user_id=caller().id,
+        user_id=current_user().id,
         name=upload.name,
         visibility=upload.visibility,
         sha256=sha256,
@@ -151,7 +150,7 @@ def _insert(session: Session, upload: Upload, data: bytes) -> Made:
     )
     session.add(corpus)
     session.flush()
-    return Made(corpus_reply(corpus, caller().name), 201, f"/v1/corpora/{corpus.id}")
+    return Creation(corpus_reply(corpus, current_user().name), 201, f"/v1/corpora/{corpus.id}")
 
 
 def _reply(session: Session, corpus: Corpus) -> CorpusReply:

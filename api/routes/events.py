@@ -4,11 +4,11 @@ from typing import Any
 
 from flask import Response, stream_with_context
 
-from api.http.openapi import Resource, gives_other_than_json
-from api.operations.event_stream import Following, is_told_all
+from api.http.openapi import Resource, returns_non_json
+from api.operations.event_stream import JobEventStream, has_received_end
 from api.permissions import own_job
-from api.schemas.headers import Resumed
-from api.schemas.params import ById
+from api.schemas.headers import LastEventIdHeader
+from api.schemas.params import IdPath
 from api.services import reading, services
 
 events = Resource("events", "A job as it goes")
@@ -33,8 +33,8 @@ DESCRIPTION: dict[int, Any] = {
 
 
 @events.get("/jobs/<id>/events", DESCRIPTION[200], also={204: DESCRIPTION[204]})
-@gives_other_than_json
-def follow_job(path: ById, header: Resumed) -> Response:
+@returns_non_json
+def follow_job(path: IdPath, header: LastEventIdHeader) -> Response:
     """Follow a job as Server-Sent Events (the HTML standard's `EventSource`).
 
     `state`: the job, whenever its status, its attempt, its place in the line, or a request to
@@ -50,10 +50,10 @@ def follow_job(path: ById, header: Resumed) -> Response:
     shared = services()
     with reading() as session:
         job = own_job(session, path.id)
-        if is_told_all(job, header.last_event_id):
+        if has_received_end(job, header.last_event_id):
             return Response(status=204)
     leave = shared.seats.take()
-    following = Following(shared, job.id, header.last_event_id)
+    following = JobEventStream(shared, job.id, header.last_event_id)
     response = Response(stream_with_context(following.events()), content_type=EVENT_STREAM)
     response.call_on_close(leave)
     # Caches keep nothing of it, and proxies pass it on as it comes.

@@ -8,19 +8,18 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.authentication import caller
 from api.errors import Invalid, NoCheckpointYet, NotFound
-from api.http.idempotency import REPLAYED, Made, Result, make_once
+from api.http.idempotency import REPLAYED, Creation, Result, create_once
 from api.http.openapi import Resource
-from api.http.prefer_wait import a_slot, seconds_to_wait, wait_for
+from api.http.prefer_wait import wait_slot, seconds_to_wait, wait_for
 from api.http.responses import answer
 from api.operations import prompts
 from api.operations.submission import submit
-from api.permissions import own_job, visible
+from api.permissions import own_job, visible, current_user
 from api.schemas.generation import MAX_LOGPROBS, MAX_TOTAL_TOKENS, GenerateRequest, ScoreRequest
-from api.schemas.headers import OnceAndWait
+from api.schemas.headers import IdempotencyAndPreferHeaders
 from api.schemas.jobs import JobReply
-from api.schemas.requests import Ordered
+from api.schemas.requests import SchedulingOptions
 from api.serializers import job_reply
 from api.services import reading
 from shared.checkpoint_aliases import resolve
@@ -33,7 +32,7 @@ generate = Resource("generate", "Have a network write")
 
 
 @generate.post("/generate", 202, JobReply, also={200: JobReply})
-def submit_generation(header: OnceAndWait, body: GenerateRequest) -> Response:
+def submit_generation(header: IdempotencyAndPreferHeaders, body: GenerateRequest) -> Response:
     """Write texts with a model.
 
     The answer is the job. With `Prefer: wait=N` it is 200 and has the texts, where the job
@@ -42,11 +41,11 @@ def submit_generation(header: OnceAndWait, body: GenerateRequest) -> Response:
     """
     seconds = seconds_to_wait(header.prefer)
     make = partial(_made, lambda session: _submit(session, body), waits=bool(seconds))
-    return _wait(make_once(header, body, make), seconds)
+    return _wait(create_once(header, body, make), seconds)
 
 
 @generate.post("/score", 202, JobReply, also={200: JobReply})
-def submit_score(header: OnceAndWait, body: ScoreRequest) -> Response:
+def submit_score(header: IdempotencyAndPreferHeaders, body: ScoreRequest) -> Response:
     """Tell how likely a model finds a text.
 
     The answer is a job, as for `POST /v1/generate`; its one text has the `bits_per_char` and the
@@ -54,19 +53,19 @@ def submit_score(header: OnceAndWait, body: ScoreRequest) -> Response:
     """
     seconds = seconds_to_wait(header.prefer)
     make = partial(_made, lambda session: _submit_score(session, body), waits=bool(seconds))
-    return _wait(make_once(header, body, make), seconds)
+    return _wait(create_once(header, body, make), seconds)
 
 
-def _made(make: Callable[[Session], Made], session: Session, *, waits: bool) -> Made:
+def _made(make: Callable[[Session], Creation], session: Session, *, waits: bool) -> Creation:
     """What is made; its place in the line is not looked up for somebody who waits for the end."""
     made = make(session)
     return replace(made, whole=None) if waits else made
 
 
-def _submit_score(session: Session, body: ScoreRequest) -> Made:
+def _submit_score(session: Session, body: ScoreRequest) -> Creation:
     model = visible(session, Model, body.model, lock="use")
     _refuse_without_checkpoint(session, model, body.checkpoint)
-    text = prompts.fit(
+    text = prompts.fit_to_vocabulary(
         body.text,
         model.vocabulary,
         lowercase=model.spec["lowercase"],
@@ -88,7 +87,7 @@ def _submit_score(session: Session, body: ScoreRequest) -> Made:
     return _submit_spec(session, model, body.name, spec)
 
 
-def _submit(session: Session, body: GenerateRequest) -> Made:
+def _submit(session: Session, body: GenerateRequest) -> Creation:
     _refuse_if_too_much(body)
     model = visible(session, Model, body.model, lock="use")
     if not _comes_after_training(session, model, body):
@@ -103,7 +102,7 @@ def _submit(session: Session, body: GenerateRequest) -> Made:
         n=body.n,
         seed=new_seed() if body.seed is None else body.seed,
         repetition_penalty=body.repetition_penalty,
-        stop=[prompts.normal(stop, lowercase=model.spec["lowercase"]) for stop in body.stop],
+        stop=[prompts.normalize(stop, lowercase=model.spec["lowercase"]) for stop in body.stop],
         echo=body.echo,
         logprobs=body.logprobs,
     )
@@ -115,22 +114,22 @@ def _submit_spec(
     model: Model,
     name: str | None,
     spec: GenerateSpec,
-    order: Ordered | None = None,
-) -> Made:
+    order: SchedulingOptions | None = None,
+) -> Creation:
     plain = spec.model_dump(mode="json")
     return submit(
         session,
-        Submission("generate", caller().id, name or model.name, plain, model.id, model.corpus_id),
+        Submission("generate", current_user().id, name or model.name, plain, model.id, model.corpus_id),
         order,
     )
 
 
 def _wait(result: Result, seconds: int) -> Response:
-    with a_slot(seconds) as taken:
+    with wait_slot(seconds) as taken:
         if not taken:
             return result.answer()
         look = partial(_look, result)
-        ended = wait_for(result.body["id"], seconds, look, new=not result.replayed)
+        ended = wait_for_end(result.body["id"], seconds, look, new=not result.replayed)
     response = result.answer() if ended is None else ended
     response.headers["Preference-Applied"] = f"wait={seconds}"
     return response
@@ -149,7 +148,7 @@ def _look(result: Result) -> Response | None:
 def _fit_prompt(model: Model, body: GenerateRequest) -> str | None:
     if body.prompt is None:
         return None
-    return prompts.fit(
+    return prompts.fit_to_vocabulary(
         body.prompt,
         model.vocabulary,
         lowercase=model.spec["lowercase"],
@@ -192,7 +191,7 @@ def _refuse_without_checkpoint(session: Session, model: Model, reference: str) -
     if resolve(connection, model.id, "latest") is not None:
         raise NotFound(f"checkpoint of model {model.name!r}", reference)
     job = session.scalar(
-        select(Job).where(Job.model_id == model.id, Job.kind == "train", Job.user_id == caller().id)
+        select(Job).where(Job.model_id == model.id, Job.kind == "train", Job.user_id == current_user().id)
     )
     if job is None:
         raise NoCheckpointYet(f"model {model.name!r} can't write yet: wait until it has learnt")

@@ -6,8 +6,8 @@ from flask import Response
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.authentication import open_to_all
-from api.http.openapi import Resource, gives_other_than_json
+from api.http.authentication import allow_anonymous
+from api.http.openapi import Resource, returns_non_json
 from api.http.responses import answer
 from api.schemas.server import LiveReply, ReadyReply
 from api.services import reading, services
@@ -18,16 +18,16 @@ log = structlog.get_logger(__name__)
 
 
 @health.get("/live", LiveReply)
-@open_to_all
-@gives_other_than_json
+@allow_anonymous
+@returns_non_json
 def live() -> Response:
     """The process answers."""
     return answer(LiveReply(status="ok"))
 
 
 @health.get("/ready", ReadyReply, also={503: ReadyReply})
-@open_to_all
-@gives_other_than_json
+@allow_anonymous
+@returns_non_json
 def ready() -> Response:
     """Which parts the API can reach; 503 where one is down."""
     parts = {"database": _database(), "redis": _redis()}

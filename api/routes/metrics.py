@@ -6,25 +6,25 @@ from sqlalchemy.orm import Session
 
 from api.errors import Invalid
 from api.http.openapi import Resource
-from api.http.paging import Order, read_page
-from api.http.responses import answer_page
+from api.http.paging import SortOrder, read_page
+from api.http.responses import page_response
 from api.permissions import own_job
 from api.schemas.jobs import EventReply, MetricReply
-from api.schemas.params import ById, HistoryPage, MetricsPage
+from api.schemas.params import IdPath, HistoryPage, MetricsPage
 from api.schemas.replies import Listing
 from api.services import reading
 from shared.tables import JobEvent, Metric
 
 metrics = Resource("metrics", "How a training goes, and what happened to a job")
 
-CURVE = Order("metrics", (Metric.step,), newest_first=False)
-HISTORY = Order("history", (JobEvent.id,), newest_first=False)
+CURVE = SortOrder("metrics", (Metric.step,), newest_first=False)
+HISTORY = SortOrder("history", (JobEvent.id,), newest_first=False)
 #: Of a thinned curve each piece gives its least and its greatest loss, of training and validation.
 KEPT_OF_A_PIECE = 4
 
 
 @metrics.get("/jobs/<id>/metrics", Listing[MetricReply])
-def list_job_metrics(path: ById, query: MetricsPage) -> Response:
+def list_job_metrics(path: IdPath, query: MetricsPage) -> Response:
     """The loss curves of a training, from its first step on.
 
     Who watches asks again with `after` set to the last step seen. A point that has a `val_loss`
@@ -46,11 +46,11 @@ def list_job_metrics(path: ById, query: MetricsPage) -> Response:
             points = [row[0] for row in rows]
         else:
             points, next_cursor = _thinned(session, statement, query.points), None
-    return answer_page((_metric_reply(point) for point in points), next_cursor)
+    return page_response((_metric_reply(point) for point in points), next_cursor)
 
 
 @metrics.get("/jobs/<id>/history", Listing[EventReply])
-def list_job_history(path: ById, query: HistoryPage) -> Response:
+def list_job_history(path: IdPath, query: HistoryPage) -> Response:
     """What happened to a job, in order.
 
     Who watches asks again with `after` set to the last id seen.
@@ -61,7 +61,7 @@ def list_job_history(path: ById, query: HistoryPage) -> Response:
         if query.after is not None:
             statement = statement.where(JobEvent.id > query.after)
         rows, next_cursor = read_page(session, statement, HISTORY, query)
-    return answer_page((_event_reply(row[0]) for row in rows), next_cursor)
+    return page_response((_event_reply(row[0]) for row in rows), next_cursor)
 
 
 def _thinned(session: Session, statement: Select[Metric], most: int) -> list[Metric]:

@@ -3,18 +3,17 @@
 from flask import Response
 from sqlalchemy import select
 
-from api.authentication import caller
 from api.errors import NotFound
 from api.http.openapi import Resource
-from api.http.paging import Order, read_page
-from api.http.responses import answer, answer_page, no_content
-from api.operations.dependents import refuse_if_model_is_needed
+from api.http.paging import SortOrder, read_page
+from api.http.responses import answer, page_response, no_content
+from api.operations.dependents import refuse_if_model_in_use
 from api.operations.lineage import of_checkpoint
-from api.permissions import as_id, may_see, own, visible
+from api.permissions import as_id, may_see, own, visible, current_user
 from api.schemas.models import CheckpointReply, ModelReply
-from api.schemas.params import ByCheckpoint, ById, NamedPage, Page
+from api.schemas.params import CheckpointPath, IdPath, NamedPage, Page
 from api.schemas.replies import Listing
-from api.schemas.requests import Change
+from api.schemas.requests import ResourceUpdate
 from api.serializers import checkpoint_reply, model_replies, model_reply
 from api.services import reading, writing
 from shared.checkpoint_aliases import resolve
@@ -22,31 +21,31 @@ from shared.tables import Checkpoint, Model
 
 models = Resource("models", "What trainings make")
 
-NEWEST = Order("models", (Model.id,))
-CHECKPOINTS = Order("checkpoints", (Checkpoint.id,))
+NEWEST = SortOrder("models", (Model.id,))
+CHECKPOINTS = SortOrder("checkpoints", (Checkpoint.id,))
 ALIASES = ("best", "latest")
 
 
 @models.get("/models", Listing[ModelReply])
 def list_models(query: NamedPage) -> Response:
     """The models that you may see, newest first."""
-    statement = select(Model).where(may_see(Model, caller()))
+    statement = select(Model).where(may_see(Model, current_user()))
     for column, value in ((Model.name, query.name), (Model.visibility, query.visibility)):
         statement = statement if value is None else statement.where(column == value)
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
-        return answer_page(model_replies(session, [row.Model for row in rows]), next_cursor)
+        return page_response(model_replies(session, [row.Model for row in rows]), next_cursor)
 
 
 @models.get("/models/<id>", ModelReply)
-def read_model(path: ById) -> Response:
+def read_model(path: IdPath) -> Response:
     """One model."""
     with reading() as session:
         return answer(model_reply(session, visible(session, Model, path.id)))
 
 
 @models.patch("/models/<id>", ModelReply)
-def change_model(path: ById, body: Change) -> Response:
+def change_model(path: IdPath, body: ResourceUpdate) -> Response:
     """Rename a model, or let others write with it or no longer."""
     with writing() as session:
         model = own(session, Model, path.id)
@@ -56,30 +55,30 @@ def change_model(path: ById, body: Change) -> Response:
 
 
 @models.delete("/models/<id>")
-def delete_model(path: ById) -> Response:
+def delete_model(path: IdPath) -> Response:
     """Delete a model with its checkpoints; your texts stay.
 
     Refused with 409 while an unfinished job needs it, and where others have texts of it.
     """
     with writing() as session:
         model = own(session, Model, path.id)
-        refuse_if_model_is_needed(session, model)
+        refuse_if_model_in_use(session, model)
         session.delete(model)
     return no_content()
 
 
 @models.get("/models/<id>/checkpoints", Listing[CheckpointReply])
-def list_checkpoints(path: ById, query: Page) -> Response:
+def list_checkpoints(path: IdPath, query: Page) -> Response:
     """The checkpoints of a model, newest first."""
     with reading() as session:
         model = visible(session, Model, path.id)
         statement = select(Checkpoint).where(Checkpoint.model_id == model.id)
         rows, next_cursor = read_page(session, statement, CHECKPOINTS, query)
-    return answer_page((checkpoint_reply(row[0], model) for row in rows), next_cursor)
+    return page_response((checkpoint_reply(row[0], model) for row in rows), next_cursor)
 
 
 @models.get("/models/<id>/checkpoints/<checkpoint>", CheckpointReply)
-def read_checkpoint_of_model(path: ByCheckpoint) -> Response:
+def read_checkpoint_of_model(path: CheckpointPath) -> Response:
     """The checkpoint that `best` or `latest` means now, or one by its id."""
     with reading() as session:
         model = visible(session, Model, path.id)

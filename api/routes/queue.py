@@ -7,11 +7,11 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.authentication import caller
+from api.permissions import current_user
 from api.http.openapi import Resource
 from api.http.responses import answer
-from api.schemas.params import MAX_PAGE_ITEMS, InLine
-from api.schemas.queue import LaneReply, QueueReply, TurnReply
+from api.schemas.params import MAX_PAGE_ITEMS, QueueQuery
+from api.schemas.queue import LaneReply, QueueReply, QueueEntryReply
 from api.services import reading, services
 from shared.scheduling.forecast import Line
 from shared.scheduling.forecast_reader import own_jobs
@@ -23,7 +23,7 @@ LANES: tuple[Kind, ...] = ("train", "generate")
 
 
 @line.get("/queue", QueueReply)
-def read_queue(query: InLine) -> Response:
+def read_queue(query: QueueQuery) -> Response:
     """The lines of both kinds: the users with the least service first, job by job.
 
     What is not yours has neither job nor name, and a user only for admins. Jobs that wait for
@@ -47,8 +47,8 @@ def _lane(line: Line) -> LaneReply:
     )
 
 
-def _turns(session: Session, line: Line) -> Iterator[TurnReply]:
-    me = caller()
+def _turns(session: Session, line: Line) -> Iterator[QueueEntryReply]:
+    me = current_user()
     connection = session.connection()
     mine = own_jobs(connection, line.kind, me.id, line.lifted)
     lifted = [job_id for job_id, user_id in line.lifted.items() if user_id == me.id]
@@ -61,7 +61,7 @@ def _turns(session: Session, line: Line) -> Iterator[TurnReply]:
     for turn in line.order():
         is_mine = turn.user_id == me.id
         job_id = (turn.job_id or next(own, None)) if is_mine else None
-        yield TurnReply(
+        yield QueueEntryReply(
             kind=line.kind,
             position=turn.position,
             starts_at=turn.starts_at,

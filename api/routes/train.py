@@ -6,19 +6,18 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.authentication import caller
 from api.errors import Invalid
-from api.http.idempotency import Made, make_once
+from api.http.idempotency import Creation, create_once
 from api.http.openapi import Resource
 from api.operations import base_checkpoint
 from api.operations.admission import admit
-from api.operations.base_checkpoint import Origin
+from api.operations.base_checkpoint import BaseCheckpoint
 from api.operations.submission import submit
-from api.permissions import may_see, visible
+from api.permissions import may_see, visible, current_user
 from api.schemas.fields import NAME_CHARACTERS
-from api.schemas.headers import Once
+from api.schemas.headers import IdempotencyHeader
 from api.schemas.jobs import JobReply
-from api.schemas.requests import Ordered
+from api.schemas.requests import SchedulingOptions
 from api.schemas.training import TrainBase, TrainRequest
 from api.services import services
 from shared.clock import database_now
@@ -32,7 +31,7 @@ train = Resource("train", "Teach a network to write")
 
 
 @train.post("/train", 202, JobReply)
-def submit_training(header: Once, body: TrainRequest) -> Response:
+def submit_training(header: IdempotencyHeader, body: TrainRequest) -> Response:
     """Train a network on a corpus.
 
     The answer is the job, with an estimate of what it will take; its `model` can write as soon
@@ -41,10 +40,10 @@ def submit_training(header: Once, body: TrainRequest) -> Response:
     lower. A model without a `name` is called as its corpus. Names may repeat: ids tell things
     apart.
     """
-    return make_once(header, body, lambda session: _submit(session, body)).answer()
+    return create_once(header, body, lambda session: _submit(session, body)).answer()
 
 
-def _submit(session: Session, body: TrainBase) -> Made:
+def _submit(session: Session, body: TrainBase) -> Creation:
     corpus = visible(session, Corpus, body.corpus, lock="use")
     origin = base_checkpoint.find(session, body.from_checkpoint)
     spec = _resolve(body, origin)
@@ -58,9 +57,9 @@ def submit_model(
     spec: TrainSpec,
     name: str,
     visibility: str,
-    order: Ordered | None = None,
-    origin: Origin | None = None,
-) -> Made:
+    order: SchedulingOptions | None = None,
+    origin: BaseCheckpoint | None = None,
+) -> Creation:
     """A model, and the job that trains it, in one transaction.
 
     Raises:
@@ -75,7 +74,7 @@ def submit_model(
     estimate = admit(session, corpus, spec, text, () if origin is None else origin.shape)
     written = spec.model_dump(mode="json")
     model = Model(
-        user_id=caller().id,
+        user_id=current_user().id,
         name=name,
         visibility=visibility,
         corpus_id=corpus.id,
@@ -89,20 +88,20 @@ def submit_model(
     session.add(model)
     session.flush()
     submission = Submission(
-        "train", caller().id, name, written, model.id, corpus.id, estimate=estimate.as_dict()
+        "train", current_user().id, name, written, model.id, corpus.id, estimate=estimate.as_dict()
     )
     return submit(session, submission, order)
 
 
 def _free_name(session: Session, name: str) -> str:
     """This name, or with ``-2`` and so on behind it, so that it says which model is meant."""
-    taken = set(session.scalars(select(Model.name).where(may_see(Model, caller()))))
+    taken = set(session.scalars(select(Model.name).where(may_see(Model, current_user()))))
     ends = ("", *(f"-{number}" for number in range(2, len(taken) + 2)))
     names = (f"{name[: NAME_CHARACTERS - len(end)]}{end}" for end in ends)
     return next(free for free in names if free not in taken)
 
 
-def _resolve(body: TrainBase, origin: Origin | None) -> TrainSpec:
+def _resolve(body: TrainBase, origin: BaseCheckpoint | None) -> TrainSpec:
     settings = services().settings
     changes: dict[str, Any] = body.model_dump(
         include={*TrainNumbers.model_fields, "sample", "budget"}, exclude_unset=True

@@ -6,14 +6,13 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.authentication import admin, caller
 from api.errors import Forbidden, NotFound
 from api.http.openapi import Resource
 from api.http.responses import answer
-from api.permissions import as_id
-from api.schemas.params import ByUser
+from api.permissions import as_id, require_admin, current_user
+from api.schemas.params import UserPath
 from api.schemas.queue import CapReply, UsageReply
-from api.schemas.users import NewCaps
+from api.schemas.users import CapsUpdate
 from api.services import reading, services, writing
 from shared.clock import database_now
 from shared.scheduling.accounting import decayed, midnight
@@ -27,13 +26,13 @@ usage = Resource("usage", "What was used, and what may be")
 def read_usage() -> Response:
     """Your share, your use and your caps."""
     with reading() as session:
-        return answer(_reply(session, session.get_one(User, caller().id)))
+        return answer(_reply(session, session.get_one(User, current_user().id)))
 
 
 @usage.get("/usage/<user>", UsageReply)
-def read_usage_of(path: ByUser) -> Response:
+def read_usage_of(path: UserPath) -> Response:
     """The same of somebody else (admins only)."""
-    me = caller()
+    me = current_user()
     if not me.is_admin and path.user not in (me.id, me.name):
         raise Forbidden("only an admin may see the usage of others")
     with reading() as session:
@@ -41,12 +40,12 @@ def read_usage_of(path: ByUser) -> Response:
 
 
 @usage.patch("/usage/<user>", UsageReply)
-def change_caps(path: ByUser, body: NewCaps) -> Response:
+def change_caps(path: UserPath, body: CapsUpdate) -> Response:
     """Set the share and the caps of a user (admins only).
 
     A cap lower than what they have takes nothing away: they get no more until they have less.
     """
-    admin()
+    require_admin()
     with writing() as session:
         user = _named(session, path.user)
         for field in body.model_fields_set:

@@ -4,18 +4,17 @@ from flask import Response
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from api.authentication import admin, caller
 from api.errors import Conflict, Forbidden, NotFound
-from api.http.idempotency import Made, make_once
+from api.http.idempotency import Creation, create_once
 from api.http.openapi import Resource
-from api.http.paging import Order, read_page
-from api.http.responses import answer, answer_page, no_content
-from api.permissions import as_id
-from api.schemas.headers import Once
-from api.schemas.params import ByKey, ByUser, Page
+from api.http.paging import SortOrder, read_page
+from api.http.responses import answer, page_response, no_content
+from api.permissions import as_id, require_admin, current_user
+from api.schemas.headers import IdempotencyHeader
+from api.schemas.params import KeyPath, UserPath, Page
 from api.schemas.replies import Listing
 from api.schemas.server import KeyReply, MeReply, NewKeyReply, UserReply
-from api.schemas.users import NewApiKey, NewUser, UserChange
+from api.schemas.users import NewApiKey, NewUser, UserUpdate
 from api.services import reading, writing
 from shared.accounts import KEY_FORM, NAME_FORM, create_key, create_user, disable_user, enable_user
 from shared.clock import database_now
@@ -23,42 +22,42 @@ from shared.tables import ApiKey, User
 
 users = Resource("users", "People and their keys")
 
-USERS = Order("users", (User.id,))
-KEYS = Order("keys", (ApiKey.id,))
+USERS = SortOrder("users", (User.id,))
+KEYS = SortOrder("keys", (ApiKey.id,))
 
 
 @users.get("/me", MeReply)
 def read_me() -> Response:
     """Whose key this is."""
-    me = caller()
+    me = current_user()
     return answer(MeReply(id=me.id, name=me.name, role=me.role))
 
 
 @users.get("/users", Listing[UserReply])
 def list_users(query: Page) -> Response:
     """Everybody, newest first (admins only)."""
-    admin()
+    require_admin()
     with reading() as session:
         rows, next_cursor = read_page(session, select(User), USERS, query)
-    return answer_page((_user_reply(row.User) for row in rows), next_cursor)
+    return page_response((_user_reply(row.User) for row in rows), next_cursor)
 
 
 @users.post("/users", 201, UserReply)
-def add_user(header: Once, body: NewUser) -> Response:
+def add_user(header: IdempotencyHeader, body: NewUser) -> Response:
     """Make a user, without a key yet (admins only)."""
-    admin()
-    return make_once(header, body, lambda session: _add_user(session, body)).answer()
+    require_admin()
+    return create_once(header, body, lambda session: _add_user(session, body)).answer()
 
 
 @users.patch("/users/<user>", UserReply)
-def change_user(path: ByUser, body: UserChange) -> Response:
+def change_user(path: UserPath, body: UserUpdate) -> Response:
     """Disable a user, or enable them again (admins only).
 
     The keys of who is disabled are refused from the next request on, and their jobs wait. What
     of theirs runs goes on to its end, or until it has to give way to others. Admins can't disable
     themselves.
     """
-    me = admin()
+    me = require_admin()
     with writing() as session:
         user = _managed(session, path.user)
         if not body.disabled:
@@ -72,23 +71,23 @@ def change_user(path: ByUser, body: UserChange) -> Response:
 
 
 @users.get("/users/<user>/keys", Listing[KeyReply])
-def list_keys(path: ByUser, query: Page) -> Response:
+def list_keys(path: UserPath, query: Page) -> Response:
     """The keys of a user, newest first, revoked ones included."""
     with reading() as session:
         user = _managed(session, path.user)
         statement = select(ApiKey).where(ApiKey.user_id == user.id)
         rows, next_cursor = read_page(session, statement, KEYS, query)
-    return answer_page((_key_reply(row.ApiKey) for row in rows), next_cursor)
+    return page_response((_key_reply(row.ApiKey) for row in rows), next_cursor)
 
 
 @users.post("/users/<user>/keys", 201, NewKeyReply)
-def add_key(path: ByUser, header: Once, body: NewApiKey) -> Response:
+def add_key(path: UserPath, header: IdempotencyHeader, body: NewApiKey) -> Response:
     """Make a key. It is shown in this answer and never again: a replay has `key: null`."""
-    return make_once(header, body, lambda session: _add_key(session, path.user, body)).answer()
+    return create_once(header, body, lambda session: _add_key(session, path.user, body)).answer()
 
 
 @users.delete("/keys/<key>")
-def revoke_key(path: ByKey) -> Response:
+def revoke_key(path: KeyPath) -> Response:
     """Revoke a key at once; revoking it again changes nothing."""
     with writing() as session:
         key = _managed_key(session, path.key)
@@ -100,23 +99,23 @@ def revoke_key(path: ByKey) -> Response:
     return no_content()
 
 
-def _add_user(session: Session, body: NewUser) -> Made:
+def _add_user(session: Session, body: NewUser) -> Creation:
     user = create_user(session, body.name, body.role)
-    return Made(_user_reply(user), 201, None)
+    return Creation(_user_reply(user), 201, None)
 
 
-def _add_key(session: Session, reference: str, body: NewApiKey) -> Made:
+def _add_key(session: Session, reference: str, body: NewApiKey) -> Creation:
     new = create_key(session, _managed(session, reference), body.name)
     row = session.get_one(ApiKey, new.id)
     reply = NewKeyReply(
         id=new.id, prefix=new.prefix, name=row.name, key=new.key, created_at=row.created_at
     )
-    return Made(reply, 201, None, kept=reply.model_copy(update={"key": None}))
+    return Creation(reply, 201, None, kept=reply.model_copy(update={"key": None}))
 
 
 def _managed(session: Session, reference: str) -> User:
     # Refused before anything is looked for: a member learns nothing of who there is.
-    me = caller()
+    me = current_user()
     if not me.is_admin and reference not in (me.id, me.name):
         raise Forbidden("only an admin may see and change the keys of others")
     if not NAME_FORM.fullmatch(reference):
@@ -130,7 +129,7 @@ def _managed(session: Session, reference: str) -> User:
 
 
 def _managed_key(session: Session, reference: str) -> ApiKey:
-    me = caller()
+    me = current_user()
     prefix = KEY_FORM.fullmatch(f"quire_{reference}_{'0' * 64}") is not None
     which = ApiKey.prefix == reference if prefix else ApiKey.id == as_id("key", reference)
     statement = select(ApiKey).where(which)

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from api.schemas.fields import Id, Name
-from api.schemas.requests import Ordered, Request
-from api.schemas.sampling import CheckpointName, Seed, Stops, Temperatures, Unknown
+from api.schemas.requests import SchedulingOptions, Request
+from api.schemas.sampling import CheckpointName, Seed, StopSequences, Temperatures, Unknown
 
 MAX_LENGTH = 100_000
 MAX_TEXTS_EACH = 64
@@ -19,7 +19,7 @@ MAX_TOP_K = 1_000_000
 MAX_REPETITION_PENALTY = 10
 
 
-class GenerateRequest(Ordered):
+class GenerateRequest(SchedulingOptions):
     """Texts to write with a model."""
 
     model: Id
@@ -69,7 +69,7 @@ class GenerateRequest(Ordered):
         le=MAX_TEXTS_EACH,
         description="texts for each temperature, as far as `length` lets a job write",
     )
-    stop: Stops = Field(
+    stop: StopSequences = Field(
         [],
         description="a text ends before the first of these that it comes upon; a string or a "
         "list of up to 4",

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from api.schemas.fields import Read
 
 
-class Once(Read):
+class IdempotencyHeader(Read):
     """The header of a POST that makes something."""
 
     idempotency_key: (
@@ -24,7 +24,7 @@ class Once(Read):
     )
 
 
-class OnceAndWait(Once):
+class IdempotencyAndPreferHeaders(IdempotencyHeader):
     """The headers of ``POST /v1/generate``."""
 
     prefer: str | None = Field(
@@ -35,7 +35,7 @@ class OnceAndWait(Once):
     )
 
 
-class Resumed(Read):
+class LastEventIdHeader(Read):
     """The header of a stream of events that is followed again."""
 
     last_event_id: (

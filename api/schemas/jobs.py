@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.schemas.fields import Priority, Sometimes
+from api.schemas.fields import Priority, Omittable
 from api.schemas.models import AliasesReply
 from api.schemas.replies import Reply
 from api.schemas.texts import TextReply
 from shared.tables import Kind, Status
 
 
-class Failure(Reply):
+class JobErrorReply(Reply):
     """Why a job failed."""
 
     type: str
@@ -70,7 +70,7 @@ class JobReply(Reply):
     spec: dict[str, Any] = Field(description="with everything decided")
     progress: ProgressReply | None
     attempt: int
-    error: Failure | None
+    error: JobErrorReply | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -80,23 +80,23 @@ class JobReply(Reply):
     after: str | None = Field(description="the job that this one comes after")
     start_before: datetime | None
     deadline_seconds: float | None
-    queue: Annotated[PlaceReply, Field(description="of a queued job")] = Sometimes
+    queue: Annotated[PlaceReply, Field(description="of a queued job")] = Omittable
     texts: Annotated[
         list[TextReply],
         Field(description="of a generation that ended, as far as there are any"),
-    ] = Sometimes
-    checkpoints: Annotated[AliasesReply, Field(description="of a training")] = Sometimes
-    estimate: Annotated[EstimateReply, Field(description="of a training")] = Sometimes
+    ] = Omittable
+    checkpoints: Annotated[AliasesReply, Field(description="of a training")] = Omittable
+    estimate: Annotated[EstimateReply, Field(description="of a training")] = Omittable
     exact: Annotated[
         bool,
         Field(
             description="of a training: whether its checkpoints are what one process of the same "
             "versions, processor and threads makes without a stop"
         ),
-    ] = Sometimes
+    ] = Omittable
 
 
-class LiftReply(Reply):
+class PromotedJobReply(Reply):
     """A job that goes before all others; an admin sees no more of somebody else's."""
 
     id: str

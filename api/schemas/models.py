@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.schemas.fields import Sometimes, Visibility
+from api.schemas.fields import Omittable, Visibility
 from api.schemas.replies import Reply
 from api.schemas.texts import LineageReply
 from shared.specs.presets import Tokenizer
@@ -78,4 +78,4 @@ class CheckpointReply(Reply):
     fingerprint: dict[str, Any]
     exact: bool = Field(description="whether all of it was computed under one fingerprint")
     created_at: datetime
-    lineage: Annotated[LineageReply, Field(description="of one that is read alone")] = Sometimes
+    lineage: Annotated[LineageReply, Field(description="of one that is read alone")] = Omittable

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.schemas.fields import Described, Id, Name, Read, Visibility
+from api.schemas.fields import DescribedVisibility, Id, Name, Read, Visibility
 from shared.tables import Kind, Status
 
 MAX_PAGE_ITEMS = 200
@@ -21,25 +21,25 @@ class Query(Read):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ById(BaseModel):
+class IdPath(BaseModel):
     """A path with an id. Its form is not checked here: what is no id names nothing, a 404."""
 
     id: str = Field(json_schema_extra={"format": "uuid"})
 
 
-class ByUser(BaseModel):
+class UserPath(BaseModel):
     """A path with a user."""
 
     user: str = Field(description="a user's name or id")
 
 
-class ByKey(BaseModel):
+class KeyPath(BaseModel):
     """A path with an API key."""
 
     key: str = Field(description="a key's prefix (the 8 characters after `quire_`) or id")
 
 
-class ByCheckpoint(BaseModel):
+class CheckpointPath(BaseModel):
     """A path with a model and one of its checkpoints."""
 
     id: str = Field(json_schema_extra={"format": "uuid"}, description="the model's id")
@@ -112,7 +112,7 @@ class TextsPage(Page):
     job: Id | None = None
 
 
-class InLine(Query):
+class QueueQuery(Query):
     """How much of the line."""
 
     kind: Kind | None = None
@@ -129,4 +129,4 @@ class UploadFields(Query):
         Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[\w .:-]+$")]
         | None
     ) = Field(None, description="any text encoding that Python knows; UTF-8 if not given")
-    visibility: Described = "private"
+    visibility: DescribedVisibility = "private"

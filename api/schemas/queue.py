@@ -19,7 +19,7 @@ class LaneReply(Reply):
     slice_seconds: float = Field(description="about how long a worker is held at a time")
 
 
-class TurnReply(Reply):
+class QueueEntryReply(Reply):
     """One place in a line."""
 
     kind: Kind
@@ -35,7 +35,7 @@ class QueueReply(Reply):
     """The lines, and who stands where in them."""
 
     lanes: list[LaneReply]
-    line: list[TurnReply]
+    line: list[QueueEntryReply]
 
 
 class CapReply(Reply):

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.schemas.fields import Described, Id, Moment, Name, Priority, no_default
+from api.schemas.fields import DescribedVisibility, Id, Timestamp, Name, Priority, without_default
 from shared.tables import Corpus, Model
 
 MAX_DEADLINE_SECONDS = 366 * 24 * 3600
@@ -21,16 +21,16 @@ class UploadJson(Request):
 
     name: Name
     text: str = Field(min_length=1)
-    visibility: Described = "private"
+    visibility: DescribedVisibility = "private"
 
 
-class Change(Request):
+class ResourceUpdate(Request):
     """A new name, a new visibility, or both."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    name: Name = Field("", json_schema_extra=no_default)
-    visibility: Described = Field("private", json_schema_extra=no_default)
+    name: Name = Field("", json_schema_extra=without_default)
+    visibility: DescribedVisibility = Field("private", json_schema_extra=without_default)
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -39,12 +39,12 @@ class Change(Request):
         return self
 
     def apply(self, row: Corpus | Model) -> None:
-        """Change a row as the request says."""
+        """ResourceUpdate a row as the request says."""
         for field in self.model_fields_set:
             setattr(row, field, getattr(self, field))
 
 
-class Ordered(Request):
+class SchedulingOptions(Request):
     """When a job may run, and for how long."""
 
     priority: Priority = Field("normal", description="orders your own jobs of a kind only")
@@ -52,7 +52,7 @@ class Ordered(Request):
         None,
         description="a job of yours that this one waits for; where that fails, this one fails too",
     )
-    start_before: Moment | None = Field(
+    start_before: Timestamp | None = Field(
         None, description="it fails if it has not started by this time"
     )
     deadline_seconds: float | None = Field(

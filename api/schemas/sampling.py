@@ -12,7 +12,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from api.schemas.fields import UUID_FORM
+from api.schemas.fields import UUID_PATTERN
 from shared.specs.generation import Schedule
 from shared.specs.presets import SEED_LIMIT
 
@@ -73,11 +73,11 @@ Temperatures = Annotated[
     ),
 ]
 _STOP = {"type": "string", "minLength": 1, "maxLength": MAX_STOP_CHARACTERS}
-Stops = Annotated[
+StopSequences = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_CHARACTERS)]],
     Field(max_length=MAX_STOPS),
     BeforeValidator(_one_or_more),
     WithJsonSchema({"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MAX_STOPS}]}),
 ]
-CheckpointName = Annotated[str, StringConstraints(pattern=rf"^best$|^latest$|{UUID_FORM}")]
+CheckpointName = Annotated[str, StringConstraints(pattern=rf"^best$|^latest$|{UUID_PATTERN}")]
 Unknown = Literal["error", "skip", "replace"]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.schemas.fields import Sometimes
+from api.schemas.fields import Omittable
 from api.schemas.replies import Reply
 
 
@@ -81,4 +81,4 @@ class TextReply(Reply):
         "than 8,000,000 characters"
     )
     created_at: datetime
-    lineage: Annotated[LineageReply, Field(description="of a text that is read alone")] = Sometimes
+    lineage: Annotated[LineageReply, Field(description="of a text that is read alone")] = Omittable

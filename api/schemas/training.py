@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
-from api.schemas.fields import Described, Id, Name, no_default
-from api.schemas.requests import Ordered
+from api.schemas.fields import DescribedVisibility, Id, Name, without_default
+from api.schemas.requests import SchedulingOptions
 from api.schemas.sampling import Seed
 from shared.specs.presets import Budget, PresetName, SampleSpec, TrainNumbers
 
@@ -23,7 +23,7 @@ class BudgetRequest(Budget):
     model_config = ConfigDict(strict=True)
 
 
-class TrainBase(Ordered):
+class TrainBase(SchedulingOptions):
     """What a training is asked for beside its numbers."""
 
     corpus: Id
@@ -38,22 +38,22 @@ class TrainBase(Ordered):
     )
     preset: PresetName = "default"
     name: Name | None = Field(None, description="of the model and of the job")
-    visibility: Described = "private"
+    visibility: DescribedVisibility = "private"
     seed: Seed | None = None
     budget: BudgetRequest | None = Field(
-        None, description="instead of `epochs`", json_schema_extra=no_default
+        None, description="instead of `epochs`", json_schema_extra=without_default
     )
     sample: SampleRequest | None = Field(
         None,
         description="texts to write while it learns; null for none; after every epoch if not given",
-        json_schema_extra=no_default,
+        json_schema_extra=without_default,
     )
 
 
 def _optional(name: str, field: FieldInfo, annotation: Any = None) -> Any:
     # Left out it is the preset's, so it has no default that a schema could show.
     about = Field(
-        description=field.description or name.replace("_", " "), json_schema_extra=no_default
+        description=field.description or name.replace("_", " "), json_schema_extra=without_default
     )
     return Annotated[annotation or field.annotation, *field.metadata, about], None
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from api.schemas.fields import NO_CONTROL_CHARACTERS, Name, Role, no_default
+from api.schemas.fields import NO_CONTROL_CHARACTERS, Name, Role, without_default
 from api.schemas.requests import Request
 
 MAX_SHARE = 1000
@@ -17,7 +17,7 @@ class NewUser(Request):
     role: Role = "member"
 
 
-class UserChange(Request):
+class UserUpdate(Request):
     """Whether a user may use the server."""
 
     disabled: bool = Field(
@@ -37,11 +37,11 @@ def _cap(most: float, what: str) -> Any:
         ge=0,
         le=most,
         description=f"{what}; null for the server's default",
-        json_schema_extra=no_default,
+        json_schema_extra=without_default,
     )
 
 
-class NewCaps(Request):
+class CapsUpdate(Request):
     """What one user may have; a field that is left out stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
@@ -52,7 +52,7 @@ class NewCaps(Request):
         le=MAX_SHARE,
         allow_inf_nan=False,
         description="twice the share is twice the device time while all have work",
-        json_schema_extra=no_default,
+        json_schema_extra=without_default,
     )
     max_running: int | None = _cap(1000, "trainings that run at once")
     max_queued: int | None = _cap(1_000_000, "jobs that wait or are paused")

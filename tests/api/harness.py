@@ -73,7 +73,7 @@ def made(response: TestResponse) -> None:
 
 
 @dataclass
-class World:
+class ApiHarness:
     """The server and all who use it."""
 
     app: Flask

@@ -7,7 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.api.conftest import MAX_CORPUS_BYTES
-from tests.api.harness import ENGLISH, Person, World, made, problem
+from tests.api.harness import ENGLISH, Person, ApiHarness, made, problem
 
 JSON = "application/json"
 FORM = "multipart/form-data"
@@ -132,7 +132,7 @@ def test_other_types_of_body_are_refused_with_those_that_are_taken(ann: Person) 
         assert "text/plain" in answer.headers["Accept-Post"]
 
 
-def test_ten_megabytes_come_in_and_twelve_are_too_many(world: World, ann: Person) -> None:
+def test_ten_megabytes_come_in_and_twelve_are_too_many(harness: ApiHarness, ann: Person) -> None:
     data = (ENGLISH * 4).encode()
     data = data * (10_000_000 // len(data) + 1)
     for answer in (raw(ann, data), ann.post("/v1/corpora", data=form(data))):
@@ -182,7 +182,7 @@ def test_a_list_is_filtered(ann: Person, bob: Person) -> None:
 
 
 def test_what_is_needed_is_not_deleted_and_others_names_stay_theirs(
-    world: World, ann: Person, bob: Person
+    harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
     path = f"/v1/corpora/{corpus}"

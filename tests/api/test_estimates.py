@@ -12,7 +12,7 @@ from shared.settings import Settings
 from shared.tables import Job
 from shared.worker_registry import WorkerSelf, show
 from tests.api.conftest import settings_for
-from tests.api.harness import ENGLISH, Person, World, problem
+from tests.api.harness import ENGLISH, Person, ApiHarness, problem
 
 MEMORY_BYTES = 4_000_000_000
 
@@ -30,7 +30,7 @@ def refused(ann: Person, **fields: Any) -> tuple[str, str]:
 
 
 def trained(
-    world: World,
+    harness: ApiHarness,
     ann: Person,
     corpus: str,
     speed: float,
@@ -40,11 +40,11 @@ def trained(
 ) -> None:
     """A training that has ended, with the speed it told last."""
     job = ann.train(corpus, **fields)
-    claim = world.claim(job["id"])
+    claim = harness.claim(job["id"])
     told = Progress(400, 400, 4, 4, 1.5, 1.6, 0.004, speed, 0)
-    world.queue.record_progress(claim, told)
-    world.queue.succeed(claim)
-    with world.engine.begin() as connection:
+    harness.queue.record_progress(claim, told)
+    harness.queue.succeed(claim)
+    with harness.engine.begin() as connection:
         values = {"ran_seconds": seconds, "worker_id": device}
         connection.execute(update(Job).where(Job.id == job["id"]).values(values))
 
@@ -103,22 +103,22 @@ def test_the_words_that_can_come_are_counted(ann: Person) -> None:
     assert few["checkpoint_bytes"] < many["checkpoint_bytes"]
 
 
-def test_a_checkpoint_s_network_is_not_proposed_to_be_smaller(world: World, ann: Person) -> None:
-    model = world.model(ann, units=2048)
+def test_a_checkpoint_s_network_is_not_proposed_to_be_smaller(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann, units=2048)
     origin = {"from": model["checkpoints"]["latest"], "corpus": model["corpus"]}
     field, _ = refused(ann, **origin, batch_size=1024)
     assert field in ("batch_size", "window")
 
 
 def test_speeds_are_those_of_earlier_trainings_that_were_under_way(
-    world: World, ann: Person
+    harness: ApiHarness, ann: Person
 ) -> None:
     corpus = ann.upload()
     guessed = ann.train(corpus)["estimate"]
-    trained(world, ann, corpus, 70.0, seconds=6)
+    trained(harness, ann, corpus, 70.0, seconds=6)
     assert ann.train(corpus)["estimate"] == guessed, "compiling was most of it"
     for speed in (70_000.0, 80_000.0, 60_000.0):
-        trained(world, ann, corpus, speed, seconds=60)
+        trained(harness, ann, corpus, speed, seconds=60)
     found = ann.train(corpus)["estimate"]
     assert (found["measured"], found["characters_per_second"]) == (True, 80_000)
     for other in ({"tokenizer": "word", "window": 12}, {"units": 64}, {"vocabulary_limit": 99}):
@@ -127,11 +127,11 @@ def test_speeds_are_those_of_earlier_trainings_that_were_under_way(
     assert not ann.train(ann.upload(chinese))["estimate"]["measured"], "a larger alphabet"
 
 
-def test_speeds_are_those_of_what_trains_now(world: World, ann: Person) -> None:
+def test_speeds_are_those_of_what_trains_now(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
-    trained(world, ann, corpus, 20_000.0, seconds=60)
-    trained(world, ann, corpus, 900_000.0, seconds=60, device="host/gpu:0/train")
-    show(world.engine, WorkerSelf("host", "cpu:1", "train", 1, {}), ready=True)
+    trained(harness, ann, corpus, 20_000.0, seconds=60)
+    trained(harness, ann, corpus, 900_000.0, seconds=60, device="host/gpu:0/train")
+    show(harness.engine, WorkerSelf("host", "cpu:1", "train", 1, {}), ready=True)
     assert ann.train(corpus)["estimate"]["characters_per_second"] == 20_000
-    show(world.engine, WorkerSelf("host", "gpu:1", "train", 1, {}), ready=True)
+    show(harness.engine, WorkerSelf("host", "gpu:1", "train", 1, {}), ready=True)
     assert ann.train(corpus)["estimate"]["characters_per_second"] == 900_000

@@ -12,7 +12,7 @@ from shared.job_events import Listener, Speaker, key
 from shared.queue import Queue
 from shared.queue.types import Claim
 from shared.settings import Settings
-from tests.api.harness import Person, World, problem, record
+from tests.api.harness import Person, ApiHarness, problem, record
 from tests.api.sse import Following, written
 from tests.services.redis import RedisServer
 
@@ -32,8 +32,8 @@ def speaker(settings: Settings) -> Speaker:
 
 
 @pytest.fixture
-def job(world: World, ann: Person) -> Any:
-    model = world.model(ann)
+def job(harness: ApiHarness, ann: Person) -> Any:
+    model = harness.model(ann)
     return ann.post("/v1/generate", {"model": model["id"], "length": len(TEXT)}).json
 
 
@@ -45,14 +45,14 @@ def say(speaker: Speaker, claim: Claim, start: int, stop: int) -> None:
     assert speaker.flush()
 
 
-def end(world: World, speaker: Speaker, claim: Claim, text: str = TEXT) -> None:
-    world.queue.succeed(claim, [record(0, text, None)])
+def end(harness: ApiHarness, speaker: Speaker, claim: Claim, text: str = TEXT) -> None:
+    harness.queue.succeed(claim, [record(0, text, None)])
     speaker.say(claim.job_id, claim.attempt, "state")
     assert speaker.flush()
 
 
 def test_it_is_told_as_it_goes_to_its_end(
-    world: World, ann: Person, job: Any, speaker: Speaker
+    harness: ApiHarness, ann: Person, job: Any, speaker: Speaker
 ) -> None:
     follower = Following(ann, job["id"])
     first = follower.next()
@@ -60,14 +60,14 @@ def test_it_is_told_as_it_goes_to_its_end(
     assert first.kind == "state"
     assert first.data["status"] == "queued"
     assert first.data["queue"]["position"] == 1
-    claim = world.claim(job["id"], "generate")
+    claim = harness.claim(job["id"], "generate")
     speaker.say(claim.job_id, claim.attempt, "state")
     running = follower.until(lambda event: event.kind == "state")
     assert (running.data["status"], running.data["attempt"]) == ("running", 1)
     say(speaker, claim, 0, 10)
     assert follower.until(lambda event: event.kind == "piece").data["text"] == TEXT[:10]
     say(speaker, claim, 10, 20)
-    end(world, speaker, claim)
+    end(harness, speaker, claim)
     events = follower.to_the_end()
     assert written(events) == TEXT[:20]
     text, last = events[-2:]
@@ -79,34 +79,34 @@ def test_it_is_told_as_it_goes_to_its_end(
 
 
 def test_who_comes_late_has_the_rows_and_then_the_tail(
-    world: World, ann: Person, job: Any, speaker: Speaker
+    harness: ApiHarness, ann: Person, job: Any, speaker: Speaker
 ) -> None:
-    claim = world.claim(job["id"], "generate")
+    claim = harness.claim(job["id"], "generate")
     say(speaker, claim, 0, 7)
     say(speaker, claim, 7, 30)
     follower = Following(ann, job["id"])
     follower.until(lambda event: event.kind == "piece" and event.data["offset"] == 7)
     assert [event.kind for event in follower.seen] == ["state", "piece", "piece"]
-    end(world, speaker, claim)
+    end(harness, speaker, claim)
     assert written(follower.to_the_end()) == TEXT[:30]
 
 
 def test_another_attempt_goes_on_where_the_first_was_and_a_late_word_of_it_is_not_shown(
-    world: World, ann: Person, job: Any, speaker: Speaker
+    harness: ApiHarness, ann: Person, job: Any, speaker: Speaker
 ) -> None:
-    claim = world.claim(job["id"], "generate")
+    claim = harness.claim(job["id"], "generate")
     follower = Following(ann, job["id"])
     say(speaker, claim, 0, 12)
     follower.until(lambda event: event.kind == "piece")
-    world.queue.release(claim)
-    again = world.claim(job["id"], "generate")
+    harness.queue.release(claim)
+    again = harness.claim(job["id"], "generate")
     speaker.say(again.job_id, again.attempt, "state")
     # Another worker's clock may be behind.
-    say(Speaker(world.queue.settings.broker), again, 0, 5)
+    say(Speaker(harness.queue.settings.broker), again, 0, 5)
     speaker.say(claim.job_id, claim.attempt, "piece", position=0, offset=12, text="a zombie's")
     assert speaker.flush()
     say(speaker, again, 5, 20)
-    end(world, speaker, again)
+    end(harness, speaker, again)
     events = follower.to_the_end()
     assert written(events) == TEXT[:20]
     assert "zombie" not in str(events)
@@ -114,9 +114,9 @@ def test_another_attempt_goes_on_where_the_first_was_and_a_late_word_of_it_is_no
 
 
 def test_what_has_ended_is_told_from_the_rows_once(
-    world: World, ann: Person, job: Any, speaker: Speaker, redis_of_session: RedisServer
+    harness: ApiHarness, ann: Person, job: Any, speaker: Speaker, redis_of_session: RedisServer
 ) -> None:
-    world.write(job, ["one", "two"])
+    harness.write(job, ["one", "two"])
     redis_of_session.flush()
     events = Following(ann, job["id"]).to_the_end()
     assert [(event.kind, event.id) for event in events] == [
@@ -132,44 +132,44 @@ def test_what_has_ended_is_told_from_the_rows_once(
 
 
 @pytest.fixture
-def without_redis(settings: Settings, world: World, tmp_path: Path) -> World:
+def without_redis(settings: Settings, harness: ApiHarness, tmp_path: Path) -> ApiHarness:
     """The same server while Redis is down."""
     away = settings.model_copy(update={"redis_url": _secret(f"unix://{tmp_path}/no.sock")})
-    app = create_app(away, world.engine, Broker(settings.broker))
-    return dataclasses.replace(world, app=app, queue=Queue(world.engine, away))
+    app = create_app(away, harness.engine, Broker(settings.broker))
+    return dataclasses.replace(harness, app=app, queue=Queue(harness.engine, away))
 
 
 def _secret(url: str) -> Any:
     return Settings(redis_url=url).redis_url  # type: ignore[call-arg]  # by its alias
 
 
-def test_without_redis_the_rows_are_told(world: World, ann: Person, without_redis: World) -> None:
-    model = world.model(ann)
+def test_without_redis_the_rows_are_told(harness: ApiHarness, ann: Person, without_redis: ApiHarness) -> None:
+    model = harness.model(ann)
     job = ann.post("/v1/generate", {"model": model["id"]}).json
     there = Person(without_redis.app.test_client(), "ann", ann.key)
     follower = Following(there, job["id"])
     queued = follower.next()
     assert queued is not None
     assert queued.data["status"] == "queued"
-    world.write(job, [TEXT])
+    harness.write(job, [TEXT])
     events = follower.to_the_end()
     assert events[-2].data["text"] == TEXT
     assert events[-1].data["status"] == "succeeded"
 
 
 def test_a_training_tells_its_curves_and_its_texts(
-    world: World, ann: Person, speaker: Speaker
+    harness: ApiHarness, ann: Person, speaker: Speaker
 ) -> None:
     job = ann.train(ann.upload())
-    claim = world.claim(job["id"])
-    world.progress(claim, 100)
+    claim = harness.claim(job["id"])
+    harness.progress(claim, 100)
     early = [record(0, "early", None, requested=False, step=100, epoch=1.0)]
-    world.queue.record_texts(claim, early)
+    harness.queue.record_texts(claim, early)
     follower = Following(ann, job["id"])
     text = follower.until(lambda event: event.kind == "text")
     assert follower.seen[0].data["progress"]["step"] == 100
     assert (text.data["text"], text.data["step"]) == ("early", 100)
-    world.progress(claim, 200)
+    harness.progress(claim, 200)
     speaker.say(claim.job_id, claim.attempt, "metrics", step=200, loss=1.5)
     metrics = follower.until(lambda event: event.kind == "metrics")
     assert metrics.data == {"step": 200, "loss": 1.5}
@@ -178,21 +178,21 @@ def test_a_training_tells_its_curves_and_its_texts(
     assert [event.kind for event in late.seen] == ["state", "text", "metrics"]
     late.leave()
     later = [record(i, f"later {i}", None, requested=False, step=200, epoch=2.0) for i in (0, 1)]
-    world.queue.record_texts(claim, later)
+    harness.queue.record_texts(claim, later)
     speaker.say(claim.job_id, claim.attempt, "texts", step=200)
     texts = [follower.until(lambda event: event.kind == "text") for _ in range(2)]
     assert [text.data["text"] for text in texts] == ["later 0", "later 1"]
     assert [text.id is None for text in texts] == [True, False]
-    end(world, speaker, claim)
+    end(harness, speaker, claim)
     assert follower.to_the_end()[-1].data["status"] == "succeeded"
 
 
-def test_the_end_of_a_training_is_told_once_and_to_its_end(world: World, ann: Person) -> None:
+def test_the_end_of_a_training_is_told_once_and_to_its_end(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload())
-    claim = world.claim(job["id"])
+    claim = harness.claim(job["id"])
     texts = [record(i, f"text {i}", None, requested=False, step=100, epoch=1.0) for i in range(8)]
-    world.queue.record_texts(claim, texts)
-    world.queue.succeed(claim)
+    harness.queue.record_texts(claim, texts)
+    harness.queue.succeed(claim)
     events = Following(ann, job["id"]).to_the_end()
     assert [event.id for event in events] == [*(f"1-end{i}" for i in range(1, 9)), "1-end"]
     cut_off = Following(ann, job["id"], events[4].id)
@@ -203,7 +203,7 @@ def test_the_end_of_a_training_is_told_once_and_to_its_end(world: World, ann: Pe
 
 @pytest.mark.parametrize("what", ["cancel", "pause"])
 def test_what_the_owner_does_is_told_at_once(
-    world: World, ann: Person, job: Any, what: str
+    harness: ApiHarness, ann: Person, job: Any, what: str
 ) -> None:
     follower = Following(ann, job["id"])
     follower.next()
@@ -214,10 +214,10 @@ def test_what_the_owner_does_is_told_at_once(
 
 
 def test_too_many_are_refused_and_a_seat_is_free_once_somebody_leaves(
-    settings: Settings, world: World, ann: Person, job: Any
+    settings: Settings, harness: ApiHarness, ann: Person, job: Any
 ) -> None:
     few = settings.model_copy(update={"max_listeners": 1, "api_threads": 2})
-    app = create_app(few, world.engine, Broker(few.broker))
+    app = create_app(few, harness.engine, Broker(few.broker))
     there = Person(app.test_client(), "ann", ann.key)
     listeners = Following(there, job["id"])
     path = f"/v1/jobs/{job['id']}/events"

@@ -15,7 +15,7 @@ from api.http.request_log import SECURITY_HEADERS
 from shared.broker import Broker
 from shared.database import make_engine
 from tests.api.conftest import settings_for
-from tests.api.harness import Person, World, made, problem
+from tests.api.harness import Person, ApiHarness, made, problem
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def test_methods_that_an_address_does_not_take(
     assert allowed in answer.headers["Allow"]
 
 
-def test_head_and_options(world: World, ann: Person) -> None:
+def test_head_and_options(harness: ApiHarness, ann: Person) -> None:
     head = ann.send("HEAD", "/v1/jobs")
     assert (head.status_code, head.get_data()) == (200, b"")
-    options = world.app.test_client().options("/v1/train")
+    options = harness.app.test_client().options("/v1/train")
     assert options.status_code == 200
     assert "POST" in options.headers["Allow"]
 
@@ -131,11 +131,11 @@ def test_what_a_request_does_not_read_is_refused(ann: Person) -> None:
     made(ann.get(f"/v1/corpora/{corpus}"))
 
 
-def test_every_answer_has_the_headers(world: World, ann: Person) -> None:
+def test_every_answer_has_the_headers(harness: ApiHarness, ann: Person) -> None:
     for answer in (
         ann.get("/v1/jobs"),
         ann.get("/v1/nothing"),
-        world.app.test_client().get("/v1/me"),
+        harness.app.test_client().get("/v1/me"),
     ):
         assert SECURITY_HEADERS.items() <= dict(answer.headers).items()
         assert answer.headers["Cache-Control"] == "no-store"
@@ -147,11 +147,11 @@ def test_every_answer_has_the_headers(world: World, ann: Person) -> None:
 
 
 def test_one_line_of_log_for_a_request_and_no_secret(
-    world: World, ann: Person, log: list[Any]
+    harness: ApiHarness, ann: Person, log: list[Any]
 ) -> None:
     ann.get("/v1/jobs?limit=3", headers={"X-Request-Id": "mine-2"})
     ann.post("/v1/users/ann/keys", {})
-    world.app.test_client().get("/v1/me", headers={"Authorization": f"Bearer {ann.key}x"})
+    harness.app.test_client().get("/v1/me", headers={"Authorization": f"Bearer {ann.key}x"})
     lines = [event for event in log if event["event"] == "request"]
     assert lines[0] | {"ms": 0} == {
         "event": "request",
@@ -168,9 +168,9 @@ def test_one_line_of_log_for_a_request_and_no_secret(
     assert ann.key.rpartition("_")[2] not in str(log)
 
 
-def test_an_unexpected_error_leaks_nothing(world: World, ann: Person, log: list[Any]) -> None:
+def test_an_unexpected_error_leaks_nothing(harness: ApiHarness, ann: Person, log: list[Any]) -> None:
     corpus = ann.upload()
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         connection.execute(text("ALTER TABLE users RENAME COLUMN name TO nom"))
         connection.execute(text("ALTER TABLE users ADD COLUMN name INTEGER DEFAULT 0 NOT NULL"))
     answer = ann.get(f"/v1/corpora/{corpus}")
@@ -182,7 +182,7 @@ def test_an_unexpected_error_leaks_nothing(world: World, ann: Person, log: list[
     assert any(event["event"] == "unexpected_error" for event in log)
 
 
-def test_a_database_that_is_gone(world: World, ann: Person, redis_url: str, tmp_path: Path) -> None:
+def test_a_database_that_is_gone(harness: ApiHarness, ann: Person, redis_url: str, tmp_path: Path) -> None:
     nowhere = "postgresql://quire:a-password@localhost:1/quire"
     settings = settings_for(nowhere, redis_url, tmp_path)
     engine = make_engine(nowhere)
@@ -205,8 +205,8 @@ def test_a_database_that_is_gone(world: World, ann: Person, redis_url: str, tmp_
     engine.dispose()
 
 
-def test_health_needs_no_key(world: World) -> None:
-    client = world.app.test_client()
+def test_health_needs_no_key(harness: ApiHarness) -> None:
+    client = harness.app.test_client()
     assert client.get("/health/live").json == {"status": "ok"}
     ready = client.get("/health/ready")
     assert (ready.status_code, ready.json) == (
@@ -216,22 +216,22 @@ def test_health_needs_no_key(world: World) -> None:
 
 
 def test_without_redis_jobs_are_queued_all_the_same(
-    world: World, ann: Person, tmp_path: Path
+    harness: ApiHarness, ann: Person, tmp_path: Path
 ) -> None:
     nowhere = f"unix://{tmp_path}/nobody.sock"
-    settings = settings_for(str(world.engine.url), nowhere, tmp_path)
-    client = create_app(settings, world.engine, Broker(nowhere)).test_client()
+    settings = settings_for(str(harness.engine.url), nowhere, tmp_path)
+    client = create_app(settings, harness.engine, Broker(nowhere)).test_client()
     person = Person(client, "ann", ann.key)
     job = person.train(person.upload())
-    assert world.claim(job["id"]).job_id == job["id"]
+    assert harness.claim(job["id"]).job_id == job["id"]
     ready = client.get("/health/ready")
     assert ready.status_code == 503
     assert ready.json["database"] == "ok"
     assert "can't be reached" in ready.json["redis"]
 
 
-def test_the_docs_need_nothing_from_outside(world: World) -> None:
-    client = world.app.test_client()
+def test_the_docs_need_nothing_from_outside(harness: ApiHarness) -> None:
+    client = harness.app.test_client()
 
     def read(path: str) -> TestResponse:
         answer = client.get(path, buffered=True)

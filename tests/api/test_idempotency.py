@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from shared.clock import database_now
 from shared.database import make_sessions
 from shared.tables import ApiKey, IdempotencyKey, Job, User
-from tests.api.harness import ENGLISH, Person, World, made, problem
+from tests.api.harness import ENGLISH, Person, ApiHarness, made, problem
 
 THREADS = 8
 
@@ -21,13 +21,13 @@ def once(person: Person, path: str, key: str, **options: Any) -> Any:
     return person.send("POST", path, headers={"Idempotency-Key": key}, **options)
 
 
-def rows(world: World, table: type) -> int:
-    with make_sessions(world.engine)() as session:
+def rows(harness: ApiHarness, table: type) -> int:
+    with make_sessions(harness.engine)() as session:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def test_every_post_that_makes_something_makes_it_once(world: World, admin: Person) -> None:
-    model = world.model(admin)
+def test_every_post_that_makes_something_makes_it_once(harness: ApiHarness, admin: Person) -> None:
+    model = harness.model(admin)
     corpus = model["corpus"]
     writing = {"model": model["id"]}
     requests: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -58,7 +58,7 @@ def test_every_post_that_makes_something_makes_it_once(world: World, admin: Pers
     problem(once(admin, "/v1/users", "key-0", json={"name": "x"}), 409)
 
 
-def test_the_order_of_fields_says_nothing(world: World, ann: Person) -> None:
+def test_the_order_of_fields_says_nothing(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
     first = once(ann, "/v1/train", "k", json={"corpus": corpus, "epochs": 2, "seed": 1})
     second = once(ann, "/v1/train", "k", json={"seed": 1, "epochs": 2, "corpus": corpus})
@@ -75,25 +75,25 @@ def test_a_form_is_the_same_by_its_file_and_fields(ann: Person) -> None:
     problem(upload(b"abc", name="b"), 409)
 
 
-def test_a_key_is_shown_once_and_kept_nowhere(world: World, ann: Person) -> None:
+def test_a_key_is_shown_once_and_kept_nowhere(harness: ApiHarness, ann: Person) -> None:
     first = once(ann, "/v1/users/ann/keys", "k", json={"name": "laptop"})
     assert first.status_code == 201
     assert first.json["key"].startswith(f"quire_{first.json['prefix']}_")
     second = once(ann, "/v1/users/ann/keys", "k", json={"name": "laptop"})
     assert second.json == first.json | {"key": None}
-    assert rows(world, ApiKey) == 2
+    assert rows(harness, ApiKey) == 2
     secret = first.json["key"].rpartition("_")[2]
-    with make_sessions(world.engine)() as session:
+    with make_sessions(harness.engine)() as session:
         assert secret not in str(session.scalars(select(IdempotencyKey.body)).all())
 
 
-def test_of_eight_at_once_one_makes_it_and_all_get_it(world: World, ann: Person) -> None:
+def test_of_eight_at_once_one_makes_it_and_all_get_it(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload(ENGLISH)
-    before = rows(world, Job)
+    before = rows(harness, Job)
     barrier = Barrier(THREADS)
 
     def submit(_number: int) -> Any:
-        person = Person(world.app.test_client(), "ann", ann.key)
+        person = Person(harness.app.test_client(), "ann", ann.key)
         barrier.wait()
         return once(person, "/v1/train", "together", json={"corpus": corpus})
 
@@ -103,15 +103,15 @@ def test_of_eight_at_once_one_makes_it_and_all_get_it(world: World, ann: Person)
     assert len({answer.json["id"] for answer in answers}) == 1
     replayed = [answer.headers.get("Idempotency-Replayed") for answer in answers]
     assert sorted(replayed, key=str) == [None] + ["true"] * (THREADS - 1)
-    assert rows(world, Job) == before + 1
+    assert rows(harness, Job) == before + 1
 
 
-def test_of_two_bodies_at_once_one_is_refused(world: World, ann: Person) -> None:
+def test_of_two_bodies_at_once_one_is_refused(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload(ENGLISH)
     barrier = Barrier(2)
 
     def submit(epochs: int) -> int:
-        person = Person(world.app.test_client(), "ann", ann.key)
+        person = Person(harness.app.test_client(), "ann", ann.key)
         barrier.wait()
         body = {"corpus": corpus, "epochs": epochs}
         return int(once(person, "/v1/train", "k", json=body).status_code)
@@ -133,10 +133,10 @@ def test_keys_are_of_one_user(ann: Person, bob: Person) -> None:
     assert "Idempotency-Replayed" not in second.headers
 
 
-def test_a_key_is_forgotten_after_a_day(world: World, ann: Person) -> None:
+def test_a_key_is_forgotten_after_a_day(harness: ApiHarness, ann: Person) -> None:
     body = {"name": "a", "text": "b"}
     first = once(ann, "/v1/corpora", "k", json=body)
-    with make_sessions(world.engine).begin() as session:
+    with make_sessions(harness.engine).begin() as session:
         old = database_now(session.connection()) - timedelta(hours=25)
         session.execute(update(IdempotencyKey).values(created_at=old))
     assert once(ann, "/v1/corpora", "k", json=body).json["id"] != first.json["id"]
@@ -149,14 +149,14 @@ def test_a_key_must_have_a_form(ann: Person, key: str) -> None:
     assert ann.items("/v1/corpora") == []
 
 
-def test_one_name_for_two_users_at_once(world: World, admin: Person) -> None:
+def test_one_name_for_two_users_at_once(harness: ApiHarness, admin: Person) -> None:
     barrier = Barrier(THREADS)
 
     def add(_number: int) -> int:
-        person = Person(world.app.test_client(), "root", admin.key)
+        person = Person(harness.app.test_client(), "root", admin.key)
         barrier.wait()
         return int(person.post("/v1/users", {"name": "same"}).status_code)
 
     with ThreadPoolExecutor(THREADS) as threads:
         assert sorted(threads.map(add, range(THREADS))) == [201] + [409] * (THREADS - 1)
-    assert rows(world, User) == 2
+    assert rows(harness, User) == 2

@@ -23,7 +23,7 @@ from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
 from tests.api.conftest import settings_for
-from tests.api.harness import World, made
+from tests.api.harness import ApiHarness, made
 from tests.api.test_private import things_of
 
 CHECKS = [
@@ -42,7 +42,7 @@ def described(
     migrated_sqlite: Path,
     redis_of_session: Any,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
+) -> Iterator[ApiHarness]:
     """One server for all examples, with things to be found in it."""
     directory = tmp_path_factory.mktemp("described")
     (directory / "quire.db").write_bytes(migrated_sqlite.read_bytes())
@@ -50,11 +50,11 @@ def described(
     engine = make_engine(url)
     found = settings_for(url, redis_of_session.url, directory)
     app = create_app(found, engine, Broker(redis_of_session.url))
-    yield World(app, engine, Queue(engine, found))
+    yield ApiHarness(app, engine, Queue(engine, found))
     engine.dispose()
 
 
-def test_it_is_openapi_3_1(described: World) -> None:
+def test_it_is_openapi_3_1(described: ApiHarness) -> None:
     spec = described.app.test_client().get("/openapi.json").json
     assert spec["openapi"].startswith("3.1.")
     assert spec["info"]["title"] == "Quire"
@@ -79,14 +79,14 @@ def test_it_is_openapi_3_1(described: World) -> None:
         assert list(problems) == ["application/problem+json"]
 
 
-def test_the_file_format_is_described(described: World) -> None:
+def test_the_file_format_is_described(described: ApiHarness) -> None:
     spec = described.app.test_client().get("/openapi.json").json
     told = spec["paths"]["/v1/checkpoints/{id}/download"]["get"]["description"]
     for words in ("lstm.{l}.recurrent_kernel", "[U, 4U]", "i, f, c, o", "safetensors"):
         assert words in told
 
 
-def test_answers_are_as_described(described: World) -> None:
+def test_answers_are_as_described(described: ApiHarness) -> None:
     ann = described.person("ann", "admin")
     things = things_of(described, ann)
     schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
@@ -101,7 +101,7 @@ def test_answers_are_as_described(described: World) -> None:
             assert 200 in _try(found, ann.key), operation.label
 
 
-def test_what_is_made_is_as_described(described: World) -> None:
+def test_what_is_made_is_as_described(described: ApiHarness) -> None:
     bob = described.person("bob")
     schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
     model = described.model(bob, preset="classic")

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.api.harness import Person, World, problem
+from tests.api.harness import Person, ApiHarness, problem
 
 
 def all_pages(person: Person, path: str, limit: int) -> list[str]:
@@ -68,7 +68,7 @@ def test_a_cursor_that_no_list_gave_is_refused(ann: Person, cursor: str) -> None
 
 
 @pytest.mark.parametrize("step", [-1, 2**31, 2**70, 1.5, True, "1"])
-def test_a_number_in_a_cursor_is_in_bounds(world: World, ann: Person, step: object) -> None:
+def test_a_number_in_a_cursor_is_in_bounds(harness: ApiHarness, ann: Person, step: object) -> None:
     job = ann.train(ann.upload())["id"]
     path = f"/v1/jobs/{job}/metrics?cursor={encoded(['metrics', step])}"
     problem(ann.get(path), 422)

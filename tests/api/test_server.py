@@ -21,7 +21,7 @@ from shared.broker import Broker
 from shared.database import make_engine, make_sessions
 from shared.queue import Queue
 from tests.api.conftest import settings_for
-from tests.api.harness import ENGLISH, World
+from tests.api.harness import ENGLISH, ApiHarness
 
 LIMIT_BYTES = 1_000_000
 START_SECONDS = 30
@@ -179,9 +179,9 @@ def test_at_term_whoever_waits_is_answered(
 ) -> None:
     settings = settings_for(database_url, redis_url, tmp_path)
     engine = make_engine(database_url)
-    world = World(create_app(settings, engine, Broker(redis_url)), engine, Queue(engine, settings))
-    ann = world.person("ann")
-    body = {"model": world.model(ann)["id"]}
+    harness = ApiHarness(create_app(settings, engine, Broker(redis_url)), engine, Queue(engine, settings))
+    ann = harness.person("ann")
+    body = {"model": harness.model(ann)["id"]}
     engine.dispose()
     with process(environment, "--port", "0") as server:
         url = address(server)

@@ -7,10 +7,10 @@ import pytest
 
 from shared.queue.types import Progress
 from shared.specs.presets import PRESETS, TrainNumbers, minimum_characters
-from tests.api.harness import ENGLISH, Person, World, problem
+from tests.api.harness import ENGLISH, Person, ApiHarness, problem
 
 
-def test_a_training_is_a_model_and_a_job(world: World, ann: Person) -> None:
+def test_a_training_is_a_model_and_a_job(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
     answer = ann.post("/v1/train", {"corpus": corpus, "epochs": 3, "seed": 7})
     assert answer.status_code == 202
@@ -39,7 +39,7 @@ def test_a_training_is_a_model_and_a_job(world: World, ann: Person) -> None:
     assert (model["corpus"], model["job"], model["preset"]) == (corpus, job["id"], "default")
     assert (model["name"], model["visibility"]) == ("orwell", "private")
     assert model["vocabulary_size"] == len(set(ENGLISH))
-    assert world.claim(job["id"]).spec == expected
+    assert harness.claim(job["id"]).spec == expected
 
 
 def test_a_model_without_a_name_is_called_as_its_corpus_and_by_no_name_that_is_taken(
@@ -94,20 +94,20 @@ def test_texts_by_steps_by_epochs_or_both(ann: Person) -> None:
     assert "let sample itself be null" in problem(never, 422)["detail"]
 
 
-def test_a_model_of_words_tells_its_size_once_it_is_known(world: World, ann: Person) -> None:
+def test_a_model_of_words_tells_its_size_once_it_is_known(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload(), tokenizer="word", vocabulary_limit=100, window=12)
     assert (job["spec"]["tokenizer"], job["spec"]["vocabulary_limit"]) == ("word", 100)
     model = ann.get(f"/v1/models/{job['model']}").json
     assert model["tokenizer"] == "word"
     assert (model["vocabulary_size"], model["characters_per_token"]) == (None, None)
-    claim = world.claim(job["id"])
-    saved = world.checkpoint(claim, 100, 4 * math.log(2))
+    claim = harness.claim(job["id"])
+    saved = harness.checkpoint(claim, 100, 4 * math.log(2))
     assert ann.get(f"/v1/checkpoints/{saved}").json["bits_per_char"] is None
-    world.queue.record_vocabulary(claim, 40, 4.0)
+    harness.queue.record_vocabulary(claim, 40, 4.0)
     model = ann.get(f"/v1/models/{job['model']}").json
     assert (model["vocabulary_size"], model["characters_per_token"]) == (40, 4.0)
     assert ann.get(f"/v1/checkpoints/{saved}").json["bits_per_char"] == pytest.approx(1)
-    world.progress(claim, 200)
+    harness.progress(claim, 200)
     for name, value in (
         ("tokenizer", "bpe"),
         ("vocabulary_limit", 15),
@@ -117,11 +117,11 @@ def test_a_model_of_words_tells_its_size_once_it_is_known(world: World, ann: Per
         assert problem(wrong, 422)["errors"][0]["field"] == name
 
 
-def test_losses_are_told_in_bits_per_character(world: World, ann: Person) -> None:
+def test_losses_are_told_in_bits_per_character(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload())
-    claim = world.claim(job["id"])
+    claim = harness.claim(job["id"])
     told = Progress(9, 400, 0.1, 4, 1.5, 2.0, 0.004, 10_000.0, 12.5, 2.0 / math.log(2))
-    world.queue.record_progress(claim, told)
+    harness.queue.record_progress(claim, told)
     bits = ann.get(f"/v1/jobs/{job['id']}").json["progress"]["bits_per_char"]
     assert bits == pytest.approx(2.885, abs=1e-3)
     assert ann.items(f"/v1/jobs/{job['id']}/metrics")[0]["bits_per_char"] == bits
@@ -221,10 +221,10 @@ def test_no_corpus_of_that_id(ann: Person, bob: Person) -> None:
 
 
 def test_the_queue_of_one_user_is_full_and_another_is_not(
-    world: World, ann: Person, bob: Person
+    harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
-    for _ in range(world.queue.settings.max_queued_per_user):
+    for _ in range(harness.queue.settings.max_queued_per_user):
         ann.train(corpus)
     full = ann.post("/v1/train", {"corpus": corpus})
     assert "12 queued jobs" in problem(full, 429)["detail"]

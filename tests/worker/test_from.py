@@ -13,7 +13,7 @@ from shared.specs.presets import SampleSpec
 from shared.tables import Job
 from tests.api.conftest import settings_for
 from tests.api.harness import Person
-from tests.api.harness import World as Asked
+from tests.api.harness import ApiHarness
 from tests.worker.harness import TINY, Worker, World, some_text, until
 from worker.data import checkpoints
 
@@ -46,7 +46,7 @@ def ann(world: World, tmp_path_factory: pytest.TempPathFactory) -> Person:
     there, directory = world.environment, tmp_path_factory.mktemp("api")
     settings = settings_for(there["DATABASE_URL"], there["REDIS_URL"], directory)
     app = create_app(settings, world.engine, world.broker)
-    return Asked(app, world.engine, world.queue).person("ann")
+    return ApiHarness(app, world.engine, world.queue).person("ann")
 
 
 def test_another_text_with_new_characters_is_learnt_from_there(world: World, ann: Person) -> None:

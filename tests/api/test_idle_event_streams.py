@@ -20,7 +20,7 @@ from shared.database import make_engine
 from shared.job_events import Speaker
 from shared.queue import Queue
 from tests.api.conftest import settings_for
-from tests.api.harness import World
+from tests.api.harness import ApiHarness
 from tests.api.test_server import STOP_SECONDS, address, environment, process
 
 LISTENERS = 500
@@ -44,9 +44,9 @@ def test_they_cost_little_and_nobody_waits_for_them(
     settings = settings_for(database_url, redis_url, tmp_path)  # type: ignore[arg-type]
     engine = make_engine(database_url)
     app = create_app(settings, engine, Broker(redis_url))
-    world = World(app, engine, Queue(engine, settings))
-    ann = world.person("ann")
-    model = world.model(ann)
+    harness = ApiHarness(app, engine, Queue(engine, settings))
+    ann = harness.person("ann")
+    model = harness.model(ann)
     job = ann.post("/v1/generate", {"model": model["id"]}).json
     options = {
         **environment,
@@ -80,7 +80,7 @@ def test_they_cost_little_and_nobody_waits_for_them(
         # More than the places for requests, one after the other: no listener has one. The bound
         # is no promise of a speed: who waits for a listener waits for seconds.
         assert _median_seconds(client, job_path) < 5 * alone + 0.1
-        world.write(job, ["the end"])
+        harness.write(job, ["the end"])
         Speaker(redis_url).say(job["id"], 1, "state")
         for got in _read_until(sockets, b'"status": "succeeded"'):
             events = [json.loads(line[6:]) for line in got.split(b"\n") if line[:6] == b"data: "]

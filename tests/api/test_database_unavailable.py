@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, event
 
-from tests.api.harness import Person, World, made, problem
+from tests.api.harness import Person, ApiHarness, made, problem
 from tests.services.postgres import Databases, PostgresServer
 
 
@@ -19,7 +19,7 @@ def database_url(migrated_postgres: Databases) -> Iterator[str]:
 
 
 @contextmanager
-def connection_lost(world: World, postgres: PostgresServer, when: str) -> Iterator[None]:
+def connection_lost(harness: ApiHarness, postgres: PostgresServer, when: str) -> Iterator[None]:
     """Let the server end each connection that comes to its `begin` or `commit`."""
 
     def end(connection: Connection) -> None:
@@ -28,18 +28,18 @@ def connection_lost(world: World, postgres: PostgresServer, when: str) -> Iterat
             # It waits until the backend has gone.
             server.execute("SELECT pg_terminate_backend(%s, 10000)", [driver.info.backend_pid])
 
-    event.listen(world.engine, when, end)
+    event.listen(harness.engine, when, end)
     try:
         yield
     finally:
-        event.remove(world.engine, when, end)
+        event.remove(harness.engine, when, end)
 
 
 def test_a_write_may_have_been_done_and_is_safely_sent_again(
-    world: World, ann: Person, postgres: PostgresServer
+    harness: ApiHarness, ann: Person, postgres: PostgresServer
 ) -> None:
     asked = {"json": {"corpus": ann.upload()}, "headers": {"Idempotency-Key": "once"}}
-    with connection_lost(world, postgres, "commit"):
+    with connection_lost(harness, postgres, "commit"):
         answer = ann.send("POST", "/v1/train", **asked)
     detail = problem(answer, 503)["detail"]
     assert "may have been done or not: send it again with the same Idempotency-Key" in detail
@@ -49,8 +49,8 @@ def test_a_write_may_have_been_done_and_is_safely_sent_again(
     assert len(ann.items("/v1/jobs")) == 1
 
 
-def test_a_read_changes_nothing(world: World, ann: Person, postgres: PostgresServer) -> None:
-    with connection_lost(world, postgres, "begin"):
+def test_a_read_changes_nothing(harness: ApiHarness, ann: Person, postgres: PostgresServer) -> None:
+    with connection_lost(harness, postgres, "begin"):
         answer = ann.get("/v1/jobs")
     assert "nothing was changed, try again" in problem(answer, 503)["detail"]
     assert ann.get("/v1/jobs").status_code == 200

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.harness import ENGLISH, Person, World, problem
+from tests.api.harness import ENGLISH, Person, ApiHarness, problem
 from tests.api.test_corpora import JSON, raw
 from tests.api.test_generate import ask
 
@@ -177,9 +177,9 @@ def test_a_prompt_and_where_to_take_one_exclude_each_other(ann: Person) -> None:
     assert "leave one of them out" in problem(answer, 422)["detail"]
 
 
-def test_what_is_just_within_bounds_is_accepted(world: World, ann: Person) -> None:
+def test_what_is_just_within_bounds_is_accepted(harness: ApiHarness, ann: Person) -> None:
     most = {"deadline_seconds": A_YEAR_SECONDS, "seed": 2**53 - 1}
-    model = world.model(ann, epochs=10_000, held_out=0.5, window=4, **most)["id"]
+    model = harness.model(ann, epochs=10_000, held_out=0.5, window=4, **most)["id"]
     long = ENGLISH * (100_000 // len(ENGLISH) + 1)
     longest = long[:100_000]
     for fields in (

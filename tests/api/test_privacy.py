@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from shared.worker_registry import WorkerSelf, show
-from tests.api.harness import DEVICE, Person, World, problem
+from tests.api.harness import DEVICE, Person, ApiHarness, problem
 
 NOBODYS = "01890a5d-ac96-774b-bcce-b302099a8057"
 ROUTES: list[tuple[str, str, Any]] = [
@@ -49,10 +49,10 @@ def filled(pattern: Any, ids: dict[str, str]) -> Any:
     return pattern.format(**ids) if isinstance(pattern, str) else pattern
 
 
-def things_of(world: World, person: Person) -> dict[str, str]:
-    model = world.model(person)
+def things_of(harness: ApiHarness, person: Person) -> dict[str, str]:
+    model = harness.model(person)
     written = person.post("/v1/generate", {"model": model["id"]}).json
-    world.write(written)
+    harness.write(written)
     texts = person.get(f"/v1/jobs/{written['id']}").json["texts"]
     return {
         "corpus": model["corpus"],
@@ -64,8 +64,8 @@ def things_of(world: World, person: Person) -> dict[str, str]:
     }
 
 
-def test_every_route_answers_alike(world: World, ann: Person, bob: Person, admin: Person) -> None:
-    ids = things_of(world, ann)
+def test_every_route_answers_alike(harness: ApiHarness, ann: Person, bob: Person, admin: Person) -> None:
+    ids = things_of(harness, ann)
     for person in (bob, admin):
         for method, path, body in ROUTES:
             if person is admin and "/keys/" in path:
@@ -99,14 +99,14 @@ def test_no_route_was_forgotten(ann: Person) -> None:
 
 
 def test_lists_filters_and_devices_show_nothing_of_it(
-    world: World, ann: Person, bob: Person, admin: Person
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
-    ids = things_of(world, ann)
+    ids = things_of(harness, ann)
     running = ann.train(ids["corpus"], name="hidden")
     worker = WorkerSelf("host", "cpu", "train", 1, {"tensorflow": "2.21"})
     assert worker.id == DEVICE
-    show(world.engine, worker, ready=True)
-    world.claim(running["id"])
+    show(harness.engine, worker, ready=True)
+    harness.claim(running["id"])
     for person in (bob, admin):
         for path in (
             "/v1/corpora",

@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from api.authentication import caller
-from api.permissions import may_see
-from api.schemas.jobs import EstimateReply, Failure, JobReply, PlaceReply, ProgressReply
+from api.permissions import may_see, current_user
+from api.schemas.jobs import EstimateReply, JobErrorReply, JobReply, PlaceReply, ProgressReply
 from api.schemas.models import AliasesReply, CheckpointReply, CorpusReply, ModelReply
 from api.schemas.texts import NoveltyReply, TextReply
 from api.services import services
@@ -64,7 +63,7 @@ def text_reply(text: GeneratedText) -> TextReply:
         job=text.job_id,
         model=text.model_id,
         checkpoint=text.checkpoint_id,
-        owner=caller().name,
+        owner=current_user().name,
         prompt=text.prompt,
         text=text.prompt + text.text if text.echo else text.text,
         temperature=text.temperature,
@@ -136,7 +135,7 @@ def places_of(session: Session, jobs: Sequence[Job]) -> dict[str, Place]:
         queued = [job for job in jobs if job.status == "queued" and job.kind == kind]
         if queued:
             line = services().lines.of(connection, kind)
-            found |= places(connection, line, caller().id, queued)
+            found |= places(connection, line, current_user().id, queued)
     return found
 
 
@@ -148,13 +147,13 @@ def _job_reply(
         kind=job.kind,
         name=job.name,
         status=job.status,
-        owner=caller().name,
+        owner=current_user().name,
         model=job.model_id,
         corpus=job.corpus_id,
         spec=job.spec,
         progress=None if job.progress is None else ProgressReply(**job.progress),
         attempt=job.attempt,
-        error=None if job.error is None else Failure(**job.error),
+        error=None if job.error is None else JobErrorReply(**job.error),
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
@@ -188,14 +187,14 @@ def model_replies(session: Session, models: Sequence[Model]) -> list[ModelReply]
     corpora = dict(
         session.execute(
             select(Corpus.id, Corpus.sha256).where(
-                Corpus.id.in_({model.corpus_id for model in models}), may_see(Corpus, caller())
+                Corpus.id.in_({model.corpus_id for model in models}), may_see(Corpus, current_user())
             )
         ).all()
     )
     trainings = dict(
         session.execute(
             select(Job.model_id, Job.id).where(
-                Job.model_id.in_(ids), Job.kind == "train", Job.user_id == caller().id
+                Job.model_id.in_(ids), Job.kind == "train", Job.user_id == current_user().id
             )
         ).all()
     )
@@ -207,7 +206,7 @@ def model_replies(session: Session, models: Sequence[Model]) -> list[ModelReply]
             owner=owners[model.user_id],
             corpus=model.corpus_id if model.corpus_id in corpora else None,
             corpus_sha256=corpora.get(model.corpus_id),
-            from_checkpoint=model.from_checkpoint_id if model.user_id == caller().id else None,
+            from_checkpoint=model.from_checkpoint_id if model.user_id == current_user().id else None,
             preset=model.spec["preset"],
             spec=model.spec,
             tokenizer=model.spec["tokenizer"],
@@ -231,7 +230,7 @@ def checkpoint_reply(checkpoint: Checkpoint, model: Model) -> CheckpointReply:
     return CheckpointReply(
         id=checkpoint.id,
         model=checkpoint.model_id,
-        job=checkpoint.job_id if model.user_id == caller().id else None,
+        job=checkpoint.job_id if model.user_id == current_user().id else None,
         step=checkpoint.step,
         epoch=checkpoint.epoch,
         loss=checkpoint.loss,

@@ -6,7 +6,7 @@ import pytest
 
 from shared.tables import User
 from shared.worker_registry import WorkerSelf, show
-from tests.api.harness import Person, World, problem
+from tests.api.harness import Person, ApiHarness, problem
 from tests.api.test_private import NOBODYS
 from tests.worker.harness import until
 
@@ -33,8 +33,8 @@ def waits_for(
     return until(look, f"{reason!r}, not {place(person, job_id)}", 10)
 
 
-def with_worker(world: World, lane: str = "train") -> None:
-    show(world.engine, WorkerSelf("host", "cpu", lane, 1, {}), ready=True)  # type: ignore[arg-type]
+def with_worker(harness: ApiHarness, lane: str = "train") -> None:
+    show(harness.engine, WorkerSelf("host", "cpu", lane, 1, {}), ready=True)  # type: ignore[arg-type]
 
 
 def test_a_job_says_how_it_was_ordered(ann: Person) -> None:
@@ -73,7 +73,7 @@ def test_a_wrong_order_is_refused_by_name(ann: Person, field: str, value: object
 
 
 def test_it_comes_after_one_s_own_jobs_that_may_still_succeed(
-    world: World, ann: Person, bob: Person
+    harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
     of_ann = ann.train(corpus)
@@ -85,7 +85,7 @@ def test_it_comes_after_one_s_own_jobs_that_may_still_succeed(
     assert "been cancelled" in problem(refused, 409)["detail"]
 
 
-def test_texts_of_a_model_that_is_still_to_learn(world: World, ann: Person) -> None:
+def test_texts_of_a_model_that_is_still_to_learn(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
     training, other = ann.train(corpus), ann.train(corpus)
     body = {"model": training["model"], "prompt": "It"}
@@ -95,23 +95,23 @@ def test_texts_of_a_model_that_is_still_to_learn(world: World, ann: Person) -> N
     assert text.status_code == 202
     waits = waits_for(ann, text.json["id"], f"after job {training['id']}")
     assert (waits["position"], waits["starts_at"]) == (None, None)
-    claim = world.claim(training["id"])
-    world.checkpoint(claim, 3)
-    world.queue.succeed(claim)
-    assert world.claim(text.json["id"], "generate")
+    claim = harness.claim(training["id"])
+    harness.checkpoint(claim, 3)
+    harness.queue.succeed(claim)
+    assert harness.claim(text.json["id"], "generate")
 
 
-def test_pause_and_resume(world: World, ann: Person) -> None:
+def test_pause_and_resume(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload())
     path = f"/v1/jobs/{job['id']}"
     paused = ann.post(f"{path}/pause")
     assert (paused.status_code, paused.json["status"]) == (202, "paused")
     assert "queue" not in paused.json
     assert ann.post(f"{path}/resume").json["status"] == "queued"
-    claim = world.claim(job["id"])
+    claim = harness.claim(job["id"])
     asked = ann.post(f"{path}/pause").json
     assert (asked["status"], asked["pause_requested"]) == ("running", True)
-    world.queue.release(claim, "paused")
+    harness.queue.release(claim, "paused")
     assert ann.get(path).json["status"] == "paused"
     assert [row["id"] for row in ann.items("/v1/jobs?status=paused")] == [job["id"]]
     ann.post(f"{path}/cancel")
@@ -120,7 +120,7 @@ def test_pause_and_resume(world: World, ann: Person) -> None:
 
 
 def test_only_an_admin_lifts_and_sees_no_more_of_it(
-    world: World, ann: Person, bob: Person, admin: Person
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
     first, second = bob.train(corpus), ann.train(corpus, name="secret")
@@ -130,32 +130,32 @@ def test_only_an_admin_lifts_and_sees_no_more_of_it(
     assert lifted.status_code == 202
     assert lifted.json == {"id": second["id"], "kind": "train", "status": "queued"}
     problem(admin.post(f"/v1/jobs/{NOBODYS}/lift"), 404)
-    with_worker(world)
+    with_worker(harness)
     assert waits_for(ann, second["id"], "an admin put it first")["position"] == 1
     assert waits_for(bob, first["id"], "one job that an admin put first")["position"] == 2
-    assert world.queue.claim("train", "host/cpu/train")[0].job_id == second["id"]
+    assert harness.queue.claim("train", "host/cpu/train")[0].job_id == second["id"]
 
 
-def test_each_queued_job_says_what_it_waits_for(world: World, ann: Person, bob: Person) -> None:
+def test_each_queued_job_says_what_it_waits_for(harness: ApiHarness, ann: Person, bob: Person) -> None:
     corpus = ann.upload(visibility="server")
     first, second = ann.train(corpus), ann.train(corpus)
     assert waits_for(ann, first["id"], "no worker for train is up")["starts_at"] is None
-    with_worker(world)
+    with_worker(harness)
     assert waits_for(ann, first["id"], "the next device that is free")["position"] == 1
     behind = waits_for(ann, second["id"], "one of your own jobs")
     assert behind["position"] == 2
     assert behind["starts_at"] is not None
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         users, mine = User.__table__, User.name == "ann"
         now = datetime.now(UTC)
         connection.execute(users.update().where(mine).values(served_seconds=9e4, served_at=now))
     bob.train(corpus)
     bob.train(corpus)
     waits_for(ann, first["id"], "one user served less", 3)
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         connection.execute(users.update().where(mine).values(max_running=0))
     waits_for(ann, first["id"], "your cap of 0 running")
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         caps = {"max_running": None, "max_device_seconds_per_day": 0.0}
         connection.execute(users.update().where(mine).values(**caps))
     tomorrow = waits_for(ann, first["id"], "your cap of device time a day, until 00:00 UTC")
@@ -165,7 +165,7 @@ def test_each_queued_job_says_what_it_waits_for(world: World, ann: Person, bob: 
 
 
 def test_the_line_names_only_one_s_own(
-    world: World, ann: Person, bob: Person, admin: Person
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
     first, second = ann.train(corpus, name="hers"), ann.train(corpus)
@@ -191,7 +191,7 @@ def test_the_line_names_only_one_s_own(
 
 
 def test_the_line_names_one_s_lifted_job_where_it_stands(
-    world: World, ann: Person, bob: Person, admin: Person
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
     first, of_bob = ann.train(corpus), bob.train(corpus)
@@ -209,9 +209,9 @@ def test_the_line_names_one_s_lifted_job_where_it_stands(
             assert place(person, job_id)["position"] == jobs.index(job_id) + 1
 
 
-def test_a_line_of_many_is_in_the_order_of_the_claims(world: World, ann: Person) -> None:
+def test_a_line_of_many_is_in_the_order_of_the_claims(harness: ApiHarness, ann: Person) -> None:
     """What people are told is what happens: every position is that of the claim."""
-    people = [ann, *(world.person(f"user{number}") for number in range(4))]
+    people = [ann, *(harness.person(f"user{number}") for number in range(4))]
     corpus = ann.upload(visibility="server")
     told = {}
     for count, person in enumerate(people, start=1):
@@ -222,5 +222,5 @@ def test_a_line_of_many_is_in_the_order_of_the_claims(world: World, ann: Person)
         for job in person.items("/v1/jobs"):
             told[job["queue"]["position"]] = job["id"]
     assert sorted(told) == list(range(1, 16))
-    claims = world.queue.claim("train", "host/cpu/train", 15)
+    claims = harness.queue.claim("train", "host/cpu/train", 15)
     assert [claim.job_id for claim in claims] == [told[n] for n in range(1, 16)]
