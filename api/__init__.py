@@ -1,1 +1,1 @@
-"""The HTTP API, built on Flask. It reads and writes rows and imports neither TensorFlow nor a worker."""
+"""The HTTP API, built on Flask. It imports neither TensorFlow nor worker code."""

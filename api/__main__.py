@@ -78,7 +78,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """Create the application in the worker process, since a connection pool must not be forked."""
+        """Create the application in the worker process: a connection pool must not be forked."""
         return create_app(self.settings)
 
     def _stop_waiting_on_sigterm(self, _worker: Worker) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
-from api.errors import Conflict, Invalid, ApiError
+from api.errors import ApiError, Conflict, Invalid
 from api.http.openapi import PROBLEM_JSON
 from api.schemas.replies import Problem
 from shared import accounts, blobs, corpus_text

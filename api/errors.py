@@ -1,4 +1,4 @@
-"""The API's errors. Raise one where the fault is known; error_handlers.py turns it into a response."""
+"""The API's errors. error_handlers.py turns them into responses."""
 
 from collections.abc import Mapping, Sequence
 

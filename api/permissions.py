@@ -104,7 +104,9 @@ def own(session: Session, table: type[Shareable], reference: str) -> Shareable:
     """
     row = visible(session, table, reference, lock="change")
     if row.user_id != current_user().id:
-        raise Forbidden(f"this {_NAMES[table]} belongs to another user. Only its owner may change it")
+        raise Forbidden(
+            f"this {_NAMES[table]} belongs to another user. Only its owner may change it"
+        )
     return row
 
 

@@ -29,7 +29,7 @@ def authenticate() -> None:
         user = owner_of_key(connection, key.strip())
     if user is None:
         raise Unauthenticated(
-            "the API key is unknown or revoked, or its owner is disabled. Ask an admin for a new one"
+            "the API key is unknown or revoked, or its owner is disabled. Ask an admin"
         )
     g.current_user = CurrentUser(user.id, user.name, user.role)
     structlog.contextvars.bind_contextvars(user=user.name)

@@ -102,7 +102,9 @@ class Resource:
         self, method: str, rule: str, responses: dict[int, Any], options: dict[str, Any]
     ) -> Callable[[Handler], Handler]:
         other_responses = options.pop("other_responses", {})
-        add = getattr(self.blueprint, method)(rule, responses=responses | other_responses, **options)
+        add = getattr(self.blueprint, method)(
+            rule, responses=responses | other_responses, **options
+        )
 
         def register(handler: Handler) -> Handler:
             add(handler)

@@ -46,7 +46,10 @@ def read_page(
     if page.cursor is not None:
         statement = statement.where(_after(sort_order, _decode(sort_order, page.cursor)))
     statement = statement.order_by(
-        *(column.desc() if sort_order.newest_first else column.asc() for column in sort_order.columns)
+        *(
+            column.desc() if sort_order.newest_first else column.asc()
+            for column in sort_order.columns
+        )
     )
     rows = session.execute(statement.limit(page.limit + 1)).all()
     if len(rows) <= page.limit:
@@ -78,7 +81,9 @@ def _decode(sort_order: SortOrder, cursor: str) -> list[Any]:
         raise error from None
     if name != sort_order.name or len(values) != len(sort_order.columns):
         raise error
-    if not all(_is_valid(column, value) for column, value in zip(sort_order.columns, values, strict=True)):
+    if not all(
+        _is_valid(column, value) for column, value in zip(sort_order.columns, values, strict=True)
+    ):
         raise error
     return list(values)
 

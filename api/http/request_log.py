@@ -8,7 +8,7 @@ import structlog
 from flask import Response, g, request
 
 from api.errors import NotAcceptable
-from api.http.openapi import RETURNS_NON_JSON, JSON, PROBLEM_JSON, handler_of_request
+from api.http.openapi import JSON, PROBLEM_JSON, RETURNS_NON_JSON, handler_of_request
 from api.http.request_body import drain_body
 
 REQUEST_ID = "X-Request-Id"
@@ -44,7 +44,9 @@ def check_accept() -> None:
         return
     accepted = request.accept_mimetypes
     if accepted.provided and not (accepted[JSON] or accepted[PROBLEM_JSON]):
-        raise NotAcceptable(f"Accept: no supported media type (got {str(accepted)[:200]}). Accept {JSON}")
+        raise NotAcceptable(
+            f"Accept: no supported media type (got {str(accepted)[:200]}). Accept {JSON}"
+        )
 
 
 def end(response: Response) -> Response:

@@ -59,7 +59,9 @@ def read_upload(query: UploadFields) -> Upload:
     request.max_form_memory_size = MAX_FIELD_BYTES
     if request.mimetype not in RAW_TYPES and query.model_fields_set:
         field = min(query.model_fields_set)
-        raise Invalid(field, getattr(query, field), "not allowed in the query here. Put it in the body")
+        raise Invalid(
+            field, getattr(query, field), "not allowed in the query here. Put it in the body"
+        )
     try:
         return reader(query)
     except RequestEntityTooLarge:
@@ -83,10 +85,14 @@ def _read_raw(query: UploadFields) -> Upload:
 def _read_form(_query: UploadFields) -> Upload:
     unknown = sorted(set(request.files) - {"file"})
     if unknown:
-        raise Invalid(unknown[0], None, "not a file field of this form. Send one file, named `file`")
+        raise Invalid(
+            unknown[0], None, "not a file field of this form. Send one file, named `file`"
+        )
     file = request.files.get("file")
     if file is None or len(request.files.getlist("file")) != 1:
-        raise Invalid("file", None, "required exactly once, with a file name. Send the text as a file")
+        raise Invalid(
+            "file", None, "required exactly once, with a file name. Send the text as a file"
+        )
     fields = validate(UploadFields, request.form.to_dict())
     text = decode(_file_bytes(file), fields.encoding or DEFAULT_ENCODING)
     return Upload(fields.name or _file_name(file), fields.visibility, text)

@@ -1,4 +1,4 @@
-"""Corpora: upload, list, read, rename, delete."""
+"""Corpora: upload, list, read, rename, share, delete."""
 
 import hashlib
 
@@ -7,25 +7,25 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.http.idempotency import Creation, create_once
-from api.http.openapi import Resource, returns_non_json, reads_body_itself
+from api.http.openapi import Resource, reads_body_itself, returns_non_json
 from api.http.paging import SortOrder, read_page
-from api.http.responses import answer, page_response, file, no_content
+from api.http.responses import file_response, json_response, no_content, page_response
 from api.http.uploads import Upload, read_upload
 from api.operations.dependents import refuse_if_corpus_in_use
-from api.permissions import may_see, own, visible, current_user
+from api.permissions import current_user, may_see, own, visible
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.models import CorpusReply
 from api.schemas.params import IdPath, NamedPage, UploadFields
 from api.schemas.replies import Listing
 from api.schemas.requests import ResourceUpdate, UploadJson
-from api.serializers import corpus_reply
+from api.serializers.models import corpus_reply
 from api.services import reading, services, writing
 from shared import blobs
 from shared.clock import database_now
 from shared.scheduling import caps
 from shared.tables import Corpus, User
 
-corpora = Resource("corpora", "Texts to learn from")
+corpora = Resource("corpora", "Texts to train on")
 
 NEWEST = SortOrder("corpora", (Corpus.id,))
 _FIELDS = {
@@ -51,7 +51,7 @@ _BODY = {
     },
 }
 _TEXT = {
-    "description": "The text",
+    "description": "The normalised text",
     "content": {"text/plain": {"schema": {"type": "string"}}},
 }
 
@@ -61,21 +61,21 @@ _TEXT = {
 def upload_corpus(header: IdempotencyHeader, query: UploadFields) -> Response:
     """Upload a text.
 
-    As a form with a file, as raw bytes with the fields in the query, or as JSON. A BOM is
-    taken off and every line is ended by LF. Bytes that are not text in the declared
-    `encoding` are refused with the offset of the first bad one.
+    Send a form with a file, raw bytes with the fields in the query, or JSON. A BOM is removed and
+    line ends become LF. Bytes that are invalid in the declared `encoding` are refused, with the
+    offset of the first one.
     """
     upload = read_upload(query)
     data = upload.text.text.encode()
     blobs.store(services().engine, data)
     return create_once(
-        header, _said(upload, data), lambda session: _insert(session, upload, data)
-    ).answer()
+        header, _content(upload, data), lambda session: _insert(session, upload, data)
+    ).response()
 
 
 @corpora.get("/corpora", Listing[CorpusReply])
 def list_corpora(query: NamedPage) -> Response:
-    """The corpora that you may see, newest first."""
+    """List the corpora that you may see, newest first."""
     statement = (
         select(Corpus, User.name)
         .join(User, Corpus.user_id == User.id)
@@ -90,33 +90,33 @@ def list_corpora(query: NamedPage) -> Response:
 
 @corpora.get("/corpora/<id>", CorpusReply)
 def read_corpus(path: IdPath) -> Response:
-    """One corpus."""
+    """Read one corpus."""
     with reading() as session:
-        return answer(_reply(session, visible(session, Corpus, path.id)))
+        return json_response(_reply(session, visible(session, Corpus, path.id)))
 
 
 @corpora.get("/corpora/<id>/text", _TEXT)
 @returns_non_json
 def read_corpus_text(path: IdPath) -> Response:
-    """The text of a corpus, as networks learn it: UTF-8, no BOM, lines ended by LF."""
+    """Read the text of a corpus as training reads it: UTF-8, without BOM, with LF line ends."""
     with reading() as session:
         corpus = visible(session, Corpus, path.id)
-    pieces = blobs.chunks(services().engine, corpus.sha256)
-    return file(pieces, corpus.bytes, "text/plain; charset=utf-8", None)
+    chunks = blobs.chunks(services().engine, corpus.sha256)
+    return file_response(chunks, corpus.bytes, "text/plain; charset=utf-8", None)
 
 
 @corpora.patch("/corpora/<id>", CorpusReply)
-def change_corpus(path: IdPath, body: ResourceUpdate) -> Response:
-    """Rename a corpus, or let others see it or no longer."""
+def update_corpus(path: IdPath, body: ResourceUpdate) -> Response:
+    """Rename a corpus, share it, or stop sharing it."""
     with writing() as session:
         corpus = own(session, Corpus, path.id)
         body.apply(corpus)
-        return answer(_reply(session, corpus))
+        return json_response(_reply(session, corpus))
 
 
 @corpora.delete("/corpora/<id>")
 def delete_corpus(path: IdPath) -> Response:
-    """Delete a corpus that no model and no unfinished job needs."""
+    """Delete a corpus. It is refused with 409 while a model or an unfinished job needs it."""
     with writing() as session:
         corpus = own(session, Corpus, path.id)
         refuse_if_corpus_in_use(session, corpus)
@@ -124,9 +124,9 @@ def delete_corpus(path: IdPath) -> Response:
     return no_content()
 
 
-def _said(upload: Upload, data: bytes) -> bytes:
-    about = f"{upload.name}\n{upload.visibility}\n{upload.text.encoding}\n"
-    return about.encode() + hashlib.sha256(data).digest()
+def _content(upload: Upload, data: bytes) -> bytes:
+    fields = f"{upload.name}\n{upload.visibility}\n{upload.text.encoding}\n"
+    return fields.encode() + hashlib.sha256(data).digest()
 
 
 def _insert(session: Session, upload: Upload, data: bytes) -> Creation:

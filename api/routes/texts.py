@@ -5,24 +5,24 @@ from sqlalchemy import select
 
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
-from api.http.responses import answer, page_response
+from api.http.responses import json_response, page_response
 from api.operations.lineage import of_text
-from api.permissions import own_text, current_user
+from api.permissions import current_user, own_text
 from api.schemas.params import IdPath, TextsPage
 from api.schemas.replies import Listing
 from api.schemas.texts import TextReply
-from api.serializers import text_reply
+from api.serializers.texts import text_reply
 from api.services import reading
 from shared.tables import GeneratedText
 
-texts = Resource("texts", "What networks wrote for you")
+texts = Resource("texts", "Texts that models wrote for you")
 
 NEWEST = SortOrder("texts", (GeneratedText.id,))
 
 
 @texts.get("/texts", Listing[TextReply])
 def list_texts(query: TextsPage) -> Response:
-    """Your texts, newest first."""
+    """List your texts, newest first."""
     statement = select(GeneratedText).where(GeneratedText.user_id == current_user().id)
     for column, value in (
         (GeneratedText.model_id, query.model),
@@ -36,8 +36,8 @@ def list_texts(query: TextsPage) -> Response:
 
 @texts.get("/texts/<id>", TextReply)
 def read_text(path: IdPath) -> Response:
-    """One text, and where it comes from."""
+    """Read one text and its lineage."""
     with reading() as session:
         text = own_text(session, path.id)
         lineage = of_text(session, text)
-        return answer(text_reply(text).model_copy(update={"lineage": lineage}))
+        return json_response(text_reply(text).model_copy(update={"lineage": lineage}))

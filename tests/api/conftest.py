@@ -10,7 +10,7 @@ from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
 from shared.settings import Settings, load_settings
-from tests.api.harness import Person, ApiHarness
+from tests.api.harness import ApiHarness, Person
 
 MAX_CORPUS_BYTES = 12 * 1024 * 1024
 

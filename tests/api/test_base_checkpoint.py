@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.harness import ENGLISH, Person, ApiHarness, problem, record
+from tests.api.harness import ENGLISH, ApiHarness, Person, problem, record
 
 
 def test_a_training_begins_from_a_checkpoint(harness: ApiHarness, ann: Person) -> None:
@@ -38,7 +38,9 @@ def test_the_network_of_a_checkpoint_cannot_be_another(
     assert "train a new network" in error["message"]
 
 
-def test_a_checkpoint_that_one_may_not_see_is_none(harness: ApiHarness, ann: Person, bob: Person) -> None:
+def test_a_checkpoint_that_one_may_not_see_is_none(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
     private = harness.model(ann)["checkpoints"]["best"]
     corpus = bob.upload()
     for unknown in (private, "01989898-0000-7000-8000-000000000000"):
@@ -62,7 +64,9 @@ def test_a_budget_takes_the_place_of_epochs(ann: Person) -> None:
         assert problem(wrong, 422)["errors"][0]["field"].startswith("budget")
 
 
-def test_the_newest_the_best_and_the_cited_checkpoints_stay(harness: ApiHarness, ann: Person) -> None:
+def test_the_newest_the_best_and_the_cited_checkpoints_stay(
+    harness: ApiHarness, ann: Person
+) -> None:
     job = ann.train(ann.upload(), keep=2)
     claim = harness.claim(job["id"])
     cited = harness.checkpoint(claim, 1, 3.0)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.scheduling.accounting import Ledger
-from tests.api.harness import ENGLISH, Person, ApiHarness, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, problem
 
 
 def charge(harness: ApiHarness, person: Person, seconds: float) -> None:

@@ -7,7 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.api.conftest import MAX_CORPUS_BYTES
-from tests.api.harness import ENGLISH, Person, ApiHarness, made, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, made, problem
 
 JSON = "application/json"
 FORM = "multipart/form-data"

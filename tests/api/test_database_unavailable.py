@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, event
 
-from tests.api.harness import Person, ApiHarness, made, problem
+from tests.api.harness import ApiHarness, Person, made, problem
 from tests.services.postgres import Databases, PostgresServer
 
 

@@ -12,7 +12,7 @@ from shared.settings import Settings
 from shared.tables import Job
 from shared.worker_registry import WorkerSelf, show
 from tests.api.conftest import settings_for
-from tests.api.harness import ENGLISH, Person, ApiHarness, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, problem
 
 MEMORY_BYTES = 4_000_000_000
 
@@ -103,7 +103,9 @@ def test_the_words_that_can_come_are_counted(ann: Person) -> None:
     assert few["checkpoint_bytes"] < many["checkpoint_bytes"]
 
 
-def test_a_checkpoint_s_network_is_not_proposed_to_be_smaller(harness: ApiHarness, ann: Person) -> None:
+def test_a_checkpoint_s_network_is_not_proposed_to_be_smaller(
+    harness: ApiHarness, ann: Person
+) -> None:
     model = harness.model(ann, units=2048)
     origin = {"from": model["checkpoints"]["latest"], "corpus": model["corpus"]}
     field, _ = refused(ann, **origin, batch_size=1024)

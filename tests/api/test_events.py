@@ -12,7 +12,7 @@ from shared.job_events import Listener, Speaker, key
 from shared.queue import Queue
 from shared.queue.types import Claim
 from shared.settings import Settings
-from tests.api.harness import Person, ApiHarness, problem, record
+from tests.api.harness import ApiHarness, Person, problem, record
 from tests.api.sse import Following, written
 from tests.services.redis import RedisServer
 
@@ -143,7 +143,9 @@ def _secret(url: str) -> Any:
     return Settings(redis_url=url).redis_url  # type: ignore[call-arg]  # by its alias
 
 
-def test_without_redis_the_rows_are_told(harness: ApiHarness, ann: Person, without_redis: ApiHarness) -> None:
+def test_without_redis_the_rows_are_told(
+    harness: ApiHarness, ann: Person, without_redis: ApiHarness
+) -> None:
     model = harness.model(ann)
     job = ann.post("/v1/generate", {"model": model["id"]}).json
     there = Person(without_redis.app.test_client(), "ann", ann.key)
@@ -187,7 +189,9 @@ def test_a_training_tells_its_curves_and_its_texts(
     assert follower.to_the_end()[-1].data["status"] == "succeeded"
 
 
-def test_the_end_of_a_training_is_told_once_and_to_its_end(harness: ApiHarness, ann: Person) -> None:
+def test_the_end_of_a_training_is_told_once_and_to_its_end(
+    harness: ApiHarness, ann: Person
+) -> None:
     job = ann.train(ann.upload())
     claim = harness.claim(job["id"])
     texts = [record(i, f"text {i}", None, requested=False, step=100, epoch=1.0) for i in range(8)]

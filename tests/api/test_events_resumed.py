@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.job_events import Speaker
-from tests.api.harness import Person, ApiHarness, record
+from tests.api.harness import ApiHarness, Person, record
 from tests.api.sse import Following, written
 from tests.api.test_events import TEXT, _soon, end, job, say, speaker
 from tests.services.redis import RedisServer

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.harness import ENGLISH, Person, ApiHarness, problem, record
+from tests.api.harness import ENGLISH, ApiHarness, Person, problem, record
 
 #: No «q», no «x», no digit; only what ENGLISH has.
 VOCABULARY = "".join(sorted(set(ENGLISH)))
@@ -64,7 +64,9 @@ def test_defaults(harness: ApiHarness, ann: Person) -> None:
     assert 0 <= spec["seed"] < 2**53
 
 
-def test_others_write_with_a_model_of_the_server(harness: ApiHarness, ann: Person, bob: Person) -> None:
+def test_others_write_with_a_model_of_the_server(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
     model = harness.model(ann, visibility="server")
     job = ask(bob, model["id"]).json
     assert job["owner"] == "bob"
@@ -76,7 +78,9 @@ def test_others_write_with_a_model_of_the_server(harness: ApiHarness, ann: Perso
     assert (seen["corpus"], seen["job"]) == (None, None)
 
 
-def test_a_character_the_model_lacks_is_named_with_its_place(harness: ApiHarness, ann: Person) -> None:
+def test_a_character_the_model_lacks_is_named_with_its_place(
+    harness: ApiHarness, ann: Person
+) -> None:
     model = harness.model(ann)["id"]
     detail = problem(ask(ann, model, prompt="It \u2013 was"), 422)["detail"]
     assert "'\u2013'" in detail
@@ -91,7 +95,9 @@ def test_a_character_the_model_lacks_is_named_with_its_place(harness: ApiHarness
     assert "no character that the model knows" in problem(nothing, 422)["detail"]
 
 
-def test_what_replaces_a_character_where_there_is_no_space(harness: ApiHarness, ann: Person) -> None:
+def test_what_replaces_a_character_where_there_is_no_space(
+    harness: ApiHarness, ann: Person
+) -> None:
     lines = harness.model(ann, ann.upload("ab\n" * 900), window=20)["id"]
     assert ask(ann, lines, prompt="a b", unknown="replace").json["spec"]["prompt"] == "a\nb"
     letters = harness.model(ann, ann.upload("ba" * 1400), window=20)["id"]
@@ -182,7 +188,9 @@ def test_everything_a_request_may_say(harness: ApiHarness, ann: Person) -> None:
     assert (alone["temperatures"], alone["stop"]) == ([{"from": 0.0, "to": 1.0}], ["end"])
 
 
-def test_a_text_tells_how_it_was_drawn_and_how_likely_it_was(harness: ApiHarness, ann: Person) -> None:
+def test_a_text_tells_how_it_was_drawn_and_how_likely_it_was(
+    harness: ApiHarness, ann: Person
+) -> None:
     model = harness.model(ann)
     job = ask(ann, model["id"], prompt="It ").json
     claim = harness.claim(job["id"], "generate")

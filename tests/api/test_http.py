@@ -15,7 +15,7 @@ from api.http.request_log import SECURITY_HEADERS
 from shared.broker import Broker
 from shared.database import make_engine
 from tests.api.conftest import settings_for
-from tests.api.harness import Person, ApiHarness, made, problem
+from tests.api.harness import ApiHarness, Person, made, problem
 
 
 @pytest.fixture
@@ -168,7 +168,9 @@ def test_one_line_of_log_for_a_request_and_no_secret(
     assert ann.key.rpartition("_")[2] not in str(log)
 
 
-def test_an_unexpected_error_leaks_nothing(harness: ApiHarness, ann: Person, log: list[Any]) -> None:
+def test_an_unexpected_error_leaks_nothing(
+    harness: ApiHarness, ann: Person, log: list[Any]
+) -> None:
     corpus = ann.upload()
     with harness.engine.begin() as connection:
         connection.execute(text("ALTER TABLE users RENAME COLUMN name TO nom"))
@@ -182,7 +184,9 @@ def test_an_unexpected_error_leaks_nothing(harness: ApiHarness, ann: Person, log
     assert any(event["event"] == "unexpected_error" for event in log)
 
 
-def test_a_database_that_is_gone(harness: ApiHarness, ann: Person, redis_url: str, tmp_path: Path) -> None:
+def test_a_database_that_is_gone(
+    harness: ApiHarness, ann: Person, redis_url: str, tmp_path: Path
+) -> None:
     nowhere = "postgresql://quire:a-password@localhost:1/quire"
     settings = settings_for(nowhere, redis_url, tmp_path)
     engine = make_engine(nowhere)

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from shared.clock import database_now
 from shared.database import make_sessions
 from shared.tables import ApiKey, IdempotencyKey, Job, User
-from tests.api.harness import ENGLISH, Person, ApiHarness, made, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, made, problem
 
 THREADS = 8
 

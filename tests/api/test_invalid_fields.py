@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.harness import ENGLISH, Person, ApiHarness, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, problem
 from tests.api.test_corpora import JSON, raw
 from tests.api.test_generate import ask
 

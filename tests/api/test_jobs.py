@@ -1,6 +1,6 @@
 """Jobs: list, filter, read, cancel, run again; what they left behind."""
 
-from tests.api.harness import Person, ApiHarness, problem, record
+from tests.api.harness import ApiHarness, Person, problem, record
 
 
 def ids(person: Person, query: str = "") -> list[str]:

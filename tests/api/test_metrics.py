@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from shared.queue.types import Claim, Progress
-from tests.api.harness import Person, ApiHarness, problem, record
+from tests.api.harness import ApiHarness, Person, problem, record
 
 
-def put(harness: ApiHarness, claim: Claim, step: int, loss: float, val_loss: float | None = None) -> None:
+def put(
+    harness: ApiHarness, claim: Claim, step: int, loss: float, val_loss: float | None = None
+) -> None:
     """Write a point; it is a judged one where it has a validation loss."""
     progress = Progress(step, 9000, step / 100, 90, loss, val_loss, 0.004, 10_000.0, 12.5)
     harness.queue.record_progress(claim, progress, judged=val_loss is not None)
@@ -45,7 +47,9 @@ def test_a_point_says_everything_and_tells_training_from_validation(
     assert steps(ann.items(f"{path}?validation=false")) == [50]
 
 
-def test_who_watches_asks_for_what_is_new_only(harness: ApiHarness, ann: Person, claim: Claim) -> None:
+def test_who_watches_asks_for_what_is_new_only(
+    harness: ApiHarness, ann: Person, claim: Claim
+) -> None:
     path = f"/v1/jobs/{claim.job_id}/metrics"
     assert ann.items(path) == []
     for step in (10, 20, 30):
@@ -89,7 +93,9 @@ def test_a_long_curve_is_thinned_and_still_looks_the_same(
     assert problem(ann.get(f"{path}?points=20&cursor=x"), 422)["errors"][0]["field"] == "cursor"
 
 
-def test_points_without_a_loss_are_thinned_too(harness: ApiHarness, ann: Person, claim: Claim) -> None:
+def test_points_without_a_loss_are_thinned_too(
+    harness: ApiHarness, ann: Person, claim: Claim
+) -> None:
     for step in range(1, 41):
         progress = Progress(step, 90, step / 10, 9, None, None, 0.004, None, None)
         harness.queue.record_progress(claim, progress)

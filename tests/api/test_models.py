@@ -4,7 +4,7 @@ import hashlib
 
 from safetensors.numpy import load
 
-from tests.api.harness import Person, ApiHarness, problem, safetensors
+from tests.api.harness import ApiHarness, Person, problem, safetensors
 
 
 def test_owners_rename_and_share(harness: ApiHarness, ann: Person, bob: Person) -> None:
@@ -22,7 +22,9 @@ def test_owners_rename_and_share(harness: ApiHarness, ann: Person, bob: Person) 
     assert bob.items("/v1/models?name=old") == []
 
 
-def test_a_deleted_model_takes_its_checkpoints_and_leaves_texts(harness: ApiHarness, ann: Person) -> None:
+def test_a_deleted_model_takes_its_checkpoints_and_leaves_texts(
+    harness: ApiHarness, ann: Person
+) -> None:
     model = harness.model(ann)
     job = ann.post("/v1/generate", {"model": model["id"]}).json
     path = f"/v1/models/{model['id']}"

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.api.harness import Person, ApiHarness, problem
+from tests.api.harness import ApiHarness, Person, problem
 
 
 def all_pages(person: Person, path: str, limit: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.services import EXTENSION
-from tests.api.harness import Person, ApiHarness
+from tests.api.harness import ApiHarness, Person
 
 
 def ask(person: Person, model: str, prefer: str, **headers: str) -> Any:
@@ -18,7 +18,9 @@ def ask(person: Person, model: str, prefer: str, **headers: str) -> Any:
 
 
 @contextmanager
-def meanwhile(harness: ApiHarness, person: Person, model: str, prefer: str) -> Iterator[Future[Any]]:
+def meanwhile(
+    harness: ApiHarness, person: Person, model: str, prefer: str
+) -> Iterator[Future[Any]]:
     """A request that waits, in a thread of its own."""
     waiting = Person(harness.app.test_client(), person.name, person.key)
     with ThreadPoolExecutor(1) as threads:
@@ -65,7 +67,9 @@ def test_what_takes_longer_is_a_job_as_ever(harness: ApiHarness, ann: Person) ->
 
 
 @pytest.mark.parametrize("prefer", ["wait=0", "wait=soon", "respond-async", "await=3", ""])
-def test_a_preference_that_says_nothing_is_ignored(harness: ApiHarness, ann: Person, prefer: str) -> None:
+def test_a_preference_that_says_nothing_is_ignored(
+    harness: ApiHarness, ann: Person, prefer: str
+) -> None:
     answer = ask(ann, harness.model(ann)["id"], prefer)
     assert answer.status_code == 202
     assert "Preference-Applied" not in answer.headers

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from shared.worker_registry import WorkerSelf, show
-from tests.api.harness import DEVICE, Person, ApiHarness, problem
+from tests.api.harness import DEVICE, ApiHarness, Person, problem
 
 NOBODYS = "01890a5d-ac96-774b-bcce-b302099a8057"
 ROUTES: list[tuple[str, str, Any]] = [
@@ -64,7 +64,9 @@ def things_of(harness: ApiHarness, person: Person) -> dict[str, str]:
     }
 
 
-def test_every_route_answers_alike(harness: ApiHarness, ann: Person, bob: Person, admin: Person) -> None:
+def test_every_route_answers_alike(
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person
+) -> None:
     ids = things_of(harness, ann)
     for person in (bob, admin):
         for method, path, body in ROUTES:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.tables import User
 from shared.worker_registry import WorkerSelf, show
-from tests.api.harness import Person, ApiHarness, problem
+from tests.api.harness import ApiHarness, Person, problem
 from tests.api.test_private import NOBODYS
 from tests.worker.harness import until
 
@@ -136,7 +136,9 @@ def test_only_an_admin_lifts_and_sees_no_more_of_it(
     assert harness.queue.claim("train", "host/cpu/train")[0].job_id == second["id"]
 
 
-def test_each_queued_job_says_what_it_waits_for(harness: ApiHarness, ann: Person, bob: Person) -> None:
+def test_each_queued_job_says_what_it_waits_for(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
     corpus = ann.upload(visibility="server")
     first, second = ann.train(corpus), ann.train(corpus)
     assert waits_for(ann, first["id"], "no worker for train is up")["starts_at"] is None

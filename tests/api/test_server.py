@@ -179,7 +179,9 @@ def test_at_term_whoever_waits_is_answered(
 ) -> None:
     settings = settings_for(database_url, redis_url, tmp_path)
     engine = make_engine(database_url)
-    harness = ApiHarness(create_app(settings, engine, Broker(redis_url)), engine, Queue(engine, settings))
+    harness = ApiHarness(
+        create_app(settings, engine, Broker(redis_url)), engine, Queue(engine, settings)
+    )
     ann = harness.person("ann")
     body = {"model": harness.model(ann)["id"]}
     engine.dispose()

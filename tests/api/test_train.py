@@ -7,7 +7,7 @@ import pytest
 
 from shared.queue.types import Progress
 from shared.specs.presets import PRESETS, TrainNumbers, minimum_characters
-from tests.api.harness import ENGLISH, Person, ApiHarness, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, problem
 
 
 def test_a_training_is_a_model_and_a_job(harness: ApiHarness, ann: Person) -> None:

@@ -7,7 +7,7 @@ import pytest
 from shared.accounts import LastAdmin, create_user, disable_user
 from shared.database import make_sessions
 from shared.tables import User
-from tests.api.harness import DEVICE, Person, ApiHarness, problem
+from tests.api.harness import DEVICE, ApiHarness, Person, problem
 
 
 def test_who_am_i(harness: ApiHarness, ann: Person, admin: Person) -> None:
@@ -152,7 +152,9 @@ def test_of_two_admins_who_disable_one_another_one_comes_too_late(harness: ApiHa
             late.result()
 
 
-def test_an_admin_sees_no_more_of_others_texts(harness: ApiHarness, ann: Person, admin: Person) -> None:
+def test_an_admin_sees_no_more_of_others_texts(
+    harness: ApiHarness, ann: Person, admin: Person
+) -> None:
     corpus = ann.upload()
     problem(admin.get(f"/v1/corpora/{corpus}"), 404)
     assert admin.items("/v1/corpora") == []

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event, select
 from shared import broker
 from shared.database import reading
 from shared.tables import Job, Kind
-from tests.api.harness import Person, ApiHarness
+from tests.api.harness import ApiHarness, Person
 from tests.services.postgres import PostgresServer
 
 GAP_SECONDS = 0.3
@@ -33,7 +33,9 @@ def slow_commit(harness: ApiHarness) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("slow_commit")
-def test_whoever_hears_the_wake_finds_the_job(harness: ApiHarness, ann: Person, redis_url: str) -> None:
+def test_whoever_hears_the_wake_finds_the_job(
+    harness: ApiHarness, ann: Person, redis_url: str
+) -> None:
     corpus = ann.upload()
     client = redis.Redis.from_url(broker.redis_url(redis_url), socket_timeout=30)
 
