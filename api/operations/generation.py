@@ -17,7 +17,7 @@ from shared.specs.seeds import new_seed
 from shared.tables import TERMINAL_STATUSES, Job, Model
 
 
-def submit_generation(session: Session, body: GenerateRequest) -> Creation:
+def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
     """Submit the generation that a request asks for."""
     _refuse_if_too_large(body)
     model = visible(session, Model, body.model, lock="use")
@@ -40,7 +40,7 @@ def submit_generation(session: Session, body: GenerateRequest) -> Creation:
     return _submit_spec(session, model, body.name, spec, body)
 
 
-def submit_score(session: Session, body: ScoreRequest) -> Creation:
+def enqueue_score(session: Session, body: ScoreRequest) -> Creation:
     """Submit the score that a request asks for."""
     model = visible(session, Model, body.model, lock="use")
     _refuse_without_checkpoint(session, model, body.checkpoint)

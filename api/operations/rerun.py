@@ -6,7 +6,7 @@ from api.errors import Conflict, NotFound
 from api.http.idempotency import Creation
 from api.operations.base_checkpoint import find_base_checkpoint
 from api.operations.submission import submit
-from api.operations.training import submit_model
+from api.operations.training import enqueue_model
 from api.permissions import Shareable, current_user, own_job, visible
 from shared.queue.types import Submission
 from shared.specs.presets import TrainSpec
@@ -40,7 +40,7 @@ def _rerun_training(session: Session, job: Job) -> Creation:
             base = find_base_checkpoint(session, model.from_checkpoint_id)
         except NotFound:
             raise _unavailable("base checkpoint") from None
-    return submit_model(session, corpus, TrainSpec(**job.spec), name, visibility, base=base)
+    return enqueue_model(session, corpus, TrainSpec(**job.spec), name, visibility, base=base)
 
 
 def _load(

@@ -23,16 +23,16 @@ from shared.specs.seeds import new_seed
 from shared.tables import Corpus, Model
 
 
-def submit_training(session: Session, body: TrainBase) -> Creation:
+def enqueue_training(session: Session, body: TrainBase) -> Creation:
     """Submit the training that a request asks for."""
     corpus = visible(session, Corpus, body.corpus, lock="use")
     base = find_base_checkpoint(session, body.from_checkpoint)
     spec = _resolve_spec(body, base)
     name = body.name or _free_name(session, corpus.name)
-    return submit_model(session, corpus, spec, name, body.visibility, body, base)
+    return enqueue_model(session, corpus, spec, name, body.visibility, body, base)
 
 
-def submit_model(
+def enqueue_model(
     session: Session,
     corpus: Corpus,
     spec: TrainSpec,

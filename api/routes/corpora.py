@@ -106,7 +106,7 @@ def read_corpus_text(path: IdPath) -> Response:
 
 
 @corpora.patch("/corpora/<id>", CorpusReply)
-def update_corpus(path: IdPath, body: ResourceUpdate) -> Response:
+def change_corpus(path: IdPath, body: ResourceUpdate) -> Response:
     """Rename a corpus, share it, or stop sharing it."""
     with writing() as session:
         corpus = own(session, Corpus, path.id)

@@ -12,7 +12,7 @@ from api.http.idempotency import REPLAYED, Creation, Result, create_once
 from api.http.openapi import Resource
 from api.http.prefer_wait import seconds_to_wait, wait_for_end, wait_slot
 from api.http.responses import json_response
-from api.operations.generation import submit_generation, submit_score
+from api.operations.generation import enqueue_generation, enqueue_score
 from api.permissions import own_job
 from api.schemas.generation import GenerateRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders
@@ -25,23 +25,23 @@ generate = Resource("generate", "Write texts with a model")
 
 
 @generate.post("/generate", 202, JobReply, other_responses={200: JobReply})
-def create_generation(header: IdempotencyAndPreferHeaders, body: GenerateRequest) -> Response:
+def submit_generation(header: IdempotencyAndPreferHeaders, body: GenerateRequest) -> Response:
     """Write texts with a model.
 
     The response is the job. With `Prefer: wait=N` it is 200 and has the texts if the job ends
     within N seconds. Each text has a seed of its own, derived from the job's seed.
     """
-    return _create_and_wait(header, body, lambda session: submit_generation(session, body))
+    return _create_and_wait(header, body, lambda session: enqueue_generation(session, body))
 
 
 @generate.post("/score", 202, JobReply, other_responses={200: JobReply})
-def create_score(header: IdempotencyAndPreferHeaders, body: ScoreRequest) -> Response:
+def submit_score(header: IdempotencyAndPreferHeaders, body: ScoreRequest) -> Response:
     """Score a text: how likely does a model find it?
 
     The response is a job, as for `POST /v1/generate`. Its only text has your text as its
     `prompt`, with `bits_per_char` and `mean_logprob`.
     """
-    return _create_and_wait(header, body, lambda session: submit_score(session, body))
+    return _create_and_wait(header, body, lambda session: enqueue_score(session, body))
 
 
 def _create_and_wait(

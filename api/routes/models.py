@@ -45,7 +45,7 @@ def read_model(path: IdPath) -> Response:
 
 
 @models.patch("/models/<id>", ModelReply)
-def update_model(path: IdPath, body: ResourceUpdate) -> Response:
+def change_model(path: IdPath, body: ResourceUpdate) -> Response:
     """Rename a model, share it, or stop sharing it."""
     with writing() as session:
         model = own(session, Model, path.id)

@@ -4,7 +4,7 @@ from flask import Response
 
 from api.http.idempotency import create_once
 from api.http.openapi import Resource
-from api.operations.training import submit_training
+from api.operations.training import enqueue_training
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.jobs import JobReply
 from api.schemas.training import TrainRequest
@@ -13,7 +13,7 @@ train = Resource("train", "Train networks")
 
 
 @train.post("/train", 202, JobReply)
-def create_training(header: IdempotencyHeader, body: TrainRequest) -> Response:
+def submit_training(header: IdempotencyHeader, body: TrainRequest) -> Response:
     """Train a network on a corpus.
 
     The response is the job, with an estimate of its cost. Its `model` can write as soon as it has
@@ -21,4 +21,4 @@ def create_training(header: IdempotencyHeader, body: TrainRequest) -> Response:
     training that no worker could run is refused with 422, naming the number to lower. A model
     without a `name` gets the name of its corpus. Names need not be unique: ids are.
     """
-    return create_once(header, body, lambda session: submit_training(session, body)).response()
+    return create_once(header, body, lambda session: enqueue_training(session, body)).response()

@@ -40,7 +40,7 @@ def read_usage_of(path: UserPath) -> Response:
 
 
 @usage.patch("/usage/<user>", UsageReply)
-def update_caps(path: UserPath, body: CapsUpdate) -> Response:
+def change_caps(path: UserPath, body: CapsUpdate) -> Response:
     """Set the share and caps of a user (admins only).
 
     A cap below the current usage takes nothing away, but the user gets no more until they use less.

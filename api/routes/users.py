@@ -43,14 +43,14 @@ def list_users(query: Page) -> Response:
 
 
 @users.post("/users", 201, UserReply)
-def create_user_account(header: IdempotencyHeader, body: NewUser) -> Response:
+def add_user(header: IdempotencyHeader, body: NewUser) -> Response:
     """Create a user, without an API key (admins only)."""
     require_admin()
     return create_once(header, body, lambda session: _create_user(session, body)).response()
 
 
 @users.patch("/users/<user>", UserReply)
-def update_user(path: UserPath, body: UserUpdate) -> Response:
+def change_user(path: UserPath, body: UserUpdate) -> Response:
     """Disable or enable a user (admins only).
 
     A disabled user's keys are refused from the next request on, and their queued jobs wait.
@@ -80,7 +80,7 @@ def list_keys(path: UserPath, query: Page) -> Response:
 
 
 @users.post("/users/<user>/keys", 201, NewKeyReply)
-def create_api_key(path: UserPath, header: IdempotencyHeader, body: NewApiKey) -> Response:
+def add_key(path: UserPath, header: IdempotencyHeader, body: NewApiKey) -> Response:
     """Create an API key. Only this response shows it: a replay has `key: null`."""
     return create_once(
         header, body, lambda session: _create_key(session, path.user, body)

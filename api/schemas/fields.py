@@ -43,8 +43,8 @@ Name = Annotated[
 DescribedVisibility = Annotated[
     Visibility,
     Field(
-        description="`private`, or `server`: every user may read it and generate from it. Without a "
-        "prompt, a model starts from a random piece of its corpus and shows it as the prompt."
+        description="`private`, or `server`: every user may read it and generate from it. Without "
+        "a prompt, a model starts from a random piece of its corpus and shows it as the prompt."
     ),
 ]
 

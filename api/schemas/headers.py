@@ -16,8 +16,9 @@ class IdempotencyHeader(RequestPart):
     ) = Field(
         None,
         alias="Idempotency-Key",
-        description="Any text of your choice. Repeating the request within 24 hours creates nothing "
-        "and returns the first response. A different request with the same key is refused with 409.",
+        description="Any text of your choice. Repeating the request within 24 hours creates "
+        "nothing and returns the first response. A different request with the same key is refused "
+        "with 409.",
     )
 
 
@@ -27,8 +28,8 @@ class IdempotencyAndPreferHeaders(IdempotencyHeader):
     prefer: str | None = Field(
         None,
         alias="Prefer",
-        description="`wait=N`: respond with 200 and the texts if the job ends within N seconds. The "
-        "server caps N, and responds with 202 at once while too many requests wait.",
+        description="`wait=N`: respond with 200 and the texts if the job ends within N seconds. "
+        "The server caps N, and responds with 202 at once while too many requests wait.",
     )
 
 

@@ -94,8 +94,8 @@ class JobReply(Reply):
     exact: Annotated[
         bool,
         Field(
-            description="only of a training: whether its checkpoints are bit-identical to those of one "
-            "uninterrupted process with the same versions, processor and threads"
+            description="only of a training: whether its checkpoints are bit-identical to those of "
+            "one uninterrupted process with the same versions, processor and threads"
         ),
     ] = Omittable
 

@@ -49,7 +49,7 @@ class ModelReply(Reply):
     spec: dict[str, Any]
     tokenizer: Tokenizer
     vocabulary_size: int | None = Field(
-        description="number of tokens; null until the training has chosen its words (tokenizer: word)"
+        description="in tokens; null until the training has chosen its words (tokenizer: word)"
     )
     characters_per_token: float | None = Field(
         description="in the held-out text; 1 if tokens are characters, null until it is known"

@@ -39,7 +39,7 @@ class ResourceUpdate(Request):
         return self
 
     def apply(self, row: Corpus | Model) -> None:
-        """ResourceUpdate a row as the request says."""
+        """Apply the given fields to a row."""
         for field in self.model_fields_set:
             setattr(row, field, getattr(self, field))
 
@@ -50,7 +50,7 @@ class SchedulingOptions(Request):
     priority: Priority = Field("normal", description="orders your own jobs of one kind")
     after: Id | None = Field(
         None,
-        description="the id of your job that this one waits for. If that one fails, this one fails too",
+        description="your job that this one waits for. If that one fails, this one fails too",
     )
     start_before: Timestamp | None = Field(
         None, description="fail the job if it has not started by this time"

@@ -30,7 +30,7 @@ class LineageReply(Reply):
 
 
 class NoveltyReply(Reply):
-    """How much of a text is copied from its corpus, as the network read it."""
+    """How much of a text is copied from its corpus (lower-cased if the training did so)."""
 
     copied_characters: int = Field(
         description="length of the longest piece that occurs verbatim in the corpus"
@@ -61,8 +61,8 @@ class TextReply(Reply):
     seed: int
     index: int = Field(description="position in the job: by temperature, then by `n`")
     finish_reason: str = Field(
-        description="`length`, `stop`, `deadline` or `cancelled` (both incomplete), or `scored` for "
-        "a text that was only read"
+        description="`length`, `stop`, `deadline` or `cancelled` (both incomplete), or `scored` "
+        "for a text that was only read"
     )
     temperature_to: float | None = Field(description="at the last token, if a schedule changed it")
     repetition_penalty: float

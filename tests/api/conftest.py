@@ -1,4 +1,4 @@
-"""A server in this process, on each database, with a real Redis."""
+"""An API in this process, on each database, with a real Redis."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -7,7 +7,7 @@ import pytest
 from tests.api.harness import ENGLISH, ApiHarness, Person, problem, record
 
 
-def test_a_training_begins_from_a_checkpoint(harness: ApiHarness, ann: Person) -> None:
+def test_a_training_starts_from_a_checkpoint(harness: ApiHarness, ann: Person) -> None:
     before = harness.model(ann, units=64, epochs=3)
     checkpoint = before["checkpoints"]["best"]
     other = ann.upload(ENGLISH + " Éclair? Übrigens!", name="other")
@@ -25,7 +25,7 @@ def test_a_training_begins_from_a_checkpoint(harness: ApiHarness, ann: Person) -
 
 
 @pytest.mark.parametrize("number", [{"units": 32}, {"layers": 2}, {"embedding": 8}])
-def test_the_network_of_a_checkpoint_cannot_be_another(
+def test_the_shape_of_the_network_is_fixed(
     harness: ApiHarness, ann: Person, number: dict[str, Any]
 ) -> None:
     before = harness.model(ann, units=64)
@@ -38,7 +38,7 @@ def test_the_network_of_a_checkpoint_cannot_be_another(
     assert "train a new network" in error["message"]
 
 
-def test_a_checkpoint_that_one_may_not_see_is_none(
+def test_an_invisible_checkpoint_is_not_found(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     private = harness.model(ann)["checkpoints"]["best"]
@@ -52,7 +52,7 @@ def test_a_checkpoint_that_one_may_not_see_is_none(
     assert bob.post("/v1/train", {"corpus": corpus, "from": shown}).status_code == 202
 
 
-def test_a_budget_takes_the_place_of_epochs(ann: Person) -> None:
+def test_a_budget_replaces_epochs(ann: Person) -> None:
     corpus = ann.upload()
     job = ann.train(corpus, budget={"seconds": 60})
     assert (job["spec"]["epochs"], job["spec"]["budget"]) == (None, {"seconds": 60.0})
@@ -64,9 +64,7 @@ def test_a_budget_takes_the_place_of_epochs(ann: Person) -> None:
         assert problem(wrong, 422)["errors"][0]["field"].startswith("budget")
 
 
-def test_the_newest_the_best_and_the_cited_checkpoints_stay(
-    harness: ApiHarness, ann: Person
-) -> None:
+def test_the_newest_best_and_cited_checkpoints_are_kept(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload(), keep=2)
     claim = harness.claim(job["id"])
     cited = harness.checkpoint(claim, 1, 3.0)
@@ -85,7 +83,7 @@ def test_the_newest_the_best_and_the_cited_checkpoints_stay(
     assert ann.get(f"/v1/texts/{text['id']}").json["lineage"]["checkpoint"] == cited
 
 
-def test_nothing_of_a_model_goes_while_it_writes(harness: ApiHarness, ann: Person) -> None:
+def test_no_checkpoint_is_deleted_during_a_generation(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload(), keep=1)
     claim = harness.claim(job["id"])
     first = harness.checkpoint(claim, 1, 1.0)

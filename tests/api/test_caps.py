@@ -18,7 +18,7 @@ def charge(harness: ApiHarness, person: Person, seconds: float) -> None:
         ledger.post(connection, 86_400, now)
 
 
-def test_a_full_line_says_when_to_try_again(ann: Person, admin: Person) -> None:
+def test_a_full_queue_returns_retry_after(ann: Person, admin: Person) -> None:
     corpus = ann.upload()
     admin.patch("/v1/usage/ann", {"max_queued": 1})
     ann.train(corpus)
@@ -27,7 +27,7 @@ def test_a_full_line_says_when_to_try_again(ann: Person, admin: Person) -> None:
     assert int(refused.headers["Retry-After"]) > 0
 
 
-def test_a_used_up_day_is_over_at_midnight(harness: ApiHarness, ann: Person, admin: Person) -> None:
+def test_the_daily_cap_resets_at_midnight(harness: ApiHarness, ann: Person, admin: Person) -> None:
     corpus = ann.upload()
     admin.patch("/v1/usage/ann", {"max_device_seconds_per_day": 100})
     charge(harness, ann, 150)
@@ -38,7 +38,7 @@ def test_a_used_up_day_is_over_at_midnight(harness: ApiHarness, ann: Person, adm
     assert 0 < int(refused.headers["Retry-After"]) <= 24 * 3600
 
 
-def test_too_many_bytes_of_corpora(ann: Person, admin: Person) -> None:
+def test_corpora_beyond_the_cap_are_refused(ann: Person, admin: Person) -> None:
     ann.upload()
     admin.patch("/v1/usage/ann", {"max_corpora_bytes": len(ENGLISH) + 10})
     refused = ann.post("/v1/corpora", {"name": "more", "text": ENGLISH})
@@ -49,7 +49,7 @@ def test_too_many_bytes_of_corpora(ann: Person, admin: Person) -> None:
     assert ann.post("/v1/corpora", {"name": "little", "text": "1234"}).status_code == 201
 
 
-def test_too_many_stored_bytes(harness: ApiHarness, ann: Person, admin: Person) -> None:
+def test_storage_beyond_the_cap_is_refused(harness: ApiHarness, ann: Person, admin: Person) -> None:
     model = harness.model(ann)
     stored = ann.get("/v1/usage").json["stored_bytes"]["used"]
     assert stored > len(ENGLISH)
@@ -64,7 +64,7 @@ def test_too_many_stored_bytes(harness: ApiHarness, ann: Person, admin: Person) 
     assert ann.post("/v1/corpora", {"name": "more", "text": "x"}).status_code == 201
 
 
-def test_usage_shows_share_use_and_caps(harness: ApiHarness, ann: Person, bob: Person) -> None:
+def test_usage_shows_share_usage_and_caps(harness: ApiHarness, ann: Person, bob: Person) -> None:
     corpus = ann.upload()
     ann.train(corpus)
     harness.claim(ann.train(corpus)["id"])
@@ -81,7 +81,9 @@ def test_usage_shows_share_use_and_caps(harness: ApiHarness, ann: Person, bob: P
     assert usage["day_ends_at"].endswith("T00:00:00Z")
 
 
-def test_an_admin_sees_and_sets_the_caps_of_others(ann: Person, bob: Person, admin: Person) -> None:
+def test_only_admins_see_and_set_the_caps_of_others(
+    ann: Person, bob: Person, admin: Person
+) -> None:
     me = ann.get("/v1/me").json
     assert ann.get("/v1/usage/ann").json == ann.get(f"/v1/usage/{me['id']}").json
     problem(bob.get("/v1/usage/ann"), 403)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, event
 
-from tests.api.harness import ApiHarness, Person, made, problem
+from tests.api.harness import ApiHarness, Person, assert_succeeded, problem
 from tests.services.postgres import Databases, PostgresServer
 
 
@@ -35,7 +35,7 @@ def connection_lost(harness: ApiHarness, postgres: PostgresServer, when: str) ->
         event.remove(harness.engine, when, end)
 
 
-def test_a_write_may_have_been_done_and_is_safely_sent_again(
+def test_a_write_with_an_unknown_outcome_is_safe_to_retry(
     harness: ApiHarness, ann: Person, postgres: PostgresServer
 ) -> None:
     asked = {"json": {"corpus": ann.upload()}, "headers": {"Idempotency-Key": "once"}}
@@ -45,11 +45,13 @@ def test_a_write_may_have_been_done_and_is_safely_sent_again(
     assert "may have been done or not: send it again with the same Idempotency-Key" in detail
     assert "nothing was changed" not in detail
     assert int(answer.headers["Retry-After"]) > 0
-    made(ann.send("POST", "/v1/train", **asked))
+    assert_succeeded(ann.send("POST", "/v1/train", **asked))
     assert len(ann.items("/v1/jobs")) == 1
 
 
-def test_a_read_changes_nothing(harness: ApiHarness, ann: Person, postgres: PostgresServer) -> None:
+def test_a_failed_read_says_that_nothing_was_changed(
+    harness: ApiHarness, ann: Person, postgres: PostgresServer
+) -> None:
     with connection_lost(harness, postgres, "begin"):
         answer = ann.get("/v1/jobs")
     assert "nothing was changed, try again" in problem(answer, 503)["detail"]

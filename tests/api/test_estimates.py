@@ -49,7 +49,7 @@ def trained(
         connection.execute(update(Job).where(Job.id == job["id"]).values(values))
 
 
-def test_the_answer_says_what_a_training_will_take(ann: Person) -> None:
+def test_the_response_has_an_estimate(ann: Person) -> None:
     corpus = ann.upload()
     small = ann.train(corpus, units=16)["estimate"]
     large = ann.train(corpus, units=512)["estimate"]
@@ -58,7 +58,9 @@ def test_the_answer_says_what_a_training_will_take(ann: Person) -> None:
     assert small["measured"] is False
 
 
-def test_what_no_worker_could_run_is_refused_with_the_number_to_lower(ann: Person) -> None:
+def test_a_training_too_large_for_any_worker_is_refused_with_the_number_to_lower(
+    ann: Person,
+) -> None:
     corpus = ann.upload()
     too_long = ann.post(
         "/v1/train", {"corpus": corpus, "units": 2048, "layers": 4, "epochs": 10_000}
@@ -79,7 +81,7 @@ def test_what_no_worker_could_run_is_refused_with_the_number_to_lower(ann: Perso
     ],
     ids=["network", "window", "words", "time"],
 )
-def test_lowered_as_proposed_it_is_taken(ann: Person, wish: dict[str, Any]) -> None:
+def test_a_training_lowered_as_proposed_is_accepted(ann: Person, wish: dict[str, Any]) -> None:
     request = {"corpus": ann.upload(5 * ENGLISH), **wish}
     field, message = refused(ann, **request)
     assert re.search(
@@ -93,7 +95,7 @@ def test_lowered_as_proposed_it_is_taken(ann: Person, wish: dict[str, Any]) -> N
     refused(ann, **{**request, field: int(proposed[1]) + 1})
 
 
-def test_the_words_that_can_come_are_counted(ann: Person) -> None:
+def test_the_estimate_counts_the_most_words_possible(ann: Person) -> None:
     corpus = ann.upload()
     numbers = {"window": 1024, "batch_size": 1024, "held_out": 0.5, "units": 8}
     ann.train(corpus, **numbers)
@@ -103,7 +105,7 @@ def test_the_words_that_can_come_are_counted(ann: Person) -> None:
     assert few["checkpoint_bytes"] < many["checkpoint_bytes"]
 
 
-def test_a_checkpoint_s_network_is_not_proposed_to_be_smaller(
+def test_the_network_of_a_base_checkpoint_is_not_proposed_for_lowering(
     harness: ApiHarness, ann: Person
 ) -> None:
     model = harness.model(ann, units=2048)
@@ -112,7 +114,7 @@ def test_a_checkpoint_s_network_is_not_proposed_to_be_smaller(
     assert field in ("batch_size", "window")
 
 
-def test_speeds_are_those_of_earlier_trainings_that_were_under_way(
+def test_speeds_come_from_earlier_trainings_that_ran_long_enough(
     harness: ApiHarness, ann: Person
 ) -> None:
     corpus = ann.upload()
@@ -129,7 +131,7 @@ def test_speeds_are_those_of_earlier_trainings_that_were_under_way(
     assert not ann.train(ann.upload(chinese))["estimate"]["measured"], "a larger alphabet"
 
 
-def test_speeds_are_those_of_what_trains_now(harness: ApiHarness, ann: Person) -> None:
+def test_speeds_come_from_the_present_device_types(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
     trained(harness, ann, corpus, 20_000.0, seconds=60)
     trained(harness, ann, corpus, 900_000.0, seconds=60, device="host/gpu:0/train")

@@ -15,7 +15,7 @@ def ask(person: Person, model: str, **fields: Any) -> Any:
     return person.post("/v1/generate", {"model": model, **fields})
 
 
-def test_a_generation_has_its_texts_when_it_is_done(harness: ApiHarness, ann: Person) -> None:
+def test_an_ended_generation_has_its_texts(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)
     answer = ask(ann, model["id"], prompt="It was", seed=5, temperature=[0.2, 1], n=2, length=9)
     assert answer.status_code == 202
@@ -64,7 +64,7 @@ def test_defaults(harness: ApiHarness, ann: Person) -> None:
     assert 0 <= spec["seed"] < 2**53
 
 
-def test_others_write_with_a_model_of_the_server(
+def test_other_users_write_with_a_shared_model(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     model = harness.model(ann, visibility="server")
@@ -78,9 +78,7 @@ def test_others_write_with_a_model_of_the_server(
     assert (seen["corpus"], seen["job"]) == (None, None)
 
 
-def test_a_character_the_model_lacks_is_named_with_its_place(
-    harness: ApiHarness, ann: Person
-) -> None:
+def test_an_unknown_character_is_named_with_its_position(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)["id"]
     detail = problem(ask(ann, model, prompt="It \u2013 was"), 422)["detail"]
     assert "'\u2013'" in detail
@@ -95,23 +93,21 @@ def test_a_character_the_model_lacks_is_named_with_its_place(
     assert "no character that the model knows" in problem(nothing, 422)["detail"]
 
 
-def test_what_replaces_a_character_where_there_is_no_space(
-    harness: ApiHarness, ann: Person
-) -> None:
+def test_the_replacement_character_without_a_space(harness: ApiHarness, ann: Person) -> None:
     lines = harness.model(ann, ann.upload("ab\n" * 900), window=20)["id"]
     assert ask(ann, lines, prompt="a b", unknown="replace").json["spec"]["prompt"] == "a\nb"
     letters = harness.model(ann, ann.upload("ba" * 1400), window=20)["id"]
     assert ask(ann, letters, prompt="b b", unknown="replace").json["spec"]["prompt"] == "bab"
 
 
-def test_a_prompt_is_made_like_the_corpus(harness: ApiHarness, ann: Person) -> None:
+def test_a_prompt_is_normalised_like_the_corpus(harness: ApiHarness, ann: Person) -> None:
     classic = harness.model(ann, preset="classic")["id"]
     assert ask(ann, classic, prompt="IT WAS").json["spec"]["prompt"] == "it was"
     default = harness.model(ann)["id"]
     assert ask(ann, default, prompt="It was\r\na").json["spec"]["prompt"] == "It was\na"
 
 
-def test_a_prompt_for_a_model_of_words_ends_with_a_word(harness: ApiHarness, ann: Person) -> None:
+def test_a_prompt_for_a_word_model_ends_with_a_word(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann, tokenizer="word", window=12)["id"]
     assert ask(ann, model, prompt="It was  ").json["spec"]["prompt"] == "It was"
     assert ask(ann, model, prompt="It was\n").json["spec"]["prompt"] == "It was\n"
@@ -122,7 +118,7 @@ def test_a_prompt_for_a_model_of_words_ends_with_a_word(harness: ApiHarness, ann
     assert replaced["spec"]["prompt"] == "It was"
 
 
-def test_a_text_tells_what_it_has_from_its_corpus(harness: ApiHarness, ann: Person) -> None:
+def test_a_text_has_its_novelty(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)
     job = ask(ann, model["id"], n=3).json
     claim = harness.claim(job["id"], "generate")
@@ -141,7 +137,7 @@ def test_a_text_tells_what_it_has_from_its_corpus(harness: ApiHarness, ann: Pers
     ]
 
 
-def test_a_model_without_a_checkpoint_names_its_training(
+def test_a_model_without_a_checkpoint_is_refused_with_its_training(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     job = ann.train(ann.upload(), visibility="server")
@@ -168,7 +164,7 @@ def test_checkpoints_by_name_and_by_id(harness: ApiHarness, ann: Person) -> None
     assert of_another in problem(ask(ann, model["id"], checkpoint=of_another), 404)["detail"]
 
 
-def test_everything_a_request_may_say(harness: ApiHarness, ann: Person) -> None:
+def test_all_fields_of_a_request(harness: ApiHarness, ann: Person) -> None:
     classic = harness.model(ann, preset="classic")["id"]
     spec = ask(
         ann,
@@ -188,7 +184,7 @@ def test_everything_a_request_may_say(harness: ApiHarness, ann: Person) -> None:
     assert (alone["temperatures"], alone["stop"]) == ([{"from": 0.0, "to": 1.0}], ["end"])
 
 
-def test_a_text_tells_how_it_was_drawn_and_how_likely_it_was(
+def test_a_text_has_its_sampling_fields_and_log_probabilities(
     harness: ApiHarness, ann: Person
 ) -> None:
     model = harness.model(ann)
@@ -211,7 +207,7 @@ def test_a_text_tells_how_it_was_drawn_and_how_likely_it_was(
     assert (second["temperature_to"], second["logprobs"], second["echo"]) == (None, None, False)
 
 
-def test_a_score_is_asked_for(harness: ApiHarness, ann: Person) -> None:
+def test_a_score(harness: ApiHarness, ann: Person) -> None:
     classic = harness.model(ann, preset="classic")
     answer = ann.post("/v1/score", {"model": classic["id"], "text": "IT was\r\n", "logprobs": True})
     assert answer.status_code == 202
@@ -238,14 +234,14 @@ def test_a_score_is_asked_for(harness: ApiHarness, ann: Person) -> None:
         ({"text": "It was", "length": 3}, "length is not a field of this request"),
     ],
 )
-def test_a_score_names_what_it_refuses(
+def test_an_invalid_score_names_its_field(
     harness: ApiHarness, ann: Person, fields: dict[str, Any], says: str
 ) -> None:
     answer = ann.post("/v1/score", {"model": harness.model(ann)["id"], **fields})
     assert says in problem(answer, 422)["detail"]
 
 
-def test_a_score_needs_a_model_that_may_be_seen_and_has_learnt(
+def test_a_score_needs_a_visible_model_with_a_checkpoint(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     model = harness.model(ann)["id"]
@@ -254,7 +250,7 @@ def test_a_score_needs_a_model_that_may_be_seen_and_has_learnt(
     problem(ann.post("/v1/score", {"model": untaught, "text": "It was"}), 409)
 
 
-def test_a_generation_whose_deadline_came_shows_its_texts(harness: ApiHarness, ann: Person) -> None:
+def test_a_generation_past_its_deadline_keeps_its_texts(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)
     job = ask(ann, model["id"], prompt="It ", n=2).json
     claim = harness.claim(job["id"], "generate")

@@ -15,7 +15,7 @@ from api.http.request_log import SECURITY_HEADERS
 from shared.broker import Broker
 from shared.database import make_engine
 from tests.api.conftest import settings_for
-from tests.api.harness import ApiHarness, Person, made, problem
+from tests.api.harness import ApiHarness, Person, assert_succeeded, problem
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def log() -> Iterator[list[Any]]:
         yield events
 
 
-def test_addresses_that_are_none(ann: Person) -> None:
+def test_unknown_urls_are_a_404(ann: Person) -> None:
     for path in ("/", "/v1", "/v1/nothing", "/v1/jobs/", "//v1/jobs", "/v1//jobs", "/docs/x/y"):
         assert "/docs" in problem(ann.get(path), 404)["detail"]
 
@@ -49,9 +49,7 @@ def test_addresses_that_are_none(ann: Person) -> None:
         ("TRACE", "/v1/jobs", "GET"),
     ],
 )
-def test_methods_that_an_address_does_not_take(
-    ann: Person, method: str, path: str, allowed: str
-) -> None:
+def test_unsupported_methods_are_a_405(ann: Person, method: str, path: str, allowed: str) -> None:
     answer = ann.send(method, path)
     assert allowed in problem(answer, 405)["detail"]
     assert allowed in answer.headers["Allow"]
@@ -66,7 +64,7 @@ def test_head_and_options(harness: ApiHarness, ann: Person) -> None:
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0"])
-def test_who_accepts_no_json_gets_none(ann: Person, accept: str) -> None:
+def test_a_request_that_does_not_accept_json_is_refused(ann: Person, accept: str) -> None:
     answer = ann.get("/v1/jobs", headers={"Accept": accept})
     assert "application/json" in problem(answer, 406)["detail"]
 
@@ -74,7 +72,7 @@ def test_who_accepts_no_json_gets_none(ann: Person, accept: str) -> None:
 @pytest.mark.parametrize(
     "accept", ["*/*", "application/*", "application/json", "text/html, */*;q=0.1", ""]
 )
-def test_who_accepts_json_gets_it(ann: Person, accept: str) -> None:
+def test_a_request_that_accepts_json_is_answered(ann: Person, accept: str) -> None:
     assert ann.get("/v1/jobs", headers={"Accept": accept}).status_code == 200
 
 
@@ -92,32 +90,32 @@ def test_who_accepts_json_gets_it(ann: Person, accept: str) -> None:
         b'{"a": 1} x',
     ],
 )
-def test_what_is_no_json_is_a_400(ann: Person, body: bytes) -> None:
+def test_invalid_json_is_a_400(ann: Person, body: bytes) -> None:
     for path in ("/v1/train", "/v1/generate", "/v1/corpora", "/v1/users/ann/keys"):
         answer = ann.post(path, data=body, content_type="application/json")
         assert problem(answer, 400)["type"] == "/problems/bad-json"
 
 
 @pytest.mark.parametrize("body", ["[]", '"x"', "5", "null", "true", '"{}"'])
-def test_json_that_is_no_object_is_a_422(ann: Person, body: str) -> None:
+def test_json_that_is_not_an_object_is_a_422(ann: Person, body: str) -> None:
     answer = ann.post("/v1/train", data=body, content_type="application/json")
     problem(answer, 422)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_a_body_that_does_not_say_it_is_json(ann: Person, kind: str) -> None:
+def test_a_body_without_a_json_content_type_is_a_415(ann: Person, kind: str) -> None:
     answer = ann.post("/v1/train", data=b"{}", content_type=kind)
     assert "application/json" in problem(answer, 415)["detail"]
 
 
-def test_a_request_without_a_text_is_small(ann: Person) -> None:
+def test_a_request_without_a_corpus_has_a_small_limit(ann: Person) -> None:
     too_much = json.dumps({"corpus": "x" * MAX_REQUEST_BYTES})
     for path in ("/v1/train", "/v1/jobs/x/cancel"):
         answer = ann.post(path, data=too_much, content_type="application/json")
         assert str(MAX_REQUEST_BYTES) in problem(answer, 413)["detail"]
 
 
-def test_what_a_request_does_not_read_is_refused(ann: Person) -> None:
+def test_unread_parts_of_a_request_are_refused(ann: Person) -> None:
     corpus = ann.upload()
     for method, path in (
         ("GET", f"/v1/corpora/{corpus}"),
@@ -128,10 +126,10 @@ def test_what_a_request_does_not_read_is_refused(ann: Person) -> None:
         body = problem(ann.send(method, f"{path}?force=yes", json={}), 422)
         assert body["errors"][0]["field"] == "force"
     problem(ann.send("DELETE", f"/v1/corpora/{corpus}", json={"force": True}), 422)
-    made(ann.get(f"/v1/corpora/{corpus}"))
+    assert_succeeded(ann.get(f"/v1/corpora/{corpus}"))
 
 
-def test_every_answer_has_the_headers(harness: ApiHarness, ann: Person) -> None:
+def test_every_response_has_the_security_headers(harness: ApiHarness, ann: Person) -> None:
     for answer in (
         ann.get("/v1/jobs"),
         ann.get("/v1/nothing"),
@@ -146,7 +144,7 @@ def test_every_answer_has_the_headers(harness: ApiHarness, ann: Person) -> None:
     assert forged.headers["X-Request-Id"] != "mine 1; x"
 
 
-def test_one_line_of_log_for_a_request_and_no_secret(
+def test_a_request_logs_one_line_without_secrets(
     harness: ApiHarness, ann: Person, log: list[Any]
 ) -> None:
     ann.get("/v1/jobs?limit=3", headers={"X-Request-Id": "mine-2"})
@@ -184,7 +182,7 @@ def test_an_unexpected_error_leaks_nothing(
     assert any(event["event"] == "unexpected_error" for event in log)
 
 
-def test_a_database_that_is_gone(
+def test_an_unreachable_database_is_a_503(
     harness: ApiHarness, ann: Person, redis_url: str, tmp_path: Path
 ) -> None:
     nowhere = "postgresql://quire:a-password@localhost:1/quire"
@@ -219,7 +217,7 @@ def test_health_needs_no_key(harness: ApiHarness) -> None:
     )
 
 
-def test_without_redis_jobs_are_queued_all_the_same(
+def test_without_redis_jobs_are_still_queued(
     harness: ApiHarness, ann: Person, tmp_path: Path
 ) -> None:
     nowhere = f"unix://{tmp_path}/nobody.sock"
@@ -234,7 +232,7 @@ def test_without_redis_jobs_are_queued_all_the_same(
     assert "can't be reached" in ready.json["redis"]
 
 
-def test_the_docs_need_nothing_from_outside(harness: ApiHarness) -> None:
+def test_the_docs_load_nothing_from_other_hosts(harness: ApiHarness) -> None:
     client = harness.app.test_client()
 
     def read(path: str) -> TestResponse:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from shared.clock import database_now
 from shared.database import make_sessions
 from shared.tables import ApiKey, IdempotencyKey, Job, User
-from tests.api.harness import ENGLISH, ApiHarness, Person, made, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, assert_succeeded, problem
 
 THREADS = 8
 
@@ -26,7 +26,7 @@ def rows(harness: ApiHarness, table: type) -> int:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def test_every_post_that_makes_something_makes_it_once(harness: ApiHarness, admin: Person) -> None:
+def test_every_creating_post_creates_once(harness: ApiHarness, admin: Person) -> None:
     model = harness.model(admin)
     corpus = model["corpus"]
     writing = {"model": model["id"]}
@@ -44,7 +44,7 @@ def test_every_post_that_makes_something_makes_it_once(harness: ApiHarness, admi
     ]
     for number, (path, same, other) in enumerate(requests):
         first = once(admin, path, f"key-{number}", **same)
-        made(first)
+        assert_succeeded(first)
         second = once(admin, path, f"key-{number}", **same)
         assert second.status_code == first.status_code
         assert second.json == first.json
@@ -58,14 +58,14 @@ def test_every_post_that_makes_something_makes_it_once(harness: ApiHarness, admi
     problem(once(admin, "/v1/users", "key-0", json={"name": "x"}), 409)
 
 
-def test_the_order_of_fields_says_nothing(harness: ApiHarness, ann: Person) -> None:
+def test_the_order_of_fields_does_not_matter(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
     first = once(ann, "/v1/train", "k", json={"corpus": corpus, "epochs": 2, "seed": 1})
     second = once(ann, "/v1/train", "k", json={"seed": 1, "epochs": 2, "corpus": corpus})
     assert second.json == first.json
 
 
-def test_a_form_is_the_same_by_its_file_and_fields(ann: Person) -> None:
+def test_forms_are_compared_by_file_and_fields(ann: Person) -> None:
     def upload(data: bytes, **fields: str) -> Any:
         form = {"file": (io.BytesIO(data), "a.txt"), **fields}
         return once(ann, "/v1/corpora", "k", data=form)
@@ -75,7 +75,7 @@ def test_a_form_is_the_same_by_its_file_and_fields(ann: Person) -> None:
     problem(upload(b"abc", name="b"), 409)
 
 
-def test_a_key_is_shown_once_and_kept_nowhere(harness: ApiHarness, ann: Person) -> None:
+def test_an_api_key_is_shown_once_and_stored_nowhere(harness: ApiHarness, ann: Person) -> None:
     first = once(ann, "/v1/users/ann/keys", "k", json={"name": "laptop"})
     assert first.status_code == 201
     assert first.json["key"].startswith(f"quire_{first.json['prefix']}_")
@@ -87,7 +87,9 @@ def test_a_key_is_shown_once_and_kept_nowhere(harness: ApiHarness, ann: Person) 
         assert secret not in str(session.scalars(select(IdempotencyKey.body)).all())
 
 
-def test_of_eight_at_once_one_makes_it_and_all_get_it(harness: ApiHarness, ann: Person) -> None:
+def test_eight_concurrent_requests_create_one_job_and_all_get_it(
+    harness: ApiHarness, ann: Person
+) -> None:
     corpus = ann.upload(ENGLISH)
     before = rows(harness, Job)
     barrier = Barrier(THREADS)
@@ -106,7 +108,9 @@ def test_of_eight_at_once_one_makes_it_and_all_get_it(harness: ApiHarness, ann: 
     assert rows(harness, Job) == before + 1
 
 
-def test_of_two_bodies_at_once_one_is_refused(harness: ApiHarness, ann: Person) -> None:
+def test_one_of_two_different_concurrent_bodies_is_refused(
+    harness: ApiHarness, ann: Person
+) -> None:
     corpus = ann.upload(ENGLISH)
     barrier = Barrier(2)
 
@@ -120,20 +124,20 @@ def test_of_two_bodies_at_once_one_is_refused(harness: ApiHarness, ann: Person) 
         assert sorted(threads.map(submit, (1, 2))) == [202, 409]
 
 
-def test_a_refused_request_keeps_no_key(ann: Person) -> None:
+def test_a_refused_request_does_not_store_its_key(ann: Person) -> None:
     corpus = ann.upload("too short")
     problem(once(ann, "/v1/train", "k", json={"corpus": corpus}), 422)
-    made(once(ann, "/v1/train", "k", json={"corpus": ann.upload()}))
+    assert_succeeded(once(ann, "/v1/train", "k", json={"corpus": ann.upload()}))
 
 
-def test_keys_are_of_one_user(ann: Person, bob: Person) -> None:
+def test_keys_belong_to_one_user(ann: Person, bob: Person) -> None:
     body = {"name": "a", "text": "b"}
     first, second = (once(person, "/v1/corpora", "k", json=body) for person in (ann, bob))
     assert first.json["id"] != second.json["id"]
     assert "Idempotency-Replayed" not in second.headers
 
 
-def test_a_key_is_forgotten_after_a_day(harness: ApiHarness, ann: Person) -> None:
+def test_a_key_expires_after_a_day(harness: ApiHarness, ann: Person) -> None:
     body = {"name": "a", "text": "b"}
     first = once(ann, "/v1/corpora", "k", json=body)
     with make_sessions(harness.engine).begin() as session:
@@ -143,13 +147,13 @@ def test_a_key_is_forgotten_after_a_day(harness: ApiHarness, ann: Person) -> Non
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 201, "\u00e9"])
-def test_a_key_must_have_a_form(ann: Person, key: str) -> None:
+def test_a_malformed_key_is_refused(ann: Person, key: str) -> None:
     answer = once(ann, "/v1/corpora", key, json={"name": "a", "text": "b"})
     assert problem(answer, 422)["errors"][0]["field"] == "Idempotency-Key"
     assert ann.items("/v1/corpora") == []
 
 
-def test_one_name_for_two_users_at_once(harness: ApiHarness, admin: Person) -> None:
+def test_two_concurrent_users_can_not_take_one_name(harness: ApiHarness, admin: Person) -> None:
     barrier = Barrier(THREADS)
 
     def add(_number: int) -> int:

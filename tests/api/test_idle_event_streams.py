@@ -38,7 +38,7 @@ def database_url(sqlite_url: str) -> str:
 
 
 @pytest.mark.slow
-def test_they_cost_little_and_nobody_waits_for_them(
+def test_idle_streams_cost_little_and_delay_nobody(
     environment: dict[str, str], database_url: str, redis_url: str, tmp_path: object
 ) -> None:
     settings = settings_for(database_url, redis_url, tmp_path)  # type: ignore[arg-type]

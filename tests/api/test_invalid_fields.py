@@ -34,7 +34,7 @@ def database_url(sqlite_url: str) -> str:
         ("?name=a&name=b", "name"),
     ],
 )
-def test_fields_that_are_wrong_are_named(ann: Person, query: str, field: str) -> None:
+def test_invalid_query_parameters_are_named(ann: Person, query: str, field: str) -> None:
     body = problem(raw(ann, b"abc", query), 422)
     assert body["errors"][0]["field"] == field
 
@@ -51,7 +51,7 @@ def test_fields_that_are_wrong_are_named(ann: Person, query: str, field: str) ->
         None,
     ],
 )
-def test_json_must_have_the_fields(ann: Person, body: object) -> None:
+def test_missing_or_unknown_fields_are_refused(ann: Person, body: object) -> None:
     answer = ann.post("/v1/corpora", data=json.dumps(body), content_type=JSON)
     problem(answer, 422)
 
@@ -159,7 +159,7 @@ SCORES: list[Refused] = [
     + [("/v1/score", each) for each in SCORES],
     ids=lambda each: each if isinstance(each, str) else f"{each[1]} {each[2]!r:.20}",
 )
-def test_what_is_out_of_bounds_is_named_with_its_value_and_bound(
+def test_values_out_of_bounds_are_named_with_the_bound(
     ann: Person, path: str, refused: Refused
 ) -> None:
     fields, field, value, bound = refused
@@ -172,12 +172,12 @@ def test_what_is_out_of_bounds_is_named_with_its_value_and_bound(
     assert bound in body["detail"]
 
 
-def test_a_prompt_and_where_to_take_one_exclude_each_other(ann: Person) -> None:
+def test_prompt_and_prompt_from_exclude_each_other(ann: Person) -> None:
     answer = ask(ann, NOTHING, prompt="It", prompt_from="corpus")
     assert "leave one of them out" in problem(answer, 422)["detail"]
 
 
-def test_what_is_just_within_bounds_is_accepted(harness: ApiHarness, ann: Person) -> None:
+def test_values_at_the_bounds_are_accepted(harness: ApiHarness, ann: Person) -> None:
     most = {"deadline_seconds": A_YEAR_SECONDS, "seed": 2**53 - 1}
     model = harness.model(ann, epochs=10_000, held_out=0.5, window=4, **most)["id"]
     long = ENGLISH * (100_000 // len(ENGLISH) + 1)
@@ -194,7 +194,7 @@ def test_what_is_just_within_bounds_is_accepted(harness: ApiHarness, ann: Person
     assert answer.status_code == 202, answer.text
 
 
-def test_bounds_of_several_fields_together_are_described(ann: Person) -> None:
+def test_limits_on_several_fields_together_are_described(ann: Person) -> None:
     """No schema can say them, and they are found out too late by whoever is refused."""
     spec = ann.get("/openapi.json").json
     told = spec["components"]["schemas"]["GenerateRequest"]["properties"]

@@ -7,7 +7,7 @@ def ids(person: Person, query: str = "") -> list[str]:
     return [job["id"] for job in person.items(f"/v1/jobs{query}")]
 
 
-def test_a_list_is_filtered_and_one_owns_what_one_sees(
+def test_lists_are_filtered_and_show_own_jobs_only(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
@@ -59,7 +59,7 @@ def test_a_running_job_shows_progress_curves_and_history(harness: ApiHarness, an
     assert events == ["submitted", "claimed", "checkpoint"]
 
 
-def test_samples_of_a_training_are_its_texts(harness: ApiHarness, ann: Person) -> None:
+def test_the_texts_of_a_training_are_its_samples(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload(), preset="classic")
     claim = harness.claim(job["id"])
     checkpoint = harness.checkpoint(claim, 5)
@@ -94,7 +94,7 @@ def test_cancel(harness: ApiHarness, ann: Person) -> None:
     problem(ann.post(path, {"force": True}), 422)
 
 
-def test_a_failed_job_says_why(harness: ApiHarness, ann: Person) -> None:
+def test_a_failed_job_has_its_error(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload())
     error = {"type": "/problems/diverged", "title": "It diverged", "detail": "lower the rate"}
     harness.queue.fail(harness.claim(job["id"]), error)
@@ -102,7 +102,7 @@ def test_a_failed_job_says_why(harness: ApiHarness, ann: Person) -> None:
     assert (failed["status"], failed["error"]) == ("failed", error)
 
 
-def test_a_training_runs_again_as_a_new_model(harness: ApiHarness, ann: Person) -> None:
+def test_a_rerun_training_creates_a_new_model(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann, name="mine", epochs=2, seed=9)
     again = ann.post(f"/v1/jobs/{model['job']}/rerun")
     assert again.status_code == 202
@@ -113,7 +113,9 @@ def test_a_training_runs_again_as_a_new_model(harness: ApiHarness, ann: Person) 
     assert (job["status"], job["name"], job["spec"]) == ("queued", "mine", model["spec"])
 
 
-def test_a_generation_runs_again_until_its_model_is_gone(harness: ApiHarness, ann: Person) -> None:
+def test_a_generation_can_rerun_until_its_model_is_deleted(
+    harness: ApiHarness, ann: Person
+) -> None:
     model = harness.model(ann)
     job = ann.post("/v1/generate", {"model": model["id"], "seed": 3, "prompt": "It"}).json
     harness.write(job)
@@ -131,7 +133,7 @@ def test_a_generation_runs_again_until_its_model_is_gone(harness: ApiHarness, an
     problem(ann.post(f"/v1/jobs/{model['job']}/rerun"), 409)
 
 
-def test_nothing_is_run_again_with_what_is_not_shared_any_more(
+def test_a_rerun_needs_resources_that_are_still_shared(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     model = harness.model(ann, visibility="server")

@@ -7,9 +7,7 @@ from shared.tables import Checkpoint
 from tests.api.harness import ApiHarness, Person, record
 
 
-def test_a_sampled_text_knows_its_training_without_a_checkpoint(
-    harness: ApiHarness, ann: Person
-) -> None:
+def test_a_sample_without_a_checkpoint_has_its_training(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload(), preset="classic", keep=1)
     claim = harness.claim(job["id"])
     retired = harness.checkpoint(claim, 5, 3.0)
@@ -35,7 +33,7 @@ def test_a_sampled_text_knows_its_training_without_a_checkpoint(
     assert {each["model"] for each in found.values()} == {job["model"]}
 
 
-def test_a_job_and_its_checkpoints_say_whether_they_are_exact(
+def test_a_job_and_its_checkpoints_show_whether_they_are_exact(
     harness: ApiHarness, ann: Person
 ) -> None:
     job = ann.train(ann.upload())
@@ -64,9 +62,7 @@ def test_a_job_and_its_checkpoints_say_whether_they_are_exact(
     assert shown["exact"] is False
 
 
-def test_what_a_training_began_from_stays_as_long_as_its_model(
-    harness: ApiHarness, ann: Person
-) -> None:
+def test_a_base_checkpoint_is_kept_as_long_as_the_model(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
     job = ann.train(corpus, keep=1)
     claim = harness.claim(job["id"])

@@ -25,7 +25,7 @@ def claim(harness: ApiHarness, ann: Person) -> Claim:
     return harness.claim(ann.train(ann.upload(), preset="classic")["id"])
 
 
-def test_a_point_says_everything_and_tells_training_from_validation(
+def test_a_point_has_all_fields_and_validations_can_be_filtered(
     harness: ApiHarness, ann: Person, claim: Claim
 ) -> None:
     put(harness, claim, 50, 2.0)
@@ -47,7 +47,7 @@ def test_a_point_says_everything_and_tells_training_from_validation(
     assert steps(ann.items(f"{path}?validation=false")) == [50]
 
 
-def test_who_watches_asks_for_what_is_new_only(
+def test_a_client_can_ask_for_new_points_only(
     harness: ApiHarness, ann: Person, claim: Claim
 ) -> None:
     path = f"/v1/jobs/{claim.job_id}/metrics"
@@ -67,9 +67,7 @@ def test_who_watches_asks_for_what_is_new_only(
     assert (steps(rest["items"]), rest["next_cursor"]) == ([40], None)
 
 
-def test_a_long_curve_is_thinned_and_still_looks_the_same(
-    harness: ApiHarness, ann: Person, claim: Claim
-) -> None:
+def test_a_thinned_curve_keeps_its_shape(harness: ApiHarness, ann: Person, claim: Claim) -> None:
     for step in range(1, 301):
         judged = 1.4 + abs(step - 200) / 1000 if step % 50 == 0 else None
         put(harness, claim, step, 14.5 if step == 171 else 3.0 - step / 200, judged)
@@ -116,14 +114,12 @@ def test_points_without_a_loss_are_thinned_too(
         ("before=3", "before"),
     ],
 )
-def test_what_a_curve_is_asked_for_is_in_bounds(
-    ann: Person, claim: Claim, query: str, field: str
-) -> None:
+def test_the_query_of_a_curve_has_bounds(ann: Person, claim: Claim, query: str, field: str) -> None:
     body = problem(ann.get(f"/v1/jobs/{claim.job_id}/metrics?{query}"), 422)
     assert body["errors"][0]["field"] == field
 
 
-def test_history_is_read_in_order_and_on_from_an_event(
+def test_history_is_in_order_and_can_be_continued(
     harness: ApiHarness, ann: Person, claim: Claim
 ) -> None:
     harness.queue.record_event(claim, "resumed", step=30, epoch=0.3)
@@ -139,7 +135,7 @@ def test_history_is_read_in_order_and_on_from_an_event(
     problem(ann.get(f"{path}?after=-1"), 422)
 
 
-def test_texts_of_a_training_by_step_and_temperature(
+def test_the_texts_of_a_training_can_be_filtered(
     harness: ApiHarness, ann: Person, claim: Claim
 ) -> None:
     checkpoint = harness.checkpoint(claim, 100)

@@ -7,7 +7,7 @@ from safetensors.numpy import load
 from tests.api.harness import ApiHarness, Person, problem, safetensors
 
 
-def test_owners_rename_and_share(harness: ApiHarness, ann: Person, bob: Person) -> None:
+def test_owners_can_rename_and_share(harness: ApiHarness, ann: Person, bob: Person) -> None:
     model = harness.model(ann, name="old")
     path = f"/v1/models/{model['id']}"
     assert ann.patch(path, {"name": "new", "visibility": "server"}).json == model | {
@@ -22,7 +22,7 @@ def test_owners_rename_and_share(harness: ApiHarness, ann: Person, bob: Person) 
     assert bob.items("/v1/models?name=old") == []
 
 
-def test_a_deleted_model_takes_its_checkpoints_and_leaves_texts(
+def test_deleting_a_model_deletes_its_checkpoints_and_keeps_texts(
     harness: ApiHarness, ann: Person
 ) -> None:
     model = harness.model(ann)
@@ -40,7 +40,9 @@ def test_a_deleted_model_takes_its_checkpoints_and_leaves_texts(
     assert ann.get(f"/v1/jobs/{model['job']}").json["checkpoints"] == {"best": None, "latest": None}
 
 
-def test_a_model_that_others_cite_stays(harness: ApiHarness, ann: Person, bob: Person) -> None:
+def test_a_model_cited_by_other_users_can_not_be_deleted(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
     model = harness.model(ann, visibility="server")
     job = bob.post("/v1/generate", {"model": model["id"], "name": "a secret of bob's"}).json
     detail = problem(ann.delete(f"/v1/models/{model['id']}"), 409)["detail"]
@@ -51,7 +53,9 @@ def test_a_model_that_others_cite_stays(harness: ApiHarness, ann: Person, bob: P
     assert "secret" not in detail + cited
 
 
-def test_checkpoints_are_listed_named_and_downloaded(harness: ApiHarness, ann: Person) -> None:
+def test_checkpoints_can_be_listed_resolved_and_downloaded(
+    harness: ApiHarness, ann: Person
+) -> None:
     job = ann.train(ann.upload())
     claim = harness.claim(job["id"])
     ids = [harness.checkpoint(claim, step, loss) for step, loss in ((7, 1.0), (14, 2.0))]
@@ -78,7 +82,7 @@ def test_checkpoints_are_listed_named_and_downloaded(harness: ApiHarness, ann: P
     assert set(load(file.get_data())) >= {"lstm.0.kernel", "head.bias"}
 
 
-def test_others_read_the_checkpoints_of_a_model_of_the_server(
+def test_other_users_read_the_checkpoints_of_a_shared_model(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     model = harness.model(ann, visibility="server")

@@ -23,8 +23,8 @@ from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
 from tests.api.conftest import settings_for
-from tests.api.harness import ApiHarness, made
-from tests.api.test_private import things_of
+from tests.api.harness import ApiHarness, assert_succeeded
+from tests.api.test_privacy import create_resources
 
 CHECKS = [
     not_a_server_error,
@@ -86,9 +86,9 @@ def test_the_file_format_is_described(described: ApiHarness) -> None:
         assert words in told
 
 
-def test_answers_are_as_described(described: ApiHarness) -> None:
+def test_responses_match_the_document(described: ApiHarness) -> None:
     ann = described.person("ann", "admin")
-    things = things_of(described, ann)
+    things = create_resources(described, ann)
     schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
     operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) > 30
@@ -101,7 +101,7 @@ def test_answers_are_as_described(described: ApiHarness) -> None:
             assert 200 in _try(found, ann.key), operation.label
 
 
-def test_what_is_made_is_as_described(described: ApiHarness) -> None:
+def test_created_resources_match_the_document(described: ApiHarness) -> None:
     bob = described.person("bob")
     schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
     model = described.model(bob, preset="classic")
@@ -114,7 +114,7 @@ def test_what_is_made_is_as_described(described: ApiHarness) -> None:
     }
     for path, body in bodies.items():
         answer = bob.post(path, body)
-        made(answer)
+        assert_succeeded(answer)
         rule = path.replace(model["job"], "{id}").replace("/bob/", "/{user}/")
         schema[rule]["POST"].validate_response(answer)
 

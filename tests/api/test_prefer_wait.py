@@ -36,7 +36,7 @@ def the_queued_job(person: Person) -> Any:
     raise AssertionError("no job came")
 
 
-def test_texts_that_are_there_in_time_are_the_answer(harness: ApiHarness, ann: Person) -> None:
+def test_texts_written_in_time_are_the_response(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)["id"]
     with meanwhile(harness, ann, model, "wait=5") as future:
         harness.write(the_queued_job(ann), ["in time"])
@@ -47,7 +47,7 @@ def test_texts_that_are_there_in_time_are_the_answer(harness: ApiHarness, ann: P
     assert [text["text"] for text in answer.json["texts"]] == ["in time"]
 
 
-def test_a_failure_in_time_is_the_answer_too(harness: ApiHarness, ann: Person) -> None:
+def test_a_failure_in_time_is_the_response(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)["id"]
     error = {"type": "/problems/x", "title": "x", "detail": "because"}
     with meanwhile(harness, ann, model, "respond-async, wait=5") as future:
@@ -58,7 +58,7 @@ def test_a_failure_in_time_is_the_answer_too(harness: ApiHarness, ann: Person) -
     assert answer.json["error"] == error
 
 
-def test_what_takes_longer_is_a_job_as_ever(harness: ApiHarness, ann: Person) -> None:
+def test_a_job_that_takes_longer_is_the_response(harness: ApiHarness, ann: Person) -> None:
     answer = ask(ann, harness.model(ann)["id"], "wait=1")
     assert answer.status_code == 202
     assert answer.headers["Preference-Applied"] == "wait=1"
@@ -67,7 +67,7 @@ def test_what_takes_longer_is_a_job_as_ever(harness: ApiHarness, ann: Person) ->
 
 
 @pytest.mark.parametrize("prefer", ["wait=0", "wait=soon", "respond-async", "await=3", ""])
-def test_a_preference_that_says_nothing_is_ignored(
+def test_a_preference_without_a_wait_is_ignored(
     harness: ApiHarness, ann: Person, prefer: str
 ) -> None:
     answer = ask(ann, harness.model(ann)["id"], prefer)
@@ -75,7 +75,7 @@ def test_a_preference_that_says_nothing_is_ignored(
     assert "Preference-Applied" not in answer.headers
 
 
-def test_past_the_cap_nobody_waits(harness: ApiHarness, ann: Person) -> None:
+def test_requests_beyond_the_cap_do_not_wait(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)["id"]
     slots = harness.app.extensions[EXTENSION].wait_slots
     assert slots.acquire(blocking=False)
@@ -102,7 +102,7 @@ def test_a_replay_waits_for_the_same_job(harness: ApiHarness, ann: Person) -> No
     assert (again.json["id"], again.json["texts"][0]["text"]) == (first.json["id"], "once")
 
 
-def test_a_server_that_stops_lets_nobody_wait(harness: ApiHarness, ann: Person) -> None:
+def test_waiting_requests_return_when_the_server_stops(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)["id"]
     with meanwhile(harness, ann, model, "wait=5") as future:
         the_queued_job(ann)

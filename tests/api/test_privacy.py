@@ -6,7 +6,7 @@ from typing import Any
 from shared.worker_registry import WorkerSelf, show
 from tests.api.harness import DEVICE, ApiHarness, Person, problem
 
-NOBODYS = "01890a5d-ac96-774b-bcce-b302099a8057"
+UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/corpora/{corpus}", None),
     ("GET", "/v1/corpora/{corpus}/text", None),
@@ -49,7 +49,7 @@ def filled(pattern: Any, ids: dict[str, str]) -> Any:
     return pattern.format(**ids) if isinstance(pattern, str) else pattern
 
 
-def things_of(harness: ApiHarness, person: Person) -> dict[str, str]:
+def create_resources(harness: ApiHarness, person: Person) -> dict[str, str]:
     model = harness.model(person)
     written = person.post("/v1/generate", {"model": model["id"]}).json
     harness.write(written)
@@ -64,20 +64,20 @@ def things_of(harness: ApiHarness, person: Person) -> dict[str, str]:
     }
 
 
-def test_every_route_answers_alike(
+def test_every_route_hides_private_resources_like_missing_ones(
     harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
-    ids = things_of(harness, ann)
+    ids = create_resources(harness, ann)
     for person in (bob, admin):
         for method, path, body in ROUTES:
             if person is admin and "/keys/" in path:
                 continue  # an admin manages everybody's keys
             private = person.send(method, filled(path, ids), json=filled(body, ids))
-            missing_ids = dict.fromkeys(ids, NOBODYS)
+            missing_ids = dict.fromkeys(ids, UNKNOWN_ID)
             missing = person.send(method, filled(path, missing_ids), json=filled(body, missing_ids))
             answers = [problem(private, 404), problem(missing, 404)]
             for id in ids.values():
-                answers[0]["detail"] = answers[0]["detail"].replace(id, NOBODYS)
+                answers[0]["detail"] = answers[0]["detail"].replace(id, UNKNOWN_ID)
             assert answers[0] == answers[1], (method, path)
             kept = {"Content-Type", "Cache-Control", "Allow", "WWW-Authenticate", "Location"}
             headers = [
@@ -100,10 +100,10 @@ def test_no_route_was_forgotten(ann: Person) -> None:
     assert wanted <= tested
 
 
-def test_lists_filters_and_devices_show_nothing_of_it(
+def test_lists_filters_and_devices_hide_private_resources(
     harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
-    ids = things_of(harness, ann)
+    ids = create_resources(harness, ann)
     running = ann.train(ids["corpus"], name="hidden")
     worker = WorkerSelf("host", "cpu", "train", 1, {"tensorflow": "2.21"})
     assert worker.id == DEVICE
@@ -128,7 +128,7 @@ def test_lists_filters_and_devices_show_nothing_of_it(
     assert [each["current_job"] for each in ann.items("/v1/devices")] == [running["id"]]
 
 
-def test_an_id_of_no_form_names_nothing(ann: Person) -> None:
+def test_a_malformed_id_is_not_found(ann: Person) -> None:
     for path in ("corpora", "models", "jobs", "texts", "checkpoints"):
         assert "'mine'" in problem(ann.get(f"/v1/{path}/mine"), 404)["detail"]
         problem(ann.get(f"/v1/{path}/a%00b"), 404)

@@ -47,7 +47,7 @@ def quire(settings_env: dict[str, str], database_url: str, tmp_path: Path) -> It
         yield run
 
 
-def test_the_line_as_people_see_it(quire: Quire, tmp_path: Path) -> None:
+def test_the_printed_queue(quire: Quire, tmp_path: Path) -> None:
     book = tmp_path / "book.txt"
     book.write_text(ENGLISH, encoding="utf-8")
     options = ("train", "--corpus", str(book), "--no-wait", "--json")
@@ -70,7 +70,7 @@ def test_the_line_as_people_see_it(quire: Quire, tmp_path: Path) -> None:
     assert "goes first" in quire("job", "lift", first["id"]).stderr
 
 
-def test_usage_and_caps_as_people_see_them(quire: Quire) -> None:
+def test_the_printed_usage_and_caps(quire: Quire) -> None:
     assert "of 1,000" in quire("usage").stdout
     set_ = quire("user", "set", "ann", "--queued", "7", "--share", "2", "--stored-bytes", "default")
     assert "of 7 (your own)" in set_.stdout

@@ -7,7 +7,7 @@ import pytest
 from shared.tables import User
 from shared.worker_registry import WorkerSelf, show
 from tests.api.harness import ApiHarness, Person, problem
-from tests.api.test_private import NOBODYS
+from tests.api.test_privacy import UNKNOWN_ID
 from tests.worker.harness import until
 
 
@@ -37,7 +37,7 @@ def with_worker(harness: ApiHarness, lane: str = "train") -> None:
     show(harness.engine, WorkerSelf("host", "cpu", lane, 1, {}), ready=True)  # type: ignore[arg-type]
 
 
-def test_a_job_says_how_it_was_ordered(ann: Person) -> None:
+def test_a_job_has_its_scheduling_options(ann: Person) -> None:
     corpus = ann.upload()
     first = ann.train(corpus)
     assert (first["priority"], first["after"], first["start_before"]) == ("normal", None, None)
@@ -67,17 +67,17 @@ def test_a_job_says_how_it_was_ordered(ann: Person) -> None:
         ("deadline_seconds", "long"),
     ],
 )
-def test_a_wrong_order_is_refused_by_name(ann: Person, field: str, value: object) -> None:
+def test_an_invalid_scheduling_option_is_named(ann: Person, field: str, value: object) -> None:
     refused = ann.post("/v1/train", {"corpus": ann.upload(), field: value})
     assert [error["field"] for error in problem(refused, 422)["errors"]] == [field]
 
 
-def test_it_comes_after_one_s_own_jobs_that_may_still_succeed(
+def test_after_takes_own_jobs_that_may_still_succeed(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
     of_ann = ann.train(corpus)
-    for body in ({"after": of_ann["id"]}, {"after": NOBODYS}):
+    for body in ({"after": of_ann["id"]}, {"after": UNKNOWN_ID}):
         refused = bob.post("/v1/train", {"corpus": corpus, **body})
         assert str(body["after"]) in problem(refused, 404)["detail"]
     ann.post(f"/v1/jobs/{of_ann['id']}/cancel")
@@ -85,7 +85,9 @@ def test_it_comes_after_one_s_own_jobs_that_may_still_succeed(
     assert "been cancelled" in problem(refused, 409)["detail"]
 
 
-def test_texts_of_a_model_that_is_still_to_learn(harness: ApiHarness, ann: Person) -> None:
+def test_a_generation_can_wait_for_the_training_of_its_model(
+    harness: ApiHarness, ann: Person
+) -> None:
     corpus = ann.upload()
     training, other = ann.train(corpus), ann.train(corpus)
     body = {"model": training["model"], "prompt": "It"}
@@ -119,7 +121,7 @@ def test_pause_and_resume(harness: ApiHarness, ann: Person) -> None:
         assert "already" in problem(ann.post(f"{path}/{ask}"), 409)["detail"]
 
 
-def test_only_an_admin_lifts_and_sees_no_more_of_it(
+def test_only_an_admin_promotes_and_sees_no_more_of_the_job(
     harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
@@ -129,14 +131,14 @@ def test_only_an_admin_lifts_and_sees_no_more_of_it(
     lifted = admin.post(path)
     assert lifted.status_code == 202
     assert lifted.json == {"id": second["id"], "kind": "train", "status": "queued"}
-    problem(admin.post(f"/v1/jobs/{NOBODYS}/lift"), 404)
+    problem(admin.post(f"/v1/jobs/{UNKNOWN_ID}/lift"), 404)
     with_worker(harness)
     assert waits_for(ann, second["id"], "an admin put it first")["position"] == 1
     assert waits_for(bob, first["id"], "one job that an admin put first")["position"] == 2
     assert harness.queue.claim("train", "host/cpu/train")[0].job_id == second["id"]
 
 
-def test_each_queued_job_says_what_it_waits_for(
+def test_each_queued_job_has_its_reason_to_wait(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
@@ -166,7 +168,7 @@ def test_each_queued_job_says_what_it_waits_for(
     assert listed[second["id"]]["position"] == 4
 
 
-def test_the_line_names_only_one_s_own(
+def test_the_queue_names_own_jobs_only(
     harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
@@ -192,7 +194,7 @@ def test_the_line_names_only_one_s_own(
     problem(ann.get("/v1/queue?limit=0"), 422)
 
 
-def test_the_line_names_one_s_lifted_job_where_it_stands(
+def test_the_queue_names_an_own_promoted_job_at_its_place(
     harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
@@ -211,7 +213,7 @@ def test_the_line_names_one_s_lifted_job_where_it_stands(
             assert place(person, job_id)["position"] == jobs.index(job_id) + 1
 
 
-def test_a_line_of_many_is_in_the_order_of_the_claims(harness: ApiHarness, ann: Person) -> None:
+def test_a_long_queue_is_in_the_order_of_the_claims(harness: ApiHarness, ann: Person) -> None:
     """What people are told is what happens: every position is that of the claim."""
     people = [ann, *(harness.person(f"user{number}") for number in range(4))]
     corpus = ann.upload(visibility="server")

@@ -73,7 +73,7 @@ def key_for(database_url: str, name: str) -> str:
     return key
 
 
-def test_it_serves_many_at_once_and_says_where(
+def test_the_server_handles_concurrent_requests_and_prints_its_url(
     environment: dict[str, str], database_url: str
 ) -> None:
     key = key_for(database_url, "ann")
@@ -105,7 +105,7 @@ def test_it_serves_many_at_once_and_says_where(
 
 
 @pytest.mark.parametrize(("one_core", "cores"), [("true", 1), ("false", None)])
-def test_it_keeps_to_one_core_unless_told(
+def test_the_server_runs_on_one_core_by_default(
     environment: dict[str, str], database_url: str, one_core: str, cores: int | None
 ) -> None:
     key_for(database_url, "ann")
@@ -133,7 +133,7 @@ def in_a_form(data: bytes) -> bytes:
     return head + data + b"\r\n--XX--\r\n"
 
 
-def test_a_body_is_whole_or_refused(environment: dict[str, str], database_url: str) -> None:
+def test_an_incomplete_body_is_refused(environment: dict[str, str], database_url: str) -> None:
     key = key_for(database_url, "ann")
     just, more = b"x" * LIMIT_BYTES, b"x" * (LIMIT_BYTES + 1)
     much = b"x" * (4 * LIMIT_BYTES)
@@ -174,7 +174,7 @@ def test_a_body_is_whole_or_refused(environment: dict[str, str], database_url: s
         assert server.wait(STOP_SECONDS) == 0
 
 
-def test_at_term_whoever_waits_is_answered(
+def test_waiting_requests_are_answered_on_sigterm(
     environment: dict[str, str], database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     settings = settings_for(database_url, redis_url, tmp_path)
@@ -218,7 +218,7 @@ def test_at_term_whoever_waits_is_answered(
         ({"QUIRE_API_THREAD": "3"}, (), "did you mean QUIRE_API_THREADS?"),
     ],
 )
-def test_a_setting_that_is_not_allowed_is_one_line(
+def test_an_invalid_setting_prints_one_line(
     environment: dict[str, str], changes: dict[str, str], options: tuple[str, ...], said: str
 ) -> None:
     with process(environment | changes, *options) as server:
@@ -228,7 +228,7 @@ def test_a_setting_that_is_not_allowed_is_one_line(
     assert said in error
 
 
-def test_another_schema_is_refused_with_the_way_out(
+def test_another_schema_is_refused_with_advice(
     environment: dict[str, str], database_url: str
 ) -> None:
     downgrade(database_url)
@@ -239,7 +239,7 @@ def test_another_schema_is_refused_with_the_way_out(
     assert "Traceback" not in error
 
 
-def test_a_database_that_does_not_answer_is_one_line(environment: dict[str, str]) -> None:
+def test_an_unreachable_database_prints_one_line(environment: dict[str, str]) -> None:
     nowhere = {"DATABASE_URL": "postgresql://quire:a-password@127.0.0.1:1/quire"}
     with process(environment | nowhere) as server:
         _, error = server.communicate(timeout=START_SECONDS)
@@ -248,7 +248,7 @@ def test_a_database_that_does_not_answer_is_one_line(environment: dict[str, str]
     assert "a-password" not in error
 
 
-def test_a_port_in_use_stops_it(environment: dict[str, str]) -> None:
+def test_a_port_in_use_stops_the_server(environment: dict[str, str]) -> None:
     with process(environment, "--port", "0") as first:
         port = address(first).rpartition(":")[2]
         with process(environment, "--port", port) as second:

@@ -10,7 +10,7 @@ from shared.tables import User
 from tests.api.harness import DEVICE, ApiHarness, Person, problem
 
 
-def test_who_am_i(harness: ApiHarness, ann: Person, admin: Person) -> None:
+def test_me_returns_the_current_user(harness: ApiHarness, ann: Person, admin: Person) -> None:
     assert ann.get("/v1/me").json | {"id": ""} == {"id": "", "name": "ann", "role": "member"}
     assert admin.get("/v1/me").json["role"] == "admin"
 
@@ -30,7 +30,7 @@ def test_who_am_i(harness: ApiHarness, ann: Person, admin: Person) -> None:
         "Bearer {other_case}",
     ],
 )
-def test_without_a_key_that_is_known_nothing_is_told(
+def test_a_missing_or_unknown_key_is_refused(
     harness: ApiHarness, ann: Person, authorization: str | None
 ) -> None:
     headers = {}
@@ -43,7 +43,7 @@ def test_without_a_key_that_is_known_nothing_is_told(
     assert ann.key not in answer.text
 
 
-def test_the_scheme_is_of_any_case(harness: ApiHarness, ann: Person) -> None:
+def test_the_scheme_is_case_insensitive(harness: ApiHarness, ann: Person) -> None:
     headers = {"Authorization": f"bEARER {ann.key}"}
     assert harness.app.test_client().get("/v1/me", headers=headers).status_code == 200
 
@@ -92,7 +92,7 @@ def test_members_manage_their_own_keys(harness: ApiHarness, ann: Person, bob: Pe
     assert ann.items("/v1/users/ann/keys")[0]["revoked_at"].endswith("Z")
 
 
-def test_an_admin_manages_everybodys_keys(harness: ApiHarness, ann: Person, admin: Person) -> None:
+def test_admins_manage_all_keys(harness: ApiHarness, ann: Person, admin: Person) -> None:
     key = admin.post("/v1/users/ann/keys", {}).json
     assert key["name"] == "default"
     assert Person(harness.app.test_client(), "ann", key["key"]).get("/v1/me").json["name"] == "ann"
@@ -104,7 +104,7 @@ def test_an_admin_manages_everybodys_keys(harness: ApiHarness, ann: Person, admi
     problem(admin.post("/v1/users/ann/keys", {"name": "x" * 101}), 422)
 
 
-def test_a_disabled_user_waits_outside_with_their_jobs(
+def test_a_disabled_user_is_refused_and_their_jobs_wait(
     harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
     job = ann.train(ann.upload())
@@ -125,7 +125,7 @@ def test_a_disabled_user_waits_outside_with_their_jobs(
         problem(admin.patch("/v1/users/ann", wrong), 422)
 
 
-def test_an_admin_remains(harness: ApiHarness, admin: Person) -> None:
+def test_the_last_admin_can_not_be_disabled(harness: ApiHarness, admin: Person) -> None:
     assert "yourself" in problem(admin.patch("/v1/users/root", {"disabled": True}), 409)["detail"]
     second = harness.person("second", "admin")
     assert second.patch("/v1/users/root", {"disabled": True}).status_code == 200
@@ -133,7 +133,7 @@ def test_an_admin_remains(harness: ApiHarness, admin: Person) -> None:
     assert second.patch("/v1/users/root", {"disabled": False}).status_code == 200
 
 
-def test_of_two_admins_who_disable_one_another_one_comes_too_late(harness: ApiHarness) -> None:
+def test_two_admins_can_not_disable_one_another_at_once(harness: ApiHarness) -> None:
     sessions = make_sessions(harness.engine)
     with sessions.begin() as session:
         ids = [create_user(session, name, "admin").id for name in ("eve", "mallory")]
@@ -152,7 +152,7 @@ def test_of_two_admins_who_disable_one_another_one_comes_too_late(harness: ApiHa
             late.result()
 
 
-def test_an_admin_sees_no_more_of_others_texts(
+def test_an_admin_does_not_see_other_users_texts(
     harness: ApiHarness, ann: Person, admin: Person
 ) -> None:
     corpus = ann.upload()

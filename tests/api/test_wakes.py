@@ -33,9 +33,7 @@ def slow_commit(harness: ApiHarness) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("slow_commit")
-def test_whoever_hears_the_wake_finds_the_job(
-    harness: ApiHarness, ann: Person, redis_url: str
-) -> None:
+def test_a_woken_worker_finds_the_job(harness: ApiHarness, ann: Person, redis_url: str) -> None:
     corpus = ann.upload()
     client = redis.Redis.from_url(broker.redis_url(redis_url), socket_timeout=30)
 
@@ -51,7 +49,7 @@ def test_whoever_hears_the_wake_finds_the_job(
     client.close()
 
 
-def test_a_database_that_goes_after_the_commit_does_not_take_the_202_back(
+def test_a_database_lost_after_the_commit_does_not_revoke_the_202(
     harness: ApiHarness,
     ann: Person,
     postgres: PostgresServer,
@@ -81,7 +79,7 @@ def test_a_database_that_goes_after_the_commit_does_not_take_the_202_back(
     assert ann.get(f"/v1/jobs/{job['id']}").json["status"] == "queued"
 
 
-def test_a_flood_leaves_no_more_wakes_than_wake_everybody(
+def test_a_flood_of_jobs_sends_a_bounded_number_of_wakes(
     harness: ApiHarness, ann: Person, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker, "ENOUGH_WAKES", ENOUGH)

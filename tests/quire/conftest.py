@@ -20,7 +20,7 @@ from shared.database import make_engine
 from shared.queue import Queue
 from shared.queue.types import Claim, Progress
 from tests.api.conftest import settings_for
-from tests.api.harness import Person, ApiHarness, record
+from tests.api.harness import ApiHarness, Person, record
 
 STEPS_PER_EPOCH = 100
 EPOCHS = 4

@@ -12,8 +12,7 @@ from shared.database import make_sessions
 from shared.specs.presets import SampleSpec
 from shared.tables import Job
 from tests.api.conftest import settings_for
-from tests.api.harness import Person
-from tests.api.harness import ApiHarness
+from tests.api.harness import ApiHarness, Person
 from tests.worker.harness import TINY, Worker, World, some_text, until
 from worker.data import checkpoints
 
