@@ -1,4 +1,4 @@
-"""Begin from a checkpoint, know what a training takes, and what stays of it."""
+"""Start from a checkpoint; budgets; and which checkpoints are kept."""
 
 from typing import Any
 

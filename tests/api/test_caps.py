@@ -1,4 +1,4 @@
-"""Caps: what a request beyond one is told; and usage, which shows how near they are."""
+"""Caps: the refusal of a request beyond one, and the usage that shows them."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from tests.api.harness import ENGLISH, ApiHarness, Person, problem
 
 
 def charge(harness: ApiHarness, person: Person, seconds: float) -> None:
-    """Let a user have used device time today."""
+    """Charge a user device time today."""
     now = datetime.now(UTC)
     ledger = Ledger()
     user_id = person.get("/v1/me").json["id"]

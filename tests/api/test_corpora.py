@@ -1,4 +1,4 @@
-"""Corpora through HTTP: three ways in, and what is refused."""
+"""Corpora over HTTP: three ways to upload, and what is refused."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""A database that goes away in the middle of a request."""
+"""The database connection is lost during a request."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ def database_url(migrated_postgres: Databases) -> Iterator[str]:
 
 @contextmanager
 def connection_lost(harness: ApiHarness, postgres: PostgresServer, when: str) -> Iterator[None]:
-    """Let the server end each connection that comes to its `begin` or `commit`."""
+    """Let the server terminate each connection at its `begin` or `commit`."""
 
     def end(connection: Connection) -> None:
         driver: Any = connection.connection.dbapi_connection
         with psycopg.connect(postgres.url, autocommit=True) as server:
-            # It waits until the backend has gone.
+            # This waits until the backend has exited.
             server.execute("SELECT pg_terminate_backend(%s, 10000)", [driver.info.backend_pid])
 
     event.listen(harness.engine, when, end)
@@ -42,8 +42,8 @@ def test_a_write_with_an_unknown_outcome_is_safe_to_retry(
     with connection_lost(harness, postgres, "commit"):
         answer = ann.send("POST", "/v1/train", **asked)
     detail = problem(answer, 503)["detail"]
-    assert "may have been done or not: send it again with the same Idempotency-Key" in detail
-    assert "nothing was changed" not in detail
+    assert "may or may not have been done. Send it again with the same Idempotency-Key" in detail
+    assert "Nothing was changed" not in detail
     assert int(answer.headers["Retry-After"]) > 0
     assert_succeeded(ann.send("POST", "/v1/train", **asked))
     assert len(ann.items("/v1/jobs")) == 1
@@ -54,5 +54,5 @@ def test_a_failed_read_says_that_nothing_was_changed(
 ) -> None:
     with connection_lost(harness, postgres, "begin"):
         answer = ann.get("/v1/jobs")
-    assert "nothing was changed, try again" in problem(answer, 503)["detail"]
+    assert "Nothing was changed. Try again" in problem(answer, 503)["detail"]
     assert ann.get("/v1/jobs").status_code == 200

@@ -1,4 +1,4 @@
-"""What a training will take: told in the 202, and refused with the number to lower."""
+"""Estimates of trainings, and the refusal of those that fit on no worker."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 
 def refused(ann: Person, **fields: Any) -> tuple[str, str]:
-    """The field of a request that does not fit, and what is said of it."""
+    """Return the field and the message of a refused request."""
     error = problem(ann.post("/v1/train", fields), 422)["errors"][0]
     return error["field"], error["message"]
 
@@ -38,11 +38,11 @@ def trained(
     device: str = "host/cpu/train",
     **fields: Any,
 ) -> None:
-    """A training that has ended, with the speed it told last."""
+    """Complete a training with this speed in its last progress report."""
     job = ann.train(corpus, **fields)
     claim = harness.claim(job["id"])
-    told = Progress(400, 400, 4, 4, 1.5, 1.6, 0.004, speed, 0)
-    harness.queue.record_progress(claim, told)
+    progress = Progress(400, 400, 4, 4, 1.5, 1.6, 0.004, speed, 0)
+    harness.queue.record_progress(claim, progress)
     harness.queue.succeed(claim)
     with harness.engine.begin() as connection:
         values = {"ran_seconds": seconds, "worker_id": device}
@@ -67,12 +67,12 @@ def test_a_training_too_large_for_any_worker_is_refused_with_the_number_to_lower
     )
     error = problem(too_long, 422)["errors"][0]
     assert error["field"] in ("epochs", "units", "layers")
-    assert "lower " in error["message"]
+    assert "Lower " in error["message"]
     assert ann.items("/v1/jobs") == [], "nothing was queued"
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "fields",
     [
         {"units": 2048, "layers": 3, "batch_size": 1024},
         {"window": 512, "batch_size": 1024, "held_out": 0.5},
@@ -81,13 +81,13 @@ def test_a_training_too_large_for_any_worker_is_refused_with_the_number_to_lower
     ],
     ids=["network", "window", "words", "time"],
 )
-def test_a_training_lowered_as_proposed_is_accepted(ann: Person, wish: dict[str, Any]) -> None:
-    request = {"corpus": ann.upload(5 * ENGLISH), **wish}
+def test_a_training_lowered_as_proposed_is_accepted(ann: Person, fields: dict[str, Any]) -> None:
+    request = {"corpus": ann.upload(5 * ENGLISH), **fields}
     field, message = refused(ann, **request)
     assert re.search(
         r"needs about [\d.]+ GB of memory and [\d.]+ (seconds|minutes|hours|days)", message
     )
-    proposed = re.search(rf"lower {field} to (\d+)$", message)
+    proposed = re.search(rf"Lower {field} to (\d+)$", message)
     assert proposed
     assert ann.items("/v1/jobs") == []
     job = ann.train(**{**request, field: int(proposed[1])})

@@ -1,4 +1,4 @@
-"""A job that is followed: rows first, then what it says, no gap, no repeat, and its end."""
+"""Event streams: the rows first, then live events without gap or repeat, then the end."""
 
 import dataclasses
 from pathlib import Path
@@ -21,7 +21,7 @@ TEXT = "and the sea was calm, and the moon was full"
 
 @pytest.fixture(autouse=True)
 def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has left is noticed at the next word, and that need not take 15 seconds here."""
+    """Shorten the heartbeat, so that the server notices a closed stream soon."""
     monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
     monkeypatch.setattr("api.operations.event_stream.HEARTBEAT_SECONDS", 0.2)
 
@@ -38,7 +38,7 @@ def job(harness: ApiHarness, ann: Person) -> Any:
 
 
 def say(speaker: Speaker, claim: Claim, start: int, stop: int) -> None:
-    """As a worker does between two blocks."""
+    """Publish a piece as a worker does between two blocks."""
     speaker.say(
         claim.job_id, claim.attempt, "piece", position=0, offset=start, text=TEXT[start:stop]
     )
@@ -101,7 +101,7 @@ def test_a_new_attempt_continues_the_text_and_late_pieces_of_the_old_one_are_dro
     harness.queue.release(claim)
     again = harness.claim(job["id"], "generate")
     speaker.say(again.job_id, again.attempt, "state")
-    # Another worker's clock may be behind.
+    # The other worker's clock may be behind.
     say(Speaker(harness.queue.settings.broker), again, 0, 5)
     speaker.say(claim.job_id, claim.attempt, "piece", position=0, offset=12, text="a zombie's")
     assert speaker.flush()
@@ -133,7 +133,7 @@ def test_an_ended_job_is_sent_once_from_the_rows(
 
 @pytest.fixture
 def without_redis(settings: Settings, harness: ApiHarness, tmp_path: Path) -> ApiHarness:
-    """The same server while Redis is down."""
+    """Return the same server while Redis is down."""
     away = settings.model_copy(update={"redis_url": _secret(f"unix://{tmp_path}/no.sock")})
     app = create_app(away, harness.engine, Broker(settings.broker))
     return dataclasses.replace(harness, app=app, queue=Queue(harness.engine, away))
@@ -228,7 +228,7 @@ def test_too_many_streams_are_refused_until_one_closes(
     refused = there.get(path)
     assert problem(refused, 503)["type"] == "/problems/too-many-listeners"
     assert int(refused.headers["Retry-After"]) > 0
-    # A listener is none of the two requests that may be worked on at once.
+    # A stream does not count as one of the two concurrent requests.
     assert there.get("/v1/jobs").status_code == 200
     listeners.close()
     again = EventStreamClient(there, job["id"])

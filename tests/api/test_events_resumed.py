@@ -1,4 +1,4 @@
-"""A job that is followed again: after a break, another attempt, or the loss of its stream."""
+"""Resumed event streams: after a break, a new attempt, or the loss of the events in Redis."""
 
 from typing import Any
 
@@ -103,7 +103,7 @@ def test_a_stream_continues_from_the_rows_after_redis_lost_it(
     say(speaker, claim, 0, 5)
     piece = client.until(lambda event: event.kind == "piece")
     redis_of_session.flush()
-    # Somebody who comes back with an id that nobody knows any more has everything again.
+    # A client that resumes after a lost event gets everything again.
     other = EventStreamClient(ann, job["id"], piece.id)
     state = other.next()
     assert state is not None

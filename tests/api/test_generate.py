@@ -1,4 +1,4 @@
-"""``POST /v1/generate``: prompts, bounds, checkpoints, and texts that come back."""
+"""``POST /v1/generate`` and ``/v1/score``: prompts, bounds, checkpoints and texts."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What HTTP itself asks of a server: methods, types, JSON, headers; and what breaks under it."""
+"""HTTP itself: methods, media types, JSON, headers; and failures of the services below."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def database_url(sqlite_url: str) -> str:
 
 @pytest.fixture
 def log() -> Iterator[list[Any]]:
-    """The events that are logged."""
+    """Collect log events."""
     with structlog.testing.capture_logs(
         processors=[structlog.contextvars.merge_contextvars]
     ) as events:

@@ -1,4 +1,4 @@
-"""The same POST twice makes one thing."""
+"""Idempotency keys: repeating a POST creates one resource."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor

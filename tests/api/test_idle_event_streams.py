@@ -1,4 +1,4 @@
-"""Five hundred idle listeners beside a server that works on."""
+"""Five hundred idle event streams next to ordinary requests."""
 
 import json
 import selectors
@@ -91,7 +91,7 @@ def test_idle_streams_cost_little_and_delay_nobody(
 
 
 def _median_seconds(client: httpx2.Client, path: str) -> float:
-    """What a request takes, one after the other."""
+    """Return the median time of sequential requests."""
     seconds = []
     for _ in range(REQUESTS):
         began = time.monotonic()
@@ -101,7 +101,7 @@ def _median_seconds(client: httpx2.Client, path: str) -> float:
 
 
 def _memory(pid: int) -> int:
-    """Bytes of a process and its children that nobody else has."""
+    """Return the private bytes of a process and its children."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     return sum(each.memory_full_info().uss for each in family)
 
@@ -116,7 +116,7 @@ def _listening(url: str, path: str, key: str) -> Iterator[socket.socket]:
 
 
 def _read_until(sockets: list[socket.socket], wanted: bytes) -> list[bytes]:
-    """What each has read when the last of them has read what is wanted."""
+    """Read until every socket has received these bytes; return what each received."""
     got = dict.fromkeys(sockets, b"")
     deadline = time.monotonic() + PATIENCE_SECONDS
     with selectors.DefaultSelector() as selector:

@@ -1,4 +1,4 @@
-"""Fields with values that they may not have: each is named, with what is allowed."""
+"""Invalid fields: each is named, with the bound."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ NOTHING = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """What a request may say does not depend on the database."""
+    """Validation does not depend on the database."""
     return sqlite_url
 
 
@@ -195,7 +195,7 @@ def test_values_at_the_bounds_are_accepted(harness: ApiHarness, ann: Person) -> 
 
 
 def test_limits_on_several_fields_together_are_described(ann: Person) -> None:
-    """No schema can say them, and they are found out too late by whoever is refused."""
+    """No schema can express them, so the descriptions must."""
     spec = ann.get("/openapi.json").json
     told = spec["components"]["schemas"]["GenerateRequest"]["properties"]
     assert "1,000,000 together" in told["length"]["description"]

@@ -1,4 +1,4 @@
-"""Jobs: list, filter, read, cancel, run again; what they left behind."""
+"""Jobs: list, filter, read, cancel, run again; progress, curves and history."""
 
 from tests.api.harness import ApiHarness, Person, problem, record
 

@@ -1,4 +1,4 @@
-"""What a checkpoint and a sampled text say of where they come from, and what that keeps."""
+"""The lineage of checkpoints and samples, and what it keeps from being deleted."""
 
 from sqlalchemy import select
 

@@ -1,4 +1,4 @@
-"""Loss curves, texts and history of a job, as somebody reads them who watches it."""
+"""Loss curves, texts and history of a job, as a client polls them."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.api.harness import ApiHarness, Person, problem, record
 def put(
     harness: ApiHarness, claim: Claim, step: int, loss: float, val_loss: float | None = None
 ) -> None:
-    """Write a point; it is a judged one where it has a validation loss."""
+    """Record a point, which is a validation if it has a validation loss."""
     progress = Progress(step, 9000, step / 100, 90, loss, val_loss, 0.004, 10_000.0, 12.5)
     harness.queue.record_progress(claim, progress, judged=val_loss is not None)
 

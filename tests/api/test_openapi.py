@@ -1,4 +1,4 @@
-"""The description of the API is true: requests made from it get answers that it foresees."""
+"""The OpenAPI document is correct: requests generated from it get the responses it describes."""
 
 import json
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def described(
     redis_of_session: Any,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[ApiHarness]:
-    """One server for all examples, with things to be found in it."""
+    """One server with resources, for all examples."""
     directory = tmp_path_factory.mktemp("described")
     (directory / "quire.db").write_bytes(migrated_sqlite.read_bytes())
     url = f"sqlite:///{directory}/quire.db"
@@ -77,6 +77,12 @@ def test_it_is_openapi_3_1(described: ApiHarness) -> None:
         assert bool(operation.get("security")) == path.startswith("/v1")
         problems = operation["responses"]["default"]["content"]
         assert list(problems) == ["application/problem+json"]
+
+
+def test_promote_replaces_lift(described: ApiHarness) -> None:
+    paths = described.app.test_client().get("/openapi.json").json["paths"]  # type: ignore[index]
+    assert "deprecated" not in paths["/v1/jobs/{id}/promote"]["post"]
+    assert paths["/v1/jobs/{id}/lift"]["post"]["deprecated"] is True
 
 
 def test_the_file_format_is_described(described: ApiHarness) -> None:

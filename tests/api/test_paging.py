@@ -1,4 +1,4 @@
-"""Lists in pages."""
+"""Pagination."""
 
 import base64
 import json

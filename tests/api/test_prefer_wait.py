@@ -1,4 +1,4 @@
-"""``Prefer: wait=N``: an answer with the texts, while there are slots to wait in."""
+"""``Prefer: wait=N``: a response with the texts, while wait slots are free."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def ask(person: Person, model: str, prefer: str, **headers: str) -> Any:
 def meanwhile(
     harness: ApiHarness, person: Person, model: str, prefer: str
 ) -> Iterator[Future[Any]]:
-    """A request that waits, in a thread of its own."""
+    """Send a request that waits, in a thread of its own."""
     waiting = Person(harness.app.test_client(), person.name, person.key)
     with ThreadPoolExecutor(1) as threads:
         yield threads.submit(ask, waiting, model, prefer)
@@ -87,7 +87,7 @@ def test_requests_beyond_the_cap_do_not_wait(harness: ApiHarness, ann: Person) -
         assert not future.done()
         harness.write(waited)
         assert future.result().status_code == 200
-    # The slot of whoever has waited is free again.
+    # The slot of the waiting request is free again.
     assert slots.acquire(blocking=False)
     assert not slots.acquire(blocking=False)
 

@@ -1,4 +1,4 @@
-"""`quire queue`, `usage`, `user set`, `job pause` …: against a real server, as people type them."""
+"""`quire queue`, `usage`, `user set`, `job pause` and others, against a real server."""
 
 import json
 import subprocess

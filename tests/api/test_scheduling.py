@@ -1,4 +1,4 @@
-"""Order between jobs as requests ask for it; pause, resume, lift; and the line."""
+"""Scheduling options; pause, resume and promote; and the queue."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,14 +23,14 @@ def place(person: Person, job_id: str) -> dict[str, object]:
 def waits_for(
     person: Person, job_id: str, reason: str, position: int | None = None
 ) -> dict[str, object]:
-    """The place of a job once it says that; lines are kept for a moment."""
+    """Wait for a job's place to have this reason; forecasts are cached for a moment."""
 
-    def look() -> dict[str, object] | None:
+    def check() -> dict[str, object] | None:
         found = place(person, job_id)
-        there = position in (None, found["position"])
-        return found if there and reason in str(found["reason"]) else None
+        matches = position in (None, found["position"])
+        return found if matches and reason in str(found["reason"]) else None
 
-    return until(look, f"{reason!r}, not {place(person, job_id)}", 10)
+    return until(check, f"{reason!r}, not {place(person, job_id)}", 10)
 
 
 def with_worker(harness: ApiHarness, lane: str = "train") -> None:
@@ -121,17 +121,18 @@ def test_pause_and_resume(harness: ApiHarness, ann: Person) -> None:
         assert "already" in problem(ann.post(f"{path}/{ask}"), 409)["detail"]
 
 
+@pytest.mark.parametrize("action", ["promote", "lift"])
 def test_only_an_admin_promotes_and_sees_no_more_of_the_job(
-    harness: ApiHarness, ann: Person, bob: Person, admin: Person
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person, action: str
 ) -> None:
     corpus = ann.upload(visibility="server")
     first, second = bob.train(corpus), ann.train(corpus, name="secret")
-    path = f"/v1/jobs/{second['id']}/lift"
+    path = f"/v1/jobs/{second['id']}/{action}"
     problem(ann.post(path), 403)
-    lifted = admin.post(path)
-    assert lifted.status_code == 202
-    assert lifted.json == {"id": second["id"], "kind": "train", "status": "queued"}
-    problem(admin.post(f"/v1/jobs/{UNKNOWN_ID}/lift"), 404)
+    promoted = admin.post(path)
+    assert promoted.status_code == 202
+    assert promoted.json == {"id": second["id"], "kind": "train", "status": "queued"}
+    problem(admin.post(f"/v1/jobs/{UNKNOWN_ID}/{action}"), 404)
     with_worker(harness)
     assert waits_for(ann, second["id"], "an admin put it first")["position"] == 1
     assert waits_for(bob, first["id"], "one job that an admin put first")["position"] == 2
@@ -200,7 +201,7 @@ def test_the_queue_names_an_own_promoted_job_at_its_place(
     corpus = ann.upload(visibility="server")
     first, of_bob = ann.train(corpus), bob.train(corpus)
     urgent = ann.train(corpus)
-    admin.post(f"/v1/jobs/{urgent['id']}/lift")
+    admin.post(f"/v1/jobs/{urgent['id']}/promote")
     until(lambda: ann.get("/v1/queue").json["lanes"][0]["queued"] == 3, "the line", 10)
     waits_for(ann, urgent["id"], "no worker")
     for person, jobs in (
@@ -214,7 +215,7 @@ def test_the_queue_names_an_own_promoted_job_at_its_place(
 
 
 def test_a_long_queue_is_in_the_order_of_the_claims(harness: ApiHarness, ann: Person) -> None:
-    """What people are told is what happens: every position is that of the claim."""
+    """Every position that users are shown is that of the claim."""
     people = [ann, *(harness.person(f"user{number}") for number in range(4))]
     corpus = ann.upload(visibility="server")
     told = {}

@@ -1,4 +1,4 @@
-"""The API as a process: how it starts, serves and stops."""
+"""The API process: how it starts, serves and stops."""
 
 import os
 import signal
@@ -58,7 +58,7 @@ def process(environment: dict[str, str], *options: str) -> Iterator[subprocess.P
 
 
 def address(server: subprocess.Popen[str]) -> str:
-    """What the server says once it listens."""
+    """Return the URL that the server prints."""
     assert server.stdout is not None
     line = server.stdout.readline()
     assert line.startswith("Quire's API listens on http://127.0.0.1:"), line
@@ -124,7 +124,7 @@ def test_the_server_runs_on_one_core_by_default(
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    """A body without a stated length: it is sent in chunks."""
+    """Yield a body without a Content-Length, which is sent in chunks."""
     yield from (data[start : start + 10_000] for start in range(0, len(data), 10_000))
 
 

@@ -1,4 +1,4 @@
-"""``POST /v1/train``: what may be asked for, what is stored, and what is refused."""
+"""``POST /v1/train``: its fields, what is stored, and what is refused."""
 
 import math
 from typing import Any

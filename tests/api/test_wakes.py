@@ -1,4 +1,4 @@
-"""Commit, then wake: whoever hears a wake finds the job."""
+"""Commit, then wake: a woken worker finds the job."""
 
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ENOUGH = 4
 
 @pytest.fixture
 def slow_commit(harness: ApiHarness) -> Iterator[None]:
-    """Widen the gap between the last statement of a transaction and its commit."""
+    """Delay every commit after the last statement of its transaction."""
 
     def wait(_connection: Connection) -> None:
         time.sleep(GAP_SECONDS)

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from shared.database import make_sessions
+from shared.queue.types import Kind
 from shared.tables import (
     TERMINAL_STATUSES,
     Checkpoint,
@@ -15,7 +16,6 @@ from shared.tables import (
     GeneratedText,
     Job,
     JobEvent,
-    Kind,
     Metric,
 )
 from tests.services.waiting import PATIENCE_SECONDS, until

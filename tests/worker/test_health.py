@@ -8,8 +8,8 @@ import pytest
 
 from shared import worker_registry
 from shared.database import make_engine
+from shared.queue.types import Kind
 from shared.settings import Settings
-from shared.tables import Kind
 from shared.worker_registry import WorkerSelf
 from worker.health import silent_lanes
 
