@@ -112,7 +112,7 @@ def test_a_request_without_a_corpus_has_a_small_limit(ann: Person) -> None:
     too_much = json.dumps({"corpus": "x" * MAX_REQUEST_BYTES})
     for path in ("/v1/train", "/v1/jobs/x/cancel"):
         answer = ann.post(path, data=too_much, content_type="application/json")
-        assert str(MAX_REQUEST_BYTES) in problem(answer, 413)["detail"]
+        assert f"{MAX_REQUEST_BYTES:,}" in problem(answer, 413)["detail"]
 
 
 def test_unread_parts_of_a_request_are_refused(ann: Person) -> None:
@@ -193,7 +193,7 @@ def test_an_unreachable_database_is_a_503(
         client.get("/v1/jobs", headers={"Authorization": f"Bearer {ann.key}"}),
         client.post("/v1/train", json={}, headers={"Authorization": f"Bearer {ann.key}"}),
     ):
-        assert "try again" in problem(answer, 503)["detail"]
+        assert "Try again" in problem(answer, 503)["detail"]
         assert int(answer.headers["Retry-After"]) > 0
         assert "password" not in answer.text
     assert client.get("/health/live").status_code == 200

@@ -235,7 +235,7 @@ def test_another_schema_is_refused_with_advice(
     with process(environment) as server:
         _, error = server.communicate(timeout=START_SECONDS)
     assert server.returncode == 1
-    assert "run quire migrate" in error
+    assert "Run quire migrate" in error
     assert "Traceback" not in error
 
 

@@ -204,8 +204,8 @@ def test_a_short_corpus_is_refused_with_the_minimum(ann: Person) -> None:
     least = minimum_characters(PRESETS["default"].window, 0.05)
     short = ann.upload(ENGLISH[: least - 1])
     detail = problem(ann.post("/v1/train", {"corpus": short}), 422)["detail"]
-    assert str(least) in detail
-    assert str(least - 1) in detail
+    assert f"{least:,}" in detail
+    assert f"{least - 1:,}" in detail
     ann.train(short, window=20)
     ann.train(ann.upload(ENGLISH[:least]))
 
