@@ -66,7 +66,9 @@ def _pattern_message(pattern: str, default: str) -> str:
 
 def _unknown_field(item: Any, title: str) -> str:
     model = _REQUEST_MODELS.get(title)
-    known = list(model.model_fields) if model is not None and len(item["loc"]) == 1 else []
+    known = []
+    if model is not None and len(item["loc"]) == 1:
+        known = [field.alias or name for name, field in model.model_fields.items()]
     near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
     if near:
         return f"{UNKNOWN_FIELD}. Did you mean {near[0]}?"

@@ -90,7 +90,7 @@ def test_an_unknown_character_is_named_with_its_position(harness: ApiHarness, an
     replaced = ask(ann, model, prompt="It\u2013was", unknown="replace").json
     assert replaced["spec"]["prompt"] == "It was"
     nothing = ask(ann, model, prompt="\u2013\u2014", unknown="skip")
-    assert "no character that the model knows" in problem(nothing, 422)["detail"]
+    assert "no character of it is in the model's vocabulary" in problem(nothing, 422)["detail"]
 
 
 def test_the_replacement_character_without_a_space(harness: ApiHarness, ann: Person) -> None:
@@ -147,7 +147,7 @@ def test_a_model_without_a_checkpoint_is_refused_with_its_training(
     hidden = problem(ask(bob, job["model"]), 409)["detail"]
     assert job["id"] not in hidden
     ann.post(f"/v1/jobs/{job['id']}/cancel")
-    assert "train again" in problem(ask(ann, job["model"]), 409)["detail"]
+    assert "Train again" in problem(ask(ann, job["model"]), 409)["detail"]
 
 
 def test_checkpoints_by_name_and_by_id(harness: ApiHarness, ann: Person) -> None:

@@ -124,7 +124,7 @@ def test_a_generation_can_rerun_until_its_model_is_deleted(
     harness.write(again)
     assert ann.delete(f"/v1/models/{model['id']}").status_code == 204
     gone = problem(ann.post(f"/v1/jobs/{job['id']}/rerun"), 409)
-    assert "the model of this job is gone" in gone["detail"]
+    assert "the model of this job was deleted" in gone["detail"]
     kept = ann.post(f"/v1/jobs/{model['job']}/rerun")
     assert kept.status_code == 202
     assert ann.post(f"/v1/jobs/{kept.json['id']}/cancel").status_code == 202

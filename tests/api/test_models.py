@@ -49,7 +49,7 @@ def test_a_model_cited_by_other_users_can_not_be_deleted(
     assert "unfinished job of other users" in detail
     harness.write(job)
     cited = problem(ann.delete(f"/v1/models/{model['id']}"), 409)["detail"]
-    assert "make the model private instead" in cited
+    assert "Make the model private instead" in cited
     assert "secret" not in detail + cited
 
 

@@ -81,7 +81,7 @@ def test_it_is_openapi_3_1(described: ApiHarness) -> None:
 
 def test_promote_replaces_lift(described: ApiHarness) -> None:
     paths = described.app.test_client().get("/openapi.json").json["paths"]  # type: ignore[index]
-    assert "deprecated" not in paths["/v1/jobs/{id}/promote"]["post"]
+    assert paths["/v1/jobs/{id}/promote"]["post"]["deprecated"] is False
     assert paths["/v1/jobs/{id}/lift"]["post"]["deprecated"] is True
 
 
