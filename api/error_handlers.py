@@ -17,6 +17,7 @@ from api.schemas.replies import Problem
 from shared import accounts, blobs, corpus_text
 from shared.database_errors import ailment
 from shared.queue import errors
+from shared.scheduling.errors import CapReached
 
 RETRY_SECONDS_DATABASE = 5
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -28,7 +29,7 @@ def install(app: Flask) -> None:
     """Register a handler for every kind of exception."""
     app.register_error_handler(ApiError, problem_response)
     app.register_error_handler(HTTPException, _http_exception)
-    app.register_error_handler(errors.CapReached, _cap_reached)
+    app.register_error_handler(CapReached, _cap_reached)
     app.register_error_handler(IntegrityError, _integrity_error)
     app.register_error_handler(OperationalError, _database_error)
     app.register_error_handler(InterfaceError, _database_error)
@@ -54,7 +55,7 @@ def problem_response(error: ApiError) -> Response:
 #: Exceptions of the shared packages as API errors.
 _TRANSLATIONS: dict[type[Exception], Callable[[Exception], ApiError]] = {
     errors.AlreadyEnded: lambda error: Conflict(str(error)),
-    errors.WaitsInVain: lambda error: Conflict(str(error)),
+    errors.PredecessorFailed: lambda error: Conflict(str(error)),
     accounts.NameTaken: lambda error: Conflict(str(error)),
     accounts.LastAdmin: lambda error: Conflict(str(error)),
     accounts.BadName: lambda error: Invalid("name", None, str(error)),
@@ -93,7 +94,7 @@ def _http_exception(error: HTTPException) -> Response:
     )
 
 
-def _cap_reached(error: errors.CapReached) -> Response:
+def _cap_reached(error: CapReached) -> Response:
     # 429 if waiting helps, 403 if the user has to do something first.
     wait = error.retry_seconds
     problem = Problem(

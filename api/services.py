@@ -13,7 +13,7 @@ from shared.broker import Broker
 from shared.database import make_sessions
 from shared.job_events import Listener, Speaker
 from shared.queue import Queue
-from shared.scheduling.forecast_reader import Lines
+from shared.scheduling.forecast_queries import ForecastCache
 from shared.settings import Settings
 
 EXTENSION = "quire"
@@ -26,7 +26,7 @@ class Services:
     """The shared services of one process.
 
     Attributes:
-        lines: Forecasts of the queue, cached for a moment.
+        forecasts: Forecasts of the queue, cached for a moment.
         listener: Reads the events of jobs.
         speaker: Publishes what the API itself does to a job.
         event_stream_slots: Bounds the open event streams.
@@ -38,7 +38,7 @@ class Services:
     engine: Engine
     broker: Broker
     queue: Queue
-    lines: Lines
+    forecasts: ForecastCache
     listener: Listener
     speaker: Speaker
     event_stream_slots: threading.Semaphore
@@ -55,7 +55,7 @@ class Services:
             engine=engine,
             broker=broker,
             queue=Queue(engine, settings),
-            lines=Lines(settings),
+            forecasts=ForecastCache(settings),
             listener=Listener(
                 settings.broker, settings.max_listeners + settings.wait_slots, BLOCK_SECONDS
             ),

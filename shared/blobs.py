@@ -8,17 +8,13 @@ store can come behind the same functions.
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Engine, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 
 from shared.clock import database_now
 from shared.database import reading
-from shared.tables import CHUNK_BYTES, Blob, BlobChunk, Checkpoint, Corpus
+from shared.tables import CHUNK_BYTES, Blob, BlobChunk
 from shared.upsert import insert_or_replace
-
-UNNEEDED_KEPT_SECONDS = 3600
-SWEPT_AT_ONCE = 100
 
 
 class MissingBlob(Exception):
@@ -113,32 +109,6 @@ def chunks(engine: Engine, sha256: str) -> Iterator[bytes]:
         if piece is None:
             raise MissingBlob(sha256)
         yield piece
-
-
-def sweep(engine: Engine, kept_seconds: float = UNNEEDED_KEPT_SECONDS) -> int:
-    """Delete what no row needs and nobody touched for a while.
-
-    Returns:
-        How many blobs went.
-    """
-    needed = or_(
-        exists().where(Corpus.sha256 == Blob.sha256),
-        exists().where(Checkpoint.sha256 == Blob.sha256),
-    )
-    with engine.begin() as connection:
-        oldest: datetime = database_now(connection) - timedelta(seconds=kept_seconds)
-        gone = list(
-            connection.scalars(
-                select(Blob.sha256)
-                .where(Blob.touched_at < oldest, ~needed)
-                .limit(SWEPT_AT_ONCE)
-                .with_for_update(skip_locked=True)
-            )
-        )
-        if gone:
-            connection.execute(delete(BlobChunk).where(BlobChunk.sha256.in_(gone)))
-            connection.execute(delete(Blob).where(Blob.sha256.in_(gone)))
-    return len(gone)
 
 
 def _chunk(engine: Engine, sha256: str, position: int) -> bytes | None:

@@ -2,25 +2,21 @@
 
 import threading
 import time
-from datetime import timedelta
 
 import structlog
-from sqlalchemy import delete, func, select
 
-from shared import blobs
 from shared.broker import Broker
 from shared.clock import database_now
-from shared.database import reading
 from shared.job_events import Speaker
 from shared.queue import Queue
-from shared.tables import Device, IdempotencyKey, Kind
+from shared.queue.maintenance.blob_sweep import sweep_blobs
+from shared.queue.maintenance.gone_workers import remove_gone_workers
+from shared.queue.maintenance.idempotency_keys import forget_expired_keys
 from worker.execution.lease import DATABASE_AWAY, reason
 
 #: A job that waits longer, beside a worker that is idle, has lost its wake.
 WAIT_SECONDS = 3.0
 TIDY_SECONDS = 600.0
-#: How long a worker that is not heard of stays in the list, and a POST can be repeated.
-KEPT_SECONDS = 24 * 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +59,7 @@ class Sweeper:
         for waiting in self._queue.waiting(WAIT_SECONDS):
             # A wake for each idle worker, since more than one job may wait. Busy ones look
             # for more work by themselves: for them messages would only pile up.
-            for _ in range(self._idle(waiting.kind)):
+            for _ in range(waiting.idle_workers):
                 self._broker.wake(waiting.kind, waiting.job_id)
         if self._tidied_at is None or time.monotonic() - self._tidied_at > TIDY_SECONDS:
             self._tidy()
@@ -82,30 +78,13 @@ class Sweeper:
                 # A sweep that fails must not be the last one.
                 log.exception("sweep_failed")
 
-    def _idle(self, kind: Kind) -> int:
-        with reading(self._queue.engine) as connection:
-            fresh = database_now(connection) - timedelta(seconds=self._queue.settings.lease_seconds)
-            return (
-                connection.scalar(
-                    select(func.count())
-                    .select_from(Device)
-                    .where(
-                        Device.lane == kind,
-                        Device.ready_at.is_not(None),
-                        Device.current_job_id.is_(None),
-                        Device.heartbeat_at > fresh,
-                    )
-                )
-                or 0
-            )
-
     def _tidy(self) -> None:
         with self._queue.engine.begin() as connection:
-            old = database_now(connection) - timedelta(seconds=KEPT_SECONDS)
-            connection.execute(delete(Device).where(Device.heartbeat_at < old))
-            connection.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < old))
+            now = database_now(connection)
+            remove_gone_workers(connection, now)
+            forget_expired_keys(connection, now)
         if retired := self._queue.retire_checkpoints():
             log.info("checkpoints_retired", count=retired)
-        gone = blobs.sweep(self._queue.engine)
+        gone = sweep_blobs(self._queue.engine)
         if gone:
             log.info("blobs_swept", count=gone)

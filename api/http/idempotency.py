@@ -9,13 +9,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 import structlog
 from flask import Response, request
 from pydantic import BaseModel
-from sqlalchemy import delete, select, update
+from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -25,12 +24,10 @@ from api.permissions import current_user
 from api.schemas.headers import IdempotencyHeader
 from api.services import reading, writing
 from shared.clock import database_now
+from shared.queue.maintenance.idempotency_keys import forget_expired_keys_of
 from shared.tables import IdempotencyKey
 from shared.upsert import insert_unless_there
 
-RETENTION_HOURS = 24
-#: Expired keys that one request deletes at most.
-DELETE_BATCH = 100
 REPLAYED = "Idempotency-Replayed"
 
 log = structlog.get_logger(__name__)
@@ -120,7 +117,7 @@ def _complete(session: Session, creation: Creation) -> Creation:
 def _reserve(session: Session, key: str, request_sha256: str) -> bool:
     connection = session.connection()
     now = database_now(connection)
-    _delete_expired(session, now - timedelta(hours=RETENTION_HOURS))
+    forget_expired_keys_of(connection, current_user().id, now)
     values = {
         "user_id": current_user().id,
         "key": key,
@@ -131,19 +128,6 @@ def _reserve(session: Session, key: str, request_sha256: str) -> bool:
         "created_at": now,
     }
     return insert_unless_there(connection, IdempotencyKey, values)
-
-
-def _delete_expired(session: Session, before: Any) -> None:
-    own = IdempotencyKey.user_id == current_user().id
-    expired = (
-        select(IdempotencyKey.key)
-        .where(own, IdempotencyKey.created_at < before)
-        .limit(DELETE_BATCH)
-        .with_for_update(skip_locked=True)
-    )
-    keys = list(session.scalars(expired))
-    if keys:
-        session.execute(delete(IdempotencyKey).where(own, IdempotencyKey.key.in_(keys)))
 
 
 def _stored_result(session: Session, key: str, request_sha256: str) -> Result:

@@ -1,6 +1,6 @@
 """Submit a job, and wake a worker after the commit."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -29,25 +29,26 @@ def submit(
     Raises:
         NotFound: The user has no job with the id in `after`.
         Invalid: `start_before` is in the past.
-        shared.queue.errors.CapReached: The user has reached a cap.
-        shared.queue.errors.WaitsInVain: The job in `after` has failed or was cancelled.
+        shared.scheduling.errors.CapReached: The user has reached a cap.
+        shared.queue.errors.PredecessorFailed: The job in `after` has failed or was cancelled.
     """
     session.flush()
     if scheduling is not None:
         submission = _schedule(session, submission, scheduling)
-    entered = services().queue.enter(session.connection(), submission)
-    job_id = entered["id"]
+    submitted = services().queue.submit(session.connection(), submission)
     # Built from the values just written, which saves reading the row back.
-    job = Job(attempt=0, **entered)
+    job = Job(attempt=0, **asdict(submitted))
 
     def wake() -> None:
-        services().broker.wake(submission.kind, job_id)
+        services().broker.wake(submission.kind, submitted.id)
 
     def add_place(session: Session, reply: BaseModel) -> BaseModel:
         return reply.model_copy(update={"queue": place_reply(session, job)})
 
     reply = job_reply(session, job, place=False)
-    return Creation(reply, 202, f"/v1/jobs/{job_id}", after_commit=wake, complete_reply=add_place)
+    return Creation(
+        reply, 202, f"/v1/jobs/{submitted.id}", after_commit=wake, complete_reply=add_place
+    )
 
 
 def _schedule(

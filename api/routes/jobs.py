@@ -146,7 +146,7 @@ def _promote(path: IdPath) -> Response:
     with writing() as session:
         job_id = as_id("job", path.id)
         try:
-            services().queue.lift(session.connection(), job_id)
+            services().queue.promote(session.connection(), job_id)
         except NoSuchJob:
             raise NotFound("job", path.id) from None
         job = session.get_one(Job, job_id)

@@ -13,8 +13,8 @@ from api.permissions import current_user
 from api.schemas.params import MAX_PAGE_ITEMS, QueueQuery
 from api.schemas.queue import LaneReply, QueueEntryReply, QueueReply
 from api.services import reading, services
-from shared.scheduling.forecast import Line
-from shared.scheduling.forecast_reader import own_jobs
+from shared.scheduling.forecast import Forecast
+from shared.scheduling.forecast_queries import own_jobs
 from shared.tables import Job, Kind, User
 
 queue = Resource("queue", "Jobs that wait for a device")
@@ -31,40 +31,44 @@ def read_queue(query: QueueQuery) -> Response:
     """
     kinds = LANES if query.kind is None else (query.kind,)
     with reading() as session:
-        lines = [services().lines.of(session.connection(), kind) for kind in kinds]
+        forecasts = [services().forecasts.of(session.connection(), kind) for kind in kinds]
         entries = [
-            entry for line in lines for entry in islice(_entries(session, line), query.limit)
+            entry
+            for forecast in forecasts
+            for entry in islice(_entries(session, forecast), query.limit)
         ]
-        return json_response(QueueReply(lanes=[_lane(line) for line in lines], line=entries))
+        return json_response(
+            QueueReply(lanes=[_lane(forecast) for forecast in forecasts], line=entries)
+        )
 
 
-def _lane(line: Line) -> LaneReply:
+def _lane(forecast: Forecast) -> LaneReply:
     return LaneReply(
-        kind=line.kind,
-        workers=line.workers,
-        running=line.running,
-        queued=line.queued,
-        users=len(line.parties),
-        slice_seconds=round(line.slice_seconds, 3),
+        kind=forecast.kind,
+        workers=forecast.workers,
+        running=forecast.running,
+        queued=forecast.queued,
+        users=len(forecast.users),
+        slice_seconds=round(forecast.slice_seconds, 3),
     )
 
 
-def _entries(session: Session, line: Line) -> Iterator[QueueEntryReply]:
+def _entries(session: Session, forecast: Forecast) -> Iterator[QueueEntryReply]:
     user = current_user()
     connection = session.connection()
-    own = own_jobs(connection, line.kind, user.id, line.lifted)
-    lifted = [job_id for job_id, user_id in line.lifted.items() if user_id == user.id]
-    named = Job.id.in_(lifted + own[:MAX_PAGE_ITEMS])
+    own = own_jobs(connection, forecast.kind, user.id, forecast.promoted)
+    promoted = [job_id for job_id, user_id in forecast.promoted.items() if user_id == user.id]
+    named = Job.id.in_(promoted + own[:MAX_PAGE_ITEMS])
     names = dict(connection.execute(select(Job.id, Job.name).where(named)).all())
     users = dict(
-        connection.execute(select(User.id, User.name).where(User.id.in_(line.parties))).all()
+        connection.execute(select(User.id, User.name).where(User.id.in_(forecast.users))).all()
     )
     remaining = iter(own)
-    for turn in line.order():
+    for turn in forecast.turns():
         is_mine = turn.user_id == user.id
         job_id = (turn.job_id or next(remaining, None)) if is_mine else None
         yield QueueEntryReply(
-            kind=line.kind,
+            kind=forecast.kind,
             position=turn.position,
             starts_at=turn.starts_at,
             mine=is_mine,

@@ -14,7 +14,7 @@ from api.serializers.texts import text_reply
 from api.services import services
 from shared.checkpoint_aliases import Aliases, resolve_many
 from shared.scheduling.forecast import Place
-from shared.scheduling.forecast_reader import places
+from shared.scheduling.forecast_queries import places
 from shared.tables import KINDS, PRIORITIES, TERMINAL_STATUSES, Checkpoint, GeneratedText, Job
 
 # Built once, because clients poll their jobs.
@@ -66,8 +66,8 @@ def places_of(session: Session, jobs: Sequence[Job]) -> dict[str, Place]:
     for kind in KINDS:
         queued = [job for job in jobs if job.status == "queued" and job.kind == kind]
         if queued:
-            line = services().lines.of(connection, kind)
-            found |= places(connection, line, current_user().id, queued)
+            forecast = services().forecasts.of(connection, kind)
+            found |= places(connection, forecast, current_user().id, queued)
     return found
 
 

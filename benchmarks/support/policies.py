@@ -123,7 +123,7 @@ class RealQueue:
         with self._engine.begin() as connection:
             for job, user_id in zip(jobs, users, strict=True):
                 submission = Submission("train", user_id, job.user, {}, self._model, self._corpus)
-                job.id = self.queue.submit(connection, submission)
+                job.id = self.queue.submit(connection, submission).id
                 self._jobs[job.id] = job
 
     def take(self, device: int) -> Job | None:

@@ -18,7 +18,7 @@ from shared.accounts import create_key, create_user
 from shared.checkpoint_aliases import resolve
 from shared.database import make_sessions
 from shared.queue import Queue
-from shared.queue.types import CheckpointRecord, Claim, Progress, TextRecord
+from shared.queue.types import CheckpointRecord, Claim, ProgressReport, TextRecord
 
 ENGLISH = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 60
 DEVICE = "host/cpu/train"
@@ -115,7 +115,7 @@ class ApiHarness:
     def progress(self, claim: Claim, step: int) -> None:
         """Record the progress of a training."""
         self.queue.record_progress(
-            claim, Progress(step, 400, step / 100, 4, 1.5, None, 0.004, 10_000.0, 12.5)
+            claim, ProgressReport(step, 400, step / 100, 4, 1.5, None, 0.004, 10_000.0, 12.5)
         )
 
     def model(self, person: Person, corpus: str | None = None, **fields: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from shared.queue.types import Progress
+from shared.queue.types import ProgressReport
 from shared.settings import Settings
 from shared.tables import Job
 from shared.worker_registry import WorkerSelf, show
@@ -41,7 +41,7 @@ def trained(
     """Complete a training with this speed in its last progress report."""
     job = ann.train(corpus, **fields)
     claim = harness.claim(job["id"])
-    progress = Progress(400, 400, 4, 4, 1.5, 1.6, 0.004, speed, 0)
+    progress = ProgressReport(400, 400, 4, 4, 1.5, 1.6, 0.004, speed, 0)
     harness.queue.record_progress(claim, progress)
     harness.queue.succeed(claim)
     with harness.engine.begin() as connection:

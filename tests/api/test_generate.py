@@ -196,7 +196,7 @@ def test_a_text_has_its_sampling_fields_and_log_probabilities(
         record(0, "wa", checkpoint, temperature_to=0.1, echo=True, **told),
         record(1, "wa", checkpoint, repetition_penalty=1.5),
     ]
-    harness.queue.cancelled(claim, texts)
+    harness.queue.cancel_claimed(claim, texts)
     done = ann.get(f"/v1/jobs/{job['id']}").json
     assert done["status"] == "cancelled"
     first, second = done["texts"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.queue.types import Claim, Progress
+from shared.queue.types import Claim, ProgressReport
 from tests.api.harness import ApiHarness, Person, problem, record
 
 
@@ -12,8 +12,8 @@ def put(
     harness: ApiHarness, claim: Claim, step: int, loss: float, val_loss: float | None = None
 ) -> None:
     """Record a point, which is a validation if it has a validation loss."""
-    progress = Progress(step, 9000, step / 100, 90, loss, val_loss, 0.004, 10_000.0, 12.5)
-    harness.queue.record_progress(claim, progress, judged=val_loss is not None)
+    progress = ProgressReport(step, 9000, step / 100, 90, loss, val_loss, 0.004, 10_000.0, 12.5)
+    harness.queue.record_progress(claim, progress, validated=val_loss is not None)
 
 
 def steps(points: list[Any]) -> list[int]:
@@ -95,7 +95,7 @@ def test_points_without_a_loss_are_thinned_too(
     harness: ApiHarness, ann: Person, claim: Claim
 ) -> None:
     for step in range(1, 41):
-        progress = Progress(step, 90, step / 10, 9, None, None, 0.004, None, None)
+        progress = ProgressReport(step, 90, step / 10, 9, None, None, 0.004, None, None)
         harness.queue.record_progress(claim, progress)
     thinned = steps(ann.items(f"/v1/jobs/{claim.job_id}/metrics?points=10"))
     assert thinned == [1, 40]

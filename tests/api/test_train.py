@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.queue.types import Progress
+from shared.queue.types import ProgressReport
 from shared.specs.presets import PRESETS, TrainNumbers, minimum_characters
 from tests.api.harness import ENGLISH, ApiHarness, Person, problem
 
@@ -120,7 +120,7 @@ def test_a_word_model_shows_its_size_once_known(harness: ApiHarness, ann: Person
 def test_losses_are_shown_in_bits_per_character(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload())
     claim = harness.claim(job["id"])
-    told = Progress(9, 400, 0.1, 4, 1.5, 2.0, 0.004, 10_000.0, 12.5, 2.0 / math.log(2))
+    told = ProgressReport(9, 400, 0.1, 4, 1.5, 2.0, 0.004, 10_000.0, 12.5, 2.0 / math.log(2))
     harness.queue.record_progress(claim, told)
     bits = ann.get(f"/v1/jobs/{job['id']}").json["progress"]["bits_per_char"]
     assert bits == pytest.approx(2.885, abs=1e-3)

@@ -18,7 +18,7 @@ from quire.client import Client
 from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
-from shared.queue.types import Claim, Progress
+from shared.queue.types import Claim, ProgressReport
 from tests.api.conftest import settings_for
 from tests.api.harness import ApiHarness, Person, record
 
@@ -47,8 +47,10 @@ class Served:
         epoch = step / STEPS_PER_EPOCH
         total = STEPS_PER_EPOCH * EPOCHS
         bits = None if val_loss is None else val_loss / math.log(2)
-        progress = Progress(step, total, epoch, EPOCHS, loss, val_loss, 0.01, 9_000.0, 20.0, bits)
-        self.world.queue.record_progress(claim, progress, judged=val_loss is not None)
+        progress = ProgressReport(
+            step, total, epoch, EPOCHS, loss, val_loss, 0.01, 9_000.0, 20.0, bits
+        )
+        self.world.queue.record_progress(claim, progress, validated=val_loss is not None)
 
     def epoch(self, claim: Claim, number: int) -> None:
         """A whole epoch: three points, a checkpoint and two texts."""

@@ -196,7 +196,7 @@ def test_a_training_that_runs_without_texts_or_model(
     words = Page(target.read_text()).words
     assert "It is running; this page shows it as of step 50." in words
     assert "This training wrote no texts as it learned: quire train --sample" in words
-    served.world.queue.cancelled(claim)
+    served.world.queue.cancel_claimed(claim)
     assert served.ann.delete(f"/v1/models/{job['model']}").status_code == 204
     assert served.ann.delete(f"/v1/corpora/{job['corpus']}").status_code == 204
     assert run(["report", job["id"], "-o", str(target), "--force"]) == 0

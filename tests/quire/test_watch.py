@@ -87,7 +87,7 @@ def test_the_exit_code_is_that_of_the_job(
     assert run(["job", "watch", failed.job_id]) == 1
     assert "It diverged: lower the rate" in capsys.readouterr().err
     cancelled = served.train()
-    served.world.queue.cancelled(cancelled)
+    served.world.queue.cancel_claimed(cancelled)
     assert run(["job", "watch", cancelled.job_id, "--json"]) == 1
     assert "was cancelled" in capsys.readouterr().err
     assert run(["job", "watch", "nobody"]) == 3

@@ -174,7 +174,7 @@ class Asking(Seeing):
             kind, self.user(user), name, dict(spec), model_id, corpus_id, **(order or {})
         )
         with self.engine.begin() as connection:
-            job_id = self.queue.submit(connection, submission)
+            job_id = self.queue.submit(connection, submission).id
         if wake:
             assert self.broker.wake(kind, job_id)
         return job_id

@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from shared.queue import Outcome, Queue
+from shared.queue import FinishedJob, Queue
 from shared.queue.types import Claim
 from shared.worker_registry import WorkerSelf
 from worker.execution.heartbeat import Heartbeat
@@ -222,7 +222,7 @@ class BatchRunner:
     def _write_together(self, ended: Sequence[tuple[_Run, Ending]]) -> None:
         """End jobs well, all in one transaction; one whose end can't be written fails alone."""
         while ended := [(run, ending) for run, ending in ended if _is_sure(run.lease)]:
-            outcomes: list[Outcome] = [(run.lease.claim, ending.texts) for run, ending in ended]
+            outcomes: list[FinishedJob] = [(run.lease.claim, ending.texts) for run, ending in ended]
             used = {run.lease.claim.job_id: ending.seconds or 0.0 for run, ending in ended}
             try:
                 lost = {claim.job_id for claim in self._queue.finish(outcomes, seconds=used)}

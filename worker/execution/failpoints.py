@@ -75,12 +75,12 @@ class FailingQueue(Queue):
         self._checkpoints[claim.job_id] += 1
         return checkpoint_id
 
-    def finish(self, outcomes: Any, **kwargs: Any) -> list[Claim]:
+    def finish(self, finished: Any, **kwargs: Any) -> list[Claim]:
         """As `Queue.finish`; `Queue.succeed` comes through here too."""
-        for claim, *_ in outcomes:
+        for claim, *_ in finished:
             self._at(claim, "before-finish", _die)
-        lost = super().finish(outcomes, **kwargs)
-        for claim, *_ in outcomes:
+        lost = super().finish(finished, **kwargs)
+        for claim, *_ in finished:
             self._at(claim, "after-finish", _die)
         return lost
 

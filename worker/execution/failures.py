@@ -5,8 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from shared.blobs import CorruptBlob, MissingBlob
-from shared.queue.errors import StorageFull
 from shared.queue.types import problem
+from shared.scheduling.errors import StorageFull
 from worker.ml.checkpoint import BadCheckpoint
 from worker.ml.sampling.sampler import NotFinite
 from worker.ml.training.divergence import Diverged

@@ -13,7 +13,7 @@ from shared import worker_registry
 from shared.database import reading
 from shared.job_events import Speaker
 from shared.queue import Queue
-from shared.queue.types import Claim, Orders
+from shared.queue.types import Claim, LeaseDirectives
 from shared.tables import Device, Job
 from shared.worker_registry import WorkerSelf
 from worker.execution.lease import DATABASE_AWAY, Lease, reason
@@ -146,7 +146,7 @@ class Heartbeat:
         for job in asked:
             # Judged here too: a deadline may be shorter than the time to the next heartbeat.
             lease, deadline = leases[job.id], job.deadline_seconds
-            orders = Orders(
+            orders = LeaseDirectives(
                 cancel=job.cancel_requested_at is not None,
                 pause=job.pause_requested_at is not None,
                 overdue=deadline is not None and job.ran_seconds + lease.held_seconds > deadline,

@@ -11,7 +11,7 @@ from sqlalchemy import exc
 from shared.database_errors import ailment
 from shared.job_events import Kind, Speaker
 from shared.queue.errors import LeaseLost
-from shared.queue.types import Claim, Orders
+from shared.queue.types import Claim, LeaseDirectives
 
 #: What SQLAlchemy raises while the database cannot be reached or is too busy.
 DATABASE_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
@@ -161,7 +161,7 @@ class Lease:
         """Note a renewal that was asked for at `asked_at`."""
         self._renewed_at = asked_at
 
-    def obey(self, orders: Orders) -> None:
+    def obey(self, orders: LeaseDirectives) -> None:
         """Note what is asked of the run. What was asked once is not taken back."""
         asked = (
             (orders.cancel, self._cancelled),

@@ -145,7 +145,7 @@ def finish(queue: Queue, lease: Lease, ending: Ending) -> None:
     writes: dict[str, Callable[[], None]] = {
         "succeeded": lambda: queue.succeed(claim, texts, seconds=seconds),
         "failed": lambda: queue.fail(claim, ending.problem or {}, texts, seconds=seconds),
-        "cancelled": lambda: queue.cancelled(claim, texts, seconds=seconds),
+        "cancelled": lambda: queue.cancel_claimed(claim, texts, seconds=seconds),
         "released": lambda: queue.release(claim, ending.why, seconds=seconds),
         "abandoned": lambda: None,
     }

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import structlog
 
 from shared.queue import Queue
-from shared.queue.types import Progress, TextRecord
+from shared.queue.types import ProgressReport, TextRecord
 from shared.specs.presets import TrainSpec
 from shared.specs.seeds import text_seed
 from worker.data import checkpoints
@@ -194,7 +194,7 @@ class Training:
         judged: bool = False,
     ) -> None:
         trainer = self._trainer
-        progress = Progress(
+        progress = ProgressReport(
             step=step,
             steps_total=trainer.steps_total or step,
             epoch=epoch,
@@ -208,7 +208,7 @@ class Training:
         )
         self._told_at = time.monotonic()
         try:
-            self._queue.record_progress(self._lease.claim, progress, judged=judged)
+            self._queue.record_progress(self._lease.claim, progress, validated=judged)
             self._lease.say("metrics", **asdict(progress), judged=judged)
         except DATABASE_AWAY as error:
             # The next one will tell; nothing of the training depends on it.

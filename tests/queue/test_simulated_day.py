@@ -1,6 +1,6 @@
-"""A short day of thirty users with the real queue: who gets the devices, and when.
+"""A shortened day of thirty users on the real queue: who gets the devices, and when.
 
-The whole day, and what a claim takes, is `python -m benchmarks.fairness`.
+`python -m benchmarks.fairness` simulates the whole day, and measures the time of a claim.
 """
 
 import pytest
@@ -20,12 +20,12 @@ from tests.services.postgres import Databases
 
 pytestmark = pytest.mark.slow
 
-#: Long enough on each number of devices that a lot is served.
+#: Simulated hours by number of devices, long enough that many jobs run.
 HOURS = {1: 8.0, 4: 3.0, 16: 1.0}
 
 
 @pytest.mark.parametrize("devices", HOURS)
-def test_everybody_has_their_part_of_the_devices(
+def test_every_user_gets_a_fair_share_of_the_devices(
     migrated_postgres: Databases, devices: int
 ) -> None:
     with migrated_postgres.fresh() as url:
@@ -37,11 +37,11 @@ def test_everybody_has_their_part_of_the_devices(
     assert day.idle_seconds <= IDLE_SHARE * day.busy_seconds
     assert day.yields > 0
     assert day.switch_seconds <= SWITCH_SHARE * day.busy_seconds
-    # What is allowed in a day is more in a part of it: a quantum is a larger piece of it.
+    # The bound for a whole day grows for a part of it, of which a quantum is a larger share.
     assert day.share_error() <= SHARE_ERROR * 24 / HOURS[devices]
 
 
-def test_whose_share_is_two_has_twice_as_much(migrated_postgres: Databases) -> None:
+def test_a_share_of_two_gets_twice_the_device_time(migrated_postgres: Databases) -> None:
     shares, hours = {"heavy0": 2.0, "flood": 0.5}, 24.0
     with migrated_postgres.fresh() as url:
         engine, clock = make_engine(url), SimulatedClock()
@@ -51,8 +51,8 @@ def test_whose_share_is_two_has_twice_as_much(migrated_postgres: Databases) -> N
     assert day.served["heavy0"] / day.served["heavy1"] == pytest.approx(2, rel=2 * SHARE_ERROR)
 
 
-def test_a_list_would_be_noticed() -> None:
-    """The same day, first come, first served: what is asserted above can fail."""
+def test_first_come_first_served_would_be_noticed() -> None:
+    """The assertions above fail for the same day served first come, first served."""
     day = Simulation(Fifo(), 1, HOURS[1], SimulatedClock()).run()
     assert lag(day, 1) > LAG_QUANTA
     assert light_wait(day) > LIGHT_WAIT_QUANTA
@@ -60,10 +60,10 @@ def test_a_list_would_be_noticed() -> None:
 
 
 def lag(day: Day, devices: int) -> float:
-    """The most that somebody was behind, in quanta per device."""
+    """The most that a user lagged behind the fair share, in quanta per device."""
     return day.lag_seconds / QUANTUM_SECONDS / devices
 
 
 def light_wait(day: Day) -> float:
-    """What most light users waited beyond those ahead of them, in quanta."""
+    """The 95th percentile of light users' waits beyond the jobs ahead of them, in quanta."""
     return p95(day.light_waits) / QUANTUM_SECONDS

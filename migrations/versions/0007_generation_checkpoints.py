@@ -1,4 +1,4 @@
-"""Which checkpoint a generation writes with: looked up once, whatever its attempts."""
+"""The checkpoint of a generation: looked up once and used in all its attempts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,10 +10,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Go forward."""
+    """Apply the migration."""
     op.add_column("jobs", sa.Column("checkpoint_id", sa.Uuid(as_uuid=False), nullable=True))
 
 
 def downgrade() -> None:
-    """Go back."""
+    """Revert the migration."""
     op.drop_column("jobs", "checkpoint_id")

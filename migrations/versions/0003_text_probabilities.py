@@ -1,4 +1,4 @@
-"""Texts tell how likely they are, and how they were drawn."""
+"""Texts store their probability and how they were sampled."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,7 +13,7 @@ JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=Tru
 
 
 def upgrade() -> None:
-    """Go forward."""
+    """Apply the migration."""
     op.add_column("texts", sa.Column("temperature_to", sa.Double(), nullable=True))
     op.add_column(
         "texts", sa.Column("repetition_penalty", sa.Double(), server_default="1", nullable=False)
@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Go back."""
+    """Revert the migration."""
     for column in (
         "logprobs",
         "bits_per_char",

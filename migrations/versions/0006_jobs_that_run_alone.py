@@ -1,4 +1,4 @@
-"""Whose worker died beside others: such jobs run alone, so that only their own deaths count."""
+"""Jobs of a batch that killed its worker run alone, so that only their own failures count."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,12 +10,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Go forward."""
+    """Apply the migration."""
     op.add_column(
         "jobs", sa.Column("alone", sa.Boolean(), server_default=sa.false(), nullable=False)
     )
 
 
 def downgrade() -> None:
-    """Go back."""
+    """Revert the migration."""
     op.drop_column("jobs", "alone")
