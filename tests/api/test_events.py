@@ -37,7 +37,7 @@ def job(harness: ApiHarness, ann: Person) -> Any:
     return ann.post("/v1/generate", {"model": model["id"], "length": len(TEXT)}).json
 
 
-def say(speaker: Speaker, claim: Claim, start: int, stop: int) -> None:
+def publish_piece(speaker: Speaker, claim: Claim, start: int, stop: int) -> None:
     """Publish a piece as a worker does between two blocks."""
     speaker.say(
         claim.job_id, claim.attempt, "piece", position=0, offset=start, text=TEXT[start:stop]
@@ -45,7 +45,7 @@ def say(speaker: Speaker, claim: Claim, start: int, stop: int) -> None:
     assert speaker.flush()
 
 
-def end(harness: ApiHarness, speaker: Speaker, claim: Claim, text: str = TEXT) -> None:
+def complete(harness: ApiHarness, speaker: Speaker, claim: Claim, text: str = TEXT) -> None:
     harness.queue.succeed(claim, [record(0, text, None)])
     speaker.say(claim.job_id, claim.attempt, "state")
     assert speaker.flush()
@@ -64,10 +64,10 @@ def test_a_stream_follows_a_job_to_its_end(
     speaker.say(claim.job_id, claim.attempt, "state")
     running = client.until(lambda event: event.kind == "state")
     assert (running.data["status"], running.data["attempt"]) == ("running", 1)
-    say(speaker, claim, 0, 10)
+    publish_piece(speaker, claim, 0, 10)
     assert client.until(lambda event: event.kind == "piece").data["text"] == TEXT[:10]
-    say(speaker, claim, 10, 20)
-    end(harness, speaker, claim)
+    publish_piece(speaker, claim, 10, 20)
+    complete(harness, speaker, claim)
     events = client.read_to_end()
     assert joined_pieces(events) == TEXT[:20]
     text, last = events[-2:]
@@ -82,12 +82,12 @@ def test_a_late_client_gets_the_rows_and_then_the_live_events(
     harness: ApiHarness, ann: Person, job: Any, speaker: Speaker
 ) -> None:
     claim = harness.claim(job["id"], "generate")
-    say(speaker, claim, 0, 7)
-    say(speaker, claim, 7, 30)
+    publish_piece(speaker, claim, 0, 7)
+    publish_piece(speaker, claim, 7, 30)
     client = EventStreamClient(ann, job["id"])
     client.until(lambda event: event.kind == "piece" and event.data["offset"] == 7)
     assert [event.kind for event in client.received] == ["state", "piece", "piece"]
-    end(harness, speaker, claim)
+    complete(harness, speaker, claim)
     assert joined_pieces(client.read_to_end()) == TEXT[:30]
 
 
@@ -96,17 +96,17 @@ def test_a_new_attempt_continues_the_text_and_late_pieces_of_the_old_one_are_dro
 ) -> None:
     claim = harness.claim(job["id"], "generate")
     client = EventStreamClient(ann, job["id"])
-    say(speaker, claim, 0, 12)
+    publish_piece(speaker, claim, 0, 12)
     client.until(lambda event: event.kind == "piece")
     harness.queue.release(claim)
     again = harness.claim(job["id"], "generate")
     speaker.say(again.job_id, again.attempt, "state")
     # The other worker's clock may be behind.
-    say(Speaker(harness.queue.settings.broker), again, 0, 5)
+    publish_piece(Speaker(harness.queue.settings.broker), again, 0, 5)
     speaker.say(claim.job_id, claim.attempt, "piece", position=0, offset=12, text="a zombie's")
     assert speaker.flush()
-    say(speaker, again, 5, 20)
-    end(harness, speaker, again)
+    publish_piece(speaker, again, 5, 20)
+    complete(harness, speaker, again)
     events = client.read_to_end()
     assert joined_pieces(events) == TEXT[:20]
     assert "zombie" not in str(events)
@@ -185,7 +185,7 @@ def test_a_training_sends_its_curves_and_texts(
     texts = [client.until(lambda event: event.kind == "text") for _ in range(2)]
     assert [text.data["text"] for text in texts] == ["later 0", "later 1"]
     assert [text.id is None for text in texts] == [True, False]
-    end(harness, speaker, claim)
+    complete(harness, speaker, claim)
     assert client.read_to_end()[-1].data["status"] == "succeeded"
 
 
