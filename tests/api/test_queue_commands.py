@@ -77,4 +77,4 @@ def test_the_printed_usage_and_caps(quire: Quire) -> None:
     assert json.loads(quire("usage", "--user", "ann", "--json").stdout)["share"] == 2
     assert "nothing to set" in quire("user", "set", "ann", code=2).stderr
     assert "--queued many: give" in quire("user", "set", "ann", "--queued", "many", code=2).stderr
-    assert "no user" in quire("usage", "--user", "nobody", code=3).stderr
+    assert "user 'nobody' does not exist" in quire("usage", "--user", "nobody", code=3).stderr

@@ -158,7 +158,7 @@ def test_an_incomplete_body_is_refused(environment: dict[str, str], database_url
                 answer = client.post("/v1/corpora", content=content, headers=kind)
                 assert answer.status_code == status, answer.text
                 if status == 413:
-                    assert str(LIMIT_BYTES) in answer.json()["detail"]
+                    assert f"{LIMIT_BYTES:,}" in answer.json()["detail"]
                 else:
                     assert answer.json()["bytes"] == LIMIT_BYTES
                 assert client.get("/v1/me").json()["name"] == "ann"
