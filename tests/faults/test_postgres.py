@@ -54,7 +54,7 @@ def test_postgres_restarts(
             assert answer.status_code == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert answer.json()["type"] == "/problems/database-unavailable"
-            assert "nothing was changed" in answer.json()["detail"]
+            assert "Nothing was changed" in answer.json()["detail"]
         assert api.client.get("/health/live").status_code == 200
     finally:
         postmaster.stop()

@@ -20,7 +20,7 @@ from shared.database import make_engine
 from shared.queue import Queue
 from shared.queue.types import Claim, ProgressReport
 from tests.api.conftest import settings_for
-from tests.api.harness import Person, World, record
+from tests.api.harness import ApiHarness, Person, record
 
 STEPS_PER_EPOCH = 100
 EPOCHS = 4
@@ -33,7 +33,7 @@ class Served:
     """A server that listens, a person who uses it, and a worker's hand."""
 
     url: str
-    world: World
+    world: ApiHarness
     ann: Person
 
     def train(self, **fields: object) -> Claim:
@@ -75,7 +75,7 @@ def served(
     settings = settings_for(sqlite_url, redis_url, tmp_path)
     engine = make_engine(sqlite_url)
     app = create_app(settings, engine, Broker(redis_url))
-    world = World(app, engine, Queue(engine, settings))
+    world = ApiHarness(app, engine, Queue(engine, settings))
     ann = world.person("ann")
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)

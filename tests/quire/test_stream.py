@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from api.errors import TooManyListeners
 from api.services import EXTENSION
 from quire.main import run
 from shared.job_events import EventPublisher
@@ -27,7 +26,7 @@ Say = Callable[[int, int, int], None]
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.operations.event_stream.LOOK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -101,15 +100,12 @@ def test_one_text_is_written_as_it_comes(
 @contextmanager
 def no_seats(served: Served) -> Iterator[Callable[[], None]]:
     """A server with as many listeners as it takes; yields what lets one of them go."""
-    seats = served.world.app.extensions[EXTENSION].seats
+    slots = served.world.app.extensions[EXTENSION].event_stream_slots
     with ExitStack() as stack:
-        leave = seats.take()
-        while True:
-            try:
-                stack.callback(seats.take())
-            except TooManyListeners:
-                break
-        yield leave
+        assert slots.acquire(blocking=False)
+        while slots.acquire(blocking=False):
+            stack.callback(slots.release)
+        yield slots.release
 
 
 def test_without_a_seat_the_text_is_shown_at_its_end(
@@ -122,7 +118,7 @@ def test_without_a_seat_the_text_is_shown_at_its_end(
         assert run(["generate", model, "--stream"]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"It {TEXT}\n"
-    assert captured.err.count("Too many listen already") == 1
+    assert captured.err.count("Too many open event streams") == 1
 
 
 def test_without_a_seat_json_is_told_the_end(
@@ -143,12 +139,12 @@ def test_a_seat_that_is_free_again_is_taken(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("api.errors.LISTEN_AGAIN_SECONDS", 1)
+    monkeypatch.setattr("api.errors.STREAM_RETRY_SECONDS", 1)
 
     with no_seats(served) as leave:
 
         def meanwhile(_claim: Claim, say: Say) -> None:
-            wait_until(lambda: "Too many listen already" in capsys.readouterr().err)
+            wait_until(lambda: "Too many open event streams" in capsys.readouterr().err)
             leave()
             say(0, 0, 10)
             assert shown(capsys, TEXT[:10]) == "It " + TEXT[:10]

@@ -1,12 +1,12 @@
-"""What is private of somebody else's answers exactly like what does not exist."""
+"""Another user's private resources return 404, exactly like missing ones."""
 
 import re
 from typing import Any
 
 from shared.worker_registry import WorkerInfo, register
-from tests.api.harness import DEVICE, Person, World, problem
+from tests.api.harness import DEVICE, ApiHarness, Person, problem
 
-NOBODYS = "01890a5d-ac96-774b-bcce-b302099a8057"
+UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/corpora/{corpus}", None),
     ("GET", "/v1/corpora/{corpus}/text", None),
@@ -34,25 +34,26 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/texts/{text}", None),
     ("DELETE", "/v1/keys/{key}", None),
 ]
-#: Addresses with a parameter that are not here, and why.
-ELSEWHERE = {
-    "/v1/users/{user}": "refused before anything is looked for: test_people.py",
-    "/v1/users/{user}/keys": "refused before anything is looked for: test_people.py",
-    "/v1/usage/{user}": "refused before anything is looked for: test_caps.py",
-    "/v1/jobs/{id}/lift": "refused before anything is looked for: test_order.py",
+#: Paths with a parameter that are tested elsewhere.
+TESTED_ELSEWHERE = {
+    "/v1/users/{user}": "refused before the lookup: test_users.py",
+    "/v1/users/{user}/keys": "refused before the lookup: test_users.py",
+    "/v1/usage/{user}": "refused before the lookup: test_caps.py",
+    "/v1/jobs/{id}/promote": "refused before the lookup: test_scheduling.py",
+    "/v1/jobs/{id}/lift": "refused before the lookup: test_scheduling.py",
 }
 
 
-def filled(pattern: Any, ids: dict[str, str]) -> Any:
+def fill(pattern: Any, ids: dict[str, str]) -> Any:
     if isinstance(pattern, dict):
-        return {name: filled(value, ids) for name, value in pattern.items()}
+        return {name: fill(value, ids) for name, value in pattern.items()}
     return pattern.format(**ids) if isinstance(pattern, str) else pattern
 
 
-def things_of(world: World, person: Person) -> dict[str, str]:
-    model = world.model(person)
+def create_resources(harness: ApiHarness, person: Person) -> dict[str, str]:
+    model = harness.model(person)
     written = person.post("/v1/generate", {"model": model["id"]}).json
-    world.write(written)
+    harness.write(written)
     texts = person.get(f"/v1/jobs/{written['id']}").json["texts"]
     return {
         "corpus": model["corpus"],
@@ -64,18 +65,20 @@ def things_of(world: World, person: Person) -> dict[str, str]:
     }
 
 
-def test_every_route_answers_alike(world: World, ann: Person, bob: Person, admin: Person) -> None:
-    ids = things_of(world, ann)
+def test_every_route_hides_private_resources_like_missing_ones(
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person
+) -> None:
+    ids = create_resources(harness, ann)
     for person in (bob, admin):
         for method, path, body in ROUTES:
             if person is admin and "/keys/" in path:
-                continue  # an admin manages everybody's keys
-            private = person.send(method, filled(path, ids), json=filled(body, ids))
-            missing_ids = dict.fromkeys(ids, NOBODYS)
-            missing = person.send(method, filled(path, missing_ids), json=filled(body, missing_ids))
+                continue  # admins manage all keys
+            private = person.send(method, fill(path, ids), json=fill(body, ids))
+            missing_ids = dict.fromkeys(ids, UNKNOWN_ID)
+            missing = person.send(method, fill(path, missing_ids), json=fill(body, missing_ids))
             answers = [problem(private, 404), problem(missing, 404)]
             for id in ids.values():
-                answers[0]["detail"] = answers[0]["detail"].replace(id, NOBODYS)
+                answers[0]["detail"] = answers[0]["detail"].replace(id, UNKNOWN_ID)
             assert answers[0] == answers[1], (method, path)
             kept = {"Content-Type", "Cache-Control", "Allow", "WWW-Authenticate", "Location"}
             headers = [
@@ -92,21 +95,21 @@ def test_no_route_was_forgotten(ann: Person) -> None:
         (method.upper(), path.replace("{id}", "").replace("{checkpoint}", "").replace("{key}", ""))
         for path, operations in paths.items()
         for method in operations
-        if "{" in path and path not in ELSEWHERE
+        if "{" in path and path not in TESTED_ELSEWHERE
     }
     tested = {(method, re.sub(r"\{\w+\}|best", "", path)) for method, path, _body in ROUTES}
     assert wanted <= tested
 
 
-def test_lists_filters_and_devices_show_nothing_of_it(
-    world: World, ann: Person, bob: Person, admin: Person
+def test_lists_filters_and_devices_hide_private_resources(
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
-    ids = things_of(world, ann)
+    ids = create_resources(harness, ann)
     running = ann.train(ids["corpus"], name="hidden")
     worker = WorkerInfo("host", "cpu", "train", 1, {"tensorflow": "2.21"})
     assert worker.id == DEVICE
-    register(world.engine, worker, ready=True)
-    world.claim(running["id"])
+    register(harness.engine, worker, ready=True)
+    harness.claim(running["id"])
     for person in (bob, admin):
         for path in (
             "/v1/corpora",
@@ -126,7 +129,7 @@ def test_lists_filters_and_devices_show_nothing_of_it(
     assert [each["current_job"] for each in ann.items("/v1/devices")] == [running["id"]]
 
 
-def test_an_id_of_no_form_names_nothing(ann: Person) -> None:
+def test_a_malformed_id_is_not_found(ann: Person) -> None:
     for path in ("corpora", "models", "jobs", "texts", "checkpoints"):
         assert "'mine'" in problem(ann.get(f"/v1/{path}/mine"), 404)["detail"]
         problem(ann.get(f"/v1/{path}/a%00b"), 404)

@@ -1,4 +1,4 @@
-"""``Prefer: wait=N``: an answer with the texts, while there are slots to wait in."""
+"""``Prefer: wait=N``: a response with the texts, while wait slots are free."""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.services import EXTENSION
-from tests.api.harness import Person, World
+from tests.api.harness import ApiHarness, Person
 
 
 def ask(person: Person, model: str, prefer: str, **headers: str) -> Any:
@@ -18,9 +18,11 @@ def ask(person: Person, model: str, prefer: str, **headers: str) -> Any:
 
 
 @contextmanager
-def meanwhile(world: World, person: Person, model: str, prefer: str) -> Iterator[Future[Any]]:
-    """A request that waits, in a thread of its own."""
-    waiting = Person(world.app.test_client(), person.name, person.key)
+def meanwhile(
+    harness: ApiHarness, person: Person, model: str, prefer: str
+) -> Iterator[Future[Any]]:
+    """Send a request that waits, in a thread of its own."""
+    waiting = Person(harness.app.test_client(), person.name, person.key)
     with ThreadPoolExecutor(1) as threads:
         yield threads.submit(ask, waiting, model, prefer)
 
@@ -34,10 +36,10 @@ def the_queued_job(person: Person) -> Any:
     raise AssertionError("no job came")
 
 
-def test_texts_that_are_there_in_time_are_the_answer(world: World, ann: Person) -> None:
-    model = world.model(ann)["id"]
-    with meanwhile(world, ann, model, "wait=5") as future:
-        world.write(the_queued_job(ann), ["in time"])
+def test_texts_written_in_time_are_the_response(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
+    with meanwhile(harness, ann, model, "wait=5") as future:
+        harness.write(the_queued_job(ann), ["in time"])
         answer = future.result()
     assert answer.status_code == 200
     assert answer.headers["Preference-Applied"] == "wait=5"
@@ -45,19 +47,19 @@ def test_texts_that_are_there_in_time_are_the_answer(world: World, ann: Person) 
     assert [text["text"] for text in answer.json["texts"]] == ["in time"]
 
 
-def test_a_failure_in_time_is_the_answer_too(world: World, ann: Person) -> None:
-    model = world.model(ann)["id"]
+def test_a_failure_in_time_is_the_response(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
     error = {"type": "/problems/x", "title": "x", "detail": "because"}
-    with meanwhile(world, ann, model, "respond-async, wait=5") as future:
+    with meanwhile(harness, ann, model, "respond-async, wait=5") as future:
         job = the_queued_job(ann)
-        world.queue.fail(world.claim(job["id"], "generate"), error)
+        harness.queue.fail(harness.claim(job["id"], "generate"), error)
         answer = future.result()
     assert (answer.status_code, answer.json["status"]) == (200, "failed")
     assert answer.json["error"] == error
 
 
-def test_what_takes_longer_is_a_job_as_ever(world: World, ann: Person) -> None:
-    answer = ask(ann, world.model(ann)["id"], "wait=1")
+def test_a_job_that_takes_longer_is_the_response(harness: ApiHarness, ann: Person) -> None:
+    answer = ask(ann, harness.model(ann)["id"], "wait=1")
     assert answer.status_code == 202
     assert answer.headers["Preference-Applied"] == "wait=1"
     assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
@@ -65,42 +67,44 @@ def test_what_takes_longer_is_a_job_as_ever(world: World, ann: Person) -> None:
 
 
 @pytest.mark.parametrize("prefer", ["wait=0", "wait=soon", "respond-async", "await=3", ""])
-def test_a_preference_that_says_nothing_is_ignored(world: World, ann: Person, prefer: str) -> None:
-    answer = ask(ann, world.model(ann)["id"], prefer)
+def test_a_preference_without_a_wait_is_ignored(
+    harness: ApiHarness, ann: Person, prefer: str
+) -> None:
+    answer = ask(ann, harness.model(ann)["id"], prefer)
     assert answer.status_code == 202
     assert "Preference-Applied" not in answer.headers
 
 
-def test_past_the_cap_nobody_waits(world: World, ann: Person) -> None:
-    model = world.model(ann)["id"]
-    slots = world.app.extensions[EXTENSION].wait_slots
+def test_requests_beyond_the_cap_do_not_wait(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
+    slots = harness.app.extensions[EXTENSION].wait_slots
     assert slots.acquire(blocking=False)
-    with meanwhile(world, ann, model, "wait=5") as future:
+    with meanwhile(harness, ann, model, "wait=5") as future:
         waited = the_queued_job(ann)
         full = ask(ann, model, "wait=5")
         assert full.status_code == 202
         assert "Preference-Applied" not in full.headers
         assert not future.done()
-        world.write(waited)
+        harness.write(waited)
         assert future.result().status_code == 200
-    # The slot of whoever has waited is free again.
+    # The slot of the waiting request is free again.
     assert slots.acquire(blocking=False)
     assert not slots.acquire(blocking=False)
 
 
-def test_a_replay_waits_for_the_same_job(world: World, ann: Person) -> None:
-    model = world.model(ann)["id"]
+def test_a_replay_waits_for_the_same_job(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
     first = ask(ann, model, "", **{"Idempotency-Key": "k"})
-    world.write(first.json, ["once"])
+    harness.write(first.json, ["once"])
     again = ask(ann, model, "wait=5", **{"Idempotency-Key": "k"})
     assert again.status_code == 200
     assert again.headers["Idempotency-Replayed"] == "true"
     assert (again.json["id"], again.json["texts"][0]["text"]) == (first.json["id"], "once")
 
 
-def test_a_server_that_stops_lets_nobody_wait(world: World, ann: Person) -> None:
-    model = world.model(ann)["id"]
-    with meanwhile(world, ann, model, "wait=5") as future:
+def test_waiting_requests_return_when_the_server_stops(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
+    with meanwhile(harness, ann, model, "wait=5") as future:
         the_queued_job(ann)
-        world.app.extensions[EXTENSION].stopping.set()
+        harness.app.extensions[EXTENSION].stopping.set()
         assert future.result(timeout=2).status_code == 202

@@ -1,4 +1,4 @@
-"""Order between jobs as requests ask for it; pause, resume, lift; and the line."""
+"""Scheduling options; pause, resume and promote; and the queue."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,8 +6,8 @@ import pytest
 
 from shared.tables import User
 from shared.worker_registry import WorkerInfo, register
-from tests.api.harness import Person, World, problem
-from tests.api.test_private import NOBODYS
+from tests.api.harness import ApiHarness, Person, problem
+from tests.api.test_privacy import UNKNOWN_ID
 from tests.worker.harness import until
 
 
@@ -23,21 +23,21 @@ def place(person: Person, job_id: str) -> dict[str, object]:
 def waits_for(
     person: Person, job_id: str, reason: str, position: int | None = None
 ) -> dict[str, object]:
-    """The place of a job once it says that; lines are kept for a moment."""
+    """Wait for a job's place to have this reason; forecasts are cached for a moment."""
 
-    def look() -> dict[str, object] | None:
+    def check() -> dict[str, object] | None:
         found = place(person, job_id)
-        there = position in (None, found["position"])
-        return found if there and reason in str(found["reason"]) else None
+        matches = position in (None, found["position"])
+        return found if matches and reason in str(found["reason"]) else None
 
-    return until(look, f"{reason!r}, not {place(person, job_id)}", 10)
-
-
-def with_worker(world: World, lane: str = "train") -> None:
-    register(world.engine, WorkerInfo("host", "cpu", lane, 1, {}), ready=True)  # type: ignore[arg-type]
+    return until(check, f"{reason!r}, not {place(person, job_id)}", 10)
 
 
-def test_a_job_says_how_it_was_ordered(ann: Person) -> None:
+def with_worker(harness: ApiHarness, lane: str = "train") -> None:
+    register(harness.engine, WorkerInfo("host", "cpu", lane, 1, {}), ready=True)  # type: ignore[arg-type]
+
+
+def test_a_job_has_its_scheduling_options(ann: Person) -> None:
     corpus = ann.upload()
     first = ann.train(corpus)
     assert (first["priority"], first["after"], first["start_before"]) == ("normal", None, None)
@@ -67,17 +67,17 @@ def test_a_job_says_how_it_was_ordered(ann: Person) -> None:
         ("deadline_seconds", "long"),
     ],
 )
-def test_a_wrong_order_is_refused_by_name(ann: Person, field: str, value: object) -> None:
+def test_an_invalid_scheduling_option_is_named(ann: Person, field: str, value: object) -> None:
     refused = ann.post("/v1/train", {"corpus": ann.upload(), field: value})
     assert [error["field"] for error in problem(refused, 422)["errors"]] == [field]
 
 
-def test_it_comes_after_one_s_own_jobs_that_may_still_succeed(
-    world: World, ann: Person, bob: Person
+def test_after_takes_own_jobs_that_may_still_succeed(
+    harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
     of_ann = ann.train(corpus)
-    for body in ({"after": of_ann["id"]}, {"after": NOBODYS}):
+    for body in ({"after": of_ann["id"]}, {"after": UNKNOWN_ID}):
         refused = bob.post("/v1/train", {"corpus": corpus, **body})
         assert str(body["after"]) in problem(refused, 404)["detail"]
     ann.post(f"/v1/jobs/{of_ann['id']}/cancel")
@@ -85,7 +85,9 @@ def test_it_comes_after_one_s_own_jobs_that_may_still_succeed(
     assert "been cancelled" in problem(refused, 409)["detail"]
 
 
-def test_texts_of_a_model_that_is_still_to_learn(world: World, ann: Person) -> None:
+def test_a_generation_can_wait_for_the_training_of_its_model(
+    harness: ApiHarness, ann: Person
+) -> None:
     corpus = ann.upload()
     training, other = ann.train(corpus), ann.train(corpus)
     body = {"model": training["model"], "prompt": "It"}
@@ -95,23 +97,23 @@ def test_texts_of_a_model_that_is_still_to_learn(world: World, ann: Person) -> N
     assert text.status_code == 202
     waits = waits_for(ann, text.json["id"], f"after job {training['id']}")
     assert (waits["position"], waits["starts_at"]) == (None, None)
-    claim = world.claim(training["id"])
-    world.checkpoint(claim, 3)
-    world.queue.succeed(claim)
-    assert world.claim(text.json["id"], "generate")
+    claim = harness.claim(training["id"])
+    harness.checkpoint(claim, 3)
+    harness.queue.succeed(claim)
+    assert harness.claim(text.json["id"], "generate")
 
 
-def test_pause_and_resume(world: World, ann: Person) -> None:
+def test_pause_and_resume(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload())
     path = f"/v1/jobs/{job['id']}"
     paused = ann.post(f"{path}/pause")
     assert (paused.status_code, paused.json["status"]) == (202, "paused")
     assert "queue" not in paused.json
     assert ann.post(f"{path}/resume").json["status"] == "queued"
-    claim = world.claim(job["id"])
+    claim = harness.claim(job["id"])
     asked = ann.post(f"{path}/pause").json
     assert (asked["status"], asked["pause_requested"]) == ("running", True)
-    world.queue.release(claim, "paused")
+    harness.queue.release(claim, "paused")
     assert ann.get(path).json["status"] == "paused"
     assert [row["id"] for row in ann.items("/v1/jobs?status=paused")] == [job["id"]]
     ann.post(f"{path}/cancel")
@@ -119,43 +121,46 @@ def test_pause_and_resume(world: World, ann: Person) -> None:
         assert "already" in problem(ann.post(f"{path}/{ask}"), 409)["detail"]
 
 
-def test_only_an_admin_lifts_and_sees_no_more_of_it(
-    world: World, ann: Person, bob: Person, admin: Person
+@pytest.mark.parametrize("action", ["promote", "lift"])
+def test_only_an_admin_promotes_and_sees_no_more_of_the_job(
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person, action: str
 ) -> None:
     corpus = ann.upload(visibility="server")
     first, second = bob.train(corpus), ann.train(corpus, name="secret")
-    path = f"/v1/jobs/{second['id']}/lift"
+    path = f"/v1/jobs/{second['id']}/{action}"
     problem(ann.post(path), 403)
-    lifted = admin.post(path)
-    assert lifted.status_code == 202
-    assert lifted.json == {"id": second["id"], "kind": "train", "status": "queued"}
-    problem(admin.post(f"/v1/jobs/{NOBODYS}/lift"), 404)
-    with_worker(world)
+    promoted = admin.post(path)
+    assert promoted.status_code == 202
+    assert promoted.json == {"id": second["id"], "kind": "train", "status": "queued"}
+    problem(admin.post(f"/v1/jobs/{UNKNOWN_ID}/{action}"), 404)
+    with_worker(harness)
     assert waits_for(ann, second["id"], "an admin put it first")["position"] == 1
     assert waits_for(bob, first["id"], "one job that an admin put first")["position"] == 2
-    assert world.queue.claim("train", "host/cpu/train")[0].job_id == second["id"]
+    assert harness.queue.claim("train", "host/cpu/train")[0].job_id == second["id"]
 
 
-def test_each_queued_job_says_what_it_waits_for(world: World, ann: Person, bob: Person) -> None:
+def test_each_queued_job_has_its_reason_to_wait(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
     corpus = ann.upload(visibility="server")
     first, second = ann.train(corpus), ann.train(corpus)
     assert waits_for(ann, first["id"], "no worker for train is up")["starts_at"] is None
-    with_worker(world)
+    with_worker(harness)
     assert waits_for(ann, first["id"], "the next device that is free")["position"] == 1
     behind = waits_for(ann, second["id"], "one of your own jobs")
     assert behind["position"] == 2
     assert behind["starts_at"] is not None
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         users, mine = User.__table__, User.name == "ann"
         now = datetime.now(UTC)
         connection.execute(users.update().where(mine).values(served_seconds=9e4, served_at=now))
     bob.train(corpus)
     bob.train(corpus)
     waits_for(ann, first["id"], "one user served less", 3)
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         connection.execute(users.update().where(mine).values(max_running=0))
     waits_for(ann, first["id"], "your cap of 0 running")
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         caps = {"max_running": None, "max_device_seconds_per_day": 0.0}
         connection.execute(users.update().where(mine).values(**caps))
     tomorrow = waits_for(ann, first["id"], "your cap of device time a day, until 00:00 UTC")
@@ -164,8 +169,8 @@ def test_each_queued_job_says_what_it_waits_for(world: World, ann: Person, bob: 
     assert listed[second["id"]]["position"] == 4
 
 
-def test_the_line_names_only_one_s_own(
-    world: World, ann: Person, bob: Person, admin: Person
+def test_the_queue_names_own_jobs_only(
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
     first, second = ann.train(corpus, name="hers"), ann.train(corpus)
@@ -190,13 +195,13 @@ def test_the_line_names_only_one_s_own(
     problem(ann.get("/v1/queue?limit=0"), 422)
 
 
-def test_the_line_names_one_s_lifted_job_where_it_stands(
-    world: World, ann: Person, bob: Person, admin: Person
+def test_the_queue_names_an_own_promoted_job_at_its_place(
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
     first, of_bob = ann.train(corpus), bob.train(corpus)
     urgent = ann.train(corpus)
-    admin.post(f"/v1/jobs/{urgent['id']}/lift")
+    admin.post(f"/v1/jobs/{urgent['id']}/promote")
     until(lambda: ann.get("/v1/queue").json["lanes"][0]["queued"] == 3, "the line", 10)
     waits_for(ann, urgent["id"], "no worker")
     for person, jobs in (
@@ -209,9 +214,9 @@ def test_the_line_names_one_s_lifted_job_where_it_stands(
             assert place(person, job_id)["position"] == jobs.index(job_id) + 1
 
 
-def test_a_line_of_many_is_in_the_order_of_the_claims(world: World, ann: Person) -> None:
-    """What people are told is what happens: every position is that of the claim."""
-    people = [ann, *(world.person(f"user{number}") for number in range(4))]
+def test_a_long_queue_is_in_the_order_of_the_claims(harness: ApiHarness, ann: Person) -> None:
+    """Every position that users are shown is that of the claim."""
+    people = [ann, *(harness.person(f"user{number}") for number in range(4))]
     corpus = ann.upload(visibility="server")
     told = {}
     for count, person in enumerate(people, start=1):
@@ -222,5 +227,5 @@ def test_a_line_of_many_is_in_the_order_of_the_claims(world: World, ann: Person)
         for job in person.items("/v1/jobs"):
             told[job["queue"]["position"]] = job["id"]
     assert sorted(told) == list(range(1, 16))
-    claims = world.queue.claim("train", "host/cpu/train", 15)
+    claims = harness.queue.claim("train", "host/cpu/train", 15)
     assert [claim.job_id for claim in claims] == [told[n] for n in range(1, 16)]

@@ -1,18 +1,18 @@
-"""``/openapi.json``, and ``/docs``: Swagger UI from the installed package, no address outside."""
+"""``/openapi.json`` and ``/docs``: Swagger UI, served from the installed package alone."""
 
 from pathlib import Path
 
 import flask_openapi_swagger  # type: ignore[import-untyped]
 from flask import Blueprint, Response, current_app, jsonify, send_from_directory
 
-from api.authentication import open_to_all
-from api.http.openapi import describe, gives_other_than_json
+from api.http.authentication import allow_anonymous
+from api.http.openapi import describe, returns_non_json
 
-docs = Blueprint("docs", __name__)
+swagger_ui = Blueprint("docs", __name__)
 
 ASSETS = Path(flask_openapi_swagger.__file__).parent / "templates" / "swagger"
 DAY_SECONDS = 86_400
-#: Swagger UI writes style attributes, and draws its icons from data addresses.
+#: Swagger UI writes style attributes and draws its icons from data URLs.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
@@ -21,7 +21,7 @@ PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
   <meta charset="utf-8">
-  <title>Quire: the API</title>
+  <title>Quire API</title>
   <link rel="icon" href="/docs/images/swagger.svg">
   <link rel="stylesheet" href="/docs/css/swagger-ui.css">
 </head>
@@ -41,33 +41,33 @@ START = """SwaggerUIBundle({
 """
 
 
-@docs.get("/openapi.json")
-@open_to_all
-@gives_other_than_json
-def read_description() -> Response:
-    """The description of the API."""
+@swagger_ui.get("/openapi.json")
+@allow_anonymous
+@returns_non_json
+def read_openapi() -> Response:
+    """Return the OpenAPI document."""
     return jsonify(describe(current_app))
 
 
-@docs.get("/docs")
-@open_to_all
-@gives_other_than_json
+@swagger_ui.get("/docs")
+@allow_anonymous
+@returns_non_json
 def read_docs() -> Response:
-    """The page."""
+    """Return the Swagger UI page."""
     return Response(PAGE, mimetype="text/html", headers={"Content-Security-Policy": POLICY})
 
 
-@docs.get("/docs/start.js")
-@open_to_all
-@gives_other_than_json
+@swagger_ui.get("/docs/start.js")
+@allow_anonymous
+@returns_non_json
 def read_start() -> Response:
-    """What starts the page: a script of its own, so that no inline script need be allowed."""
+    """Return the start script, a file of its own so that the policy allows no inline script."""
     return Response(START, mimetype="text/javascript")
 
 
-@docs.get("/docs/<any(css,js,images):folder>/<name>")
-@open_to_all
-@gives_other_than_json
+@swagger_ui.get("/docs/<any(css,js,images):folder>/<name>")
+@allow_anonymous
+@returns_non_json
 def read_asset(folder: str, name: str) -> Response:
-    """A file of Swagger UI."""
+    """Return a file of Swagger UI."""
     return send_from_directory(ASSETS / folder, name, max_age=DAY_SECONDS)

@@ -1,4 +1,4 @@
-"""Five hundred idle listeners beside a server that works on."""
+"""Five hundred idle event streams next to ordinary requests."""
 
 import json
 import selectors
@@ -20,7 +20,7 @@ from shared.database import make_engine
 from shared.job_events import EventPublisher
 from shared.queue import Queue
 from tests.api.conftest import settings_for
-from tests.api.harness import World
+from tests.api.harness import ApiHarness
 from tests.api.test_server import STOP_SECONDS, address, environment, process
 
 LISTENERS = 500
@@ -38,15 +38,15 @@ def database_url(sqlite_url: str) -> str:
 
 
 @pytest.mark.slow
-def test_they_cost_little_and_nobody_waits_for_them(
+def test_idle_streams_cost_little_and_delay_nobody(
     environment: dict[str, str], database_url: str, redis_url: str, tmp_path: object
 ) -> None:
     settings = settings_for(database_url, redis_url, tmp_path)  # type: ignore[arg-type]
     engine = make_engine(database_url)
     app = create_app(settings, engine, Broker(redis_url))
-    world = World(app, engine, Queue(engine, settings))
-    ann = world.person("ann")
-    model = world.model(ann)
+    harness = ApiHarness(app, engine, Queue(engine, settings))
+    ann = harness.person("ann")
+    model = harness.model(ann)
     job = ann.post("/v1/generate", {"model": model["id"]}).json
     options = {
         **environment,
@@ -80,8 +80,8 @@ def test_they_cost_little_and_nobody_waits_for_them(
         # More than the places for requests, one after the other: no listener has one. The bound
         # is no promise of a speed: who waits for a listener waits for seconds.
         assert _median_seconds(client, job_path) < 5 * alone + 0.1
-        world.write(job, ["the end"])
-        EventPublisher(redis_url).publish(job["id"], 1, "state")
+        harness.write(job, ["the end"])
+        EventPublisher(redis_url).say(job["id"], 1, "state")
         for got in _read_until(sockets, b'"status": "succeeded"'):
             events = [json.loads(line[6:]) for line in got.split(b"\n") if line[:6] == b"data: "]
             assert events[-2]["text"] == "the end"
@@ -91,7 +91,7 @@ def test_they_cost_little_and_nobody_waits_for_them(
 
 
 def _median_seconds(client: httpx2.Client, path: str) -> float:
-    """What a request takes, one after the other."""
+    """Return the median time of sequential requests."""
     seconds = []
     for _ in range(REQUESTS):
         began = time.monotonic()
@@ -101,7 +101,7 @@ def _median_seconds(client: httpx2.Client, path: str) -> float:
 
 
 def _memory(pid: int) -> int:
-    """Bytes of a process and its children that nobody else has."""
+    """Return the private bytes of a process and its children."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     return sum(each.memory_full_info().uss for each in family)
 
@@ -116,7 +116,7 @@ def _listening(url: str, path: str, key: str) -> Iterator[socket.socket]:
 
 
 def _read_until(sockets: list[socket.socket], wanted: bytes) -> list[bytes]:
-    """What each has read when the last of them has read what is wanted."""
+    """Read until every socket has received these bytes; return what each received."""
     got = dict.fromkeys(sockets, b"")
     deadline = time.monotonic() + PATIENCE_SECONDS
     with selectors.DefaultSelector() as selector:

@@ -1,4 +1,4 @@
-"""`quire queue`, `usage`, `user set`, `job pause` …: against a real server, as people type them."""
+"""`quire queue`, `usage`, `user set`, `job pause` and others, against a real server."""
 
 import json
 import subprocess
@@ -47,7 +47,7 @@ def quire(settings_env: dict[str, str], database_url: str, tmp_path: Path) -> It
         yield run
 
 
-def test_the_line_as_people_see_it(quire: Quire, tmp_path: Path) -> None:
+def test_the_printed_queue(quire: Quire, tmp_path: Path) -> None:
     book = tmp_path / "book.txt"
     book.write_text(ENGLISH, encoding="utf-8")
     options = ("train", "--corpus", str(book), "--no-wait", "--json")
@@ -70,11 +70,11 @@ def test_the_line_as_people_see_it(quire: Quire, tmp_path: Path) -> None:
     assert "goes first" in quire("job", "lift", first["id"]).stderr
 
 
-def test_usage_and_caps_as_people_see_them(quire: Quire) -> None:
+def test_the_printed_usage_and_caps(quire: Quire) -> None:
     assert "of 1,000" in quire("usage").stdout
     set_ = quire("user", "set", "ann", "--queued", "7", "--share", "2", "--stored-bytes", "default")
     assert "of 7 (your own)" in set_.stdout
     assert json.loads(quire("usage", "--user", "ann", "--json").stdout)["share"] == 2
     assert "nothing to set" in quire("user", "set", "ann", code=2).stderr
     assert "--queued many: give" in quire("user", "set", "ann", "--queued", "many", code=2).stderr
-    assert "no user" in quire("usage", "--user", "nobody", code=3).stderr
+    assert "user 'nobody' does not exist" in quire("usage", "--user", "nobody", code=3).stderr

@@ -7,10 +7,10 @@ import pytest
 from shared.accounts import LastAdmin, create_user, disable_user
 from shared.database import make_sessions
 from shared.tables import User
-from tests.api.harness import DEVICE, Person, World, problem
+from tests.api.harness import DEVICE, ApiHarness, Person, problem
 
 
-def test_who_am_i(world: World, ann: Person, admin: Person) -> None:
+def test_me_returns_the_current_user(harness: ApiHarness, ann: Person, admin: Person) -> None:
     assert ann.get("/v1/me").json | {"id": ""} == {"id": "", "name": "ann", "role": "member"}
     assert admin.get("/v1/me").json["role"] == "admin"
 
@@ -30,25 +30,25 @@ def test_who_am_i(world: World, ann: Person, admin: Person) -> None:
         "Bearer {other_case}",
     ],
 )
-def test_without_a_key_that_is_known_nothing_is_told(
-    world: World, ann: Person, authorization: str | None
+def test_a_missing_or_unknown_key_is_refused(
+    harness: ApiHarness, ann: Person, authorization: str | None
 ) -> None:
     headers = {}
     if authorization is not None:
         other_case = ann.key[:-1] + ("0" if ann.key[-1] != "0" else "1")
         headers["Authorization"] = authorization.format(key=ann.key, other_case=other_case)
-    answer = world.app.test_client().get("/v1/me", headers=headers)
+    answer = harness.app.test_client().get("/v1/me", headers=headers)
     problem(answer, 401)
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="quire"'
     assert ann.key not in answer.text
 
 
-def test_the_scheme_is_of_any_case(world: World, ann: Person) -> None:
+def test_the_scheme_is_case_insensitive(harness: ApiHarness, ann: Person) -> None:
     headers = {"Authorization": f"bEARER {ann.key}"}
-    assert world.app.test_client().get("/v1/me", headers=headers).status_code == 200
+    assert harness.app.test_client().get("/v1/me", headers=headers).status_code == 200
 
 
-def test_only_an_admin_manages_users(world: World, ann: Person, admin: Person) -> None:
+def test_only_an_admin_manages_users(harness: ApiHarness, ann: Person, admin: Person) -> None:
     problem(ann.get("/v1/users"), 403)
     problem(ann.post("/v1/users", {"name": "eve"}), 403)
     eve = admin.post("/v1/users", {"name": "eve", "role": "admin"})
@@ -67,11 +67,11 @@ def test_only_an_admin_manages_users(world: World, ann: Person, admin: Person) -
         problem(admin.post("/v1/users", wrong), 422)
 
 
-def test_members_manage_their_own_keys(world: World, ann: Person, bob: Person) -> None:
+def test_members_manage_their_own_keys(harness: ApiHarness, ann: Person, bob: Person) -> None:
     made = ann.post("/v1/users/ann/keys", {"name": "laptop"})
     assert made.status_code == 201
     key = made.json
-    assert Person(world.app.test_client(), "ann", key["key"]).get("/v1/me").status_code == 200
+    assert Person(harness.app.test_client(), "ann", key["key"]).get("/v1/me").status_code == 200
     listed = ann.items("/v1/users/ann/keys")
     assert [each["name"] for each in listed] == ["laptop", "default"]
     assert all("key" not in each for each in listed)
@@ -87,15 +87,15 @@ def test_members_manage_their_own_keys(world: World, ann: Person, bob: Person) -
     problem(bob.delete(f"/v1/keys/{key['prefix']}"), 404)
     assert ann.delete(f"/v1/keys/{key['prefix']}").status_code == 204
     assert ann.delete(f"/v1/keys/{key['id']}").status_code == 204
-    revoked = Person(world.app.test_client(), "ann", key["key"])
+    revoked = Person(harness.app.test_client(), "ann", key["key"])
     assert "revoked" in problem(revoked.get("/v1/me"), 401)["detail"]
     assert ann.items("/v1/users/ann/keys")[0]["revoked_at"].endswith("Z")
 
 
-def test_an_admin_manages_everybodys_keys(world: World, ann: Person, admin: Person) -> None:
+def test_admins_manage_all_keys(harness: ApiHarness, ann: Person, admin: Person) -> None:
     key = admin.post("/v1/users/ann/keys", {}).json
     assert key["name"] == "default"
-    assert Person(world.app.test_client(), "ann", key["key"]).get("/v1/me").json["name"] == "ann"
+    assert Person(harness.app.test_client(), "ann", key["key"]).get("/v1/me").json["name"] == "ann"
     assert admin.delete(f"/v1/keys/{key['prefix']}").status_code == 204
     for nobody in ("nobody", "a%00b", "-", "01890a5d-ac96-774b-bcce-b302099a8057"):
         problem(admin.get(f"/v1/users/{nobody}/keys"), 404)
@@ -104,8 +104,8 @@ def test_an_admin_manages_everybodys_keys(world: World, ann: Person, admin: Pers
     problem(admin.post("/v1/users/ann/keys", {"name": "x" * 101}), 422)
 
 
-def test_a_disabled_user_waits_outside_with_their_jobs(
-    world: World, ann: Person, bob: Person, admin: Person
+def test_a_disabled_user_is_refused_and_their_jobs_wait(
+    harness: ApiHarness, ann: Person, bob: Person, admin: Person
 ) -> None:
     job = ann.train(ann.upload())
     for who, name in ((ann, "bob"), (ann, "ann"), (ann, "nobody")):
@@ -113,28 +113,28 @@ def test_a_disabled_user_waits_outside_with_their_jobs(
     disabled = admin.patch("/v1/users/ann", {"disabled": True}).json
     assert disabled["disabled_at"].endswith("Z")
     assert "disabled" in problem(ann.get("/v1/me"), 401)["detail"]
-    assert world.queue.claim("train", DEVICE) == []
+    assert harness.queue.claim("train", DEVICE) == []
     assert bob.get("/v1/me").status_code == 200
     assert admin.patch("/v1/users/ann", {"disabled": True}).json == disabled
     made = admin.patch(f"/v1/users/{disabled['id']}", {"disabled": False})
     assert made.json == disabled | {"disabled_at": None}
     assert ann.get("/v1/me").status_code == 200
-    assert world.claim(job["id"]).job_id == job["id"]
+    assert harness.claim(job["id"]).job_id == job["id"]
     problem(admin.patch("/v1/users/nobody", {"disabled": True}), 404)
     for wrong in ({}, {"disabled": None}, {"disabled": "yes"}, {"disabled": True, "role": "admin"}):
         problem(admin.patch("/v1/users/ann", wrong), 422)
 
 
-def test_an_admin_remains(world: World, admin: Person) -> None:
+def test_the_last_admin_can_not_be_disabled(harness: ApiHarness, admin: Person) -> None:
     assert "yourself" in problem(admin.patch("/v1/users/root", {"disabled": True}), 409)["detail"]
-    second = world.person("second", "admin")
+    second = harness.person("second", "admin")
     assert second.patch("/v1/users/root", {"disabled": True}).status_code == 200
     problem(admin.get("/v1/users"), 401)
     assert second.patch("/v1/users/root", {"disabled": False}).status_code == 200
 
 
-def test_of_two_admins_who_disable_one_another_one_comes_too_late(world: World) -> None:
-    sessions = make_sessions(world.engine)
+def test_two_admins_can_not_disable_one_another_at_once(harness: ApiHarness) -> None:
+    sessions = make_sessions(harness.engine)
     with sessions.begin() as session:
         ids = [create_user(session, name, "admin").id for name in ("eve", "mallory")]
 
@@ -152,7 +152,9 @@ def test_of_two_admins_who_disable_one_another_one_comes_too_late(world: World) 
             late.result()
 
 
-def test_an_admin_sees_no_more_of_others_texts(world: World, ann: Person, admin: Person) -> None:
+def test_an_admin_does_not_see_other_users_texts(
+    harness: ApiHarness, ann: Person, admin: Person
+) -> None:
     corpus = ann.upload()
     problem(admin.get(f"/v1/corpora/{corpus}"), 404)
     assert admin.items("/v1/corpora") == []
