@@ -1,4 +1,4 @@
-"""The `quire` command: its tree of commands, and what each failure looks like."""
+"""The `quire` command: its subcommands, and how errors are reported."""
 
 import sys
 import traceback
@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from quire.client import ApiError
 from quire.commands import (
     accounts,
     corpus,
@@ -23,18 +22,18 @@ from quire.commands import (
     up,
     writing,
 )
-from quire.errors import CliError, ExitCode
+from quire.errors import ExitCode, QuireError
 from quire.terminal.console import out, print_error
 from shared.settings import SettingsError, load_settings
 
-HELP = """Teach recurrent networks to write like your texts.
+HELP = """Train recurrent networks to write like your texts.
 
 New here? `quire demo` shows everything in a few minutes.
 
-`quire up` runs a server; `quire login` points this computer at one that runs already.
+`quire up` runs a server; `quire login` connects this computer to a running one.
 """
 EXIT_CODES = (
-    "Exit codes: 0 done · 1 the job failed or was cancelled · 2 bad usage or invalid input · "
+    "Exit codes: 0 success · 1 the job failed or was cancelled · 2 bad usage or invalid input · "
     "3 not found · 4 not authorised · 5 server unreachable or broken · 70 a bug in quire · "
     "130 interrupted"
 )
@@ -94,7 +93,7 @@ app.command("texts", rich_help_panel=TEXTS)(writing.list_texts)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `quire` and exit with its code. Every failure is one readable line."""
+    """Run `quire` and exit with its exit code. Every error is one readable line."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -106,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
         return _usage(error)
     except typer.Abort:
         return ExitCode.INTERRUPTED
-    except (ApiError, CliError) as error:
+    except QuireError as error:
         print_error(str(error))
         return error.exit_code
     except SettingsError as error:
@@ -128,12 +127,12 @@ def _usage(error: typer.TyperException) -> int:
 
 
 def _bug(error: Exception) -> int:
-    """What nobody foresaw: still one line, and the traceback for who asks for it."""
+    """Report an unexpected exception in one line, with its traceback at log level debug."""
     if load_settings().log_level == "debug":
         traceback.print_exception(error)
     print_error(
         f"{type(error).__name__}: {error}".strip(),
-        "This is a bug in Quire. QUIRE_LOG_LEVEL=debug shows where.",
+        "This is a bug in Quire. Set QUIRE_LOG_LEVEL=debug to see the traceback.",
     )
     return ExitCode.BUG
 
@@ -142,4 +141,4 @@ def _version() -> str:
     try:
         return version("quire")
     except PackageNotFoundError:
-        return "(not installed: run from its source)"
+        return "(not installed: running from source)"

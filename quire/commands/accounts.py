@@ -12,7 +12,16 @@ from quire.client.server_replies import Me
 from quire.commands.parts import require_server
 from quire.errors import InvalidInput
 from quire.terminal import formatting
-from quire.terminal.console import Json, err, note, out, print_fields, print_json, print_table, tell
+from quire.terminal.console import (
+    Json,
+    err,
+    out,
+    print_fields,
+    print_json,
+    print_note,
+    print_outcome,
+    print_table,
+)
 from shared.settings import load_settings
 
 users = typer.Typer(no_args_is_help=True, help="The people who may use the server.")
@@ -48,8 +57,8 @@ def login(
     with Client(url, key) as client:
         me = client.me()
     path = config.save_login(load_settings(), url, key)
-    note(f"Logged in to {escape(url)} as [bold]{escape(me.name)}[/] ({escape(me.role)}).")
-    note(f"[dim]The key is kept in {escape(str(path))}, which only you can read.[/]")
+    print_note(f"Logged in to {escape(url)} as [bold]{escape(me.name)}[/] ({escape(me.role)}).")
+    print_note(f"[dim]The key is kept in {escape(str(path))}, which only you can read.[/]")
 
 
 def whoami(as_json: Json = False) -> None:
@@ -87,7 +96,7 @@ def add_user(
     if as_json:
         print_json({"id": user_id, "name": name, "role": role, "prefix": prefix, "key": key})
         return
-    note(f"Added [bold]{escape(name)}[/] ({escape(role)}). Their key, shown only this once:")
+    print_note(f"Added [bold]{escape(name)}[/] ({escape(role)}). Their key, shown only this once:")
     out.print(key, soft_wrap=True)
 
 
@@ -123,7 +132,9 @@ def disable(user: Somebody, as_json: Json = False) -> None:
     """
     with config.connect() as client:
         changed = client.disable_user(user)
-    tell(changed, as_json, f"{escape(changed.name)} is disabled: no key of theirs works now.")
+    print_outcome(
+        changed, as_json, f"{escape(changed.name)} is disabled: no key of theirs works now."
+    )
 
 
 @users.command("enable")
@@ -131,7 +142,9 @@ def enable(user: Somebody, as_json: Json = False) -> None:
     """Let a user's keys and jobs go on (admins)."""
     with config.connect() as client:
         changed = client.enable_user(user)
-    tell(changed, as_json, f"{escape(changed.name)} is enabled: their keys and jobs go on.")
+    print_outcome(
+        changed, as_json, f"{escape(changed.name)} is enabled: their keys and jobs go on."
+    )
 
 
 @keys.command("add")
@@ -151,7 +164,7 @@ def add_key(
     if as_json:
         print_json(made)
         return
-    note("The new key, shown only this once:")
+    print_note("The new key, shown only this once:")
     out.print(made.key, soft_wrap=True)
 
 
@@ -207,4 +220,4 @@ def revoke_key(
             if error.status == 404:
                 err.print("[dim]`quire key list` shows the prefixes.[/]")
             raise
-    note(f"Revoked {escape(prefix)}.")
+    print_note(f"Revoked {escape(prefix)}.")

@@ -16,15 +16,15 @@ from quire.errors import InvalidInput
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
-    has_twins,
-    note,
+    has_duplicates,
     out,
-    passing_bytes,
     print_fields,
     print_json,
+    print_note,
+    print_outcome,
     print_table,
-    tell,
-    typed,
+    shell_quoted,
+    transfer_progress,
 )
 from shared.corpus_text import decode
 
@@ -62,9 +62,9 @@ def upload(
     visibility: str | None = None,
 ) -> Corpus:
     """Upload a text with a bar on the terminal."""
-    with passing_bytes(f"uploading {name}") as passed:
+    with transfer_progress(f"uploading {name}") as on_progress:
         return client.upload_corpus(
-            data, name=name, encoding=encoding, visibility=visibility, passed=passed
+            data, name=name, encoding=encoding, visibility=visibility, on_progress=on_progress
         )
 
 
@@ -118,7 +118,7 @@ def add(
         print_json(corpus)
         return
     out.print(f"Added {describe(corpus)}.", soft_wrap=True)
-    note(f"[dim]Teach a network with it:[/] quire train --corpus {typed(corpus.name)}")
+    print_note(f"[dim]Teach a network with it:[/] quire train --corpus {shell_quoted(corpus.name)}")
 
 
 @corpora.command("list")
@@ -129,7 +129,7 @@ def list_all(as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
-    ids = has_twins(corpus.name for corpus in found)
+    ids = has_duplicates(corpus.name for corpus in found)
     print_table(
         (*(["ID"] if ids else []), "NAME", "CHARACTERS>", "DIFFERENT>", "OWNER", "SEEN BY"),
         [
@@ -208,10 +208,10 @@ def remove(corpus: NameOrId) -> None:
     with config.connect() as client:
         found = find_corpus(client, corpus)
         client.delete_corpus(found.id)
-    note(f"Deleted the corpus {escape(found.name)}.")
+    print_note(f"Deleted the corpus {escape(found.name)}.")
 
 
 def _change(corpus: str, changes: dict[str, str], as_json: bool) -> None:
     with config.connect() as client:
         changed = client.update_corpus(find_corpus(client, corpus).id, changes)
-    tell(changed, as_json, f"{describe(changed)} ({changed.visibility}).")
+    print_outcome(changed, as_json, f"{describe(changed)} ({changed.visibility}).")

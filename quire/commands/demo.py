@@ -24,10 +24,10 @@ from quire.commands.train import parse_settings
 from quire.commands.up import DataDir, options_over_environment
 from quire.commands.writing import print_texts
 from quire.errors import CannotStart, ExitCode, ServerUnreachable
-from quire.server.data_dir import running
+from quire.server.data_dir import find_lock_holder
 from quire.terminal import formatting
 from quire.terminal.console import err, out
-from quire.watch.follow import Left, details, follow, require_success
+from quire.watch.wait import Detached, progress_text, require_success, wait_for_job
 from shared.process.supervisor import Child, Event, ProcessSupervisor, StartFailed
 from shared.settings import Settings
 
@@ -75,7 +75,7 @@ def demo(
             _conclude(shown, settings, url, took)
     except StartFailed as error:
         raise CannotStart(str(error)) from None
-    except (Left, KeyboardInterrupt):
+    except (Detached, KeyboardInterrupt):
         err.print("\n[dim]Stopped. The training goes on at the next `quire up`.[/]")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
@@ -89,14 +89,14 @@ def _show(client: Client, settings: Settings, numbers: dict[str, Any]) -> Shown:
     _say("", f"from {corpus.source}")
     name = _free_name(client, f"{corpus.name}-demo")
     body = {"corpus": stored.id, "preset": "default", "name": name, **numbers}
-    trained = follow(client, client.train(body))
+    trained = wait_for_job(client, client.train(body))
     require_success(trained)
     _say("trained", f"{name}, in {_seconds(trained)}")
     if trained.progress:
-        _say("", details(trained.progress, speed=False))
+        _say("", progress_text(trained.progress, speed=False))
         _say("", f"{formatting.count(trained.progress.characters_per_second or 0)} characters/s")
     request = {"model": trained.model, "length": LENGTH, "temperature": TEMPERATURES}
-    written = follow(client, client.generate(request))
+    written = wait_for_job(client, client.generate(request))
     require_success(written)
     texts = written.texts or list(client.job_texts(written.id))
     _say("written", f"{len(texts)} texts of {LENGTH} characters, in {_seconds(written)}")
@@ -141,7 +141,7 @@ def _conclude(shown: Shown, settings: Settings, url: str, took: str) -> None:
 @contextmanager
 def _server(settings: Settings) -> Iterator[str]:
     """The address of a `quire up` on the data directory: the one that runs, or our own."""
-    holder = running(settings.data_dir)
+    holder = find_lock_holder(settings.data_dir)
     if holder is not None:
         with _working("waiting for the `quire up` that runs here"):
             yield_url = _await_url(settings)
@@ -150,7 +150,7 @@ def _server(settings: Settings) -> Iterator[str]:
         return
 
     def is_ready() -> bool:
-        found = running(settings.data_dir)
+        found = find_lock_holder(settings.data_dir)
         return found is not None and found.url is not None
 
     child = Child(
@@ -183,7 +183,7 @@ def _server(settings: Settings) -> Iterator[str]:
 def _await_url(settings: Settings) -> str:
     deadline = time.monotonic() + UP_READY_SECONDS
     while time.monotonic() < deadline:
-        holder = running(settings.data_dir)
+        holder = find_lock_holder(settings.data_dir)
         if holder is None:
             break
         if holder.url is not None:

@@ -10,21 +10,28 @@ from quire import config
 from quire.client.replies import Job
 from quire.commands.lookup import find_job, find_model
 from quire.commands.train import watch_training
+from quire.commands.watch import watch
 from quire.commands.writing import print_texts
 from quire.errors import ExitCode
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
-    note,
     out,
     print_fields,
     print_json,
+    print_note,
+    print_outcome,
     print_table,
     status_text,
-    tell,
 )
-from quire.watch.follow import Left, details, follow, require_success, say_left, share_done
-from quire.watch.live import watch
+from quire.watch.wait import (
+    Detached,
+    print_detached,
+    progress_text,
+    require_success,
+    share_done,
+    wait_for_job,
+)
 
 job = typer.Typer(no_args_is_help=True, help="One job.")
 
@@ -77,7 +84,7 @@ def show(reference: NameOrId, as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
-    progress = details(found.progress) if found.progress else ""
+    progress = progress_text(found.progress) if found.progress else ""
     left = found.progress.seconds_left if found.progress and not found.ended else None
     numbers = " ".join(
         f"{name}={value}" for name, value in found.spec.items() if not isinstance(value, dict)
@@ -123,9 +130,9 @@ def wait(reference: NameOrId, as_json: Json = False) -> None:
             if found.kind == "train":
                 found = watch_training(client, found, watch=not as_json)
             else:
-                found = follow(client, found, watch=not as_json)
-        except Left:
-            say_left(found)
+                found = wait_for_job(client, found, watch=not as_json)
+        except Detached:
+            print_detached(found)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
     if as_json:
         print_json(found)
@@ -143,7 +150,7 @@ def cancel(reference: NameOrId, as_json: Json = False) -> None:
     with config.connect() as client:
         found = client.cancel_job(find_job(client, reference).id)
     what = f"is {found.status}" if found.ended else "stops at its next step"
-    tell(found, as_json, f"{_called(found)} {what}.")
+    print_outcome(found, as_json, f"{_called(found)} {what}.")
 
 
 @job.command("pause")
@@ -153,7 +160,7 @@ def pause(reference: NameOrId, as_json: Json = False) -> None:
         found = client.pause_job(find_job(client, reference).id)
     paused = f"paused: quire job resume {found.id}"
     what = paused if found.status == "paused" else "put down at its next step."
-    tell(found, as_json, f"{_called(found)} is {what}")
+    print_outcome(found, as_json, f"{_called(found)} is {what}")
 
 
 @job.command("resume")
@@ -161,7 +168,7 @@ def resume(reference: NameOrId, as_json: Json = False) -> None:
     """Put a paused job back into the line."""
     with config.connect() as client:
         found = client.resume_job(find_job(client, reference).id)
-    tell(found, as_json, f"{_called(found)} is {found.status}.")
+    print_outcome(found, as_json, f"{_called(found)} is {found.status}.")
 
 
 @job.command("lift")
@@ -170,8 +177,8 @@ def lift(
 ) -> None:
     """Put a job above all others (admins)."""
     with config.connect() as client:
-        client.lift_job(job_id)
-    note(f"{escape(job_id)} goes first.")
+        client.promote_job(job_id)
+    print_note(f"{escape(job_id)} goes first.")
 
 
 @job.command("rerun")
@@ -183,7 +190,7 @@ def rerun(reference: NameOrId, as_json: Json = False) -> None:
         print_json(found)
     else:
         out.print(found.id)
-        note(f"[dim]Queued. Follow it:[/] quire job wait {found.id}")
+        print_note(f"[dim]Queued. Follow it:[/] quire job wait {found.id}")
 
 
 def _called(item: Job) -> str:

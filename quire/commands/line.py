@@ -10,7 +10,7 @@ from quire.client.server_replies import Cap, Lane, Usage
 from quire.commands.accounts import users
 from quire.errors import InvalidInput
 from quire.terminal import formatting
-from quire.terminal.console import Json, note, print_fields, print_json, print_table
+from quire.terminal.console import Json, print_fields, print_json, print_note, print_table
 
 DEFAULT = "default"
 
@@ -27,7 +27,7 @@ def show_queue(
         print_json(found)
         return
     for lane in found.lanes:
-        note(f"[dim]{_lane(lane)}[/]")
+        print_note(f"[dim]{_lane(lane)}[/]")
     print_table(
         ("#>", "KIND", "WHO", "JOB", "STARTS ABOUT"),
         [

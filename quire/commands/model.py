@@ -13,13 +13,13 @@ from quire.errors import InvalidInput, NotFound
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
-    has_twins,
-    note,
+    has_duplicates,
     out,
-    passing_bytes,
     print_json,
+    print_note,
+    print_outcome,
     print_table,
-    tell,
+    transfer_progress,
 )
 
 model = typer.Typer(no_args_is_help=True, help="One model.")
@@ -36,7 +36,7 @@ def list_models(as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
-    ids = has_twins(item.name for item in found)
+    ids = has_duplicates(item.name for item in found)
     print_table(
         (*(["ID"] if ids else []), "NAME", "PRESET", "OWNER", "USED BY", "MADE"),
         [
@@ -82,7 +82,7 @@ def remove(reference: NameOrId) -> None:
     with config.connect() as client:
         found = find_model(client, reference)
         client.delete_model(found.id)
-    note(f"Deleted the model {escape(found.name)}.")
+    print_note(f"Deleted the model {escape(found.name)}.")
 
 
 def list_checkpoints(
@@ -141,8 +141,8 @@ def download(
         if path.exists() and not force:
             raise InvalidInput(f"{path} exists: give another --output, or --force")
         try:
-            with passing_bytes(f"downloading {path.name}") as passed:
-                size_bytes = client.download_checkpoint(checkpoint_id, path, passed)
+            with transfer_progress(f"downloading {path.name}") as on_progress:
+                size_bytes = client.download_checkpoint(checkpoint_id, path, on_progress)
         except OSError as error:
             raise InvalidInput(f"{path} can't be written: {error.strerror}") from None
         except ApiError as error:
@@ -158,4 +158,4 @@ def download(
 def _change(reference: str, changes: dict[str, str], as_json: bool) -> None:
     with config.connect() as client:
         changed = client.update_model(find_model(client, reference).id, changes)
-    tell(changed, as_json, f"{escape(changed.name)} ({changed.visibility}).")
+    print_outcome(changed, as_json, f"{escape(changed.name)} ({changed.visibility}).")

@@ -13,7 +13,7 @@ from quire.errors import InvalidInput
 from quire.report.contents import find_out
 from quire.report.page import page
 from quire.terminal import formatting
-from quire.terminal.console import note
+from quire.terminal.console import print_note
 
 STANDARD_OUTPUT = "-"
 
@@ -48,7 +48,7 @@ def report(
         return
     write_page(path, written, force)
     size = formatting.size(path.stat().st_size)
-    note(f"Wrote [bold]{escape(str(path))}[/] [dim]({size}): open it in a browser.[/]")
+    print_note(f"Wrote [bold]{escape(str(path))}[/] [dim]({size}): open it in a browser.[/]")
 
 
 def check_target(path: Path, force: bool) -> None:

@@ -14,8 +14,8 @@ from quire.commands.corpus import describe, read_file, upload_once
 from quire.commands.lookup import find_corpus, find_job, find_model, is_id
 from quire.commands.options import After, Deadline, Priority, StartBefore, order_fields
 from quire.errors import ExitCode, InvalidInput, NotFound
-from quire.terminal.console import Json, is_interactive, note, out, print_json, typed
-from quire.watch.follow import Left, details, follow, require_success, say_left
+from quire.terminal.console import Json, is_interactive, out, print_json, print_note, shell_quoted
+from quire.watch.wait import Detached, print_detached, progress_text, require_success, wait_for_job
 
 #: What `--set` may not touch, because it has an option or an argument of its own.
 OWN_OPTIONS = frozenset(
@@ -130,14 +130,16 @@ def train(
         if following:
             try:
                 job = watch_training(client, job, watch=not as_json)
-            except Left:
-                say_left(job)
+            except Detached:
+                print_detached(job)
                 raise typer.Exit(ExitCode.INTERRUPTED) from None
     if as_json:
         print_json(job)
     elif not following:
         out.print(job.id)
-        note(f"[dim]Queued as {escape(job.name or '')}. See it learn:[/] quire job watch {job.id}")
+        print_note(
+            f"[dim]Queued as {escape(job.name or '')}. See it learn:[/] quire job watch {job.id}"
+        )
     if following:
         require_success(job)
 
@@ -145,13 +147,15 @@ def train(
 def watch_training(client: Client, job: Job, *, watch: bool) -> Job:
     """Follow a training to its end and say in a line how it went."""
     if watch:
-        note(f"[dim]Job {job.id}, model[/] [bold]{escape(job.name or '')}[/]")
-    job = follow(client, job, watch=watch)
+        print_note(f"[dim]Job {job.id}, model[/] [bold]{escape(job.name or '')}[/]")
+    job = wait_for_job(client, job, watch=watch)
     if watch and job.status == "succeeded":
-        learnt = details(job.progress) if job.progress else ""
-        note(f"[green]trained[/] [bold]{escape(job.name or '')}[/]  [dim]{escape(learnt)}[/]")
+        learnt = progress_text(job.progress) if job.progress else ""
+        print_note(f"[green]trained[/] [bold]{escape(job.name or '')}[/]  [dim]{escape(learnt)}[/]")
         if job.model:
-            note(f"[dim]Let it write:[/] quire generate {typed(job.name or job.model)}")
+            print_note(
+                f"[dim]Let it write:[/] quire generate {shell_quoted(job.name or job.model)}"
+            )
     return job
 
 
@@ -165,7 +169,7 @@ def find_or_upload(client: Client, reference: str, encoding: str | None) -> Corp
     if looks_like_file and not is_id(reference):
         data = read_file(reference)
         corpus, is_new = upload_once(client, data, path.stem, encoding=encoding)
-        note(f"{'Uploaded' if is_new else 'Already there:'} {describe(corpus)}.")
+        print_note(f"{'Uploaded' if is_new else 'Already there:'} {describe(corpus)}.")
         return corpus
     try:
         return find_corpus(client, reference)

@@ -12,7 +12,7 @@ from rich.status import Status
 from quire import config
 from quire.commands.parts import Devices, Host, Port, require_server
 from quire.errors import CannotStart, ExitCode
-from quire.server.data_dir import locked
+from quire.server.data_dir import locked_data_dir
 from quire.terminal.console import out
 from shared.process.supervisor import Event, ProcessSupervisor, StartFailed, StopRequested
 from shared.settings import Settings, load_settings
@@ -47,7 +47,7 @@ def up(
     os.umask(OWNER_ONLY)
     try:
         with (
-            locked(settings.data_dir) as lock,
+            locked_data_dir(settings.data_dir) as lock,
             ProcessSupervisor(screen.report) as supervisor,
             supervisor.signals(),
             screen,

@@ -16,9 +16,9 @@ from quire.commands.lookup import find_job, find_model
 from quire.commands.options import After, Deadline, Priority, StartBefore, order_fields
 from quire.errors import ExitCode, InvalidInput
 from quire.terminal import formatting
-from quire.terminal.console import Json, err, note, out, print_json, print_table
-from quire.watch.follow import Left, follow, require_success, say_left
+from quire.terminal.console import Json, err, out, print_json, print_note, print_table
 from quire.watch.streaming import stream
+from quire.watch.wait import Detached, print_detached, require_success, wait_for_job
 
 #: How long one request may wait for the texts before polling takes over.
 WAIT_SECONDS = 10
@@ -128,15 +128,15 @@ def generate(
             with spinner if err.is_terminal and at_once else nullcontext():
                 job = client.generate(body, wait_seconds=WAIT_SECONDS if at_once else None)
         except KeyboardInterrupt:
-            note("\nThe server may go on writing: `quire jobs` shows it.")
+            print_note("\nThe server may go on writing: `quire jobs` shows it.")
             raise
         try:
             if streamed:
                 job = stream(client, job, as_json=as_json)
             elif wait and not job.ended:
-                job = follow(client, job, watch=not as_json)
-        except (Left, KeyboardInterrupt):
-            say_left(job)
+                job = wait_for_job(client, job, watch=not as_json)
+        except (Detached, KeyboardInterrupt):
+            print_detached(job)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
     if streamed and (as_json or job.spec["n"] * len(job.spec["temperatures"]) == 1):
         require_success(job)
@@ -145,7 +145,7 @@ def generate(
         print_json(job)
     elif not wait:
         out.print(job.id)
-        note(f"[dim]Queued. Wait for its texts:[/] quire job wait {job.id}")
+        print_note(f"[dim]Queued. Wait for its texts:[/] quire job wait {job.id}")
     if wait:
         require_success(job)
         if not as_json:
@@ -204,7 +204,7 @@ def score(
         body["model"] = find_model(client, model).id
         job = client.score(body, wait_seconds=WAIT_SECONDS)
         if not job.ended:
-            job = follow(client, job, watch=not as_json)
+            job = wait_for_job(client, job, watch=not as_json)
     if as_json:
         print_json(job)
     require_success(job)

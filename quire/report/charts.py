@@ -8,7 +8,7 @@ from quire.report.svg import Line, Moment, line_chart
 from quire.terminal import formatting
 from quire.watch import curves
 from quire.watch.chart import Point
-from quire.watch.history import ROUTINE, told
+from quire.watch.history import ROUTINE, describe_event
 
 LOSS_SIZE, SMALL_SIZE = (760, 340), (370, 200)
 #: With more judged points than that their marks would hide the line.
@@ -79,9 +79,9 @@ def _small(contents: ReportContents, name: str, title: str, y_name: str, value: 
 def _moments(contents: ReportContents) -> list[Moment]:
     """Where the training went back to a checkpoint."""
     return [
-        Moment(float(step), told(event))
+        Moment(float(step), describe_event(event))
         for event in contents.events
-        if event.type not in ROUTINE and (step := curves.returned_to(event)) is not None
+        if event.type not in ROUTINE and (step := curves.rewind_step(event)) is not None
     ]
 
 

@@ -97,7 +97,7 @@ def find_out(client: Client, job: Job) -> ReportContents:
             "`quire jobs --kind train` lists the trainings"
         )
     events = list(client.job_history(job.id))
-    points = curves.standing(client.job_metrics(job.id, points=POINTS), events)
+    points = curves.current_points(client.job_metrics(job.id, points=POINTS), events)
     if not points:
         raise InvalidInput(
             f"training {name} has no loss curve yet (it is {job.status}): "
@@ -111,7 +111,7 @@ def find_out(client: Client, job: Job) -> ReportContents:
         job=job,
         corpus=_corpus(client, job),
         points=points,
-        judged=curves.standing(client.job_metrics(job.id, validation=True), events),
+        judged=curves.current_points(client.job_metrics(job.id, validation=True), events),
         events=events,
         texts=texts,
         checkpoints=sorted(checkpoints, key=lambda each: each.step),

@@ -12,7 +12,7 @@ from quire.report.charts import charts
 from quire.report.contents import ReportContents
 from quire.report.elements import bits, epoch, plain, table, when
 from quire.terminal import formatting
-from quire.watch.history import ROUTINE, told
+from quire.watch.history import ROUTINE, describe_event
 from shared.specs.presets import PRESETS
 
 #: No request leaves the page, whatever is in it.
@@ -261,7 +261,7 @@ def _origin(contents: ReportContents) -> str:
 
 def _history(contents: ReportContents) -> str:
     rows = [
-        (when(event.at), escape(told(event)))
+        (when(event.at), escape(describe_event(event)))
         for event in contents.events
         if event.type not in ROUTINE
     ]

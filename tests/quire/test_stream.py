@@ -1,4 +1,4 @@
-"""`quire generate --stream`: what comes out while a text is written, and after a break."""
+"""`quire generate --stream`: its output while texts are generated, and without a free stream."""
 
 import json
 import threading
@@ -43,7 +43,7 @@ def writer(
     meanwhile: Callable[[Claim, Say], None],
     **fields: Any,
 ) -> Iterator[None]:
-    """A worker's hand that takes the next generation, says things of it, and ends it."""
+    """A worker that claims the next generation, publishes events of it, and ends it."""
     speaker = Speaker(redis_url)
 
     def work() -> None:
@@ -73,7 +73,7 @@ def writer(
 
 
 def shown(capsys: pytest.CaptureFixture[str], wanted: str) -> str:
-    """What came out since the last look, once the wanted is in it."""
+    """The output since the last call, once it contains `wanted`."""
     out = ""
 
     def is_there() -> bool:
@@ -85,7 +85,7 @@ def shown(capsys: pytest.CaptureFixture[str], wanted: str) -> str:
     return out
 
 
-def test_one_text_is_written_as_it_comes(
+def test_a_single_text_is_written_piece_by_piece(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def meanwhile(_claim: Claim, say: Say) -> None:
@@ -99,8 +99,8 @@ def test_one_text_is_written_as_it_comes(
 
 
 @contextmanager
-def no_seats(served: Served) -> Iterator[Callable[[], None]]:
-    """A server with as many listeners as it takes; yields what lets one of them go."""
+def all_streams_open(served: Served) -> Iterator[Callable[[], None]]:
+    """Open as many event streams as the server allows; yields a function that closes one."""
     seats = served.world.app.extensions[EXTENSION].seats
     with ExitStack() as stack:
         leave = seats.take()
@@ -112,23 +112,23 @@ def no_seats(served: Served) -> Iterator[Callable[[], None]]:
         yield leave
 
 
-def test_without_a_seat_the_text_is_shown_at_its_end(
+def test_without_a_free_stream_the_text_is_shown_when_finished(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def meanwhile(_claim: Claim, say: Say) -> None:
         say(0, 0, 10)
 
-    with no_seats(served), writer(served, redis_url, [TEXT], meanwhile):
+    with all_streams_open(served), writer(served, redis_url, [TEXT], meanwhile):
         assert run(["generate", model, "--stream"]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"It {TEXT}\n"
-    assert captured.err.count("Too many listen already") == 1
+    assert captured.err.count("polling until the job has ended") == 1
 
 
-def test_without_a_seat_json_is_told_the_end(
+def test_without_a_free_stream_json_contains_the_final_events(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with no_seats(served), writer(served, redis_url, [TEXT], lambda _claim, _say: None):
+    with all_streams_open(served), writer(served, redis_url, [TEXT], lambda _claim, _say: None):
         assert run(["generate", model, "--stream", "--json"]) == 0
     text, state = map(json.loads, capsys.readouterr().out.splitlines())
     assert (text["event"], text["data"]["text"]) == ("text", TEXT)
@@ -136,7 +136,7 @@ def test_without_a_seat_json_is_told_the_end(
     assert "texts" not in state["data"]
 
 
-def test_a_seat_that_is_free_again_is_taken(
+def test_a_stream_that_becomes_free_is_used(
     served: Served,
     model: str,
     redis_url: str,
@@ -145,10 +145,10 @@ def test_a_seat_that_is_free_again_is_taken(
 ) -> None:
     monkeypatch.setattr("api.errors.LISTEN_AGAIN_SECONDS", 1)
 
-    with no_seats(served) as leave:
+    with all_streams_open(served) as leave:
 
         def meanwhile(_claim: Claim, say: Say) -> None:
-            wait_until(lambda: "Too many listen already" in capsys.readouterr().err)
+            wait_until(lambda: "polling until the job has ended" in capsys.readouterr().err)
             leave()
             say(0, 0, 10)
             assert shown(capsys, TEXT[:10]) == "It " + TEXT[:10]
@@ -195,7 +195,7 @@ def test_several_grow_side_by_side(
     assert "It " + TEXT.upper() in lines
 
 
-def test_of_several_none_is_cut_in_pieces_where_no_terminal_is(
+def test_several_texts_are_written_whole_without_a_terminal(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def meanwhile(_claim: Claim, say: Say) -> None:
@@ -208,27 +208,27 @@ def test_of_several_none_is_cut_in_pieces_where_no_terminal_is(
     assert out.index("It " + TEXT) < out.index("It " + TEXT.upper())
 
 
-def test_json_has_a_line_for_each_event(
+def test_json_has_one_line_per_event(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = ""
 
     def meanwhile(_claim: Claim, say: Say) -> None:
-        # Who comes after the end is told the text first.
+        # A stream opened after the end would begin with the text.
         nonlocal before
         before = shown(capsys, '"state"')
         say(0, 0, 5)
 
     with writer(served, redis_url, [TEXT], meanwhile):
         assert run(["generate", model, "--stream", "--json"]) == 0
-    told = [json.loads(line) for line in (before + capsys.readouterr().out).splitlines()]
-    assert told[0]["event"] == "state"
-    assert [each["event"] for each in told[-2:]] == ["text", "state"]
-    assert told[-2]["data"]["text"] == TEXT
-    assert told[-1]["data"]["status"] == "succeeded"
+    events = [json.loads(line) for line in (before + capsys.readouterr().out).splitlines()]
+    assert events[0]["event"] == "state"
+    assert [event["event"] for event in events[-2:]] == ["text", "state"]
+    assert events[-2]["data"]["text"] == TEXT
+    assert events[-1]["data"]["status"] == "succeeded"
 
 
-def test_a_failure_is_told_and_ends_with_its_code(
+def test_a_failed_job_is_reported_with_its_exit_code(
     served: Served, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = problem("worker-lost", "The worker was lost", "Run it again.")
@@ -245,7 +245,7 @@ def test_a_failure_is_told_and_ends_with_its_code(
     assert "Run it again." in capsys.readouterr().err
 
 
-def test_it_streams_or_does_not_wait(
+def test_stream_and_no_wait_exclude_each_other(
     served: Served, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["generate", model, "--stream", "--no-wait"]) == 2

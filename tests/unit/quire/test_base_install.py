@@ -1,4 +1,4 @@
-"""The base install alone: the client works, and the server's commands say what is missing."""
+"""The base install: the client works, and the server commands say what is missing."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 SERVER_ONLY = {"sqlalchemy", "alembic", "celery", "kombu", "redis", "flask", "tensorflow", "numpy"}
 
 
-def test_the_command_loads_nothing_of_the_server() -> None:
+def test_the_command_does_not_import_server_dependencies() -> None:
     script = "import sys, quire.main; print(*sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
@@ -25,7 +25,7 @@ def test_the_command_loads_nothing_of_the_server() -> None:
     "arguments",
     [["up"], ["demo"], ["api"], ["worker"], ["migrate"], ["user", "add", "a", "--local"]],
 )
-def test_server_commands_say_how_to_install_it(
+def test_server_commands_say_how_to_install_the_server(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)  # as if it were not installed

@@ -12,7 +12,7 @@ from quire.commands.train import parse_settings
 from quire.commands.writing import parse_temperatures
 from quire.errors import InvalidInput
 from quire.terminal import formatting
-from quire.watch.follow import details
+from quire.watch.wait import progress_text
 
 
 def test_settings_become_fields() -> None:
@@ -57,19 +57,25 @@ def test_durations_and_sizes_read_well() -> None:
         "1:02:03",
     ]
     assert [formatting.size(value) for value in (12, 600_893, 3 * 1024**3)] == [
-        "12 bytes",
+        "12 Bytes",
         "586.8 KiB",
         "3.0 GiB",
     ]
     now = datetime(2026, 1, 2, tzinfo=UTC)
-    assert formatting.ago(now - timedelta(minutes=5), now) == "5 min ago"
+    assert formatting.ago(now - timedelta(minutes=5), now) == "5 minutes ago"
+    assert formatting.ago(now + timedelta(seconds=2), now) == "now"
+    assert [formatting.duration_in_words(seconds) for seconds in (0.26, 3.04, 75.2)] == [
+        "0.3 seconds",
+        "3 seconds",
+        "1 minute and 15 seconds",
+    ]
 
 
 def test_progress_says_only_what_is_known() -> None:
-    assert details(Progress()) == ""
-    assert details(Progress(step=1200, steps_total=2670, loss=1.5321, epoch=4.49, epochs=10)) == (
-        "step 1,200 of 2,670 · epoch 4.5 of 10 · loss 1.532"
-    )
+    assert progress_text(Progress()) == ""
+    assert progress_text(
+        Progress(step=1200, steps_total=2670, loss=1.5321, epoch=4.49, epochs=10)
+    ) == ("step 1,200 of 2,670 · epoch 4.5 of 10 · loss 1.532")
 
 
 def test_a_reply_keeps_fields_of_a_newer_server() -> None:
@@ -106,7 +112,7 @@ def test_what_is_copied_is_told_in_a_line() -> None:
     some = Novelty(copied_characters=18, copied="word for word, and", known_grams=0.541)
     assert some.line() == "longest copy 18 characters, 54% of its 8-grams known"
     assert Novelty(copied_characters=1, copied="w").line() == "longest copy 1 character"
-    assert "2.21 bits/char" in details(Progress(val_loss=1.532, bits_per_char=2.21))
+    assert "2.21 bits/char" in progress_text(Progress(val_loss=1.532, bits_per_char=2.21))
 
 
 def test_what_is_judged_has_words_or_says_that_it_has_none() -> None:
