@@ -22,7 +22,7 @@ from tests.quire.test_watch import wait_until
 SECONDS = 20.0
 TEXT = "and the sea was calm, and the moon was full"
 
-Say = Callable[[int, int, int], None]
+SendPiece = Callable[[int, int, int], None]
 
 
 @pytest.fixture(autouse=True)
@@ -36,11 +36,11 @@ def model(served: Served) -> str:
 
 
 @contextmanager
-def writer(
+def worker(
     served: Served,
     redis_url: str,
     texts: list[str],
-    meanwhile: Callable[[Claim, Say], None],
+    during_run: Callable[[Claim, SendPiece], None],
     **fields: Any,
 ) -> Iterator[None]:
     """A worker that claims the next generation, publishes events of it, and ends it."""
@@ -53,13 +53,13 @@ def writer(
             time.sleep(0.02)
         [claim] = claims
 
-        def say(position: int, start: int, stop: int) -> None:
+        def send_piece(position: int, start: int, stop: int) -> None:
             piece = {"position": position, "offset": start, "text": texts[position][start:stop]}
             prompt = {} if start else {"prompt": "It "}
             speaker.say(claim.job_id, claim.attempt, "piece", **piece, **prompt)
             assert speaker.flush()
 
-        meanwhile(claim, say)
+        during_run(claim, send_piece)
         records = [record(i, text, None, **fields) for i, text in enumerate(texts)]
         served.world.queue.succeed(claim, records)
         speaker.say(claim.job_id, claim.attempt, "state")
@@ -88,12 +88,12 @@ def shown(capsys: pytest.CaptureFixture[str], wanted: str) -> str:
 def test_a_single_text_is_written_piece_by_piece(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        say(0, 0, 10)
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        send_piece(0, 0, 10)
         assert shown(capsys, TEXT[:10]) == "It " + TEXT[:10]
-        say(0, 10, 30)
+        send_piece(0, 10, 30)
 
-    with writer(served, redis_url, [TEXT], meanwhile):
+    with worker(served, redis_url, [TEXT], during_run):
         assert run(["generate", model, "--stream"]) == 0
     assert capsys.readouterr().out == TEXT[10:] + "\n"
 
@@ -115,10 +115,10 @@ def all_streams_open(served: Served) -> Iterator[Callable[[], None]]:
 def test_without_a_free_stream_the_text_is_shown_when_finished(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        say(0, 0, 10)
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        send_piece(0, 0, 10)
 
-    with all_streams_open(served), writer(served, redis_url, [TEXT], meanwhile):
+    with all_streams_open(served), worker(served, redis_url, [TEXT], during_run):
         assert run(["generate", model, "--stream"]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"It {TEXT}\n"
@@ -128,7 +128,7 @@ def test_without_a_free_stream_the_text_is_shown_when_finished(
 def test_without_a_free_stream_json_contains_the_final_events(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with all_streams_open(served), writer(served, redis_url, [TEXT], lambda _claim, _say: None):
+    with all_streams_open(served), worker(served, redis_url, [TEXT], lambda _claim, _say: None):
         assert run(["generate", model, "--stream", "--json"]) == 0
     text, state = map(json.loads, capsys.readouterr().out.splitlines())
     assert (text["event"], text["data"]["text"]) == ("text", TEXT)
@@ -147,13 +147,13 @@ def test_a_stream_that_becomes_free_is_used(
 
     with all_streams_open(served) as leave:
 
-        def meanwhile(_claim: Claim, say: Say) -> None:
+        def during_run(_claim: Claim, send_piece: SendPiece) -> None:
             wait_until(lambda: "polling until the job has ended" in capsys.readouterr().err)
             leave()
-            say(0, 0, 10)
+            send_piece(0, 0, 10)
             assert shown(capsys, TEXT[:10]) == "It " + TEXT[:10]
 
-        with writer(served, redis_url, [TEXT], meanwhile):
+        with worker(served, redis_url, [TEXT], during_run):
             assert run(["generate", model, "--stream"]) == 0
     assert capsys.readouterr().out == TEXT[10:] + "\n"
 
@@ -161,10 +161,10 @@ def test_a_stream_that_becomes_free_is_used(
 def test_an_echoed_prompt_is_written_once(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        say(0, 0, 10)
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        send_piece(0, 0, 10)
 
-    with writer(served, redis_url, [TEXT], meanwhile, echo=True):
+    with worker(served, redis_url, [TEXT], during_run, echo=True):
         assert run(["generate", model, "--stream", "--echo"]) == 0
     assert capsys.readouterr().out == f"It {TEXT}\n"
 
@@ -174,12 +174,12 @@ def test_several_grow_side_by_side(
 ) -> None:
     texts = [TEXT, TEXT.upper()]
 
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        say(0, 0, 10)
-        say(1, 0, 5)
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        send_piece(0, 0, 10)
+        send_piece(1, 0, 5)
         wait_until(lambda: any(stand_beside(line, 10, 5) for line in lines_of(screen)))
         assert TEXT not in screen.getvalue()
-        say(1, 5, 20)
+        send_piece(1, 5, 20)
         wait_until(lambda: any(stand_beside(line, 10, 20) for line in lines_of(screen)))
 
     def stand_beside(line: str, left: int, right: int) -> bool:
@@ -187,7 +187,7 @@ def test_several_grow_side_by_side(
             line.rstrip().endswith(" " + TEXT[:right].upper().rstrip())
         )
 
-    with writer(served, redis_url, texts, meanwhile):
+    with worker(served, redis_url, texts, during_run):
         assert run(["generate", model, "--stream", "--temperature", "0.2,1"]) == 0
     lines = lines_of(screen)
     assert any(line.split() == ["temperature", "0.2", "temperature", "1"] for line in lines)
@@ -198,11 +198,11 @@ def test_several_grow_side_by_side(
 def test_several_texts_are_written_whole_without_a_terminal(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        say(1, 0, 5)
-        say(0, 0, 5)
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        send_piece(1, 0, 5)
+        send_piece(0, 0, 5)
 
-    with writer(served, redis_url, [TEXT, TEXT.upper()], meanwhile):
+    with worker(served, redis_url, [TEXT, TEXT.upper()], during_run):
         assert run(["generate", model, "--stream", "--temperature", "0.2,1"]) == 0
     out = capsys.readouterr().out
     assert out.index("It " + TEXT) < out.index("It " + TEXT.upper())
@@ -213,13 +213,13 @@ def test_json_has_one_line_per_event(
 ) -> None:
     before = ""
 
-    def meanwhile(_claim: Claim, say: Say) -> None:
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
         # A stream opened after the end would begin with the text.
         nonlocal before
         before = shown(capsys, '"state"')
-        say(0, 0, 5)
+        send_piece(0, 0, 5)
 
-    with writer(served, redis_url, [TEXT], meanwhile):
+    with worker(served, redis_url, [TEXT], during_run):
         assert run(["generate", model, "--stream", "--json"]) == 0
     events = [json.loads(line) for line in (before + capsys.readouterr().out).splitlines()]
     assert events[0]["event"] == "state"

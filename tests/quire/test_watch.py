@@ -194,14 +194,14 @@ class Terminal:
             start_new_session=True,
         )  # fmt: skip
         os.close(slave)
-        self._seen = bytearray()
+        self._output = bytearray()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     @property
-    def seen(self) -> str:
+    def output(self) -> str:
         """The output so far, without colours and cursor movements."""
-        return ESCAPES.sub("", self._seen.decode(errors="replace"))
+        return ESCAPES.sub("", self._output.decode(errors="replace"))
 
     def end(self) -> int:
         """Wait until it exits, and return its exit code."""
@@ -220,7 +220,7 @@ class Terminal:
                 data = os.read(self._master, 65536) if ready else b""
             except OSError:  # the process has exited
                 return
-            self._seen += data
+            self._output += data
             if not ready and self.process.poll() is not None:
                 return
 
@@ -230,17 +230,17 @@ def test_a_terminal_shows_curves_numbers_texts_and_events(served: Served) -> Non
     served.epoch(claim, 1)
     terminal = Terminal("job", "watch", "poet", columns=140)
     try:
-        wait_until(lambda: "generated after epoch 1" in terminal.seen)
+        wait_until(lambda: "generated after epoch 1" in terminal.output)
         served.epoch(claim, 2)
-        wait_until(lambda: "generated after epoch 2" in terminal.seen)
+        wait_until(lambda: "generated after epoch 2" in terminal.output)
         served.world.queue.record_event(claim, "resumed", step=200, epoch=2.0)
-        wait_until(lambda: "resumed from the checkpoint at step 200" in terminal.seen)
+        wait_until(lambda: "resumed from the checkpoint at step 200" in terminal.output)
         served.world.queue.succeed(claim)
     finally:
         code = terminal.end()
-    seen = terminal.seen
-    assert code == 0, seen
-    assert BRAILLE.search(seen)
+    output = terminal.output
+    assert code == 0, output
+    assert BRAILLE.search(output)
     for words in (
         "─── training   ─●─ validation",
         "step 200 of 400 · epoch 2.0 of 4 · loss 2.100 · validation loss 1.500",
@@ -251,7 +251,7 @@ def test_a_terminal_shows_curves_numbers_texts_and_events(served: Served) -> Non
         "succeeded after",
         f"quire report {claim.job_id} -o report.html",
     ):
-        assert words in seen, words
+        assert words in output, words
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(12, 40), (8, 20), (60, 220)])
@@ -260,8 +260,8 @@ def test_every_terminal_size_works(served: Served, rows: int, columns: int) -> N
     served.epoch(claim, 1)
     served.world.queue.succeed(claim)
     terminal = Terminal("job", "watch", "poet", rows=rows, columns=columns)
-    assert terminal.end() == 0, terminal.seen
-    assert "succeeded" in terminal.seen
+    assert terminal.end() == 0, terminal.output
+    assert "succeeded" in terminal.output
 
 
 def test_ctrl_c_leaves_the_job_running(served: Served) -> None:
@@ -269,13 +269,13 @@ def test_ctrl_c_leaves_the_job_running(served: Served) -> None:
     served.epoch(claim, 1)
     terminal = Terminal("job", "watch", "poet")
     try:
-        wait_until(lambda: "generated after epoch 1" in terminal.seen)
+        wait_until(lambda: "generated after epoch 1" in terminal.output)
         terminal.process.send_signal(signal.SIGINT)
     finally:
         code = terminal.end()
     assert code == 130
-    assert "The job poet keeps running." in terminal.seen
-    assert f"quire job watch {claim.job_id}" in terminal.seen
+    assert "The job poet keeps running." in terminal.output
+    assert f"quire job watch {claim.job_id}" in terminal.output
     assert served.ann.get(f"/v1/jobs/{claim.job_id}").json["status"] == "running"
 
 
