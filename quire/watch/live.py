@@ -16,11 +16,11 @@ from rich.markup import escape
 from quire import config
 from quire.client import Client
 from quire.client.replies import Job, Metric, Progress, Text
-from quire.commands.lookup import find_job
-from quire.commands.writing import print_texts
 from quire.errors import ExitCode
+from quire.lookup import find_job
 from quire.terminal import formatting
 from quire.terminal.console import note, out, typed
+from quire.terminal.texts import print_texts
 from quire.watch.dashboard import Dashboard
 from quire.watch.follow import Left, details, follow, require_success, say_left
 from quire.watch.history import ROUTINE, told

@@ -145,7 +145,7 @@ def test_an_address_that_is_none_is_told(nowhere: str) -> None:
 
 
 def test_interruption_has_its_own_code() -> None:
-    script = "import os, signal, quire.main as m; m.training.config.connect = (lambda: " + (
+    script = "import os, signal, quire.main as m; m.train.config.connect = (lambda: " + (
         "os.kill(os.getpid(), signal.SIGINT)); m.main(['train', '--corpus', 'c'])"
     )
     done = subprocess.run(
