@@ -159,7 +159,8 @@ def _texts(contents: ReportContents) -> str:
     first = min(groups, key=lambda value: (abs(value - FIRST_TEMPERATURE), value))
     validations = {point.step: point for point in contents.validations}
     choices = "\n".join(
-        f'<input type="radio" name="temperature" id="temperature-{i}"{" checked" if temperature == first else ""}>'
+        f'<input type="radio" name="temperature" id="temperature-{i}"'
+        f"{' checked' if temperature == first else ''}>"
         f'<label for="temperature-{i}">{temperature:g}</label>'
         for i, temperature in enumerate(groups)
     )

@@ -8,7 +8,7 @@ from quire.client.replies import Job, Novelty, Progress
 from quire.commands.jobs.generate import parse_temperatures
 from quire.commands.jobs.train import parse_settings
 from quire.commands.server.demo import known_words_sentence
-from quire.commands.server.demo_corpus import plausible, share_known, written_words
+from quire.commands.server.demo_corpus import written_words
 from quire.errors import InvalidInput
 from quire.lookup import is_id
 from quire.terminal import formatting
@@ -81,25 +81,6 @@ def test_a_reply_keeps_fields_of_a_newer_server() -> None:
         "queue_position": 3,
     }
     assert Job.model_validate(sent).as_json() == sent
-
-
-def test_written_words_are_whole() -> None:
-    # «ma|n's soul is not ye|…»: «man's» began in the prompt and counts; «ye» was cut off.
-    assert written_words("the ma", "n's soul is not ye") == ["man's", "soul", "is", "not"]
-    assert written_words("ght ", "man.") == ["man"]
-    assert written_words("", "") == []
-
-
-def test_the_share_of_known_words() -> None:
-    assert share_known(["the", "soul", "xqz", "is"], "The soul. Is it?") == 0.75
-    assert share_known([], "x") == 0.0
-
-
-def test_a_page_that_is_not_the_book_is_no_corpus() -> None:
-    assert plausible(b"<html>not found</html>") is None
-    assert plausible(b"x" * 600_000) is None
-    book = "PREFACE\nOn Philosophy, morality, and the free spirit.\n" * 11_000
-    assert plausible(book.encode()) == book
 
 
 def test_novelty_is_one_line() -> None:
