@@ -16,7 +16,9 @@ key = typer.Typer(no_args_is_help=True, help="Manage API keys.")
 
 Owner = Annotated[
     str | None,
-    typer.Option("--user", help="The owner of the keys, by name or id (admins) [default: you]."),
+    typer.Option(
+        "--user", help="The owner of the keys, by name or id (admins).", show_default="you"
+    ),
 ]
 
 

@@ -13,7 +13,7 @@ from quire.terminal.console import Json, print_fields, print_json
 
 def show_usage(
     user: Annotated[
-        str | None, typer.Option(help="The user, by name or id (admins) [default: you].")
+        str | None, typer.Option(help="The user, by name or id (admins).", show_default="you")
     ] = None,
     as_json: Json = False,
 ) -> None:

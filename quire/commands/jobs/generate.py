@@ -28,13 +28,15 @@ Temperature = float | dict[str, float]
 Unknown = Annotated[
     str | None,
     typer.Option(
-        help="What to do with a character that the model has never seen: error, skip or replace "
-        "[default: error]."
+        help="What to do with a character that the model has never seen: error, skip or replace.",
+        show_default="error",
     ),
 ]
 Checkpoint = Annotated[
     str | None,
-    typer.Option(help="The checkpoint to use: best, latest, or a checkpoint's id [default: best]."),
+    typer.Option(
+        help="The checkpoint to use: best, latest, or a checkpoint's id.", show_default="best"
+    ),
 ]
 
 
@@ -43,8 +45,8 @@ def generate(
     prompt: Annotated[
         str | None,
         typer.Option(
-            help="The beginning of the text; the model continues it "
-            "[default: a random piece of the corpus]."
+            help="The beginning of the text; the model continues it.",
+            show_default="a random piece of the corpus",
         ),
     ] = None,
     length: Annotated[
@@ -95,7 +97,7 @@ def generate(
     unknown: Unknown = None,
     checkpoint: Checkpoint = None,
     name: Annotated[
-        str | None, typer.Option(help="The name of the job [default: the model's name].")
+        str | None, typer.Option(help="The name of the job.", show_default="the model's name")
     ] = None,
     priority: Priority = None,
     after: After = None,

@@ -7,7 +7,7 @@ import typer
 
 Priority = Annotated[
     str | None,
-    typer.Option(help="high, normal or low; it orders only your own jobs [default: normal]."),
+    typer.Option(help="high, normal or low; it orders only your own jobs.", show_default="normal"),
 ]
 After = Annotated[
     str | None,

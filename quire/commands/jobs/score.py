@@ -18,7 +18,7 @@ def score(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The model, by name or id.")],
     file: Annotated[
         Path | None,
-        typer.Argument(help="A text file in UTF-8; - is standard input [default: -]."),
+        typer.Argument(help="A text file in UTF-8; - is standard input.", show_default="-"),
     ] = None,
     text: Annotated[str | None, typer.Option(help="The text itself, instead of a file.")] = None,
     unknown: Unknown = None,

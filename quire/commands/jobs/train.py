@@ -40,8 +40,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="The preset to start from: default, classic, or large (for a GPU) "
-            "[default: default]."
+            help="The preset to start from: default, classic, or large (for a GPU).",
+            show_default="default",
         ),
     ] = None,
     start_from: Annotated[
@@ -55,18 +55,19 @@ def train(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="The name of the model [default: the corpus's name].")
+        str | None, typer.Option(help="The name of the model.", show_default="the corpus's name")
     ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(
             help="The unit of text: char, or word. With word, windows, lengths and losses count "
-            "words and punctuation marks [default: char]."
+            "words and punctuation marks.",
+            show_default="char",
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="How many times to go through the text [default: the preset's]."),
+        typer.Option(help="How many times to go through the text.", show_default="the preset's"),
     ] = None,
     seconds: Annotated[
         float | None,
@@ -87,14 +88,15 @@ def train(
     visibility: Annotated[
         str | None,
         typer.Option(
-            help="private, or server: everyone on it may use the model [default: private]."
+            help="private, or server: everyone on it may use the model.", show_default="private"
         ),
     ] = None,
     sample: Annotated[
         bool | None,
         typer.Option(
             "--sample/--no-sample",
-            help="Write sample texts after every epoch, or never [default: after every epoch].",
+            help="Write sample texts after every epoch, or never.",
+            show_default="after every epoch",
         ),
     ] = None,
     sample_steps: Annotated[
@@ -103,7 +105,9 @@ def train(
     ] = None,
     encoding: Annotated[
         str | None,
-        typer.Option(help="The encoding of an uploaded FILE, such as latin-1 [default: UTF-8]."),
+        typer.Option(
+            help="The encoding of an uploaded FILE, such as latin-1.", show_default="UTF-8"
+        ),
     ] = None,
     priority: Priority = None,
     after: After = None,
@@ -113,8 +117,8 @@ def train(
         bool | None,
         typer.Option(
             "--wait/--no-wait",
-            help="Follow the training to its end, or only submit it [default: follow on a "
-            "terminal, submit in a script].",
+            help="Follow the training to its end, or only submit it.",
+            show_default="follow on a terminal, submit in a script",
         ),
     ] = None,
     as_json: Json = False,

@@ -58,7 +58,7 @@ def download(
     ] = "best",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The file to write [default: MODEL.safetensors]."),
+        typer.Option("--output", "-o", help="The file to write.", show_default="MODEL.safetensors"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: Json = False,

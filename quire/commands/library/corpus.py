@@ -33,11 +33,13 @@ corpus = typer.Typer(no_args_is_help=True, help="Manage corpora: the texts that 
 NameOrId = Annotated[str, typer.Argument(metavar="NAME|ID", help="The corpus.")]
 Encoding = Annotated[
     str | None,
-    typer.Option(help="The encoding of the file, such as latin-1 [default: UTF-8]."),
+    typer.Option(help="The encoding of the file, such as latin-1.", show_default="UTF-8"),
 ]
 Visibility = Annotated[
     str | None,
-    typer.Option(help="private, or server: everyone on it may use the corpus [default: private]."),
+    typer.Option(
+        help="private, or server: everyone on it may use the corpus.", show_default="private"
+    ),
 ]
 
 
@@ -102,7 +104,7 @@ def describe(corpus: Corpus) -> str:
 def add(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A text file; - is standard input.")],
     name: Annotated[
-        str | None, typer.Option(help="The name of the corpus [default: the file name].")
+        str | None, typer.Option(help="The name of the corpus.", show_default="the file name")
     ] = None,
     encoding: Encoding = None,
     visibility: Visibility = None,
