@@ -15,11 +15,11 @@ from pathlib import Path
 from sqlalchemy import select
 
 from quire.client import ApiError, Client
-from quire.commands.parts import part
 from quire.errors import CannotStart, ServerUnreachable
 from quire.server import embedded_redis
 from quire.server.data_dir import DataDirLock
 from quire.server.local_accounts import first_admin_key
+from quire.server.parts import part_command
 from shared.clock import database_now
 from shared.database import make_engine, reading
 from shared.process.supervisor import Child, ProcessSupervisor
@@ -102,14 +102,14 @@ def start(
         report("redis", "external, from REDIS_URL")
     report("database", "")
     supervisor.complete(
-        Child("migrate", part("migrations"), environment, log_path=logs / "migrate.log")
+        Child("migrate", part_command("migrations"), environment, log_path=logs / "migrate.log")
     )
     report("database", _database_name(settings))
     report("api", "")
     supervisor.start(
         Child(
             "api",
-            part("api"),
+            part_command("api"),
             environment,
             ready=lambda: _answers(url),
             ready_seconds=API_READY_SECONDS,
@@ -123,7 +123,7 @@ def start(
     supervisor.start(
         Child(
             "workers",
-            part("worker"),
+            part_command("worker"),
             environment,
             ready=workers.are_ready,
             ready_seconds=WORKER_READY_SECONDS,

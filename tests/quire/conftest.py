@@ -105,7 +105,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> StringIO:
     sent = StringIO()
     console = Console(file=sent, force_terminal=True, width=100, height=30, highlight=False)
     monkeypatch.setattr("quire.watch.streaming.out", console)
-    monkeypatch.setattr("quire.commands.writing.out", console)
+    monkeypatch.setattr("quire.terminal.texts.out", console)
     return sent
 
 

@@ -96,7 +96,10 @@ def test_a_response_of_another_server_is_recognized() -> None:
         (["train", "--corpus", "c", "--set", "units"], "error: --set units: write it as"),
         (["train", "--corpus", "c", "--set", "seed=1"], "error: --set seed=1: use the option"),
         (["corpus", "add", "/no/such/file"], "error: /no/such/file can't be read: no such file"),
-        (["corpus", "add", "-"], "error: a text from standard input needs a name"),
+        (
+            ["corpus", "add", "-"],
+            "error: standard input has no file name: give the corpus a --name",
+        ),
         (["login", "127.0.0.1:8420"], "error: the address is '127.0.0.1:8420'"),
     ],
 )

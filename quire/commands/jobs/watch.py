@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from quire import config
-from quire.commands.lookup import find_job
-from quire.commands.writing import print_texts
 from quire.errors import ExitCode
+from quire.lookup import find_job
 from quire.terminal.console import print_note, shell_quoted
+from quire.terminal.texts import print_texts
 from quire.watch.training import watch_training
 from quire.watch.wait import Detached, print_detached, require_success, wait_for_job
 

@@ -1,4 +1,4 @@
-"""`corpus …`: the texts to learn from."""
+"""`quire corpus …`: the texts that models learn from."""
 
 import hashlib
 import sys
@@ -11,8 +11,8 @@ from rich.markup import escape
 from quire import config
 from quire.client import Client
 from quire.client.replies import Corpus
-from quire.commands.lookup import find_corpus
 from quire.errors import InvalidInput
+from quire.lookup import find_corpus
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
@@ -28,22 +28,26 @@ from quire.terminal.console import (
 )
 from shared.corpus_text import decode
 
-corpora = typer.Typer(no_args_is_help=True, help="Corpora: the texts to learn from.")
+corpus = typer.Typer(no_args_is_help=True, help="Manage corpora: the texts that models learn from.")
 
 NameOrId = Annotated[str, typer.Argument(metavar="NAME|ID", help="The corpus.")]
 Encoding = Annotated[
-    str | None, typer.Option(help="The file's encoding, such as latin-1; UTF-8 by default.")
+    str | None,
+    typer.Option(help="The encoding of the file, such as latin-1.", show_default="UTF-8"),
 ]
 Visibility = Annotated[
-    str | None, typer.Option(help="private (default), or server: everybody may read it.")
+    str | None,
+    typer.Option(
+        help="private, or server: everyone on it may use the corpus.", show_default="private"
+    ),
 ]
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of a file, or of standard input for ``-``.
+    """Read the bytes of a file, or of standard input for ``-``.
 
     Raises:
-        InvalidInput: It can't be read, naming why.
+        InvalidInput: The file can't be read; the message says why.
     """
     if path == "-":
         return sys.stdin.buffer.read()
@@ -61,7 +65,7 @@ def upload(
     encoding: str | None = None,
     visibility: str | None = None,
 ) -> Corpus:
-    """Upload a text with a bar on the terminal."""
+    """Upload a text, with a progress bar on a terminal."""
     with transfer_progress(f"uploading {name}") as on_progress:
         return client.upload_corpus(
             data, name=name, encoding=encoding, visibility=visibility, on_progress=on_progress
@@ -71,43 +75,47 @@ def upload(
 def upload_once(
     client: Client, data: bytes, name: str, *, encoding: str | None = None
 ) -> tuple[Corpus, bool]:
-    """The corpus of this name and text, uploaded unless it is there; and whether it was."""
+    """Upload a text unless a corpus of the same name and text exists.
+
+    Returns:
+        The corpus, and whether it was uploaded now.
+    """
     try:
         text = decode(data, encoding or "utf-8").text
     except ValueError:
-        sha256 = None  # the server will say what is wrong with it
+        sha256 = None  # the server reports what is wrong
     else:
         sha256 = hashlib.sha256(text.encode()).hexdigest()
-    for corpus in client.corpora(name=name) if sha256 else ():
-        if corpus.name == name and corpus.sha256 == sha256:
-            return corpus, False
+    for existing in client.corpora(name=name) if sha256 else ():
+        if existing.name == name and existing.sha256 == sha256:
+            return existing, False
     return upload(client, data, name, encoding=encoding), True
 
 
 def describe(corpus: Corpus) -> str:
-    """``nietzsche: 600,893 characters, 84 of them different``, as markup."""
+    """Describe a corpus as markup: ``nietzsche: 600,893 characters, 84 distinct``."""
     return (
         f"[bold]{escape(corpus.name)}[/]: {formatting.count(corpus.characters)} characters, "
-        f"{formatting.count(corpus.distinct_characters)} of them different"
+        f"{formatting.count(corpus.distinct_characters)} distinct"
     )
 
 
-@corpora.command("add")
+@corpus.command("add")
 def add(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A text file; - reads standard input.")
-    ],
-    name: Annotated[str | None, typer.Option(help="Its name; the file's by default.")] = None,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A text file; - is standard input.")],
+    name: Annotated[
+        str | None, typer.Option(help="The name of the corpus.", show_default="the file name")
+    ] = None,
     encoding: Encoding = None,
     visibility: Visibility = None,
     as_json: Json = False,
 ) -> None:
-    """Upload a text."""
+    """Upload a text file as a corpus."""
     if file == "-" and not name:
-        raise InvalidInput("a text from standard input needs a name: give --name")
+        raise InvalidInput("standard input has no file name: give the corpus a --name")
     data = read_file(file)
     with config.connect() as client:
-        corpus = upload(
+        added = upload(
             client,
             data,
             name or Path(file).stem,
@@ -115,47 +123,47 @@ def add(
             visibility=visibility,
         )
     if as_json:
-        print_json(corpus)
+        print_json(added)
         return
-    out.print(f"Added {describe(corpus)}.", soft_wrap=True)
-    print_note(f"[dim]Teach a network with it:[/] quire train --corpus {shell_quoted(corpus.name)}")
+    out.print(f"Added {describe(added)}.", soft_wrap=True)
+    print_note(f"[dim]Train a model on it:[/] quire train --corpus {shell_quoted(added.name)}")
 
 
-@corpora.command("list")
+@corpus.command("list")
 def list_all(as_json: Json = False) -> None:
     """List the corpora you may read."""
     with config.connect() as client:
-        found = list(client.corpora())
+        corpora = list(client.corpora())
     if as_json:
-        print_json(found)
+        print_json(corpora)
         return
-    ids = has_duplicates(corpus.name for corpus in found)
+    show_ids = has_duplicates(each.name for each in corpora)
     print_table(
-        (*(["ID"] if ids else []), "NAME", "CHARACTERS>", "DIFFERENT>", "OWNER", "SEEN BY"),
+        (*(["ID"] if show_ids else []), "NAME", "CHARACTERS>", "DISTINCT>", "OWNER", "VISIBLE TO"),
         [
             (
-                *([corpus.id] if ids else []),
-                escape(corpus.name),
-                formatting.count(corpus.characters),
-                formatting.count(corpus.distinct_characters),
-                escape(corpus.owner),
-                "everybody" if corpus.visibility == "server" else "the owner",
+                *([each.id] if show_ids else []),
+                escape(each.name),
+                formatting.count(each.characters),
+                formatting.count(each.distinct_characters),
+                escape(each.owner),
+                "everyone" if each.visibility == "server" else "the owner",
             )
-            for corpus in found
+            for each in corpora
         ],
-        empty="No corpora yet: `quire corpus add FILE` uploads a text.",
+        empty="No corpora yet. `quire corpus add FILE` uploads one.",
     )
 
 
-@corpora.command("show")
+@corpus.command("show")
 def show(
-    corpus: NameOrId,
+    reference: NameOrId,
     text: Annotated[bool, typer.Option("--text", help="Print the text itself.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is known of a corpus, or its text."""
+    """Show the details of a corpus, or its text."""
     with config.connect() as client:
-        found = find_corpus(client, corpus)
+        found = find_corpus(client, reference)
         content = client.corpus_text(found.id) if text else None
     if content is not None:
         if as_json:
@@ -171,7 +179,7 @@ def show(
             ("name", escape(found.name)),
             ("id", found.id),
             ("characters", formatting.count(found.characters)),
-            ("different", formatting.count(found.distinct_characters)),
+            ("distinct", formatting.count(found.distinct_characters)),
             ("size", formatting.size(found.bytes)),
             ("owner", escape(found.owner)),
             ("visibility", found.visibility),
@@ -180,38 +188,38 @@ def show(
     )
 
 
-@corpora.command("rename")
+@corpus.command("rename")
 def rename(
-    corpus: NameOrId,
-    new_name: Annotated[str, typer.Argument(help="Its new name.")],
+    reference: NameOrId,
+    new_name: Annotated[str, typer.Argument(help="The new name.")],
     as_json: Json = False,
 ) -> None:
-    """Give a corpus another name."""
-    _change(corpus, {"name": new_name}, as_json)
+    """Rename a corpus."""
+    _update(reference, {"name": new_name}, as_json)
 
 
-@corpora.command("share")
+@corpus.command("share")
 def share(
-    corpus: NameOrId,
+    reference: NameOrId,
     private: Annotated[
-        bool, typer.Option("--private", help="Take it back: only you may read it.")
+        bool, typer.Option("--private", help="Stop sharing: only you may use the corpus.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let everybody on the server read a corpus."""
-    _change(corpus, {"visibility": "private" if private else "server"}, as_json)
+    """Let everyone on the server use a corpus."""
+    _update(reference, {"visibility": "private" if private else "server"}, as_json)
 
 
-@corpora.command("rm")
-def remove(corpus: NameOrId) -> None:
-    """Delete a corpus that nothing needs any more."""
+@corpus.command("rm")
+def remove(reference: NameOrId) -> None:
+    """Delete a corpus. It must not be in use."""
     with config.connect() as client:
-        found = find_corpus(client, corpus)
+        found = find_corpus(client, reference)
         client.delete_corpus(found.id)
     print_note(f"Deleted the corpus {escape(found.name)}.")
 
 
-def _change(corpus: str, changes: dict[str, str], as_json: bool) -> None:
+def _update(reference: str, changes: dict[str, str], as_json: bool) -> None:
     with config.connect() as client:
-        changed = client.update_corpus(find_corpus(client, corpus).id, changes)
-    print_outcome(changed, as_json, f"{describe(changed)} ({changed.visibility}).")
+        updated = client.update_corpus(find_corpus(client, reference).id, changes)
+    print_outcome(updated, as_json, f"{describe(updated)} ({updated.visibility}).")

@@ -1,4 +1,4 @@
-"""`train`: submit a training, and watch it learn."""
+"""`quire train`: train a model on a corpus."""
 
 import json
 from pathlib import Path
@@ -10,15 +10,21 @@ from rich.markup import escape
 from quire import config
 from quire.client import Client
 from quire.client.replies import Corpus, Job
-from quire.commands.corpus import describe, read_file, upload_once
-from quire.commands.lookup import find_corpus, find_job, find_model, is_id
-from quire.commands.options import After, Deadline, Priority, StartBefore, order_fields
+from quire.commands.jobs.scheduling_options import (
+    After,
+    Deadline,
+    Priority,
+    StartBefore,
+    scheduling_fields,
+)
+from quire.commands.library.corpus import describe, read_file, upload_once
 from quire.errors import ExitCode, InvalidInput, NotFound
+from quire.lookup import find_corpus, find_job, find_model, is_id
 from quire.terminal.console import Json, is_interactive, out, print_json, print_note, shell_quoted
 from quire.watch.wait import Detached, print_detached, progress_text, require_success, wait_for_job
 
-#: What `--set` may not touch, because it has an option or an argument of its own.
-OWN_OPTIONS = frozenset(
+#: Fields that `--set` may not set, because they have options of their own.
+FIELDS_WITH_OPTIONS = frozenset(
     {"corpus", "from", "preset", "name", "visibility", "tokenizer", "epochs", "budget", "seed"}
     | {"sample", "priority", "after", "start_before", "deadline", "deadline_seconds"}
 )
@@ -27,62 +33,81 @@ OWN_OPTIONS = frozenset(
 def train(
     corpus: Annotated[
         str,
-        typer.Option(metavar="NAME|ID|FILE", help="What to learn from; a file is uploaded first."),
+        typer.Option(
+            metavar="NAME|ID|FILE", help="The corpus to learn from; a file is uploaded first."
+        ),
     ],
     preset: Annotated[
-        str | None, typer.Option(help="default, classic, or large (for a GPU).")
+        str | None,
+        typer.Option(
+            help="The preset to start from: default, classic, or large (for a GPU).",
+            show_default="default",
+        ),
     ] = None,
-    begin_from: Annotated[
+    start_from: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="CHECKPOINT|MODEL",
-            help="Begin from a checkpoint, or from the best one of a model: more epochs on the "
-            "same text, or fine-tuning on another. With a schedule that falls (cosine) it takes "
-            "the weights and begins the schedule anew.",
+            help="Start from a checkpoint, or from the best checkpoint of a model: train further "
+            "on the same text, or fine-tune on another. With a schedule that falls (cosine) only "
+            "the weights are taken, and the schedule starts again.",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="The model's name; its corpus's by default.")
+        str | None, typer.Option(help="The name of the model.", show_default="the corpus's name")
     ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="What is read and written one after the other: char (default), or word. Windows, "
-            "lengths and losses then count words and punctuation."
+            help="The unit of text: char, or word. With word, windows, lengths and losses count "
+            "words and punctuation marks.",
+            show_default="char",
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="How often to read the text; the preset's by default.")
+        int | None,
+        typer.Option(help="How many times to go through the text.", show_default="the preset's"),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="How long to train, instead of --epochs.")
+        float | None,
+        typer.Option(help="How many seconds to train, instead of a number of epochs."),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            metavar="NUMBER=VALUE",
-            help="Change any number of the preset, such as units=128. Repeat it for more.",
+            metavar="FIELD=VALUE",
+            help="Set any field of the preset, such as units=128. Repeat it for more fields.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same training (on a CPU).")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="The seed: on a CPU the same seed gives the same model."),
+    ] = None,
     visibility: Annotated[
-        str | None, typer.Option(help="private (default), or server: everybody may use the model.")
+        str | None,
+        typer.Option(
+            help="private, or server: everyone on it may use the model.", show_default="private"
+        ),
     ] = None,
     sample: Annotated[
         bool | None,
         typer.Option(
             "--sample/--no-sample",
-            help="Write texts after every epoch (the default), or never.",
+            help="Write sample texts after every epoch, or never.",
+            show_default="after every epoch",
         ),
     ] = None,
     sample_steps: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Write texts after every N steps instead."),
+        typer.Option(metavar="N", help="Write sample texts after every N steps instead."),
     ] = None,
     encoding: Annotated[
-        str | None, typer.Option(help="The encoding of an uploaded FILE; UTF-8 by default.")
+        str | None,
+        typer.Option(
+            help="The encoding of an uploaded FILE, such as latin-1.", show_default="UTF-8"
+        ),
     ] = None,
     priority: Priority = None,
     after: After = None,
@@ -92,14 +117,15 @@ def train(
         bool | None,
         typer.Option(
             "--wait/--no-wait",
-            help="Follow the training to its end. Default: yes on a terminal, no in a script.",
+            help="Follow the training to its end, or only submit it.",
+            show_default="follow on a terminal, submit in a script",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Teach a network to write like a text.
+    """Train a model to write like a corpus.
 
-    Ctrl-C while following leaves the training running.
+    Ctrl-C stops following; the training goes on.
     """
     body: dict[str, Any] = parse_settings(settings or [])
     options = {
@@ -112,22 +138,24 @@ def train(
         "visibility": visibility,
     }
     body |= {field: value for field, value in options.items() if value is not None}
-    body |= order_fields(priority, start_before, deadline)
+    body |= scheduling_fields(priority, start_before, deadline)
     if sample is not None:
         body["sample"] = {} if sample else None
     if sample_steps is not None:
         if sample is False:
-            raise InvalidInput(f"--sample-steps {sample_steps} and --no-sample: give one of them")
+            raise InvalidInput(
+                f"--sample-steps {sample_steps} and --no-sample exclude each other: give one"
+            )
         body["sample"] = {"every_steps": sample_steps}
-    following = wait if wait is not None else is_interactive() and not as_json
+    follows = wait if wait is not None else is_interactive() and not as_json
     with config.connect() as client:
         if after is not None:
             body["after"] = find_job(client, after).id
         body["corpus"] = find_or_upload(client, corpus, encoding).id
-        if begin_from is not None:
-            body["from"] = find_checkpoint(client, begin_from)
+        if start_from is not None:
+            body["from"] = find_checkpoint(client, start_from)
         job = client.train(body)
-        if following:
+        if follows:
             try:
                 job = watch_training(client, job, watch=not as_json)
             except Detached:
@@ -135,53 +163,53 @@ def train(
                 raise typer.Exit(ExitCode.INTERRUPTED) from None
     if as_json:
         print_json(job)
-    elif not following:
+    elif not follows:
         out.print(job.id)
         print_note(
-            f"[dim]Queued as {escape(job.name or '')}. See it learn:[/] quire job watch {job.id}"
+            f"[dim]Queued as {escape(job.name or '')}. Watch it:[/] quire job watch {job.id}"
         )
-    if following:
+    if follows:
         require_success(job)
 
 
 def watch_training(client: Client, job: Job, *, watch: bool) -> Job:
-    """Follow a training to its end and say in a line how it went."""
+    """Follow a training to its end, then print a line with its result."""
     if watch:
         print_note(f"[dim]Job {job.id}, model[/] [bold]{escape(job.name or '')}[/]")
     job = wait_for_job(client, job, watch=watch)
     if watch and job.status == "succeeded":
-        learnt = progress_text(job.progress) if job.progress else ""
-        print_note(f"[green]trained[/] [bold]{escape(job.name or '')}[/]  [dim]{escape(learnt)}[/]")
+        result = progress_text(job.progress) if job.progress else ""
+        print_note(f"[green]trained[/] [bold]{escape(job.name or '')}[/]  [dim]{escape(result)}[/]")
         if job.model:
             print_note(
-                f"[dim]Let it write:[/] quire generate {shell_quoted(job.name or job.model)}"
+                f"[dim]Generate texts:[/] quire generate {shell_quoted(job.name or job.model)}"
             )
     return job
 
 
 def find_or_upload(client: Client, reference: str, encoding: str | None) -> Corpus:
-    """The corpus of that name or id; else the file of that name, uploaded.
+    """Find a corpus by name or id, or upload the file at that path.
 
-    A file whose text the server has already under its name is not uploaded again.
+    A file is not uploaded again if the server has a corpus of its name and text.
     """
     path = Path(reference).expanduser()
     looks_like_file = "/" in reference or path.is_file()
     if looks_like_file and not is_id(reference):
         data = read_file(reference)
         corpus, is_new = upload_once(client, data, path.stem, encoding=encoding)
-        print_note(f"{'Uploaded' if is_new else 'Already there:'} {describe(corpus)}.")
+        print_note(f"{'Uploaded' if is_new else 'Already uploaded:'} {describe(corpus)}.")
         return corpus
     try:
         return find_corpus(client, reference)
     except NotFound as error:
-        raise NotFound(f"{error}; nor is there a file {reference!r} here") from None
+        raise NotFound(f"{error}. There is no file {reference!r} here either") from None
 
 
 def find_checkpoint(client: Client, reference: str) -> str:
-    """The id of a checkpoint: given as it is, or as a model whose best one is meant.
+    """Find the id of a checkpoint: the given id, or the best checkpoint of a model.
 
     Raises:
-        NotFound: There is neither, or the model has no checkpoint yet.
+        NotFound: There is no such model, or it has no checkpoint yet.
     """
     try:
         model = find_model(client, reference)
@@ -191,32 +219,32 @@ def find_checkpoint(client: Client, reference: str) -> str:
         raise
     best = (model.checkpoints or {}).get("best")
     if best is None:
-        raise NotFound(f"model {model.name!r} has no checkpoint to begin from yet")
+        raise NotFound(f"model {model.name!r} has no checkpoint to start from yet")
     return str(best)
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """``["units=128", "clip_norm=null"]`` to the fields of a request.
+    """Parse ``["units=128", "clip_norm=null"]`` into the fields of a request.
 
     Raises:
-        InvalidInput: One is not NUMBER=VALUE, comes twice, or has an option of its own.
+        InvalidInput: A setting is not FIELD=VALUE, comes twice, or has an option of its own.
     """
     fields: dict[str, Any] = {}
     for setting in settings:
         field, equals, value = setting.partition("=")
         field = field.strip().replace("-", "_")
         if not (field and equals and value.strip()):
-            raise InvalidInput(f"--set {setting}: write it as NUMBER=VALUE, such as units=128")
-        if field in OWN_OPTIONS:
+            raise InvalidInput(f"--set {setting}: write it as FIELD=VALUE, such as units=128")
+        if field in FIELDS_WITH_OPTIONS:
             option = "seconds" if field == "budget" else field.replace("_", "-")
-            raise InvalidInput(f"--set {setting}: use the option --{option} for it")
+            raise InvalidInput(f"--set {setting}: use the option --{option} instead")
         if field in fields:
             raise InvalidInput(f"--set {field} is given twice")
-        fields[field] = _value(value.strip())
+        fields[field] = _parse_value(value.strip())
     return fields
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     if text.lower() in {"none", "null"}:
         return None
     try:
