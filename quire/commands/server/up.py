@@ -1,7 +1,6 @@
-"""`up`: the whole server on this machine, until Ctrl-C."""
+"""`quire up`: the whole server on this machine, until Ctrl-C."""
 
 import os
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -10,9 +9,10 @@ from rich.markup import escape
 from rich.status import Status
 
 from quire import config
-from quire.commands.parts import Devices, Host, Port, require_server
+from quire.commands.server.options import DataDir, Devices, Host, Port
 from quire.errors import CannotStart, ExitCode
-from quire.server.data_dir import locked
+from quire.server.data_dir import locked_data_dir
+from quire.server.parts import require_server
 from quire.terminal.console import out
 from shared.process.supervisor import Event, ProcessSupervisor, StartFailed, StopRequested
 from shared.settings import Settings, load_settings
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from quire.server.stack import Stack
 
 NAME_COLUMNS = 10
-#: The umask of everything that is started: texts and keys are nobody else's business.
+#: The umask of every process: other users of the machine can't read texts or keys.
 OWNER_ONLY = 0o077
-
-DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept [default: ~/.quire].")]
 
 
 def up(
@@ -36,30 +34,30 @@ def up(
 ) -> None:
     """Run the whole server on this machine: Redis, database, API and workers.
 
-    Ctrl-C stops it in order; the next `quire up` finds everything as it was.
-    What dies is restarted.
+    Ctrl-C stops the parts in order; the next `quire up` continues with the
+    same data. A part that dies is restarted.
     """
     require_server("up")
     settings = options_over_environment(
         data_dir=data_dir, api_host=host, api_port=port, devices=devices
     )
-    screen = Screen()
+    output = UpOutput()
     os.umask(OWNER_ONLY)
     try:
         with (
-            locked(settings.data_dir) as lock,
-            ProcessSupervisor(screen.report) as supervisor,
+            locked_data_dir(settings.data_dir) as lock,
+            ProcessSupervisor(output.report) as supervisor,
             supervisor.signals(),
-            screen,
+            output,
         ):
-            # It needs the extra `server`, whose import takes a while: the lock comes first.
+            # This import needs the extra `server` and takes a while: the lock comes first.
             from quire.server import stack
 
-            running = stack.start(supervisor, settings, lock, screen.told, make_admin=first_key)
+            running = stack.start(supervisor, settings, lock, output.progress, make_admin=first_key)
             _greet(running, settings)
-            screen.watching = True
+            output.watching = True
             supervisor.watch()
-            screen.stopping()
+            output.stopping()
     except StartFailed as error:
         raise CannotStart(str(error)) from None
     except StopRequested:
@@ -67,7 +65,7 @@ def up(
 
 
 def options_over_environment(**options: Any) -> Settings:
-    """The settings, with the options that were given in place of their variables.
+    """Load the settings; given options override the environment variables.
 
     Raises:
         SettingsError: A value is not allowed.
@@ -75,8 +73,8 @@ def options_over_environment(**options: Any) -> Settings:
     return load_settings(**{name: value for name, value in options.items() if value is not None})
 
 
-class Screen:
-    """What `quire up` says: a line for each part, and then only what goes wrong."""
+class UpOutput:
+    """The output of `quire up`: a line for each part, then only what goes wrong."""
 
     def __init__(self) -> None:
         self.watching = False
@@ -94,8 +92,8 @@ class Screen:
     ) -> None:
         self._end_status()
 
-    def told(self, name: str, text: str) -> None:
-        """A part is being started (`text` is empty), or is ready."""
+    def progress(self, name: str, text: str) -> None:
+        """Show that a part is starting (`text` is empty) or is ready."""
         self._end_status()
         if text:
             out.print(
@@ -106,13 +104,13 @@ class Screen:
             self._status.start()
 
     def report(self, event: Event) -> None:
-        """An event of the supervisor: what dies and comes back, and the end."""
+        """Show an event of the supervisor: a part died, was restarted, or stopped."""
         name = f"{event.child:{NAME_COLUMNS}}"
         if event.kind in {"exited", "unready"}:
             self._down.add(event.child)
-            why = event.exit if event.kind == "exited" else "it does not answer"
+            reason = event.exit if event.kind == "exited" else "it does not answer"
             out.print(
-                f"[red]ended[/]  {name}{why}; restarting in {event.restart_seconds:g} s",
+                f"[red]ended[/]  {name}{reason}; restarting in {event.restart_seconds:g} s",
                 soft_wrap=True,
             )
         elif event.kind == "ready" and event.child in self._down:
@@ -124,9 +122,9 @@ class Screen:
             out.print(f"[dim]stopped {event.child}[/]")
 
     def stopping(self) -> None:
-        """A stop was asked for."""
+        """Show that the server is stopping."""
         if out.is_terminal:
-            out.print("\n[dim]Stopping in order; Ctrl-C again hurries.[/]")
+            out.print("\n[dim]Stopping the parts in order. Press Ctrl-C again to stop at once.[/]")
 
     def _end_status(self) -> None:
         if self._status is not None:
@@ -135,21 +133,23 @@ class Screen:
 
 
 def _greet(running: "Stack", settings: Settings) -> None:
-    """Say where the server is, and the first time with which key to enter."""
+    """Print the server's address and, on the first start, the admin's key."""
     url = running.url
     out.print(f"\nQuire runs at [bold]{url}[/]   [dim]docs: {url}/docs[/]", soft_wrap=True)
     out.print(f"[dim]data and logs: {escape(str(settings.data_dir))}[/]", soft_wrap=True)
     if running.admin_key is not None:
         out.print("\nThe admin key, shown only this once:", soft_wrap=True)
         out.print(f"  [bold]{running.admin_key}[/]", soft_wrap=True)
-        greet_login(settings, url, running.admin_key)
-    out.print("\n[dim]Ctrl-C stops it. Process " + f"{os.getpid()}.[/]")
+        offer_login(settings, url, running.admin_key)
+    out.print(f"\n[dim]Ctrl-C stops it. Process {os.getpid()}.[/]")
 
 
-def greet_login(settings: Settings, url: str, key: str) -> None:
-    """Keep a login where there is none yet, and say so; else say how to log in."""
+def offer_login(settings: Settings, url: str, key: str) -> None:
+    """Save a login if there is none yet; otherwise print how to log in."""
     if config.saved_login(settings) is None and settings.client_url is None:
         path = config.save_login(settings, url, key)
-        out.print(f"[dim]`quire` is logged in with it ({escape(str(path))}).[/]", soft_wrap=True)
+        out.print(
+            f"[dim]`quire` is now logged in with this key ({escape(str(path))}).[/]", soft_wrap=True
+        )
     else:
-        out.print(f"[dim]Use it with:[/] quire login {url}", soft_wrap=True)
+        out.print(f"[dim]Log in with this key:[/] quire login {url}", soft_wrap=True)
