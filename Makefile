@@ -1,12 +1,10 @@
 # What people and CI run. `make help` lists it; ARGS="…" goes to the program that is run.
 
-# The first python3.11 on the PATH that starts and can make an environment. Another one: PYTHON=…
-PYTHON ?= $(shell IFS=:; for place in $$PATH; do \
-	"$$place/python3.11" -c 'import ensurepip, venv' 2>/dev/null && echo "$$place/python3.11" && break; \
-	done)
+# The newest Python from 3.11 to 3.13 on the PATH that can make an environment. Another: PYTHON=…
+PYTHON ?= $(shell tools/find_python)
 VENV := .venv
 RUN := $(VENV)/bin/python
-# uv would otherwise fetch an interpreter of its own where it dislikes the one there is.
+# Keeps uv from fetching an interpreter of its own.
 export UV_PYTHON_DOWNLOADS := never
 COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate
 
@@ -19,11 +17,11 @@ help: ## list what can be made
 
 env: $(VENV)/.project ## make .venv from requirements.lock (done once, renewed when the lock changes)
 
-# A fresh environment each time: what an older lock had installed must not linger.
+# Starts from an empty environment, so that nothing of an older lock remains.
 $(VENV)/.packages: requirements.lock
-	@[ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import ensurepip, sys, venv; assert sys.version_info >= (3, 11)' 2>/dev/null || \
-		{ echo "make env: needs Python 3.11 with its venv module (Debian: apt install python3.11-venv); name another one with PYTHON=…" >&2; exit 1; }
-	@echo "making $(VENV) with $(PYTHON)"
+	@[ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import ensurepip, sys, venv; assert (3, 11) <= sys.version_info < (3, 14)' 2>/dev/null || \
+		{ echo "make env: needs Python 3.11, 3.12 or 3.13 with its venv module (Debian, Ubuntu: apt install python3 python3-venv); name another one with PYTHON=…" >&2; exit 1; }
+	@echo "making $(VENV) with $$("$(PYTHON)" --version) ($(PYTHON))"
 	@rm -rf $(VENV)
 	@"$(PYTHON)" -m venv $(VENV)
 	@awk '/^uv==/ { inside = 1 } inside { print } inside && !/\\$$/ { exit }' requirements.lock > $(VENV)/uv.lock
@@ -81,7 +79,6 @@ classroom: env ## thirty users for a quarter of an hour, while anything is kille
 lock: env ## resolve pyproject.toml again; ARGS=--upgrade takes newer releases
 	@$(COMPILE) $(ARGS) --extra server --extra dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) $(ARGS) --extra server --extra gpu --constraint requirements.lock pyproject.toml --output-file requirements-gpu.lock
-	@touch $(VENV)/.packages $(VENV)/.project
 
 clean: ## remove what was made here, .venv too
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
