@@ -27,8 +27,8 @@ class Services:
 
     Attributes:
         forecasts: Forecasts of the queue, cached for a moment.
-        listener: Reads the events of jobs.
-        speaker: Publishes what the API itself does to a job.
+        event_reader: Reads the events of jobs.
+        event_publisher: Publishes what the API itself does to a job.
         event_stream_slots: Bounds the open event streams.
         wait_slots: Bounds the requests that hold a thread while they wait for a job.
         stopping: Set when the process shuts down, so that waiting requests return.
@@ -39,8 +39,8 @@ class Services:
     broker: Broker
     queue: Queue
     forecasts: ForecastCache
-    listener: EventReader
-    speaker: EventPublisher
+    event_reader: EventReader
+    event_publisher: EventPublisher
     event_stream_slots: threading.Semaphore
     read_sessions: sessionmaker[Session]
     write_sessions: sessionmaker[Session]
@@ -56,10 +56,10 @@ class Services:
             broker=broker,
             queue=Queue(engine, settings),
             forecasts=ForecastCache(settings),
-            listener=EventReader(
+            event_reader=EventReader(
                 settings.broker, settings.max_listeners + settings.wait_slots, BLOCK_SECONDS
             ),
-            speaker=EventPublisher(settings.broker),
+            event_publisher=EventPublisher(settings.broker),
             event_stream_slots=threading.Semaphore(settings.max_listeners),
             read_sessions=make_sessions(engine, read_only=True),
             write_sessions=make_sessions(engine),

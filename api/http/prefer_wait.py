@@ -77,7 +77,7 @@ def _read_events(shared: Services, job_id: str, position: str, seconds: float) -
     """Read a job's events until it may have ended or the time is over; return the position."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
-        entries = shared.listener.read(job_id, position, left)
+        entries = shared.event_reader.read(job_id, position, left)
         position = entries[-1].id if entries else position
         if any(entry.kind == "state" and not entry.data.get("begins") for entry in entries):
             break

@@ -80,7 +80,7 @@ class JobEventStream:
         # missed, because a row is committed before its event is published.
         entries: list[job_events.Entry] = []
         with suppress(redis.RedisError):
-            entries = self._services.listener.read_all(self._job_id)
+            entries = self._services.event_reader.read_all(self._job_id)
         ids = [entry.id for entry in entries]
         if self._cursor in ids:
             next_index = ids.index(self._cursor) + 1
@@ -101,8 +101,8 @@ class JobEventStream:
         after = self._cursor or job_events.BEGINNING
         check_interval = 0.0
         try:
-            entries = self._services.listener.read(self._job_id, after, BLOCK_SECONDS)
-            last = entries[-1].id if entries else self._services.listener.last_id(self._job_id)
+            entries = self._services.event_reader.read(self._job_id, after, BLOCK_SECONDS)
+            last = entries[-1].id if entries else self._services.event_reader.last_id(self._job_id)
             if job_events.sort_key(last) < job_events.sort_key(after):
                 # Redis has lost the events, and new ones may have lower ids than the cursor.
                 self._cursor = job_events.BEGINNING

@@ -63,7 +63,7 @@ def cancel_job(path: IdPath) -> Response:
         job = own_job(session, path.id)
         services().queue.cancel(session.connection(), job.id)
         reply = _accepted(session, job)
-    services().speaker.publish(job.id, job.attempt, "state")
+    services().event_publisher.publish(job.id, job.attempt, "state")
     return reply
 
 
@@ -79,7 +79,7 @@ def pause_job(path: IdPath) -> Response:
         job = own_job(session, path.id)
         services().queue.pause(session.connection(), job.id)
         reply = _accepted(session, job)
-    services().speaker.publish(job.id, job.attempt, "state")
+    services().event_publisher.publish(job.id, job.attempt, "state")
     return reply
 
 
@@ -90,7 +90,7 @@ def resume_job(path: IdPath) -> Response:
         job = own_job(session, path.id)
         services().queue.resume(session.connection(), job.id)
         reply = _accepted(session, job)
-    services().speaker.publish(job.id, job.attempt, "state")
+    services().event_publisher.publish(job.id, job.attempt, "state")
     services().broker.wake(job.kind, job.id)
     return reply
 

@@ -27,7 +27,7 @@ def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def speaker(settings: Settings) -> EventPublisher:
+def publisher(settings: Settings) -> EventPublisher:
     return EventPublisher(settings.broker)
 
 
@@ -37,22 +37,24 @@ def job(harness: ApiHarness, ann: Person) -> Any:
     return ann.post("/v1/generate", {"model": model["id"], "length": len(TEXT)}).json
 
 
-def publish_piece(speaker: EventPublisher, claim: Claim, start: int, stop: int) -> None:
+def publish_piece(publisher: EventPublisher, claim: Claim, start: int, stop: int) -> None:
     """Publish a piece as a worker does between two blocks."""
-    speaker.publish(
+    publisher.publish(
         claim.job_id, claim.attempt, "piece", position=0, offset=start, text=TEXT[start:stop]
     )
-    assert speaker.flush()
+    assert publisher.flush()
 
 
-def complete(harness: ApiHarness, speaker: EventPublisher, claim: Claim, text: str = TEXT) -> None:
+def complete(
+    harness: ApiHarness, publisher: EventPublisher, claim: Claim, text: str = TEXT
+) -> None:
     harness.queue.succeed(claim, [record(0, text, None)])
-    speaker.publish(claim.job_id, claim.attempt, "state")
-    assert speaker.flush()
+    publisher.publish(claim.job_id, claim.attempt, "state")
+    assert publisher.flush()
 
 
 def test_a_stream_follows_a_job_to_its_end(
-    harness: ApiHarness, ann: Person, job: Any, speaker: EventPublisher
+    harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher
 ) -> None:
     client = EventStreamClient(ann, job["id"])
     first = client.next()
@@ -61,13 +63,13 @@ def test_a_stream_follows_a_job_to_its_end(
     assert first.data["status"] == "queued"
     assert first.data["queue"]["position"] == 1
     claim = harness.claim(job["id"], "generate")
-    speaker.publish(claim.job_id, claim.attempt, "state")
+    publisher.publish(claim.job_id, claim.attempt, "state")
     running = client.until(lambda event: event.kind == "state")
     assert (running.data["status"], running.data["attempt"]) == ("running", 1)
-    publish_piece(speaker, claim, 0, 10)
+    publish_piece(publisher, claim, 0, 10)
     assert client.until(lambda event: event.kind == "piece").data["text"] == TEXT[:10]
-    publish_piece(speaker, claim, 10, 20)
-    complete(harness, speaker, claim)
+    publish_piece(publisher, claim, 10, 20)
+    complete(harness, publisher, claim)
     events = client.read_to_end()
     assert joined_pieces(events) == TEXT[:20]
     text, last = events[-2:]
@@ -79,34 +81,36 @@ def test_a_stream_follows_a_job_to_its_end(
 
 
 def test_a_late_client_gets_the_rows_and_then_the_live_events(
-    harness: ApiHarness, ann: Person, job: Any, speaker: EventPublisher
+    harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher
 ) -> None:
     claim = harness.claim(job["id"], "generate")
-    publish_piece(speaker, claim, 0, 7)
-    publish_piece(speaker, claim, 7, 30)
+    publish_piece(publisher, claim, 0, 7)
+    publish_piece(publisher, claim, 7, 30)
     client = EventStreamClient(ann, job["id"])
     client.until(lambda event: event.kind == "piece" and event.data["offset"] == 7)
     assert [event.kind for event in client.received] == ["state", "piece", "piece"]
-    complete(harness, speaker, claim)
+    complete(harness, publisher, claim)
     assert joined_pieces(client.read_to_end()) == TEXT[:30]
 
 
 def test_a_new_attempt_continues_the_text_and_late_pieces_of_the_old_one_are_dropped(
-    harness: ApiHarness, ann: Person, job: Any, speaker: EventPublisher
+    harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher
 ) -> None:
     claim = harness.claim(job["id"], "generate")
     client = EventStreamClient(ann, job["id"])
-    publish_piece(speaker, claim, 0, 12)
+    publish_piece(publisher, claim, 0, 12)
     client.until(lambda event: event.kind == "piece")
     harness.queue.release(claim)
     again = harness.claim(job["id"], "generate")
-    speaker.publish(again.job_id, again.attempt, "state")
+    publisher.publish(again.job_id, again.attempt, "state")
     # The other worker's clock may be behind.
     publish_piece(EventPublisher(harness.queue.settings.broker), again, 0, 5)
-    speaker.publish(claim.job_id, claim.attempt, "piece", position=0, offset=12, text="a zombie's")
-    assert speaker.flush()
-    publish_piece(speaker, again, 5, 20)
-    complete(harness, speaker, again)
+    publisher.publish(
+        claim.job_id, claim.attempt, "piece", position=0, offset=12, text="a zombie's"
+    )
+    assert publisher.flush()
+    publish_piece(publisher, again, 5, 20)
+    complete(harness, publisher, again)
     events = client.read_to_end()
     assert joined_pieces(events) == TEXT[:20]
     assert "zombie" not in str(events)
@@ -117,7 +121,7 @@ def test_an_ended_job_is_sent_once_from_the_rows(
     harness: ApiHarness,
     ann: Person,
     job: Any,
-    speaker: EventPublisher,
+    publisher: EventPublisher,
     redis_of_session: RedisServer,
 ) -> None:
     harness.write(job, ["one", "two"])
@@ -164,7 +168,7 @@ def test_without_redis_the_rows_are_sent(
 
 
 def test_a_training_sends_its_curves_and_texts(
-    harness: ApiHarness, ann: Person, speaker: EventPublisher
+    harness: ApiHarness, ann: Person, publisher: EventPublisher
 ) -> None:
     job = ann.train(ann.upload())
     claim = harness.claim(job["id"])
@@ -176,7 +180,7 @@ def test_a_training_sends_its_curves_and_texts(
     assert client.received[0].data["progress"]["step"] == 100
     assert (text.data["text"], text.data["step"]) == ("early", 100)
     harness.progress(claim, 200)
-    speaker.publish(claim.job_id, claim.attempt, "metrics", step=200, loss=1.5)
+    publisher.publish(claim.job_id, claim.attempt, "metrics", step=200, loss=1.5)
     metrics = client.until(lambda event: event.kind == "metrics")
     assert metrics.data == {"step": 200, "loss": 1.5}
     late = EventStreamClient(ann, job["id"])
@@ -185,11 +189,11 @@ def test_a_training_sends_its_curves_and_texts(
     late.close()
     later = [record(i, f"later {i}", None, requested=False, step=200, epoch=2.0) for i in (0, 1)]
     harness.queue.record_texts(claim, later)
-    speaker.publish(claim.job_id, claim.attempt, "texts", step=200)
+    publisher.publish(claim.job_id, claim.attempt, "texts", step=200)
     texts = [client.until(lambda event: event.kind == "text") for _ in range(2)]
     assert [text.data["text"] for text in texts] == ["later 0", "later 1"]
     assert [text.id is None for text in texts] == [True, False]
-    complete(harness, speaker, claim)
+    complete(harness, publisher, claim)
     assert client.read_to_end()[-1].data["status"] == "succeeded"
 
 
@@ -250,9 +254,9 @@ def test_other_users_can_not_follow_and_an_invalid_event_id_is_named(
 
 
 def test_a_stream_is_bounded_and_expires(settings: Settings, redis_url: str) -> None:
-    speaker, listener = EventPublisher(settings.broker), EventReader(settings.broker, 2, 1.0)
+    publisher, listener = EventPublisher(settings.broker), EventReader(settings.broker, 2, 1.0)
     for i in range(4_000):
-        speaker.publish("job", 1, "piece", position=0, offset=i, text="x")
-    assert speaker.flush(20)
+        publisher.publish("job", 1, "piece", position=0, offset=i, text="x")
+    assert publisher.flush(20)
     assert 2_000 <= len(listener.read_all("job")) < 2_200
-    assert 0 < speaker._redis.ttl(stream_key("job")) <= 3_600
+    assert 0 < publisher._redis.ttl(stream_key("job")) <= 3_600

@@ -81,7 +81,7 @@ def test_idle_streams_cost_little_and_delay_nobody(
         # is no promise of a speed: who waits for a listener waits for seconds.
         assert _median_seconds(client, job_path) < 5 * alone + 0.1
         harness.write(job, ["the end"])
-        EventPublisher(redis_url).say(job["id"], 1, "state")
+        EventPublisher(redis_url).publish(job["id"], 1, "state")
         for got in _read_until(sockets, b'"status": "succeeded"'):
             events = [json.loads(line[6:]) for line in got.split(b"\n") if line[:6] == b"data: "]
             assert events[-2]["text"] == "the end"

@@ -67,7 +67,8 @@ def test_the_printed_queue(quire: Quire, tmp_path: Path) -> None:
     assert "is paused" in quire("job", "pause", "first").stderr
     assert json.loads(quire("queue", "--json").stdout)["line"] == []
     assert "is queued" in quire("job", "resume", first["id"]).stderr
-    assert "goes first" in quire("job", "lift", first["id"]).stderr
+    assert "is next in the queue" in quire("job", "promote", first["id"]).stderr
+    assert "is next in the queue" in quire("job", "lift", first["id"]).stderr
 
 
 def test_the_printed_usage_and_caps(quire: Quire) -> None:

@@ -91,7 +91,7 @@ def test_samples_by_steps_epochs_or_both(ann: Person) -> None:
     assert rhythm(every_steps=50, every_epochs=2) == (2, 50)
     assert rhythm(every_epochs=2) == (2, None)
     never = ann.post("/v1/train", {"corpus": corpus, "sample": {"every_epochs": None}})
-    assert "let sample itself be null" in problem(never, 422)["detail"]
+    assert "set sample itself to null" in problem(never, 422)["detail"]
 
 
 def test_a_word_model_shows_its_size_once_known(harness: ApiHarness, ann: Person) -> None:

@@ -82,7 +82,7 @@ def test_a_database_lost_after_the_commit_does_not_revoke_the_202(
 def test_a_flood_of_jobs_sends_a_bounded_number_of_wakes(
     harness: ApiHarness, ann: Person, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "ENOUGH_WAKES", ENOUGH)
+    monkeypatch.setattr(broker, "MAX_WAITING_WAKES", ENOUGH)
     model = harness.model(ann)["id"]
     with redis.Redis.from_url(broker.redis_url(redis_url)) as client:
         client.delete("generate")

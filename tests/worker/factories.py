@@ -14,9 +14,10 @@ from shared.clock import database_now
 from shared.corpus_text import normalise
 from shared.database import make_sessions
 from shared.queue import Queue
+from shared.queue.types import Submission
 from shared.specs.generation import GenerateSpec
 from shared.specs.presets import resolve_train
-from shared.tables import Corpus, Kind, Model, Submission, User
+from shared.tables import Corpus, Kind, Model, User
 from tests.worker.queries import JobQueries
 
 #: TensorFlow threads of every training here, because results are compared to the bit.

@@ -12,8 +12,7 @@ from shared.database import make_sessions
 from shared.specs.presets import SampleSpec
 from shared.tables import Job
 from tests.api.conftest import settings_for
-from tests.api.harness import Person
-from tests.api.harness import World as Asked
+from tests.api.harness import ApiHarness, Person
 from tests.worker.harness import TINY, Worker, WorkerHarness, some_text, until
 from worker.data import checkpoints
 
@@ -46,7 +45,7 @@ def ann(harness: WorkerHarness, tmp_path_factory: pytest.TempPathFactory) -> Per
     there, directory = harness.environment, tmp_path_factory.mktemp("api")
     settings = settings_for(there["DATABASE_URL"], there["REDIS_URL"], directory)
     app = create_app(settings, harness.engine, harness.broker)
-    return Asked(app, harness.engine, harness.queue).person("ann")
+    return ApiHarness(app, harness.engine, harness.queue).person("ann")
 
 
 def test_a_text_with_new_characters_can_start_from_a_checkpoint(
