@@ -74,7 +74,7 @@ def test_the_printed_queue(quire: Quire, tmp_path: Path) -> None:
 def test_the_printed_usage_and_caps(quire: Quire) -> None:
     assert "of 1,000" in quire("usage").stdout
     set_ = quire("user", "set", "ann", "--queued", "7", "--share", "2", "--stored-bytes", "default")
-    assert "of 7 (your own)" in set_.stdout
+    assert "of 7 (set for this user)" in set_.stdout
     assert json.loads(quire("usage", "--user", "ann", "--json").stdout)["share"] == 2
     assert "nothing to set" in quire("user", "set", "ann", code=2).stderr
     assert "--queued many: give" in quire("user", "set", "ann", "--queued", "many", code=2).stderr

@@ -38,7 +38,7 @@ def run_with(outcomes: list[Exception | None]) -> list[str]:
     ("outcomes", "events"),
     [
         ([None, None], []),
-        ([ValueError(), None, ValueError()], ["example_failed", "example_failed"]),
+        ([ValueError(), None, ValueError()], ["periodic_task_failed"] * 2),
         ([AWAY, AWAY, None, AWAY], ["database_away", "database_away"]),
     ],
 )

@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 class PeriodicThread:
     """Calls a function at a fixed interval, in a daemon thread, until it is stopped.
 
-    No error ends the thread. It logs `{name}_failed` with the traceback, except while the database
+    No error ends the thread. It logs `periodic_task_failed` with the traceback, except while the database
     cannot be reached: then it logs `database_away` once, until a call succeeds again.
 
     Args:
@@ -64,4 +64,4 @@ class PeriodicThread:
                 log.warning("database_away", reason=driver_message(error))
             self._database_away = True
         except Exception:
-            log.exception(f"{self._name}_failed")
+            log.exception("periodic_task_failed", task=self._name)
