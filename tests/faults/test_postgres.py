@@ -102,7 +102,7 @@ def test_postgres_drops_a_post_between_its_insert_and_its_commit(
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
     assert answer.json()["type"] == "/problems/database-unavailable"
-    assert "send it again with the same Idempotency-Key" in answer.json()["detail"]
+    assert "Send it again with the same Idempotency-Key" in answer.json()["detail"]
     assert counts(harness) == before
     # What the answer advises makes one job.
     again = api.client.post("/v1/train", json=training(harness, 1), headers=key)

@@ -212,7 +212,7 @@ def test_a_job_that_was_lost_and_reclaimed_runs_once(harness: WorkerHarness, mod
     assert not batch_runner._heartbeat._watchdog.armed
 
 
-@pytest.mark.parametrize("broken", [["cancelled"], ["cancelled", "fail"]])
+@pytest.mark.parametrize("broken", [["cancel_claimed"], ["cancel_claimed", "fail"]])
 def test_an_outcome_that_raises_affects_no_other_job(
     harness: WorkerHarness, model: str, monkeypatch: pytest.MonkeyPatch, broken: list[str]
 ) -> None:
