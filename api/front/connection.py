@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
@@ -23,6 +24,14 @@ class ApplicationTask(WSGITask):  # type: ignore[misc]  # waitress is not typed
         """Answer. Only an answer that comes in pieces makes its thread wait for the reader."""
         self.channel.begin_response()
         super().execute()
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body; the head goes out in one packet with the first one."""
+        if self.wrote_header:
+            super().write(data)
+        else:
+            with self.channel.corked():
+                super().write(data)
 
 
 class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
@@ -52,6 +61,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         self._linger_until: float | None = None
         #: The request that runs is refused, perhaps while its body still comes.
         self._is_refusing = False
+        self._corked: bytearray | None = None
         super().__init__(server, sock, *args, **kwargs)
         # Sending, while it is held, may find the peer gone and close, which takes it again.
         self.requests_lock = threading.RLock()
@@ -128,7 +138,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         return sent
 
     def handle_write(self) -> None:
-        """Flush. A refused request's rest is read for a while, or the peer might lose the answer."""
+        """Flush. The rest of a refused request is read, or the peer might lose the answer."""
         if self.close_when_flushed and self._is_refusing and not self.will_close:
             self._flush_exception(self._flush_some)
             if not self.total_outbufs_len and not self.will_close:
@@ -146,7 +156,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
             self.will_close = True
 
     def expire(self, now: float) -> None:
-        """Close the connection if one of its deadlines has passed. `now` is monotonic, in seconds."""
+        """Close the connection if a deadline has passed. `now` is monotonic, in seconds."""
         if self._linger_until is not None:
             if now > self._linger_until:
                 self.handle_close()
@@ -203,6 +213,23 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
     def begin_response(self) -> None:
         """Forget how the answer before was read."""
         self._window = None
+
+    @contextlib.contextmanager
+    def corked(self) -> Iterator[None]:
+        """Join what is written in the block into one piece."""
+        self._corked = bytearray()
+        try:
+            yield
+        finally:
+            whole, self._corked = bytes(self._corked), None
+            super().write_soon(whole)
+
+    def write_soon(self, data: Any) -> int:
+        """Send, or keep for the next send."""
+        if self._corked is None or not isinstance(data, bytes):
+            return int(super().write_soon(data))
+        self._corked += data
+        return len(data)
 
     def service(self) -> None:
         """Run the oldest request."""

@@ -3,7 +3,7 @@
 import resource
 from dataclasses import dataclass
 
-#: Descriptors that the process needs beside its connections: databases, Redis, logs, temporary files.
+#: Descriptors beside those of connections: databases, Redis, logs, temporary files.
 RESERVED_DESCRIPTORS = 256
 #: Without so many connections nobody could be served.
 MIN_CONNECTIONS = 16

@@ -9,8 +9,9 @@ from waitress.utilities import BadRequest, RequestEntityTooLarge
 #: The size of a chunk and its extensions; waitress reads such a line without an end.
 MAX_CHUNK_HEAD_BYTES = 1024
 MAX_TRAILER_BYTES = 8 * 1024
-#: What chunks of one byte each cost beyond their content, and more.
-CHUNKED_OVERHEAD = 8
+#: Chunks so small that a body is mostly their sizes cost the event loop more than they bring.
+MAX_CHUNKED_OVERHEAD = 2
+FREE_OVERHEAD_BYTES = 64 * 1024
 
 
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress is not typed
@@ -42,10 +43,17 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress is not
 
     def received(self, data: bytes) -> int:
         """Take bytes; see `HTTPRequestParser.received`."""
-        consumed: int = super().received(data)
+        consumed: int = super().received(self._piece_of(data))
         if self.body_limit is not None and not self.error:
             self._check_bounds(self.body_limit)
         return consumed
+
+    def _piece_of(self, data: bytes) -> bytes:
+        """As much of the data as can be bounded; what stands between chunks comes in pieces."""
+        body = self.body_rcv
+        if not isinstance(body, ChunkedReceiver):
+            return data
+        return data[: body.chunk_remainder or MAX_CHUNK_HEAD_BYTES]
 
     def cut(self) -> None:
         """Let the application have the request as it is, and close the connection after it."""
@@ -59,9 +67,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress is not
         if (
             len(body.control_line) > MAX_CHUNK_HEAD_BYTES
             or len(body.trailer) > MAX_TRAILER_BYTES
-            or self.body_bytes_received > CHUNKED_OVERHEAD * (limit + MAX_TRAILER_BYTES)
+            or self.body_bytes_received
+            > MAX_CHUNKED_OVERHEAD * (len(body) + len(body.trailer)) + FREE_OVERHEAD_BYTES
         ):
-            self._refuse(BadRequest("a chunk's extensions, or the trailer, are too long"))
+            self._refuse(BadRequest("send larger chunks, with short extensions and trailers"))
         elif len(body) > limit:
             self._refuse(RequestEntityTooLarge(f"a request may have at most {limit} bytes here"))
 
