@@ -1,11 +1,11 @@
 # Quire with all its parts, for an unprivileged user.
 #
-#   docker build -t quire .                              a CPU alone
+#   docker build -t quire .                              CPU only
 #   docker build -t quire:gpu --build-arg VARIANT=gpu .  with the CUDA libraries
 #   docker run -p 8420:8420 -v quire:/var/lib/quire quire
 #
-# The last line runs everything in one container, as `quire up` does on a machine;
-# docker-compose.yml runs the parts apart, on PostgreSQL and Redis.
+# The last line runs everything in one container, as `quire up` does on a machine.
+# docker-compose.yml runs the parts separately, with PostgreSQL and Redis.
 
 FROM python:3.11-slim AS build
 ARG VARIANT=cpu
@@ -21,8 +21,8 @@ RUN awk '/^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers|uv)==/
          inside { print } inside && !/\\$/ { inside = 0 }' requirements.lock > build.lock \
     && pip install --no-cache-dir --require-hashes -r build.lock
 
-# The packages come before the source: a change of the source does not fetch TensorFlow again.
-# Versions and hashes are the lock's; pyproject.toml says which of them the server needs.
+# Packages are installed before the source is copied, so that a change of the source does not fetch
+# TensorFlow again. The lock gives versions and hashes, pyproject.toml what the server needs.
 COPY pyproject.toml ./
 RUN case "$VARIANT" in \
         cpu) set -- --constraint requirements.lock --extra server ;; \
@@ -52,8 +52,8 @@ ENV PATH=/opt/quire/bin:$PATH \
 USER 10001
 WORKDIR /var/lib/quire
 EXPOSE 8420
-# An answer of 503 is an error to urlopen.
+# urlopen raises an error for status 503.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('QUIRE_API_PORT', '8420') + '/health/ready', timeout=8)"]
+    CMD ["python", "-P", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('QUIRE_API_PORT', '8420') + '/health/ready', timeout=8)"]
 ENTRYPOINT ["quire"]
 CMD ["up", "--host", "0.0.0.0"]

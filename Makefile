@@ -1,29 +1,27 @@
-# What people and CI run. `make help` lists it; ARGS="…" goes to the program that is run.
+# The commands for people and CI; `make help` lists them. ARGS="…" is passed to the program.
 
-# The first python3.11 on the PATH that starts and can make an environment. Another one: PYTHON=…
-PYTHON ?= $(shell IFS=:; for place in $$PATH; do \
-	"$$place/python3.11" -c 'import ensurepip, venv' 2>/dev/null && echo "$$place/python3.11" && break; \
-	done)
+# The newest Python from 3.11 to 3.13 on the PATH that can make an environment. Another: PYTHON=…
+PYTHON ?= $(shell tools/find_python)
 VENV := .venv
 RUN := $(VENV)/bin/python
-# uv would otherwise fetch an interpreter of its own where it dislikes the one there is.
+# Keeps uv from fetching an interpreter of its own.
 export UV_PYTHON_DOWNLOADS := never
 COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format types imports settings check mutations bench fairness faults classroom lock clean
+.PHONY: help env demo test quick lint format types imports settings check mutations bench fairness faults classroom lock clean
 
-help: ## list what can be made
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-env: $(VENV)/.project ## make .venv from requirements.lock (done once, renewed when the lock changes)
+env: $(VENV)/.project ## make .venv from requirements.lock, once and after each change of the lock
 
-# A fresh environment each time: what an older lock had installed must not linger.
+# Starts from an empty environment, so that nothing of an older lock remains.
 $(VENV)/.packages: requirements.lock
-	@[ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import ensurepip, sys, venv; assert sys.version_info >= (3, 11)' 2>/dev/null || \
-		{ echo "make env: needs Python 3.11 with its venv module (Debian: apt install python3.11-venv); name another one with PYTHON=…" >&2; exit 1; }
-	@echo "making $(VENV) with $(PYTHON)"
+	@[ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import ensurepip, sys, venv; assert (3, 11) <= sys.version_info < (3, 14)' 2>/dev/null || \
+		{ echo "make env: needs Python 3.11, 3.12 or 3.13 with its venv module (Debian, Ubuntu: apt install python3 python3-venv); name another one with PYTHON=…" >&2; exit 1; }
+	@echo "making $(VENV) with $$("$(PYTHON)" --version) ($(PYTHON))"
 	@rm -rf $(VENV)
 	@"$(PYTHON)" -m venv $(VENV)
 	@awk '/^uv==/ { inside = 1 } inside { print } inside && !/\\$$/ { exit }' requirements.lock > $(VENV)/uv.lock
@@ -38,51 +36,53 @@ $(VENV)/.project: pyproject.toml $(VENV)/.packages
 	@touch $@
 	@echo "$(VENV) is ready"
 
-demo: env ## train and write, once, from start to end
+demo: env ## train a model and generate texts, once, from start to end
 	@$(VENV)/bin/quire demo $(ARGS)
 
-test: env ## the whole suite, with its own Redis and PostgreSQL
-	@$(RUN) -m pytest $(ARGS)
+test: env ## run the whole suite as two processes; with ARGS, one pytest with these arguments
+	@$(RUN) -m $(if $(ARGS),pytest $(ARGS),tools.run_tests)
 
-lint: env ## ruff: rules and format
+quick: env ## run a part of the suite, in about three minutes
+	@$(RUN) -m tools.run_tests --quick
+
+lint: env ## check rules and format with ruff
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-format: env ## let ruff put the files in shape
+format: env ## fix and format the files with ruff
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
 
-types: env ## mypy, strict
+types: env ## check types with mypy, strictly
 	@$(RUN) -m mypy
 
-imports: env ## who may import whom
+imports: env ## check which package imports which
 	@$(VENV)/bin/lint-imports --no-logo
 
 settings: env ## write docs/settings.md from shared/setting_fields.py
 	@$(RUN) -m tools.settings_page
 
-check: lint types imports test ## what to run before a commit; CI adds `make mutations`
+check: lint types imports test ## run all checks before a commit; CI adds `make mutations`
 
-mutations: env ## take out what the promises rest on, and see tests fail
+mutations: env ## break the code on purpose, and check that tests fail
 	@$(RUN) -m tools.mutations
 
-bench: env ## measure every figure again, and renew benchmarks/README.md
+bench: env ## measure all figures again, and rewrite benchmarks/README.md
 	@$(RUN) -m benchmarks $(ARGS)
 
-fairness: env ## a day of thirty users on 1, 4 and 16 devices, beside first come, first served
+fairness: env ## simulate a day of thirty users, and compare with first come, first served
 	@$(RUN) -m benchmarks.fairness $(ARGS)
 
-faults: env ## the same harm to Quire and to Celery alone: the table of docs/why-wakes.md
+faults: env ## inject the same faults into Quire and plain Celery: the table of docs/why-wakes.md
 	@$(RUN) -m benchmarks.faults $(ARGS)
 
-classroom: env ## thirty users for a quarter of an hour, while anything is killed; see docs/classroom.md
+classroom: env ## load a server with thirty users while processes are killed; see docs/classroom.md
 	@$(RUN) -m benchmarks.classroom $(ARGS)
 
-lock: env ## resolve pyproject.toml again; ARGS=--upgrade takes newer releases
+lock: env ## write the locks from pyproject.toml; ARGS=--upgrade takes newer releases
 	@$(COMPILE) $(ARGS) --extra server --extra dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) $(ARGS) --extra server --extra gpu --constraint requirements.lock pyproject.toml --output-file requirements-gpu.lock
-	@touch $(VENV)/.packages $(VENV)/.project
 
-clean: ## remove what was made here, .venv too
+clean: ## remove everything that was made here, .venv included
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

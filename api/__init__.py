@@ -1,1 +1,1 @@
-"""Flask: HTTP in, rows out. Imports neither TensorFlow nor worker code."""
+"""The HTTP API, built on Flask. It imports neither TensorFlow nor worker code."""

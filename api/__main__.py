@@ -1,9 +1,10 @@
-"""``python -m api``: the API behind gunicorn, one process with threads."""
+"""``python -m api``: run the API under gunicorn, as one process with threads."""
 
 import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -22,23 +23,24 @@ from api.services import EXTENSION
 from migrations import migrate
 from shared.database import log_database, make_engine
 from shared.logs import configure_logging
+from shared.process.title import set_title
 from shared.settings import Settings, SettingsError, load_settings
 
-#: After TERM: as long as requests that have begun may take.
+#: How long requests in flight may take after SIGTERM.
 GRACEFUL_SECONDS = 8
 KEEP_ALIVE_SECONDS = 15
-#: Beside those of listeners.
+#: Not counting event streams.
 CONNECTIONS = 1000
 
 log = structlog.get_logger("api")
 
 
 class CannotStart(Exception):
-    """The API would not work: the message says what to do first."""
+    """The API can't start. The message says what to do first."""
 
 
 class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn is not typed
-    """Sends gunicorn's lines where all others go; the access log is the API's own."""
+    """Send gunicorn's log to the common log, without its access log."""
 
     def setup(self, _cfg: Config) -> None:
         """Leave the handlers to shared/logs.py."""
@@ -47,62 +49,63 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn is not typed
         self.error_log.propagate = True
 
     def access(self, *_args: Any) -> None:
-        """Nothing: see api/http/request_log.py."""
+        """Log nothing: api/http/request_log.py writes the access log."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn with settings of ours instead of its own files and options."""
+    """A gunicorn server configured by Quire's settings instead of gunicorn's files and options."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         super().__init__()
 
     def load_config(self) -> None:
-        """One worker, since threads share a pool of connections and the slots to wait in."""
+        """Configure one worker: its threads share the connection pool and the wait slots."""
         options = {
             "bind": f"{_in_brackets(self.settings.api_host)}:{self.settings.api_port}",
             "workers": 1,
             "worker_class": "gthread",
-            # Those who only listen hold a thread each; see api/http/concurrency.py.
+            # Each event stream holds a thread; see api/http/concurrency.py.
             "threads": self.settings.api_threads + self.settings.max_listeners,
             "worker_connections": CONNECTIONS + self.settings.max_listeners,
             "control_socket_disable": True,
             "graceful_timeout": GRACEFUL_SECONDS,
             "keepalive": KEEP_ALIVE_SECONDS,
             "logger_class": QuietLogger,
-            "when_ready": _say_address,
-            "post_worker_init": self._stop_waiting_at_term,
-            "proc_name": "quire-api",
+            "when_ready": _announce_address,
+            "post_worker_init": self._stop_waiting_on_sigterm,
+            "pre_fork": _set_title,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """The application, made in the worker: a pool of connections must not be forked."""
+        """Create the application in the worker process: a connection pool must not be forked."""
         return create_app(self.settings)
 
-    def _stop_waiting_at_term(self, _worker: Worker) -> None:
-        shared = self.wsgi().extensions[EXTENSION]
-        stop = signal.getsignal(signal.SIGTERM)
+    def _stop_waiting_on_sigterm(self, worker: Worker) -> None:
+        set_title(f"api {_address(worker.sockets[0].sock)} (worker)")
+        services = self.wsgi().extensions[EXTENSION]
+        previous_handler = signal.getsignal(signal.SIGTERM)
 
         def stop_waiting(number: int, frame: Any) -> None:
-            shared.stopping.set()
-            if callable(stop):
-                stop(number, frame)
+            services.stopping.set()
+            if callable(previous_handler):
+                previous_handler(number, frame)
 
         signal.signal(signal.SIGTERM, stop_waiting)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until TERM.
+    """Serve until SIGTERM.
 
     Returns:
-        2 for a setting that is not allowed, 1 where the database is not as it must be.
+        2 for an invalid setting, 1 if the database is unreachable or has another schema.
     """
     options = _options(arguments)
     try:
         settings = load_settings(**options)
-        settings.broker  # noqa: B018 - asked for here, so that the answer comes before the start
+        settings.broker  # noqa: B018 - checked here, so that the process fails before it starts
         configure_logging(settings)
         _check_database(settings)
     except SettingsError as error:
@@ -112,49 +115,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     if settings.api_one_core:
-        _keep_to_one_core()
+        _pin_to_one_core()
     Server(settings).run()
     return 0
 
 
-def _keep_to_one_core() -> None:
-    """Let this process and its worker run on one core; see `Settings.api_one_core`."""
-    # The last, since whoever takes cores by number begins with the first.
+def _pin_to_one_core() -> None:
+    """Pin this process and its worker to one core; see `Settings.api_one_core`."""
+    # The last one: programs that take cores by number start with the first.
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     log.info("kept_to_one_core", core=core)
 
 
 def _options(arguments: Sequence[str] | None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="python -m api", description="The API of Quire.")
-    parser.add_argument("--host", dest="api_host", help="the address to listen on")
-    parser.add_argument("--port", dest="api_port", help="the port; 0 takes a free one")
-    parser.add_argument("--threads", dest="api_threads", help="requests answered at once")
-    given = vars(parser.parse_args(arguments))
-    return {name: value for name, value in given.items() if value is not None}
+    parser = argparse.ArgumentParser(prog="python -m api", description="Run Quire's HTTP API.")
+    parser.add_argument("--host", dest="api_host", help="address to listen on")
+    parser.add_argument("--port", dest="api_port", help="port to listen on; 0 picks a free one")
+    parser.add_argument("--threads", dest="api_threads", help="requests handled at once")
+    options = vars(parser.parse_args(arguments))
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _check_database(settings: Settings) -> None:
     try:
-        found, wanted = migrate.current(settings.database), migrate.newest()
+        current, newest = migrate.current(settings.database), migrate.newest()
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0]
-        raise CannotStart(f"DATABASE_URL: the database can't be reached: {reason}") from None
-    if found != wanted:
+        raise CannotStart(f"DATABASE_URL: the database can't be reached ({reason})") from None
+    if current != newest:
         raise CannotStart(
-            f"the database's schema is {found or 'empty'} and this version needs {wanted}: "
-            "run quire migrate"
+            f"the database has schema {current or 'none'} and this version needs {newest}. "
+            "Run quire migrate"
         )
     engine = make_engine(settings.database)
     log_database(engine)
     engine.dispose()
 
 
-def _say_address(arbiter: Arbiter) -> None:
+def _announce_address(arbiter: Arbiter) -> None:
     host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
     url = f"http://{_in_brackets(host)}:{port}"
     log.info("listening", url=url)
     print(f"Quire's API listens on {url}", flush=True)
+
+
+def _set_title(arbiter: Arbiter, _worker: Worker) -> None:
+    # Before each fork: gunicorn sets its own title once it is ready.
+    set_title(f"api {_address(arbiter.LISTENERS[0].sock)}")
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"{_in_brackets(host)}:{port}"
 
 
 def _in_brackets(host: str) -> str:

@@ -1,23 +1,23 @@
-"""The application: its parts, in the order in which a request meets them."""
+"""The Flask application and its parts, in the order in which a request meets them."""
 
 from flask import Flask
 from sqlalchemy import Engine
 
-from api import authentication, error_handlers
-from api.http import request_log
+from api import error_handlers
+from api.http import authentication, request_log
 from api.http.concurrency import ConcurrencyLimit
 from api.http.openapi import make_app
+from api.http.swagger_ui import swagger_ui
 from api.routes.checkpoints import checkpoints
 from api.routes.corpora import corpora
 from api.routes.devices import devices
-from api.routes.docs import docs
 from api.routes.events import events
 from api.routes.generate import generate
 from api.routes.health import health
 from api.routes.jobs import jobs
 from api.routes.metrics import metrics
 from api.routes.models import models
-from api.routes.queue import line
+from api.routes.queue import queue
 from api.routes.texts import texts
 from api.routes.train import train
 from api.routes.usage import usage
@@ -28,30 +28,30 @@ from shared.database import make_engine
 from shared.settings import Settings
 
 RESOURCES = (
-    corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, line, usage,
+    corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, queue, usage,
     devices, users, health,
 )  # fmt: skip
-#: Of a request that brings no corpus.
+#: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
-DESCRIPTION = """Teach a recurrent network to write like a text that you upload.
+DESCRIPTION = """Train a recurrent network to write like a text that you upload.
 
 Upload a corpus, `POST /v1/train` with its id, poll the job, then `POST /v1/generate` with the
-model. Every error is `application/problem+json` (RFC 9457) and says the way out. What is
-private of somebody else's answers exactly like what does not exist. Lists come in pages: ask
-again with `cursor` set to `next_cursor`. Times are UTC, losses in nats per token: a
-character, unless the model's tokenizer is `word`.
+model. Every error is `application/problem+json` (RFC 9457) and says how to fix it. Another
+user's private resources return 404, exactly like missing ones. Lists are paginated: repeat the
+request with `cursor` set to `next_cursor`. Times are UTC. Losses are in nats per token; a token
+is a character unless the model's tokenizer is `word`.
 """
 
 
 def create_app(
     settings: Settings, engine: Engine | None = None, broker: Broker | None = None
 ) -> Flask:
-    """The API.
+    """Create the API.
 
     Args:
-        settings: Read from the environment once, by whoever starts the process.
-        engine: The database; made from the settings if not given.
-        broker: Sends wakes; made from the settings if not given.
+        settings: The settings, read from the environment once at the start of the process.
+        engine: The database; created from the settings by default.
+        broker: The broker that wakes workers; created from the settings by default.
 
     Raises:
         shared.settings.SettingsError: REDIS_URL is needed and not set.
@@ -59,18 +59,18 @@ def create_app(
     app = make_app(
         DESCRIPTION,
         RESOURCES,
-        before=(request_log.begin, authentication.sign_in, request_log.check_accept),
+        before=(request_log.begin, authentication.authenticate, request_log.check_accept),
     )
-    app.extensions[EXTENSION] = Services.of(
+    app.extensions[EXTENSION] = Services.create(
         settings,
         engine or make_engine(settings.database, settings.api_threads),
         broker or Broker(settings.broker),
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.wsgi_app = ConcurrencyLimit(app.wsgi_app, settings.api_threads)  # type: ignore[method-assign]
-    # Two slashes are no address: a redirect would answer HTML.
+    # Flask would redirect a path with two slashes, and its redirect is HTML.
     app.url_map.merge_slashes = False
-    app.register_blueprint(docs)
+    app.register_blueprint(swagger_ui)
     app.after_request(request_log.end)
     error_handlers.install(app)
     return app

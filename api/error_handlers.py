@@ -1,4 +1,4 @@
-"""Every error as problem+json (RFC 9457), in the one place where errors become answers."""
+"""Turn every exception into a problem+json response (RFC 9457)."""
 
 import json
 import math
@@ -11,12 +11,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
-from api.errors import Conflict, Invalid, Refusal
+from api.errors import ApiError, Conflict, Invalid
 from api.http.openapi import PROBLEM_JSON
 from api.schemas.replies import Problem
 from shared import accounts, blobs, corpus_text
-from shared.database_errors import ailment
+from shared.database_errors import describe_failure
 from shared.queue import errors
+from shared.scheduling.errors import CapReached
 
 RETRY_SECONDS_DATABASE = 5
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -25,36 +26,36 @@ log = structlog.get_logger(__name__)
 
 
 def install(app: Flask) -> None:
-    """Translate errors of all kinds."""
-    app.register_error_handler(Refusal, refuse)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(errors.CapReached, _cap_reached)
-    app.register_error_handler(IntegrityError, _integrity)
-    app.register_error_handler(OperationalError, _database)
-    app.register_error_handler(InterfaceError, _database)
-    app.register_error_handler(PoolTimeout, _database)
-    app.register_error_handler(blobs.MissingBlob, _unexpected)
-    for kind, refusal in _NAMED.items():
-        app.register_error_handler(kind, _translated(refusal))
-    app.register_error_handler(Exception, _unexpected)
+    """Register a handler for every kind of exception."""
+    app.register_error_handler(ApiError, problem_response)
+    app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(CapReached, _cap_reached)
+    app.register_error_handler(IntegrityError, _integrity_error)
+    app.register_error_handler(OperationalError, _database_error)
+    app.register_error_handler(InterfaceError, _database_error)
+    app.register_error_handler(PoolTimeout, _database_error)
+    app.register_error_handler(blobs.MissingBlob, _unexpected_error)
+    for exception, translate in _TRANSLATIONS.items():
+        app.register_error_handler(exception, _handler(translate))
+    app.register_error_handler(Exception, _unexpected_error)
 
 
-def refuse(refusal: Refusal) -> Response:
-    """A refusal as an answer."""
+def problem_response(error: ApiError) -> Response:
+    """Return an API error as a response."""
     problem = Problem(
-        type=f"/problems/{refusal.slug}",
-        title=refusal.title,
-        status=refusal.status,
-        detail=refusal.detail,
-        errors=refusal.errors,
+        type=f"/problems/{error.slug}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        errors=error.errors,
     )
-    return _answer(problem, refusal.headers)
+    return _response(problem, error.headers)
 
 
-#: What the foundation refuses, in the API's terms.
-_NAMED: dict[type[Exception], Callable[[Exception], Refusal]] = {
+#: Exceptions of the shared packages as API errors.
+_TRANSLATIONS: dict[type[Exception], Callable[[Exception], ApiError]] = {
     errors.AlreadyEnded: lambda error: Conflict(str(error)),
-    errors.WaitsInVain: lambda error: Conflict(str(error)),
+    errors.PredecessorFailed: lambda error: Conflict(str(error)),
     accounts.NameTaken: lambda error: Conflict(str(error)),
     accounts.LastAdmin: lambda error: Conflict(str(error)),
     accounts.BadName: lambda error: Invalid("name", None, str(error)),
@@ -65,11 +66,11 @@ _NAMED: dict[type[Exception], Callable[[Exception], Refusal]] = {
 }
 
 
-def _translated(refusal: Callable[[Exception], Refusal]) -> Callable[[Exception], Response]:
-    return lambda error: refuse(refusal(error))
+def _handler(translate: Callable[[Exception], ApiError]) -> Callable[[Exception], Response]:
+    return lambda error: problem_response(translate(error))
 
 
-def _http(error: HTTPException) -> Response:
+def _http_exception(error: HTTPException) -> Response:
     status = error.code or 500
     if error.response is not None and error.code is None:
         status = error.response.status_code
@@ -80,21 +81,21 @@ def _http(error: HTTPException) -> Response:
         if name in ("Allow", "Retry-After", "Location", "Accept-Ranges")
     }
     if status == 405:
-        detail = f"this address takes {headers.get('Allow', 'other methods')}"
+        detail = f"this URL allows {headers.get('Allow', 'other methods')}"
     elif status == 404:
-        detail = "there is nothing at this address: /docs shows what there is"
+        detail = "nothing exists at this URL. See /docs for all endpoints"
     elif isinstance(error, RequestEntityTooLarge):
-        detail = f"a request may have at most {request.max_content_length} bytes here"
+        detail = f"the request body may have at most {request.max_content_length:,} bytes"
     else:
         detail = error.description or title
     slug = title.lower().replace(" ", "-").replace("'", "")
-    return _answer(
+    return _response(
         Problem(type=f"/problems/{slug}", title=title, status=status, detail=detail), headers
     )
 
 
-def _cap_reached(error: errors.CapReached) -> Response:
-    # 429 where time alone will help, 403 where the user has to do something first.
+def _cap_reached(error: CapReached) -> Response:
+    # 429 if waiting helps, 403 if the user has to do something first.
     wait = error.retry_seconds
     problem = Problem(
         type=f"/problems/{error.slug}",
@@ -102,53 +103,55 @@ def _cap_reached(error: errors.CapReached) -> Response:
         status=403 if wait is None else 429,
         detail=str(error),
     )
-    return _answer(problem, {} if wait is None else {"Retry-After": str(math.ceil(wait))})
+    return _response(problem, {} if wait is None else {"Retry-After": str(math.ceil(wait))})
 
 
-def _integrity(error: IntegrityError) -> Response:
-    # What was looked up a moment ago was deleted, or made, by somebody else meanwhile.
-    log.warning("constraint", reason=str(error.orig).splitlines()[0])
-    return refuse(Conflict("something this needs was changed at the same moment: try again"))
+def _integrity_error(error: IntegrityError) -> Response:
+    # Another request deleted or created the row after this one had looked it up.
+    log.warning("constraint_violated", reason=str(error.orig).splitlines()[0])
+    return problem_response(
+        Conflict("another request changed a resource that this one needs. Try again")
+    )
 
 
-def _database(error: Exception) -> Response:
+def _database_error(error: Exception) -> Response:
     orig = getattr(error, "orig", None) or error
     log.error("database_unavailable", reason=str(orig).strip(), kind=type(orig).__name__)
-    # What became of a commit, a connection that was lost during it does not tell.
+    # If the connection broke during a commit, its outcome is unknown.
     lost = getattr(error, "connection_invalidated", False)
     if lost and request.method not in READS:
         outcome = (
-            "this may have been done or not: send it again with the same Idempotency-Key, "
-            "or look before you send it without one"
+            "The request may or may not have been done. Send it again with the same "
+            "Idempotency-Key; without a key, check first"
         )
     else:
-        outcome = "nothing was changed, try again in a moment"
+        outcome = "Nothing was changed. Try again in a moment"
     problem = Problem(
         type="/problems/database-unavailable",
-        title="The database can't be reached",
+        title="Database unavailable",
         status=503,
-        detail=f"{ailment(str(orig))}: {outcome}",
+        detail=f"{describe_failure(str(orig))}. {outcome}",
     )
-    return _answer(problem, {"Retry-After": str(RETRY_SECONDS_DATABASE)})
+    return _response(problem, {"Retry-After": str(RETRY_SECONDS_DATABASE)})
 
 
-def _unexpected(error: Exception) -> Response:
+def _unexpected_error(error: Exception) -> Response:
     log.error("unexpected_error", exc_info=error)
     problem = Problem(
         type="/problems/internal-error",
-        title="Something is wrong in the server",
+        title="Internal server error",
         status=500,
-        detail="this is not your request's fault: the server's log has the reason under the "
-        "X-Request-Id of this answer",
+        detail="the server failed, not your request. The server's log has the reason under this "
+        "response's X-Request-Id",
     )
-    return _answer(problem, {})
+    return _response(problem, {})
 
 
-def _answer(problem: Problem, headers: dict[str, str]) -> Response:
-    # Half a surrogate pair, sent back as the refused value, would be no JSON: it becomes «?».
-    written = json.dumps(problem.model_dump(), ensure_ascii=False).encode(errors="replace")
+def _response(problem: Problem, headers: dict[str, str]) -> Response:
+    # A rejected value may hold a lone surrogate, which JSON can't; it becomes «?».
+    body = json.dumps(problem.model_dump(), ensure_ascii=False).encode(errors="replace")
     return Response(
-        written,
+        body,
         status=problem.status,
         headers=headers,
         content_type=PROBLEM_JSON,

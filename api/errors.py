@@ -1,19 +1,19 @@
-"""What the API refuses, by name. Each is raised where it is known; problems.py words it once."""
+"""The API's errors. error_handlers.py turns them into responses."""
 
 from collections.abc import Mapping, Sequence
 
 from api.schemas.replies import FieldError
 
-#: When a seat of a listener may be free again.
-LISTEN_AGAIN_SECONDS = 15
+#: When another event stream may have closed.
+STREAM_RETRY_SECONDS = 15
 
 
-class Refusal(Exception):
-    """A request that can't be done. The message says what, and the way out."""
+class ApiError(Exception):
+    """A request that the API refuses. The detail says what is wrong and what to do about it."""
 
     status = 400
     slug = "bad-request"
-    title = "The request can't be understood"
+    title = "Malformed request"
 
     def __init__(
         self,
@@ -28,82 +28,82 @@ class Refusal(Exception):
         super().__init__(detail)
 
 
-class BadJson(Refusal):
-    """The body says that it is JSON, and is not."""
+class BadJson(ApiError):
+    """The body is declared as JSON but does not parse."""
 
-    slug, title = "bad-json", "The body is not JSON"
+    slug, title = "bad-json", "The request body is not valid JSON"
 
 
-class NotSignedIn(Refusal):
-    """No key, or none that is known."""
+class Unauthenticated(ApiError):
+    """The request has no API key, or an unknown one."""
 
-    status, slug, title = 401, "not-signed-in", "A key is needed"
+    status, slug, title = 401, "not-signed-in", "API key required"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="quire"'})
 
 
-class Forbidden(Refusal):
-    """Known who asks, and that they may not."""
+class Forbidden(ApiError):
+    """The user is known and lacks the permission."""
 
-    status, slug, title = 403, "forbidden", "Not yours to do"
+    status, slug, title = 403, "forbidden", "Permission denied"
 
 
-class NotFound(Refusal):
-    """There is nothing of that id that the caller may see; both cases read the same."""
+class NotFound(ApiError):
+    """The resource does not exist, or the user may not see it. Both cases read the same."""
 
     status, slug, title = 404, "not-found", "Not found"
 
-    def __init__(self, what: str, id: str) -> None:
-        super().__init__(f"there is no {what} {id[:100]!r} that you may see")
+    def __init__(self, resource: str, id: str) -> None:
+        super().__init__(f"{resource} {id[:100]!r} does not exist, or you may not see it")
 
 
-class NotAcceptable(Refusal):
-    """The client accepts nothing that the API speaks."""
+class NotAcceptable(ApiError):
+    """The client accepts none of the media types that the API sends."""
 
-    status, slug, title = 406, "not-acceptable", "Nothing you accept can be sent"
-
-
-class Conflict(Refusal):
-    """The state of things is against it."""
-
-    status, slug, title = 409, "conflict", "Not as things stand"
+    status, slug, title = 406, "not-acceptable", "No acceptable media type"
 
 
-class StillNeeded(Refusal):
-    """Something needs what was to be deleted."""
+class Conflict(ApiError):
+    """The current state of the resource does not allow the request."""
 
-    status, slug, title = 409, "still-needed", "Something still needs it"
+    status, slug, title = 409, "conflict", "Conflict with the current state"
 
 
-class NoCheckpointYet(Refusal):
-    """A model that has learnt nothing yet can't write."""
+class ResourceInUse(ApiError):
+    """The resource can't be deleted because others depend on it."""
+
+    status, slug, title = 409, "still-needed", "The resource is still in use"
+
+
+class NoCheckpointYet(ApiError):
+    """The model can't write because its training has stored no checkpoint."""
 
     status, slug, title = 409, "no-checkpoint-yet", "The model has no checkpoint yet"
 
 
-class KeyReused(Refusal):
-    """One Idempotency-Key with two requests."""
+class KeyReused(ApiError):
+    """The Idempotency-Key came with a different request before."""
 
-    status, slug, title = 409, "idempotency-key-reused", "The key belongs to another request"
-
-
-class TooLarge(Refusal):
-    """More bytes than are taken."""
-
-    status, slug, title = 413, "too-large", "Too large"
+    status, slug, title = 409, "idempotency-key-reused", "Idempotency key used by another request"
 
 
-class UnsupportedMedia(Refusal):
-    """A body of a type that is not taken here."""
+class TooLarge(ApiError):
+    """The upload has more bytes than the server accepts."""
 
-    status, slug, title = 415, "unsupported-media-type", "Bodies of this type are not taken"
+    status, slug, title = 413, "too-large", "Upload too large"
 
 
-class Invalid(Refusal):
-    """A field has a value that it may not have."""
+class UnsupportedMedia(ApiError):
+    """The body has a media type that the endpoint does not accept."""
 
-    status, slug, title = 422, "invalid", "A field has a value it may not have"
+    status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
+
+
+class Invalid(ApiError):
+    """A field has an invalid value."""
+
+    status, slug, title = 422, "invalid", "Invalid request"
 
     def __init__(self, field: str, value: object, message: str) -> None:
         error = FieldError(field=field, value=value, message=message)
@@ -111,19 +111,19 @@ class Invalid(Refusal):
 
 
 class DoesNotFit(Invalid):
-    """A training that no worker could run to its end."""
+    """The training needs more memory or time than any worker has."""
 
-    slug, title = "does-not-fit", "The training does not fit"
+    slug, title = "does-not-fit", "The training does not fit on a worker"
 
 
-class TooManyListeners(Refusal):
-    """All threads that may hold a stream of events hold one."""
+class TooManyEventStreams(ApiError):
+    """Every thread that may serve an event stream is taken."""
 
-    status, slug, title = 503, "too-many-listeners", "Too many listen already"
+    status, slug, title = 503, "too-many-listeners", "Too many open event streams"
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__(
-            f"{most} listeners is the most (QUIRE_MAX_LISTENERS): try again in a while, or poll "
-            "the job",
-            headers={"Retry-After": str(LISTEN_AGAIN_SECONDS)},
+            f"the server has {limit} open, the maximum (QUIRE_MAX_LISTENERS). Try again later, "
+            "or poll the job",
+            headers={"Retry-After": str(STREAM_RETRY_SECONDS)},
         )

@@ -1,87 +1,122 @@
-"""Who may see and change what: the one place.
+"""Who may see and change what. All access rules are in this module.
 
-What is private of somebody else's is looked for with the same statement as what does
-not exist, and so answers the same. An admin manages users, keys and devices, and sees no
-more of other people's texts than anybody.
+Another user's private resources return 404, exactly like missing ones, because the same
+statement looks both up. An admin manages users, keys and devices, and sees no more of other
+users' resources than anybody else.
 """
 
 import uuid
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeVar
 
+from flask import g
 from sqlalchemy import ColumnElement, Select, bindparam, or_, select
 from sqlalchemy.orm import Session, undefer
 
-from api.authentication import Caller, caller
 from api.errors import Forbidden, NotFound
 from shared.tables import Checkpoint, Corpus, GeneratedText, Job, Model
 
-Shared = TypeVar("Shared", Corpus, Model)
+Shareable = TypeVar("Shareable", Corpus, Model)
 Lock = Literal["change", "use"]
 
-_OWN_JOB = select(Job).where(Job.id == bindparam("id"), Job.user_id == bindparam("caller"))
-_WORDS: dict[type, str] = {Corpus: "corpus", Model: "model"}
+_OWN_JOB = select(Job).where(Job.id == bindparam("id"), Job.user_id == bindparam("user_id"))
+_NAMES: dict[type, str] = {Corpus: "corpus", Model: "model"}
 
 
-def may_see(table: type[Corpus] | type[Model], who: Caller) -> ColumnElement[bool]:
-    """The condition that a row is the caller's own or everybody's."""
-    return or_(table.user_id == who.id, table.visibility == "server")
+@dataclass(frozen=True, slots=True)
+class CurrentUser:
+    """The owner of the API key that came with the request."""
+
+    id: str
+    name: str
+    role: str
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the user manages users, keys and devices. It opens no private resources."""
+        return self.role == "admin"
+
+
+def current_user() -> CurrentUser:
+    """Return the user who sent this request."""
+    user: CurrentUser = g.current_user
+    return user
+
+
+def require_admin() -> CurrentUser:
+    """Return the current user, who must be an admin.
+
+    Raises:
+        Forbidden: The user is not an admin.
+    """
+    user = current_user()
+    if not user.is_admin:
+        raise Forbidden(f"this needs an admin, and {user.name} is a {user.role}")
+    return user
+
+
+def may_see(table: type[Corpus] | type[Model], user: CurrentUser) -> ColumnElement[bool]:
+    """Return the condition that a row belongs to the user or is shared with everybody."""
+    return or_(table.user_id == user.id, table.visibility == "server")
 
 
 def visible(
-    session: Session, table: type[Shared], reference: str, lock: Lock | None = None
-) -> Shared:
-    """A corpus or a model that the caller may see.
+    session: Session, table: type[Shareable], reference: str, lock: Lock | None = None
+) -> Shareable:
+    """Load a corpus or a model that the current user may see.
 
     Args:
-        session: Where it is looked for.
+        session: The session to load it in.
         table: `Corpus` or `Model`.
-        reference: Its id, as somebody gave it.
-        lock: ``use`` keeps it from being deleted until the commit, ``change`` from being used.
+        reference: The id from the request.
+        lock: ``use`` blocks its deletion until the commit, ``change`` its use as well.
 
     Raises:
-        NotFound: There is none, or none that they may see.
+        NotFound: It does not exist, or the user may not see it.
     """
-    values = {"id": as_id(_WORDS[table], reference), "caller": caller().id}
-    row: Shared | None = session.scalar(_visible(table, lock), values)
+    values = {"id": as_id(_NAMES[table], reference), "user_id": current_user().id}
+    row: Shareable | None = session.scalar(_select_visible(table, lock), values)
     if row is None:
-        raise NotFound(_WORDS[table], reference)
+        raise NotFound(_NAMES[table], reference)
     return row
 
 
 @cache
-def _visible(table: type[Shared], lock: Lock | None) -> Select[Shared]:
-    """A corpus or a model by its `id`, where `caller` may see it."""
-    mine = or_(table.user_id == bindparam("caller"), table.visibility == "server")
-    statement = select(table).where(table.id == bindparam("id"), mine)
+def _select_visible(table: type[Shareable], lock: Lock | None) -> Select[Shareable]:
+    """Build the statement for a corpus or a model by `id`, if `user_id` may see it."""
+    condition = or_(table.user_id == bindparam("user_id"), table.visibility == "server")
+    statement = select(table).where(table.id == bindparam("id"), condition)
     if lock is None:
         return statement
     if lock == "use" and table is Model:
-        # Whoever writes with a model asks for its characters next.
+        # A generation reads the vocabulary next.
         statement = statement.options(undefer(Model.vocabulary))
     return statement.with_for_update(read=lock == "use", key_share=lock == "use", of=table)
 
 
-def own(session: Session, table: type[Shared], reference: str) -> Shared:
-    """A corpus or a model that the caller may change, locked until the commit.
+def own(session: Session, table: type[Shareable], reference: str) -> Shareable:
+    """Load a corpus or a model that the current user owns, and lock it until the commit.
 
     Raises:
-        NotFound: There is none, or none that they may see.
-        Forbidden: They may see it, and it is somebody else's.
+        NotFound: It does not exist, or the user may not see it.
+        Forbidden: The user may see it but does not own it.
     """
     row = visible(session, table, reference, lock="change")
-    if row.user_id != caller().id:
-        raise Forbidden(f"this {_WORDS[table]} is somebody else's: only its owner may change it")
+    if row.user_id != current_user().id:
+        raise Forbidden(
+            f"this {_NAMES[table]} belongs to another user. Only its owner may change it"
+        )
     return row
 
 
 def own_job(session: Session, reference: str) -> Job:
-    """A job of the caller's; others' jobs are never seen.
+    """Load a job of the current user. Nobody sees another user's jobs.
 
     Raises:
-        NotFound: They have none of that id.
+        NotFound: The user has no job with this id.
     """
-    values = {"id": as_id("job", reference), "caller": caller().id}
+    values = {"id": as_id("job", reference), "user_id": current_user().id}
     row: Job | None = session.scalar(_OWN_JOB, values)
     if row is None:
         raise NotFound("job", reference)
@@ -89,14 +124,15 @@ def own_job(session: Session, reference: str) -> Job:
 
 
 def own_text(session: Session, reference: str) -> GeneratedText:
-    """A text that the caller asked for.
+    """Load a text of the current user.
 
     Raises:
-        NotFound: They have none of that id.
+        NotFound: The user has no text with this id.
     """
     row = session.scalar(
         select(GeneratedText).where(
-            GeneratedText.id == as_id("text", reference), GeneratedText.user_id == caller().id
+            GeneratedText.id == as_id("text", reference),
+            GeneratedText.user_id == current_user().id,
         )
     )
     if row is None:
@@ -107,20 +143,20 @@ def own_text(session: Session, reference: str) -> GeneratedText:
 def visible_checkpoint(
     session: Session, reference: str, *, use: bool = False
 ) -> tuple[Checkpoint, Model]:
-    """A checkpoint of a model that the caller may see, and the model.
+    """Load a checkpoint and its model, which the current user may see.
 
     Args:
-        session: Where it is looked for.
-        reference: Its id, as somebody gave it.
-        use: Keep it from being deleted until the commit.
+        session: The session to load them in.
+        reference: The checkpoint's id from the request.
+        use: Block the deletion of both until the commit.
 
     Raises:
-        NotFound: There is none, or none that they may see.
+        NotFound: It does not exist, or the user may not see its model.
     """
     statement = (
         select(Checkpoint, Model)
         .join(Model, Checkpoint.model_id == Model.id)
-        .where(Checkpoint.id == as_id("checkpoint", reference), may_see(Model, caller()))
+        .where(Checkpoint.id == as_id("checkpoint", reference), may_see(Model, current_user()))
     )
     if use:
         statement = statement.with_for_update(read=True, key_share=True, of=(Checkpoint, Model))
@@ -130,13 +166,13 @@ def visible_checkpoint(
     return row.Checkpoint, row.Model
 
 
-def as_id(what: str, reference: str) -> str:
-    """An id as the database writes it.
+def as_id(resource: str, reference: str) -> str:
+    """Normalise an id to the form that the database stores.
 
     Raises:
-        NotFound: It has not the form of an id, and so names nothing.
+        NotFound: It is not a UUID, so nothing can have it.
     """
     try:
         return str(uuid.UUID(reference))
     except ValueError:
-        raise NotFound(what, reference) from None
+        raise NotFound(resource, reference) from None

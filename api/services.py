@@ -1,4 +1,4 @@
-"""What the handlers of one process share."""
+"""The services that the request handlers of one process share."""
 
 import threading
 from collections.abc import Iterator
@@ -9,59 +9,58 @@ from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.http.concurrency import Seats
 from shared.broker import Broker
 from shared.database import make_sessions
-from shared.job_events import Listener, Speaker
+from shared.job_events import EventPublisher, EventReader
 from shared.queue import Queue
-from shared.scheduling.forecast_reader import Lines
+from shared.scheduling.forecast_queries import ForecastCache
 from shared.settings import Settings
 
 EXTENSION = "quire"
-#: How long a listener waits for what a job says before it looks at the job's row.
-LOOK_SECONDS = 5.0
+#: How long an event stream blocks on Redis before it checks the job's row.
+BLOCK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Services:
-    """The parts that requests are answered with.
+    """The shared services of one process.
 
     Attributes:
-        lines: The lines that jobs wait in.
-        listener: Reads what jobs say.
-        speaker: Says what the API itself does to a job.
-        seats: Where those sit who listen.
-        wait_slots: How many requests may hold a thread while they wait for texts.
-        stopping: Set when the process is to end: whoever waits stops waiting.
+        forecasts: Forecasts of the queue, cached for a moment.
+        event_reader: Reads the events of jobs.
+        event_publisher: Publishes what the API itself does to a job.
+        event_stream_slots: Bounds the open event streams.
+        wait_slots: Bounds the requests that hold a thread while they wait for a job.
+        stopping: Set when the process shuts down, so that waiting requests return.
     """
 
     settings: Settings
     engine: Engine
     broker: Broker
     queue: Queue
-    lines: Lines
-    listener: Listener
-    speaker: Speaker
-    seats: Seats
+    forecasts: ForecastCache
+    event_reader: EventReader
+    event_publisher: EventPublisher
+    event_stream_slots: threading.Semaphore
     read_sessions: sessionmaker[Session]
     write_sessions: sessionmaker[Session]
     wait_slots: threading.Semaphore
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def of(cls, settings: Settings, engine: Engine, broker: Broker) -> "Services":
-        """The services of one process."""
+    def create(cls, settings: Settings, engine: Engine, broker: Broker) -> "Services":
+        """Create the services of one process."""
         return cls(
             settings=settings,
             engine=engine,
             broker=broker,
             queue=Queue(engine, settings),
-            lines=Lines(settings),
-            listener=Listener(
-                settings.broker, settings.max_listeners + settings.wait_slots, LOOK_SECONDS
+            forecasts=ForecastCache(settings),
+            event_reader=EventReader(
+                settings.broker, settings.max_listeners + settings.wait_slots, BLOCK_SECONDS
             ),
-            speaker=Speaker(settings.broker),
-            seats=Seats(settings.max_listeners),
+            event_publisher=EventPublisher(settings.broker),
+            event_stream_slots=threading.Semaphore(settings.max_listeners),
             read_sessions=make_sessions(engine, read_only=True),
             write_sessions=make_sessions(engine),
             wait_slots=threading.Semaphore(settings.wait_slots),
@@ -69,20 +68,20 @@ class Services:
 
 
 def services() -> Services:
-    """Those of the application that answers this request."""
+    """Return the services of the application that handles this request."""
     found: Services = current_app.extensions[EXTENSION]
     return found
 
 
 @contextmanager
 def reading() -> Iterator[Session]:
-    """A session that reads, in one short transaction; it never takes SQLite's write lock."""
+    """Open a session for one short read transaction. It never takes SQLite's write lock."""
     with services().read_sessions() as session:
         yield session
 
 
 @contextmanager
 def writing() -> Iterator[Session]:
-    """A session that writes: committed at the block's end, rolled back by an exception."""
+    """Open a session that commits at the end of the block and rolls back on an exception."""
     with services().write_sessions.begin() as session:
         yield session

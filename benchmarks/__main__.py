@@ -1,8 +1,8 @@
-"""Runs every benchmark, one after the other, and renews `benchmarks/README.md`.
+"""Runs all benchmarks, one after the other, and writes `benchmarks/README.md`.
 
-`python -m benchmarks` measures all of it; `--quick` prints its tables and leaves the README alone,
-and so does `--only`, unless `--write` is given: the rows of the other scripts then stay as they
-were measured last, which `results.json` keeps.
+`python -m benchmarks` measures all rows. `--quick` prints its tables and leaves the README as it
+is, and so does `--only` without `--write`. With it the rows of the other scripts keep their last
+figures, which are stored in `results.json`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.support.harness import machine
 from benchmarks.support.plot import picture
 
-#: Each script, and the rows that it writes where everything is there that it needs.
+#: Each script, with the rows that it writes if everything it needs is installed.
 SCRIPTS = {
     "vectorize": ("vectorize/nietzsche", "vectorize/nietzsche_peak"),
     "generate": (
@@ -28,7 +28,7 @@ SCRIPTS = {
         *("serve/generate_100", "serve/evening", "serve/evening_classic"),
         *("serve/first_character", "serve/generate_100_postgresql"),
     ),
-    "crowd": ("serve/one_model", "serve/thirty_models", "serve/open_loop"),
+    "concurrent_texts": ("serve/one_model", "serve/thirty_models", "serve/open_loop"),
     "polling": ("serve/get_job",),
     "classic": ("classic/epoch", "classic/val_loss_2_epochs"),
     "train_throughput": (
@@ -54,13 +54,14 @@ README = Path(__file__).parent / "README.md"
 RESULTS = README.with_name("results.json")
 PLOT = README.with_name("ratios.svg")
 HEAD = """\
-# What was measured
+# Benchmarks
 
-Each row was written by its script; `make bench` runs all of them and writes this page. A script
-measures Quire and its peer in one run on one machine, in turn where it takes several rounds. A peer
-is what a competent user would write; a row that has a bound in its place, or measured less than the
-whole, says so below. A ratio above 1 means that Quire is better. One script alone:
-`python -m benchmarks.vectorize`, and `--quick` for under a minute.
+Each row is written by its script; `make bench` runs all scripts and writes this page. A script
+measures Quire and a baseline (the peer) in one run on one machine, in alternating rounds if there
+are several. The peer is what a competent user would write. Where the baseline would take hours,
+part of it was measured and extrapolated; some rows have a fixed limit instead of a peer. Their
+conditions say so. A ratio above 1 means that Quire is better. To run one script:
+`python -m benchmarks.vectorize`, with `--quick` in under a minute.
 
 {machine}
 
@@ -70,7 +71,7 @@ whole, says so below. A ratio above 1 means that Quire is better. One script alo
 
 ![Each ratio beside its target](ratios.svg)
 
-## Under which conditions, and beside whom
+## Conditions and peers
 
 {conditions}
 """
@@ -79,16 +80,20 @@ Row = Mapping[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure.
+    """Run the benchmarks.
 
     Returns:
-        0 where every script could measure, whatever its figures; else 1.
+        0 if every script could measure, whatever its figures; else 1.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="measure less, for a first look")
-    parser.add_argument("--only", choices=SCRIPTS, action="append", help="this one (repeatable)")
-    parser.add_argument("--row", action="append", default=[], help="this one, of a script's rows")
-    parser.add_argument("--write", action="store_true", help="renew the README with --only, too")
+    parser.add_argument(
+        "--only", choices=SCRIPTS, action="append", help="run only this script (repeatable)"
+    )
+    parser.add_argument(
+        "--row", action="append", default=[], help="measure only this row of a script (repeatable)"
+    )
+    parser.add_argument("--write", action="store_true", help="write the README with --only, too")
     options = parser.parse_args(arguments)
     results: dict[str, list[Row]] = {}
     failed: list[str] = []
@@ -100,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             results[name] = measured
     if failed:
-        print(f"could not measure: {', '.join(failed)}; {README.name} stays", file=sys.stderr)
+        print(
+            f"could not measure: {', '.join(failed)}; {README.name} is unchanged", file=sys.stderr
+        )
         return 1
     if not options.quick and (options.write or not options.only):
         kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
@@ -113,18 +120,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         every = [row for found in results.values() for row in found]
         README.write_text(page(every, machine()), encoding="utf-8")
         PLOT.write_text(picture(every, machine()), encoding="utf-8")
-        print(f"{README.name} and {PLOT.name} are renewed")
+        print(f"{README.name} and {PLOT.name} are written")
     return 0
 
 
 def merged(names: Sequence[str], before: Sequence[Row], now: Sequence[Row]) -> list[Row]:
-    """A script's rows in their order: as measured now, or else as they were before."""
+    """Merge the rows of a script, in its order: new figures replace old ones."""
     rows = {row["name"]: row for row in (*before, *now)}
     return [rows[name] for name in names if name in rows]
 
 
 def measure(name: str, *, quick: bool, rows: Sequence[str] = ()) -> list[Row] | None:
-    """The rows of one script, run in a process of its own; None if it could not measure."""
+    """Run one script in its own process; return its rows, or None if it could not measure."""
     with tempfile.TemporaryDirectory(prefix="quire-benchmarks-") as directory:
         path = Path(directory, "rows.json")
         argv = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(path)]
@@ -137,12 +144,12 @@ def measure(name: str, *, quick: bool, rows: Sequence[str] = ()) -> list[Row] | 
 
 
 def page(rows: Sequence[Row], here: str) -> str:
-    """The README: a table of all rows, what is missing, and a paragraph of conditions for each.
+    """Render the README: a table of all rows, the missing rows, and the conditions of each.
 
     Args:
-        rows: As the scripts wrote them.
-        here: The machine, which each row names at its end; the page says it once, and again
-            beside a row that was measured elsewhere, or on another day.
+        rows: The rows that the scripts wrote.
+        here: The machine. Each row's conditions end with it; the page states it once, and again
+            for rows that were measured on another machine or day.
     """
     table = []
     for row in rows:
@@ -165,7 +172,7 @@ def page(rows: Sequence[Row], here: str) -> str:
 
 
 def figure(value: float) -> str:
-    """Four digits are what rounds of one machine are good for."""
+    """Format a figure with four digits, as many as rounds on one machine can support."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

@@ -1,4 +1,4 @@
-"""An epoch of the classic recipe: Quire's trainer against the script's own `model.fit`."""
+"""An epoch of the classic recipe: Quire's trainer and the script's own `model.fit`."""
 
 import multiprocessing
 import time
@@ -22,14 +22,14 @@ from worker.ml.vocabulary import Ids, Vocabulary
 EPOCHS = 2
 THREADS = 2
 SEED = 1
-#: How much worse the validation loss may be after two epochs, in nats.
+#: The allowed increase of the validation loss after two epochs, in nats.
 LOSS_TOLERANCE = 0.05
 QUICK_SHARE = 10
 
 
 @dataclass(frozen=True)
 class Task:
-    """What both learn: the same ids, cut into the same windows."""
+    """The input of both: the same ids, in the same windows."""
 
     config: TrainConfig
     vocabulary: Vocabulary
@@ -38,7 +38,7 @@ class Task:
 
 
 def prepared(quick: bool) -> Task:
-    """The corpus as `classic` reads it; when quick, its first tenth with the whole's own tail."""
+    """Load the corpus as `classic` reads it; when quick, its first tenth and the full tail."""
     corpus = load_corpus("nietzsche")
     text, label = corpus.text.lower(), f"{corpus.label}, lower-cased, last 5 % held out"
     held_out = 0.05
@@ -46,7 +46,7 @@ def prepared(quick: bool) -> Task:
         tail = int(len(text) * held_out)
         text = text[: len(text) // QUICK_SHARE] + text[-tail:]
         held_out = (tail + 0.5) / len(text)
-        label += f"; QUICK: a {QUICK_SHARE}th of the windows, whole tail"
+        label += f"; QUICK: a {QUICK_SHARE}th of the windows, full tail"
     vocabulary, ids = vectorize(text)
     spec = resolve_train("classic", {"epochs": EPOCHS}, seed=SEED, threads=THREADS, shards=2)
     config = TrainConfig.from_spec(spec.model_dump(), len(vocabulary))
@@ -54,7 +54,7 @@ def prepared(quick: bool) -> Task:
 
 
 def one_hot(ids: Ids, size: int, window: int, stride: int) -> tuple[Any, Any]:
-    """The script's x [n, window, V] and y [n, V], bool, of the whole text at once."""
+    """Build the script's x [n, window, V] and y [n, V], bool, of the whole text."""
     starts = np.arange(0, len(ids) - window, stride)
     x = np.zeros((len(starts), window, size), dtype=bool)
     for t in range(window):
@@ -65,14 +65,14 @@ def one_hot(ids: Ids, size: int, window: int, stride: int) -> tuple[Any, Any]:
 
 
 def run_script(pipe: Connection, task: Task) -> None:
-    """The peer's process, as its user would have it: no switch of ours is set in it."""
+    """Run the peer in its process, as its user would: with none of Quire's settings."""
     import keras
 
     config = task.config
     train, tail = split_held_out(task.ids, config)
     size = len(task.vocabulary)
     x, y = one_hot(train, size, config.window, config.stride)
-    judged = one_hot(tail, size, config.window, config.stride)
+    validation = one_hot(tail, size, config.window, config.stride)
     keras.utils.set_random_seed(SEED)
     model = keras.Sequential(
         [
@@ -89,14 +89,14 @@ def run_script(pipe: Connection, task: Task) -> None:
     while pipe.recv():
         started = time.perf_counter()
         fitted = model.fit(
-            x, y, batch_size=config.batch_size, epochs=1, validation_data=judged, verbose=0
+            x, y, batch_size=config.batch_size, epochs=1, validation_data=validation, verbose=0
         )
         pipe.send((time.perf_counter() - started, fitted.history["val_loss"][0]))
 
 
 @contextmanager
 def script(task: Task) -> Iterator[Connection]:
-    """The peer, ready for its first epoch; send True for each, and it answers seconds and loss."""
+    """Start the peer; it answers each True with an epoch's seconds and loss."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=run_script, args=(there, task))
@@ -111,7 +111,7 @@ def script(task: Task) -> Iterator[Connection]:
 
 
 def our_epochs(task: Task) -> Iterator[tuple[float, float]]:
-    """Seconds and validation loss of each epoch."""
+    """Yield the seconds and the validation loss of each epoch."""
     trainer = Trainer(task.config, task.ids, task.vocabulary, lowercase=True)
     started = time.perf_counter()
     for event in trainer.run():
@@ -121,7 +121,7 @@ def our_epochs(task: Task) -> Iterator[tuple[float, float]]:
 
 
 def measure(options: Options) -> list[Row]:
-    """Two epochs each, in turn."""
+    """Measure two epochs of each, alternating."""
     configure(threads=THREADS, device="cpu")
     task = prepared(options.quick)
     mine = our_epochs(task)
@@ -135,21 +135,21 @@ def measure(options: Options) -> list[Row]:
             peer_seconds.append(spent)
             spent, loss = next(mine)
             seconds.append(spent)
-    told = (
+    description = (
         f"{task.label}; peer: Sequential([LSTM(128), Dense(softmax)]).fit on the whole one-hot, "
-        "RMSprop 0.01, batch 128, in a process of its own; ours: preset classic, 2 shards; both "
-        "build their graphs in the first epoch and judge the tail after each"
+        "RMSprop 0.01, batch 128, in its own process; ours: preset classic, 2 shards; both build "
+        "their graphs in the first epoch and validate after each"
     )
     tolerated = peer_loss / (peer_loss + LOSS_TOLERANCE)
     return [
-        row("classic/epoch", seconds, peer_seconds, "s", 1, told),
+        row("classic/epoch", seconds, peer_seconds, "s", 1, description),
         row(
             "classic/val_loss_2_epochs",
             [loss],
             [peer_loss],
             "nats",
             tolerated,
-            f"{told}; met when at most {LOSS_TOLERANCE} worse: {loss - peer_loss:+.3f}",
+            f"{description}; at most {LOSS_TOLERANCE} higher: {loss - peer_loss:+.3f}",
         ),
     ]
 

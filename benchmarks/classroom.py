@@ -1,15 +1,15 @@
-"""A class of thirty on one machine for a quarter of an hour, while anything is killed at random.
+"""A class of thirty users on one machine for a quarter of an hour, with random faults.
 
-Real processes: PostgreSQL, Redis, the API, and workers on `cpu:0` and `cpu:1`. Each user trains
-models, writes with their own and with one that all share, polls, watches, reads lists and cancels,
-and tries again where the server says so; four of them always have trainings in the line. Every
-30 s something dies or freezes. In the end every job that was answered with 202 must have ended,
-each text must be there once, and equal trainings must have equal digests.
+All processes are real: PostgreSQL, Redis, the API, and workers on `cpu:0` and `cpu:1`. Each user
+trains models, generates texts with them and with a shared one, polls, streams, lists and cancels,
+and retries if the server says so; four users always have queued trainings. Every 30 s something
+dies or freezes. At the end every job that was accepted with 202 must have ended, each text must be
+stored once, and equal trainings must have equal digests.
 
-With `--two-machines` the workers of `cpu:1` run on another machine (a network namespace, root's),
-and the link to it is cut in the middle, for longer than a lease.
+With `--two-machines` the workers of `cpu:1` run on a second machine (a network namespace, which
+needs root), and the link to it is cut halfway through, for longer than a lease.
 
-    python -m benchmarks.classroom [--quick]     # 15 minutes, or 50 s with a fault each 10 s
+    python -m benchmarks.classroom [--quick]     # 15 minutes, or 50 s with a fault every 10 s
 """
 
 import argparse
@@ -29,31 +29,31 @@ from sqlalchemy import func, select
 from benchmarks.support.classroom_users import (
     POLL_SECONDS,
     TRAINING,
-    Heavy,
-    Notes,
-    Person,
+    HeavyUser,
+    Measurements,
+    SimulatedUser,
     percentiles,
 )
-from benchmarks.support.fault_injection import DEVICES, QUANTUM_SECONDS, House
+from benchmarks.support.fault_injection import DEVICES, QUANTUM_SECONDS, Deployment
 from benchmarks.support.harness import load_corpus, machine
 from shared.database import make_sessions
 from shared.tables import TERMINAL_STATUSES, Checkpoint, GeneratedText, Job, JobEvent, User
 
 USERS = 30
 CORPUS_CHARACTERS = 20_000
-#: Those of them who always have work.
+#: The users who always have queued trainings.
 HEAVY_USERS = 4
-#: For what was accepted last to end.
+#: The time for the last accepted jobs to end.
 DRAIN_SECONDS = 600.0
 
 
 @contextmanager
-def _class(house: House, notes: Notes) -> Iterator[list[Person]]:
+def _class(deployment: Deployment, measurements: Measurements) -> Iterator[list[SimulatedUser]]:
     text = load_corpus("nietzsche").text[:CORPUS_CHARACTERS]
-    keys = house.add_users(USERS)
+    keys = deployment.add_users(USERS)
     stop = threading.Event()
     with httpx2.Client(
-        base_url=house.url,
+        base_url=deployment.url,
         headers={"Authorization": f"Bearer {keys[0]}"},
         trust_env=False,
         timeout=60,
@@ -63,11 +63,13 @@ def _class(house: House, notes: Notes) -> Iterator[list[Person]]:
         corpus = answer.json()["id"]
         asked = {"corpus": corpus, "seed": 1, "visibility": "server", **TRAINING}
         job = teacher.post("/v1/train", json=asked).raise_for_status().json()
-        notes.accepted.append(job["id"])
+        measurements.accepted.append(job["id"])
         while teacher.get(f"/v1/jobs/{job['id']}").json()["status"] != "succeeded":
             time.sleep(POLL_SECONDS)
     people = [
-        (Heavy if number < HEAVY_USERS else Person)(number, house.url, key, corpus, notes, stop)
+        (HeavyUser if number < HEAVY_USERS else SimulatedUser)(
+            number, deployment.url, key, corpus, measurements, stop
+        )
         for number, key in enumerate(keys)
     ]
     for person in people:
@@ -81,22 +83,22 @@ def _class(house: House, notes: Notes) -> Iterator[list[Person]]:
             person.join(60)
 
 
-def _ended(house: House, notes: Notes) -> list[Job]:
-    """The rows of all accepted jobs, once each has ended or it took too long."""
+def _ended(deployment: Deployment, measurements: Measurements) -> list[Job]:
+    """Wait for the accepted jobs and return the rows of those that have ended."""
     deadline = time.monotonic() + DRAIN_SECONDS
     while True:
-        with make_sessions(house.engine, read_only=True)() as session:
+        with make_sessions(deployment.engine, read_only=True)() as session:
             rows = list(session.scalars(select(Job)))
         if all(row.status in TERMINAL_STATUSES for row in rows) or time.monotonic() > deadline:
-            known = set(notes.accepted)
+            known = set(measurements.accepted)
             return [row for row in rows if row.id in known and row.status in TERMINAL_STATUSES]
         time.sleep(1)
 
 
-def _digests(house: House, jobs: list[Job]) -> tuple[int, int]:
-    """Trainings that succeeded, and those whose digest is another than that of most equal ones."""
+def _digests(deployment: Deployment, jobs: list[Job]) -> tuple[int, int]:
+    """Count successful trainings, and those whose digest differs from most of their equals."""
     found: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
-    with make_sessions(house.engine, read_only=True)() as session:
+    with make_sessions(deployment.engine, read_only=True)() as session:
         for job in jobs:
             if job.kind == "train" and job.status == "succeeded":
                 last = session.scalars(
@@ -112,9 +114,9 @@ def _digests(house: House, jobs: list[Job]) -> tuple[int, int]:
     )
 
 
-def _texts(house: House, jobs: list[Job]) -> tuple[int, int, int]:
-    """Requested texts, those that are there twice, and those that are missing."""
-    with make_sessions(house.engine, read_only=True)() as session:
+def _texts(deployment: Deployment, jobs: list[Job]) -> tuple[int, int, int]:
+    """Count the requested texts, the duplicates and the missing ones."""
+    with make_sessions(deployment.engine, read_only=True)() as session:
         query = select(GeneratedText.job_id, func.count(), func.count(func.distinct(
             GeneratedText.position))).where(GeneratedText.requested)  # fmt: skip
         rows = {row[0]: row[1:] for row in session.execute(query.group_by(GeneratedText.job_id))}
@@ -129,9 +131,9 @@ def _texts(house: House, jobs: list[Job]) -> tuple[int, int, int]:
     return there, doubled, missing
 
 
-def _lag_quanta(house: House) -> float:
-    """The most that one who always had work fell behind the mean of those, in quanta a device."""
-    with make_sessions(house.engine, read_only=True)() as session:
+def _lag_quanta(deployment: Deployment) -> float:
+    """Return the largest lag of a heavy user behind their mean, in quanta per device."""
+    with make_sessions(deployment.engine, read_only=True)() as session:
         names = {f"user-{number}" for number in range(HEAVY_USERS)}
         query = (
             select(User.name, JobEvent)
@@ -161,46 +163,54 @@ def _lag_quanta(house: House) -> float:
 
 
 def main(*, quick: bool, two_machines: bool) -> int:
-    """Run it and print what came of it; 0 where nothing was lost."""
+    """Run the class and print the results; return 0 if nothing was lost."""
     seconds, every = (50.0, 10.0) if quick else (900.0, 30.0)
-    notes, dice = Notes(), random.Random(4)
+    measurements, dice = Measurements(), random.Random(4)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quire-class-")))
-        house = stack.enter_context(House.open(directory, two_machines=two_machines))
-        with _class(house, notes):
+        deployment = stack.enter_context(Deployment.open(directory, two_machines=two_machines))
+        with _class(deployment, measurements):
             began, cut = time.monotonic(), not two_machines
             faults: list[str] = []
             while (passed := time.monotonic() - began) < seconds - every / 2:
                 time.sleep(every)
                 is_time_to_cut = not cut and passed > seconds / 2 - every
                 cut = cut or is_time_to_cut
-                faults.append(house.cut() if is_time_to_cut else house.hurt(dice))
+                faults.append(
+                    deployment.cut_link() if is_time_to_cut else deployment.inject_fault(dice)
+                )
                 print(f"{time.monotonic() - began:5.0f} s  {faults[-1]}", flush=True)
-            house.mend()
-            # Those who always had work have it no longer, once everybody has left.
-            lag = _lag_quanta(house)
-        jobs = _ended(house, notes)
-        trainings, other = _digests(house, jobs)
-        texts, doubled, missing = _texts(house, jobs)
+            deployment.start_missing()
+            # Before the users leave: afterwards the heavy users have no work.
+            lag = _lag_quanta(deployment)
+        jobs = _ended(deployment, measurements)
+        trainings, other = _digests(deployment, jobs)
+        texts, doubled, missing = _texts(deployment, jobs)
     statuses = Counter(job.status for job in jobs)
-    lost = len(notes.accepted) - len(jobs)
+    lost = len(measurements.accepted) - len(jobs)
     where = "two machines" if two_machines else "one machine"
     print(
         f"\n{seconds:g} s, {USERS} users, {where}, {len(faults)} faults; {machine()}\n"
-        f"jobs accepted {len(notes.accepted)}, ended {len(jobs)}, lost {lost}: {dict(statuses)}\n"
-        f"texts {texts}, doubled {doubled}, missing {missing}; {texts / seconds:.2f} a second\n"
-        f"digests checked {trainings}, other than their equals' {other}\n"
-        f"service lag {lag:.2f} quanta of {QUANTUM_SECONDS:g} s a device\n"
-        f"first character {percentiles(notes.first_seconds)}\n"
-        f"GET {percentiles(notes.get_seconds)}\n"
-        f"refused meanwhile {dict(notes.refused)}"
+        f"jobs accepted {len(measurements.accepted)}, ended {len(jobs)}, lost {lost}: "
+        f"{dict(statuses)}\n"
+        f"texts {texts}, duplicated {doubled}, missing {missing}; "
+        f"{texts / seconds:.2f} per second\n"
+        f"digests checked {trainings}, different from their equals {other}\n"
+        f"service lag {lag:.2f} quanta of {QUANTUM_SECONDS:g} s per device\n"
+        f"first character {percentiles(measurements.first_seconds)}\n"
+        f"GET {percentiles(measurements.get_seconds)}\n"
+        f"refused requests {dict(measurements.refused)}"
     )
     return int(bool(lost or doubled or missing or other))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.classroom")
-    parser.add_argument("--quick", action="store_true", help="50 s, a fault each 10 s")
-    parser.add_argument("--two-machines", action="store_true", help="workers on both; root's")
+    parser.add_argument("--quick", action="store_true", help="50 s with a fault every 10 s")
+    parser.add_argument(
+        "--two-machines",
+        action="store_true",
+        help="run half of the workers on a second machine (needs root)",
+    )
     asked = parser.parse_args()
     sys.exit(main(quick=asked.quick, two_machines=asked.two_machines))

@@ -1,8 +1,8 @@
-"""Many who ask at once: one shared model, thirty models, arrivals by chance.
+"""Many concurrent clients: one shared model, thirty models, Poisson arrivals.
 
-The peer of the texts is benchmarks/peers/plain_celery.py on the same Redis: a task for each job, taken
-by one worker process for each core, each with its own compiled loop. Its clients send the task and
-wait for its result; ours send HTTP requests and wait for the texts in the answer.
+The peer is benchmarks/peers/plain_celery.py on the same Redis: one task per job and one worker
+process per core, each with its own compiled loop. Its clients send the task and wait for its
+result; Quire's send HTTP requests and wait for the texts in the response.
 """
 
 import os
@@ -30,21 +30,21 @@ from shared.tables import Checkpoint
 CLIENTS, LENGTH, MODELS = 64, 200, 30
 SECONDS, QUICK_SECONDS, ROUNDS, QUICK_ROUNDS = 10.0, 4.0, 3, 1
 WARM_SECONDS = 2.0
-#: Of what can be done at most, arrivals by chance ask for so much, and these are to be in time.
+#: Poisson arrivals as a share of the highest throughput, and the required share of texts in time.
 LOAD, IN_TIME_SECONDS, IN_TIME_SHARE = 0.7, 0.5, 0.99
 LONGEST_OVER_MEDIAN = 3.0
 TEXT_SECONDS = 60.0
-#: Writes one text with the model of a number, and waits for it.
+#: Requests one text from the checkpoint of this number, and waits for it.
 Ask = Callable[[int], None]
 
 
 @dataclass
 class Load:
-    """What came of some seconds of asking.
+    """The results of a period of load.
 
     Attributes:
-        seconds: What each text took.
-        wall_seconds: How long it was asked for.
+        seconds: The latency of each text.
+        wall_seconds: The length of the period.
     """
 
     wall_seconds: float
@@ -52,12 +52,12 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        """Texts a second."""
+        """The texts per second."""
         return len(self.seconds) / self.wall_seconds
 
 
 def measure(options: Options) -> list[Row]:
-    """Three rows."""
+    """Measure three rows."""
     wanted = {"QUIRE_WAIT_SLOTS": str(CLIENTS), "QUIRE_API_THREADS": str(CLIENTS + 8)}
     many = {"QUIRE_MAX_QUEUED_PER_USER": "100000"}
     seconds = QUICK_SECONDS if options.quick else SECONDS
@@ -66,26 +66,26 @@ def measure(options: Options) -> list[Row]:
         quire = stack.enter_context(running(variables=wanted | many))
         model = train(quire.client)
         checkpoints = [another_checkpoint(quire, model, seed) for seed in range(MODELS)]
-        ours = _asking_quire(quire, model, checkpoints)
-        theirs = stack.enter_context(_asking_celery(quire, checkpoints))
+        ours = _quire_client(quire, model, checkpoints)
+        theirs = stack.enter_context(_celery_client(quire, checkpoints))
         rows = []
         saturation = 0.0
         for name, models, target in (("one_model", 1, 5.0), ("thirty_models", MODELS, 2.0)):
             for ask in (theirs, ours):
-                # The programs of a crowd's batches are compiled for the first of them.
-                _crowd(ask, models, WARM_SECONDS)
+                # The first batches of each size are compiled here.
+                _closed_loop(ask, models, WARM_SECONDS)
             pairs = [
-                (_crowd(theirs, models, seconds), _crowd(ours, models, seconds))
+                (_closed_loop(theirs, models, seconds), _closed_loop(ours, models, seconds))
                 for _ in range(rounds)
             ]
             mine, peer = [pair[1] for pair in pairs], [pair[0] for pair in pairs]
             saturation = saturation or statistics.median(load.per_second for load in mine)
-            rows.append(_crowd_row(f"serve/{name}", models, mine, peer, target))
+            rows.append(_closed_loop_row(f"serve/{name}", models, mine, peer, target))
         rows.append(_open_loop(ours, theirs, LOAD * saturation, 2 * seconds))
     return rows
 
 
-def _asking_quire(quire: Stack, model: str, checkpoints: Sequence[str]) -> Ask:
+def _quire_client(quire: Stack, model: str, checkpoints: Sequence[str]) -> Ask:
     clients = threading.local()
 
     def ask(number: int) -> None:
@@ -102,13 +102,13 @@ def _asking_quire(quire: Stack, model: str, checkpoints: Sequence[str]) -> Ask:
             time.sleep(0.05)
             answer = clients.own.call("GET", f"/v1/jobs/{answer['id']}")
         if len(answer["texts"][0]["text"]) != LENGTH:
-            raise RuntimeError(f"no text came: {answer}")
+            raise RuntimeError(f"no text arrived: {answer}")
 
     return ask
 
 
 @contextmanager
-def _asking_celery(quire: Stack, checkpoints: Sequence[str]) -> Iterator[Ask]:
+def _celery_client(quire: Stack, checkpoints: Sequence[str]) -> Iterator[Ask]:
     folder = quire.directory / "plain"
     folder.mkdir()
     engine = make_engine(quire.database_url)
@@ -156,8 +156,8 @@ def _asking_celery(quire: Stack, checkpoints: Sequence[str]) -> Iterator[Ask]:
             worker.wait()
 
 
-def _crowd(ask: Ask, models: int, seconds: float) -> Load:
-    """Clients that ask again and again; of each the text is counted that ends within the time."""
+def _closed_loop(ask: Ask, models: int, seconds: float) -> Load:
+    """Run clients that request texts back to back; count the texts that end in time."""
     load, lock = Load(seconds), threading.Lock()
     ends_at = time.perf_counter() + seconds
 
@@ -171,21 +171,21 @@ def _crowd(ask: Ask, models: int, seconds: float) -> Load:
             with lock:
                 load.seconds.append(ended - started)
 
-    _together([partial(client, number) for number in range(CLIENTS)])
+    _run_in_threads([partial(client, number) for number in range(CLIENTS)])
     return load
 
 
-def _crowd_row(
+def _closed_loop_row(
     name: str, models: int, mine: Sequence[Load], peer: Sequence[Load], target: float
 ) -> Row:
     median, longest = quantiles([one for load in mine for one in load.seconds])
     their_median, their_longest = quantiles([one for load in peer for one in load.seconds])
     conditions = (
-        f"{CLIENTS} clients, {LENGTH} characters each, again and again, each side "
-        f"warm after {WARM_SECONDS:g} s that do not count, LSTM(128), "
+        f"{CLIENTS} clients that request {LENGTH} characters back to back, "
+        f"{WARM_SECONDS:g} s of warm-up, LSTM(128), "
         f"{models} {'checkpoint' if models == 1 else 'checkpoints'}, SQLite; p50 "
         f"{1e3 * median:.0f} ms and p99 {1e3 * longest:.0f} ms (at most "
-        f"{LONGEST_OVER_MEDIAN:g} times p50); peer: a Celery task each, a worker for each core, "
+        f"{LONGEST_OVER_MEDIAN:g} times p50); peer: one Celery task per text, a worker per core, "
         f"p50 {1e3 * their_median:.0f} ms and p99 {1e3 * their_longest:.0f} ms"
     )
     return row(
@@ -207,10 +207,10 @@ def _open_loop(ours: Ask, theirs: Ask, per_second: float, seconds: float) -> Row
 
     their_share, our_share = share(theirs), share(ours)
     conditions = (
-        f"{per_second:.0f} arrivals a second by chance (Poisson), {LOAD:.0%} of what ours does at "
-        f"most, for {seconds:g} s; share of the texts of {LENGTH} characters that are there within "
-        f"{1e3 * IN_TIME_SECONDS:g} ms, which is to be {IN_TIME_SHARE:.0%} of ours; peer: the same "
-        "arrivals"
+        f"{per_second:.0f} Poisson arrivals per second, {LOAD:.0%} of Quire's highest throughput, "
+        f"for {seconds:g} s; share of the texts of {LENGTH} characters that arrive within "
+        f"{1e3 * IN_TIME_SECONDS:g} ms, of which Quire must reach {IN_TIME_SHARE:.0%}; peer: the "
+        "same arrivals"
     )
     ratio = our_share / IN_TIME_SHARE
     return Row(
@@ -226,7 +226,7 @@ def _open_loop(ours: Ask, theirs: Ask, per_second: float, seconds: float) -> Row
 
 
 def _arrivals(ask: Ask, per_second: float, seconds: float) -> Load:
-    """Texts that are asked for at moments that chance decides, whoever waits."""
+    """Request texts at random moments, however many are pending."""
     load, lock, draws = Load(seconds), threading.Lock(), random.Random(1)
     moments = []
     at = draws.expovariate(per_second)
@@ -245,15 +245,15 @@ def _arrivals(ask: Ask, per_second: float, seconds: float) -> Load:
             time.sleep(max(0.0, began + due - time.perf_counter()))
             ask(0)
             with lock:
-                # From the moment when it was due: who finds no free client waits too.
+                # Counted from the due moment: waiting for a free client is latency too.
                 load.seconds.append(time.perf_counter() - began - due)
 
-    _together([client] * CLIENTS)
+    _run_in_threads([client] * CLIENTS)
     return load
 
 
-def _together(works: Sequence[Callable[[], None]]) -> None:
-    """Do all at once, each in a thread; the first error is raised when all have ended."""
+def _run_in_threads(works: Sequence[Callable[[], None]]) -> None:
+    """Run each function in a thread; raise the first error once all have ended."""
     errors: list[BaseException] = []
 
     def guarded(work: Callable[[], None]) -> None:
@@ -272,9 +272,9 @@ def _together(works: Sequence[Callable[[], None]]) -> None:
 
 
 def quantiles(seconds: Sequence[float]) -> tuple[float, float]:
-    """The median and the 99th percentile."""
+    """Return the median and the 99th percentile."""
     return statistics.median(seconds), statistics.quantiles(seconds, n=100)[-1]
 
 
 if __name__ == "__main__":
-    main("Serving: many who ask at once", measure)
+    main("Serving: many concurrent clients", measure)

@@ -1,4 +1,4 @@
-"""Four real texts: what `default` makes of each in a stated time, beside an n-gram model and xz."""
+"""Four real texts: preset `default` after a fixed time, compared with an n-gram model and xz."""
 
 import lzma
 import math
@@ -11,11 +11,12 @@ from benchmarks.peers.ngrams import KneserNey
 from benchmarks.support.abc_tunes import PARSER_SECONDS, accepted, parser_version, tunes
 from benchmarks.support.harness import Corpus, Options, Row, find_corpus, load_corpus, main, row
 from shared.specs.presets import resolve_train
-from worker.ml.checkpoint import Checkpoint
+from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig, held_out_characters
 from worker.ml.runtime import configure
-from worker.ml.sampling.sampler import Sampler, SamplingRequest
-from worker.ml.training.progress import EpochEnd, Progress
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sampler import Sampler
+from worker.ml.training.progress import EpochEnd, TrainingProgress
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 from worker.ml.vocabulary import Vocabulary
@@ -24,9 +25,9 @@ TEXTS = ("nietzsche", "tinyshakespeare", "hongloumeng", "nottingham")
 THREADS = 2
 SEED = 1
 SECONDS, QUICK_SECONDS = 90.0, 3.0
-#: When quick, a piece of the text of this length stands for it.
+#: A quick run uses the last characters of the text only.
 QUICK_CHARACTERS = 60_000
-#: How long the speed is measured before the number of epochs is fixed.
+#: The time for measuring the speed, which decides the number of epochs.
 SPEED_SECONDS, QUICK_SPEED_SECONDS = 5.0, 1.0
 ORDER = 6
 WRITTEN, QUICK_WRITTEN = 40, 5
@@ -36,21 +37,22 @@ ACCEPTED_TARGET = 0.95
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """A network after its time.
+class TrainedNetwork:
+    """A network after its training time.
 
     Attributes:
-        bits: Per character of the held-out tail, after the last epoch.
-        told: What was trained, how long, and on what.
+        state: Its training state.
+        bits: Bits per character of the held-out tail, after the last epoch.
+        description: The training, its time and its text.
     """
 
-    state: Checkpoint
+    state: TrainingState
     bits: float
-    told: str
+    description: str
 
 
-def learn(corpus: Corpus, quick: bool) -> Learnt:
-    """Train `default` through the product's own trainer, for whole epochs of about its time."""
+def learn(corpus: Corpus, quick: bool) -> TrainedNetwork:
+    """Train preset `default` for the number of epochs that best fits the time."""
     vocabulary, ids = vectorize(corpus.text)
     spec = resolve_train("default", {}, seed=SEED, threads=THREADS, shards=THREADS)
     config = TrainConfig.from_spec(spec.model_dump(), len(vocabulary))
@@ -61,29 +63,29 @@ def learn(corpus: Corpus, quick: bool) -> Learnt:
     trainer = Trainer(replace(config, epochs=epochs), ids, vocabulary)
     started = perf_counter()
     [*_, last] = [event for event in trainer.run() if isinstance(event, EpochEnd)]
-    told = (
-        f"{corpus.label}, last 5 % held out; ours: preset default, {epochs} epochs, as many as fit "
-        f"best into {seconds:g} s: {perf_counter() - started:.0f} s with validation, judged in "
-        f"windows of {config.window} from zero states"
+    description = (
+        f"{corpus.label}, last 5 % held out; ours: preset default, {epochs} epochs, the number "
+        f"that best fits {seconds:g} s: {perf_counter() - started:.0f} s with validation, "
+        f"evaluated in windows of {config.window} from zero states"
     )
-    return Learnt(trainer.state(), last.val_loss / math.log(2), told)
+    return TrainedNetwork(trainer.state(), last.val_loss / math.log(2), description)
 
 
 def step_seconds(trainer: Trainer, quick: bool) -> float:
-    """The seconds of one step, once its graphs are made."""
+    """Measure the seconds of one step, after its graphs are built."""
     started = perf_counter()
     speed = 0.0
     for event in trainer.run():
-        if isinstance(event, Progress):
+        if isinstance(event, TrainingProgress):
             speed = event.tokens_per_second
             if perf_counter() - started > (QUICK_SPEED_SECONDS if quick else SPEED_SECONDS):
                 break
-    assert speed > 0, "the text is too short to measure a speed on"
+    assert speed > 0, "the text is too short to measure a speed"
     return trainer.config.batch_size * trainer.config.window / speed
 
 
 def peer_bits(text: str) -> tuple[float, str]:
-    """Bits per character of the same tail after the same text: the better of two, and both told."""
+    """Return the bits per character of the better peer on the same tail, and describe both."""
     tail = held_out_characters(len(text), 0.05)
     before, after = text[:-tail], text[-tail:]
     model = KneserNey(before, ORDER, alphabet=len(set(text)))
@@ -93,43 +95,45 @@ def peer_bits(text: str) -> tuple[float, str]:
         ),
         "xz -9e (bytes that the tail adds)": (packed(text) - packed(before)) * 8 / tail,
     }
-    told = ", ".join(f"{name} {bits:.3f}" for name, bits in found.items())
-    return min(found.values()), f"peer: the better of {told}"
+    description = ", ".join(f"{name} {bits:.3f}" for name, bits in found.items())
+    return min(found.values()), f"peer: the better of {description}"
 
 
 def packed(text: str) -> int:
-    """The bytes that xz makes of a text."""
+    """Return the size of a text under xz."""
     return len(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
 
 
-def written(learnt: Learnt, prompt: str, count: int) -> Iterator[str]:
-    """Texts of the network, with what they begin from."""
-    state = learnt.state
+def written(network: TrainedNetwork, prompt: str, count: int) -> Iterator[str]:
+    """Generate texts, each with its prompt."""
+    state = network.state
     vocabulary = Vocabulary(state.characters, state.words)
     ids = vocabulary.encode(prompt)
-    drafts = [
+    requests = [
         SamplingRequest(ids, WRITTEN_CHARACTERS, TEMPERATURE, None, None, seed)
         for seed in range(count)
     ]
-    for drawn in Sampler(state.weights, state.network).write(drafts):
+    for drawn in Sampler(state.weights, state.network).generate(requests):
         yield prompt + vocabulary.decode(drawn)
 
 
-def alphabet_row(corpus: Corpus, learnt: Learnt, count: int) -> Row:
-    """The share of written characters that the text has: the vocabulary is padded, and masked."""
+def alphabet_row(corpus: Corpus, network: TrainedNetwork, count: int) -> Row:
+    """Measure the share of generated characters that occur in the text; padding must be masked."""
     known = frozenset(corpus.text)
-    texts = list(written(learnt, corpus.text[:60], count))
+    texts = list(written(network, corpus.text[:60], count))
     share = sum(c in known for text in texts for c in text) / sum(map(len, texts))
-    told = f"{learnt.told}; {count} texts of {WRITTEN_CHARACTERS} characters at {TEMPERATURE}"
+    description = (
+        f"{network.description}; {count} texts of {WRITTEN_CHARACTERS} characters at {TEMPERATURE}"
+    )
     peer = "peer: the text itself; met only at 1"
     return row(
-        "corpora/hongloumeng_alphabet", [share], [1.0], "share", 1, f"{told}; {peer}",
+        "corpora/hongloumeng_alphabet", [share], [1.0], "share", 1, f"{description}; {peer}",
         more_is_better=True,
     )  # fmt: skip
 
 
-def tunes_row(corpus: Corpus, learnt: Learnt, count: int) -> Row | None:
-    """The share of whole tunes that a parser of ABC accepts; None where there is no parser."""
+def tunes_row(corpus: Corpus, network: TrainedNetwork, count: int) -> Row | None:
+    """Measure the share of complete tunes that an ABC parser accepts; None without a parser."""
     parser = parser_version()
     if parser is None:
         sys.stdout.write(
@@ -138,26 +142,26 @@ def tunes_row(corpus: Corpus, learnt: Learnt, count: int) -> Row | None:
         )
         return None
     own = tunes(corpus.text)[-count:]
-    texts = written(learnt, "X: 1\nT:", count)
+    texts = written(network, "X: 1\nT:", count)
     made = [found[0] for text in texts if len(found := tunes(text)) > 1]
     if not made:
-        sys.stdout.write("corpora/nottingham_tunes is not measured: no tune came to its end\n")
+        sys.stdout.write("corpora/nottingham_tunes is not measured: no tune is complete\n")
         return None
     theirs, ours = accepted(own), accepted(made)
-    told = (
-        f"{learnt.told}; {len(made)} of {count} texts at {TEMPERATURE} hold a whole tune; "
-        f"accepted: {parser} reads it without an error or a warning, in {PARSER_SECONDS} s, and "
-        f"finds a bar and eight notes or more (it forgives much: of 11 tunes with every twentieth "
-        f"character wrong it took 8); peer: the corpus's own last {len(own)} tunes"
+    description = (
+        f"{network.description}; {len(made)} of {count} texts at {TEMPERATURE} contain a complete "
+        f"tune; accepted: {parser} reads it without an error or a warning, in {PARSER_SECONDS} s, "
+        f"and finds a bar and eight notes or more (it forgives much: of 11 tunes with every "
+        f"twentieth character wrong it took 8); peer: the corpus's own last {len(own)} tunes"
     )
     return row(
-        "corpora/nottingham_tunes", [ours], [theirs], "share", ACCEPTED_TARGET, told,
+        "corpora/nottingham_tunes", [ours], [theirs], "share", ACCEPTED_TARGET, description,
         more_is_better=True,
     )  # fmt: skip
 
 
 def measure(options: Options) -> list[Row]:
-    """A row of bits for each text that is there, and what else is asked of two of them."""
+    """Measure the bits of each available text, and an additional row for two of them."""
     configure(threads=THREADS, device="cpu")
     count = QUICK_WRITTEN if options.quick else WRITTEN
     rows = []
@@ -170,18 +174,25 @@ def measure(options: Options) -> list[Row]:
             continue
         if options.quick:
             piece = corpus.text[-QUICK_CHARACTERS:]
-            corpus = Corpus(piece, f"{corpus.label}; QUICK: its last {len(piece):,} alone")
-        learnt = learn(corpus, options.quick)
+            corpus = Corpus(piece, f"{corpus.label}; QUICK: only its last {len(piece):,}")
+        network = learn(corpus, options.quick)
         bits, peer = peer_bits(corpus.text)
         rows.append(
-            row(f"corpora/{name}", [learnt.bits], [bits], "bits", 1, f"{learnt.told}; {peer}")
+            row(
+                f"corpora/{name}",
+                [network.bits],
+                [bits],
+                "bits",
+                1,
+                f"{network.description}; {peer}",
+            )
         )
         if name == "hongloumeng":
-            rows.append(alphabet_row(corpus, learnt, count))
-        if name == "nottingham" and (tunes_found := tunes_row(corpus, learnt, count)):
+            rows.append(alphabet_row(corpus, network, count))
+        if name == "nottingham" and (tunes_found := tunes_row(corpus, network, count)):
             rows.append(tunes_found)
     return rows
 
 
 if __name__ == "__main__":
-    main("Corpora: four real texts, bits per character, and what is written", measure)
+    main("Corpora: four real texts, bits per character, and generated texts", measure)

@@ -1,8 +1,8 @@
-"""Who gets the devices of a shared server in a day, and what asking costs.
+"""Fair shares of a server's devices over a day, and the cost of a claim.
 
 A day of thirty users on 1, 4 and 16 simulated devices, with the real queue on a real PostgreSQL
-(benchmarks/support/simulated_day.py), beside first come, first served, which is the order plain Celery gives. In
-these rows the ratio is the target divided by the figure; the peer's figure is told beside it.
+(benchmarks/support/simulated_day.py). The peer is first come, first served, which is the order of
+plain Celery. In these rows the ratio is the target divided by Quire's figure.
 """
 
 import statistics
@@ -16,8 +16,9 @@ from benchmarks.support.policies import QUANTUM_SECONDS, Fifo, RealQueue, Simula
 from benchmarks.support.simulated_day import STEP_SECONDS, SWITCH_SECONDS, Day, Simulation
 from migrations.migrate import upgrade
 from shared import accounts
-from shared.clock import database_now, new_id
+from shared.clock import database_now
 from shared.database import make_engine, make_sessions
+from shared.ids import new_id
 from shared.queue import Queue
 from shared.settings import Settings
 from shared.tables import Job
@@ -29,8 +30,8 @@ LAG_QUANTA = 1 + STEP_SECONDS / QUANTUM_SECONDS
 SHARE_ERROR, LIGHT_WAIT_QUANTA, IDLE_SHARE, SWITCH_SHARE = 0.02, 1.0, 0.01, 0.01
 CLAIM_P95_MS = 10.0
 QUEUED_ROWS, QUEUED_USERS, CLAIMS = 100_000, 100, 400
-#: What a figure is counted as at least: nothing is divided by zero.
-LEAST = 1e-4
+#: Smaller figures count as this, to avoid a division by zero.
+MIN_FIGURE = 1e-4
 
 _FIFO_CLAIM = text(
     "UPDATE jobs SET status = 'running', lease_expires_at = now() WHERE id = (SELECT id FROM jobs "
@@ -39,7 +40,7 @@ _FIFO_CLAIM = text(
 
 
 def measure(options: Options) -> list[Row]:
-    """Six rows."""
+    """Measure six rows."""
     hours = QUICK_HOURS if options.quick else HOURS
     with postgres_server() as server:
         days = {count: simulate(server, count, length) for count, length in hours.items()}
@@ -64,7 +65,7 @@ def measure(options: Options) -> list[Row]:
             "quanta",
             LAG_QUANTA,
             lambda count, day: day.lag_seconds / QUANTUM_SECONDS / count,
-            "per device, the most that one of 4 who always had work was behind their part; "
+            "per device, the largest lag of one of 4 always busy users behind their share; "
             "a quantum is 300 s, a step 1 s",
         ),
         worst(
@@ -72,22 +73,22 @@ def measure(options: Options) -> list[Row]:
             "",
             SHARE_ERROR,
             lambda _, day: day.share_error(),
-            "of those 4, the largest distance from their part at the end, in parts of it",
+            "the largest relative deviation of those 4 users from their share at the end",
         ),
         worst(
             "fairness/light_wait",
             "quanta",
             LIGHT_WAIT_QUANTA,
             lambda _, day: max(0.0, p95(day.light_waits)) / QUANTUM_SECONDS,
-            "p95 of the wait of 21 light users, less what light users ran meanwhile: these were "
-            "ahead of them",
+            "p95 of the wait of 21 light users, less the time that light users before them were "
+            "served",
         ),
         worst(
             "fairness/idle",
             "",
             IDLE_SHARE,
             lambda count, day: day.idle_seconds / max(1.0, day.busy_seconds + day.idle_seconds),
-            "device time idle while a job waited that no cap held back",
+            "device time that was idle while a job waited without being capped",
         ),
         _row(
             "fairness/claim_p95_ms",
@@ -95,21 +96,21 @@ def measure(options: Options) -> list[Row]:
             fifo_p95,
             "ms",
             CLAIM_P95_MS,
-            f"PostgreSQL, {QUEUED_ROWS:,} queued rows of {QUEUED_USERS} users, one claim at a "
-            "time; peer: the oldest row, FOR UPDATE SKIP LOCKED, with an index for it",
+            f"PostgreSQL, {QUEUED_ROWS:,} queued rows of {QUEUED_USERS} users, sequential "
+            "claims; peer: the oldest row, FOR UPDATE SKIP LOCKED, with a matching index",
         ),
         worst(
             "fairness/switch_share",
             "",
             SWITCH_SHARE,
             lambda _, day: day.switch_seconds / max(1.0, day.busy_seconds),
-            f"{yields} yields, each counted with {SWITCH_SECONDS:g} s of the device",
+            f"{yields} yields, each charged with {SWITCH_SECONDS:g} s of device time",
         ),
     ]
 
 
 def simulate(server: PostgresServer, devices: int, hours: float) -> tuple[Day, Day]:
-    """A day with Quire's queue, and the same day with a list."""
+    """Simulate a day with Quire's queue, and the same day with a FIFO list."""
     with server.database(f"day{devices}") as url:
         upgrade(url)
         engine = make_engine(url)
@@ -120,7 +121,7 @@ def simulate(server: PostgresServer, devices: int, hours: float) -> tuple[Day, D
 
 
 def claim_times(server: PostgresServer, claims: int) -> tuple[float, float]:
-    """The 95th percentile of a claim's milliseconds: Quire's, and the oldest row's."""
+    """Measure the p95 in milliseconds of Quire's claim, and of a claim of the oldest row."""
     with server.database("claims") as url:
         upgrade(url)
         engine = make_engine(url)
@@ -146,7 +147,7 @@ def claim_times(server: PostgresServer, claims: int) -> tuple[float, float]:
 
 
 def _fill(engine: Engine) -> None:
-    """Queued rows of many users, some of which wait for others or have to start in time."""
+    """Insert queued rows of many users; some wait for another job or have a start deadline."""
     model, corpus = make_model(engine)
     with make_sessions(engine).begin() as session:
         users = [accounts.create_user(session, f"user{n}") for n in range(QUEUED_USERS)]
@@ -180,9 +181,11 @@ def _fill(engine: Engine) -> None:
 
 
 def _row(name: str, ours: float, peer: float, unit: str, limit: float, conditions: str) -> Row:
-    told = f"{conditions}; at most {limit:.4g}, and the ratio is that divided by the figure"
-    ratio = limit / max(ours, LEAST)
-    return Row(name, Sample((ours,)), Sample((peer,)), unit, ratio, 1.0, ratio >= 1, told)
+    description = (
+        f"{conditions}; the limit is {limit:.4g}, and the ratio is the limit divided by the figure"
+    )
+    ratio = limit / max(ours, MIN_FIGURE)
+    return Row(name, Sample((ours,)), Sample((peer,)), unit, ratio, 1.0, ratio >= 1, description)
 
 
 def _each(figures: Mapping[int, float]) -> str:
@@ -190,9 +193,9 @@ def _each(figures: Mapping[int, float]) -> str:
 
 
 def p95(values: Sequence[float]) -> float:
-    """The 95th percentile; of a single value itself, of none 0."""
+    """Return the 95th percentile; a single value itself, and 0 for none."""
     return statistics.quantiles(values, n=20)[-1] if len(values) > 1 else max(values, default=0.0)
 
 
 if __name__ == "__main__":
-    main("Fairness: who gets the devices in a day", measure)
+    main("Fairness: shares of the devices over a day", measure)

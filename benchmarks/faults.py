@@ -1,7 +1,7 @@
-"""What faults do to a job on Quire and on Celery alone: `docs/why-wakes.md` shows both columns.
+"""The effects of faults on jobs of Quire and of plain Celery, as shown in `docs/why-wakes.md`.
 
-Each row does the same to both, with real processes that are killed: the worker's child, its main
-process, its Redis, its messages. A cell says what was seen. It measures no speed.
+Each row injects the same fault into both, with real processes: the worker's child, its main
+process, its Redis or its messages are lost. A cell describes the outcome. No speed is measured.
 
     python -m benchmarks.faults [ROW …]
 """
@@ -22,46 +22,46 @@ from pathlib import Path
 import psutil
 from kombu.exceptions import OperationalError
 
-from benchmarks.support.fault_subjects import Plain, Quire, Side, until
+from benchmarks.support.fault_subjects import CelerySystem, JobSystem, QuireSystem, until
 from tests.faults.parts import Redis
 from tests.services.servers import short_directory
 
-#: Long enough for any redelivery but one that waits for Celery's hour.
+#: Long enough for every redelivery except after Celery's visibility time-out of an hour.
 PATIENCE_SECONDS = 60.0
-#: Celery's hour, shortened to where a training of some seconds is a long one.
+#: Celery's visibility time-out, shortened so that a training of some seconds exceeds it.
 SHORT_VISIBILITY_SECONDS = 3.0
 QUEUED = 10
 DUPLICATES = 1000
 POISON_SECONDS = 45.0
 
 
-# -- the rows ------------------------------------------------------------------------------------
+# -- rows ----------------------------------------------------------------------------------------
 
 
-def child_dies(side: Side) -> str:
-    """The worker's child is killed in a training (`kill -9`)."""
-    with side.worker() as worker:
-        job_id = _begun(side)
-        os.kill(side.child(worker), signal.SIGKILL)
-        return _outcome(side, job_id)
+def child_dies(system: JobSystem) -> str:
+    """The worker's child is killed during a training (`kill -9`)."""
+    with system.worker() as worker:
+        job_id = _start_training(system)
+        os.kill(system.child(worker), signal.SIGKILL)
+        return _outcome(system, job_id)
 
 
-def parent_dies(side: Side) -> str:
-    """The worker's main process is killed in a training, and another worker is started."""
-    with side.worker() as worker:
-        job_id = _begun(side)
-        child = side.child(worker)
+def parent_dies(system: JobSystem) -> str:
+    """The worker's main process is killed during a training, and another worker starts."""
+    with system.worker() as worker:
+        job_id = _start_training(system)
+        child = system.child(worker)
         os.kill(psutil.Process(child).ppid(), signal.SIGKILL)
         time.sleep(2)
-        orphan = "its child trains on alone; " if psutil.pid_exists(child) else ""
-        with side.worker():
-            return orphan + _outcome(side, job_id)
+        orphan = "its child keeps training; " if psutil.pid_exists(child) else ""
+        with system.worker():
+            return orphan + _outcome(system, job_id)
 
 
-def redeploy(side: Side) -> str:
-    """TERM in a training, and another worker is started."""
-    with side.worker() as worker:
-        job_id = _begun(side)
+def redeploy(system: JobSystem) -> str:
+    """The worker gets SIGTERM during a training, and another worker starts."""
+    with system.worker() as worker:
+        job_id = _start_training(system)
         began = time.monotonic()
         worker.terminate()
         try:
@@ -69,78 +69,78 @@ def redeploy(side: Side) -> str:
             stopped = f"stops within {_seconds(began)} s; "
         except subprocess.TimeoutExpired:
             stopped = "does not stop within 30 s; "
-    with side.worker():
-        return stopped + _outcome(side, job_id)
+    with system.worker():
+        return stopped + _outcome(system, job_id)
 
 
-def long_job(side: Side) -> str:
-    """A training that takes longer than the broker waits, beside a second worker that is idle."""
-    if isinstance(side, Plain):
-        side.visibility = SHORT_VISIBILITY_SECONDS
-    with side.worker(), side.worker():
-        job_id = _begun(side)
-        return _outcome(side, job_id)
+def long_job(system: JobSystem) -> str:
+    """A training exceeds the visibility time-out, with a second, idle worker."""
+    if isinstance(system, CelerySystem):
+        system.visibility = SHORT_VISIBILITY_SECONDS
+    with system.worker(), system.worker():
+        job_id = _start_training(system)
+        return _outcome(system, job_id)
 
 
-def redis_wiped(side: Side) -> str:
+def redis_wiped(system: JobSystem) -> str:
     """FLUSHALL while 10 trainings wait for a worker."""
-    jobs = [side.train(epochs=1) for _ in range(QUEUED)]
-    with side.redis.client() as client:
+    jobs = [system.train(epochs=1) for _ in range(QUEUED)]
+    with system.redis.client() as client:
         client.flushall()
-    return _how_many(side, jobs)
+    return _count_ended(system, jobs)
 
 
-def redis_down(side: Side) -> str:
-    """A training is submitted while Redis is down; Redis comes back."""
-    side.redis.kill()
+def redis_down(system: JobSystem) -> str:
+    """A training is submitted while Redis is down, and Redis restarts."""
+    system.redis.kill()
     began = time.monotonic()
     try:
-        jobs = [side.train(epochs=1)]
-        said = f"taken after {_seconds(began)} s; "
+        jobs = [system.train(epochs=1)]
+        outcome = f"accepted after {_seconds(began)} s; "
     except (OperationalError, OSError, RuntimeError) as error:
-        # RuntimeError: Celery's result backend gives up, «the application must be restarted».
-        jobs, said = [], f"refused after {_seconds(began)} s ({type(error).__name__}); "
-    side.redis.start()
-    return said + (_how_many(side, jobs) if jobs else "it is up to the sender to try again")
+        # RuntimeError: Celery's result backend gives up («the application must be restarted»).
+        jobs, outcome = [], f"refused after {_seconds(began)} s ({type(error).__name__}); "
+    system.redis.start()
+    return outcome + (_count_ended(system, jobs) if jobs else "the sender must retry")
 
 
-def duplicates(side: Side) -> str:
-    """The message of a training, a thousand times more."""
-    job_id = side.train(epochs=1)
-    with side.redis.client() as client:
+def duplicates(system: JobSystem) -> str:
+    """The message of a training is duplicated a thousand times."""
+    job_id = system.train(epochs=1)
+    with system.redis.client() as client:
         [message] = client.lrange("train", 0, -1)
         client.lpush("train", *[message] * DUPLICATES)
-        with side.worker():
-            until(lambda: side.result(job_id), "the first")
+        with system.worker():
+            until(lambda: system.result(job_id), "the first")
             time.sleep(20)
             left = client.llen("train")
-            runs = side.runs(job_id)
-    more = f" after 20 s, {left} to come" if left else ""
-    return f"begun {_times(runs)}{more}"
+            runs = system.runs(job_id)
+    more = f" after 20 s, {left} left" if left else ""
+    return f"started {_times(runs)}{more}"
 
 
-def stolen(side: Side) -> str:
-    """A message is lost on its way."""
-    jobs = [side.train(epochs=1)]
-    with side.redis.client() as client:
+def stolen(system: JobSystem) -> str:
+    """A message is lost."""
+    jobs = [system.train(epochs=1)]
+    with system.redis.client() as client:
         client.delete("train")
-    return _how_many(side, jobs)
+    return _count_ended(system, jobs)
 
 
-def poison(side: Side) -> str:
-    """A job that kills its worker every time."""
-    with side.worker():
-        job_id = side.train("poison")
+def poison(system: JobSystem) -> str:
+    """A job kills its worker each time."""
+    with system.worker():
+        job_id = system.train("poison")
         began = time.monotonic()
-        while time.monotonic() - began < POISON_SECONDS and not side.result(job_id):
+        while time.monotonic() - began < POISON_SECONDS and not system.result(job_id):
             time.sleep(0.2)
-        end = side.result(job_id)
-        return f"begun {_times(side.runs(job_id))}, " + (
-            f"then failed: «{end}»" if end else f"no end in sight after {POISON_SECONDS:g} s"
+        end = system.result(job_id)
+        return f"started {_times(system.runs(job_id))}, " + (
+            f"then failed: «{end}»" if end else f"still restarting after {POISON_SECONDS:g} s"
         )
 
 
-ROWS: dict[str, Callable[[Side], str]] = {
+ROWS: dict[str, Callable[[JobSystem], str]] = {
     row.__name__: row
     for row in (
         child_dies, parent_dies, redeploy, long_job, redis_wiped, redis_down, duplicates, stolen,
@@ -150,41 +150,43 @@ ROWS: dict[str, Callable[[Side], str]] = {
 
 
 @dataclass
-class _Undisturbed:
+class _Reference:
     digest: str | None = None
 
 
-undisturbed = _Undisturbed()
+reference = _Reference()
 
 
-def _begun(side: Side) -> str:
-    """A training that has written three checkpoints."""
-    job_id = side.train()
-    until(lambda: side.epochs(job_id) >= 3, "three checkpoints")
+def _start_training(system: JobSystem) -> str:
+    """Start a training and wait for its third checkpoint."""
+    job_id = system.train()
+    until(lambda: system.epochs(job_id) >= 3, "three checkpoints")
     return job_id
 
 
-def _outcome(side: Side, job_id: str) -> str:
-    _while_it_moves(lambda: side.epochs(job_id) + side.runs(job_id), lambda: side.result(job_id))
-    runs = _times(side.runs(job_id))
-    end = side.result(job_id)
+def _outcome(system: JobSystem, job_id: str) -> str:
+    _wait_while_progressing(
+        lambda: system.epochs(job_id) + system.runs(job_id), lambda: system.result(job_id)
+    )
+    runs = _times(system.runs(job_id))
+    end = system.result(job_id)
     if end is None:
-        return f"begun {runs}, and nothing moves for {PATIENCE_SECONDS:g} s"
-    same = "the same digest" if end == undisturbed.digest else f"another result: {end}"
-    return f"ends well, begun {runs}, {same}"
+        return f"started {runs}, no progress for {PATIENCE_SECONDS:g} s"
+    same = "the same digest" if end == reference.digest else f"another result: {end}"
+    return f"succeeds, started {runs}, {same}"
 
 
-def _how_many(side: Side, jobs: list[str]) -> str:
+def _count_ended(system: JobSystem, jobs: list[str]) -> str:
     def ended() -> int:
-        return sum(bool(side.result(one)) for one in jobs)
+        return sum(bool(system.result(one)) for one in jobs)
 
-    with side.worker():
-        _while_it_moves(ended, lambda: ended() == len(jobs))
-        return f"{ended()} of {len(jobs)} end"
+    with system.worker():
+        _wait_while_progressing(ended, lambda: ended() == len(jobs))
+        return f"{ended()} of {len(jobs)} succeed"
 
 
-def _while_it_moves(count: Callable[[], int], is_done: Callable[[], object]) -> None:
-    """Wait until it is done, or nothing was counted for too long."""
+def _wait_while_progressing(count: Callable[[], int], is_done: Callable[[], object]) -> None:
+    """Wait until it is done, or until the count has not changed for too long."""
     last, moved_at = count(), time.monotonic()
     while not is_done() and time.monotonic() - moved_at < PATIENCE_SECONDS:
         time.sleep(0.2)
@@ -200,30 +202,30 @@ def _seconds(since: float) -> str:
     return f"{time.monotonic() - since:.1f}"
 
 
-def _run(make: type[Side], row: Callable[[Side], str] | None) -> str:
+def _run(make: type[JobSystem], row: Callable[[JobSystem], str] | None) -> str:
     with ExitStack() as stack:
         redis = Redis(stack.enter_context(short_directory("redis")))
         stack.callback(redis.kill)
         redis.start()
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quire-faults-")))
-        side = make(redis, folder)
+        system = make(redis, folder)
         if row is not None:
-            return row(side)
-        with side.worker():
-            job_id = side.train()
-            until(lambda: side.result(job_id), "a training that nothing happens to")
-            return str(side.result(job_id))
+            return row(system)
+        with system.worker():
+            job_id = system.train()
+            until(lambda: system.result(job_id), "an undisturbed training")
+            return str(system.result(job_id))
 
 
 def main(names: list[str]) -> None:
-    """Print the table."""
-    undisturbed.digest = _run(Quire, None)
+    """Print the table of all rows, or of the given ones."""
+    reference.digest = _run(QuireSystem, None)
     packages = ", ".join(f"{one} {version(one)}" for one in ("celery", "kombu", "tensorflow"))
     print(f"{datetime.now(UTC):%Y-%m-%d}, {packages}\n", flush=True)
     print("| row | what happens | Quire | Celery alone |\n| --- | --- | --- | --- |", flush=True)
     for name in names or ROWS:
         row = ROWS[name]
-        cells = [_run(make, row) for make in (Quire, Plain)]
+        cells = [_run(make, row) for make in (QuireSystem, CelerySystem)]
         print(f"| `{name}` | {row.__doc__} | {cells[0]} | {cells[1]} |", flush=True)
 
 

@@ -1,11 +1,10 @@
-"""Characters per second: Quire's compiled loop beside PyTorch's LSTM and the well-known script.
+"""Characters per second: Quire's compiled loop, PyTorch's LSTM and the classic script.
 
-Two peers. What a competent user writes in PyTorch today: `nn.LSTM` and `nn.Linear` under
-`inference_mode`, the state carried from character to character, a softmax and `multinomial`. And
-what the script does: a Keras model, a one-hot window of 60 characters, `model.predict` for every
-character, a draw in NumPy, and the window moved on by one; it is the peer of `classic_window` and
-of `one_stream_script`, since it knows no other way. Rows whose peer is PyTorch are left out, and
-it is said, where PyTorch is not installed.
+There are two peers. The first is what a competent user writes in PyTorch today: `nn.LSTM` and
+`nn.Linear` under `inference_mode`, the state carried from character to character, a softmax and
+`multinomial`. The second is the classic script: a Keras model, a one-hot window of 60 characters,
+`model.predict` for every character, a draw in NumPy, and the window moved by one; it is the peer of
+`classic_window` and `one_stream_script`. Without PyTorch its rows are skipped with a message.
 """
 
 import sys
@@ -21,18 +20,19 @@ from benchmarks.support.harness import ROUNDS, Options, Row, interleave, main, r
 from worker.ml.config import NetworkConfig
 from worker.ml.runtime import configure
 from worker.ml.sampling.engine import Engine
-from worker.ml.sampling.sampler import Sampler, SamplingRequest
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sampler import Sampler
 
 VOCABULARY = 57
 WINDOW = 60
 UNITS = 128
-#: Folded into a look-up table before the first character: its size does not change the speed.
+#: Folded into a look-up table before the first character, so its size does not affect the speed.
 EMBEDDING = 64
 TEMPERATURE = 0.5
 STREAMS = 64
 CHECKPOINTS = 30
 THREADS = 2
-#: What 64 streams are to reach, whatever the peer does.
+#: The speed that 64 streams must reach, whatever the peer does.
 CHARACTERS_PER_SECOND = 400_000
 STATEFUL = NetworkConfig(VOCABULARY, EMBEDDING, UNITS, layers=1, window=None)
 CLASSIC = NetworkConfig(VOCABULARY, 0, UNITS, layers=1, window=WINDOW)
@@ -42,19 +42,19 @@ Weights = dict[str, npt.NDArray[np.float32]]
 
 
 def measure(options: Options) -> list[Row]:
-    """All rows; weights are random, which changes what is written and not how fast."""
-    # As the lane has it: batches side by side, one thread each.
+    """Measure all rows, with random weights, which do not affect the speed."""
+    # As in the generate lane: parallel batches with one thread each.
     configure(threads=1, device="cpu")
     rounds = ROUNDS if options.quick else 3 * ROUNDS
     return [
-        *beside_torch(options, rounds),
-        *beside_script(options, rounds),
-        beside_turns(rounds),
+        *compare_with_torch(options, rounds),
+        *compare_with_script(options, rounds),
+        compare_with_turns(rounds),
     ]
 
 
-def beside_script(options: Options, rounds: int) -> list[Row]:
-    """One text, beside `model.predict` for each of its characters."""
+def compare_with_script(options: Options, rounds: int) -> list[Row]:
+    """Compare one text with `model.predict` for each of its characters."""
     peer = KerasScript(random_weights(CLASSIC))
     script = "peer: keras model.predict per character on a one-hot window of 60"
     rows = []
@@ -67,20 +67,22 @@ def beside_script(options: Options, rounds: int) -> list[Row]:
             partial(peer.seconds_per_character, 10 if options.quick else 30),
             rounds,
         )
-        conditions = f"{SHAPE}; {state}, one text of {length:,}, its prompt included; {script}"
+        conditions = f"{SHAPE}; {state}, one text of {length:,}, with its prompt; {script}"
         rows.append(row(f"generate/{name}", ours, theirs, "s/character", target, conditions))
     return rows
 
 
-def beside_torch(options: Options, rounds: int) -> list[Row]:
-    """One text, and 64 at once, beside the same in PyTorch."""
+def compare_with_torch(options: Options, rounds: int) -> list[Row]:
+    """Compare one text, and 64 concurrent ones, with PyTorch."""
     if (peer := torch_loop(random_weights(STATEFUL))) is None:
         sys.stdout.write(
-            "generate/one_stream and generate/64_streams are left out: their peer is PyTorch, "
-            "which is not installed (pip install torch)\n"
+            "generate/one_stream and generate/64_streams are skipped: their peer PyTorch is not "
+            "installed (pip install torch)\n"
         )
         return []
-    told = f"{SHAPE}; state carried; peer: torch nn.LSTM loop under inference_mode, its threads"
+    description = (
+        f"{SHAPE}; state carried; peer: torch nn.LSTM loop under inference_mode, its threads"
+    )
     length = 300 if options.quick else 1000
     one, theirs = interleave(
         partial(seconds_per_character, warmed(STATEFUL), 20_000), lambda: peer(1, length), rounds
@@ -98,7 +100,7 @@ def beside_torch(options: Options, rounds: int) -> list[Row]:
             theirs,
             "s/character",
             10,
-            f"{told}; one text of 20,000, in a batch that keeps the promise on seeds",
+            f"{description}; one text of 20,000, in a batch that keeps a seed's bits",
         ),
         row(
             "generate/64_streams",
@@ -106,16 +108,16 @@ def beside_torch(options: Options, rounds: int) -> list[Row]:
             their_many,
             "characters/s",
             2,
-            f"{told}, one batch of {STREAMS}; ours: texts of 2,000 through the engine, "
-            f"{THREADS} batches side by side; met from {CHARACTERS_PER_SECOND:,}/s on too",
+            f"{description}, one batch of {STREAMS}; ours: texts of 2,000 through the engine, "
+            f"{THREADS} parallel batches; must also reach {CHARACTERS_PER_SECOND:,}/s",
             more_is_better=True,
             also=enough,
         ),
     ]
 
 
-def beside_turns(rounds: int) -> Row:
-    """One text of each of 30 checkpoints: their weights in one stack, and one after the other."""
+def compare_with_turns(rounds: int) -> Row:
+    """Compare one text of each of 30 checkpoints: stacked weights, and taking turns."""
     samplers = [warmed(STATEFUL, seed) for seed in range(CHECKPOINTS)]
     turns = [warmed(STATEFUL, seed) for seed in range(CHECKPOINTS)]
     for sampler in turns:
@@ -124,9 +126,9 @@ def beside_turns(rounds: int) -> Row:
         lambda: each_per_second(samplers, 2_000), lambda: each_per_second(turns, 2_000), rounds
     )
     conditions = (
-        f"{SHAPE}; {CHECKPOINTS} checkpoints with one text each, {THREADS} batches side by side; "
-        "ours: checkpoints share a step, their weights stacked, with the bits that they have "
-        "alone; peer: the same engine, in which they take turns"
+        f"{SHAPE}; {CHECKPOINTS} checkpoints with one text each, {THREADS} parallel batches; "
+        "ours: checkpoints share a step with stacked weights, with the same bits as alone; peer: "
+        "the same engine, in which they take turns"
     )
     return row(
         "generate/thirty_checkpoints",
@@ -140,34 +142,34 @@ def beside_turns(rounds: int) -> Row:
 
 
 def warmed(network: NetworkConfig, seed: int = 0) -> Sampler:
-    """A sampler whose graphs are compiled."""
+    """Create a sampler whose graphs are compiled."""
     sampler = Sampler(random_weights(network, seed), network)
     for rows in sampler.buckets:
-        sampler.warm(rows)
+        sampler.warm_up(rows)
     if sampler.stackable:
-        sampler.warm(stacked=True)
+        sampler.warm_up(stacked=True)
     return sampler
 
 
-def a_draft(length: int, seed: int = 1) -> SamplingRequest:
-    """A text that begins with as much as the script reads."""
+def sampling_request(length: int, seed: int = 1) -> SamplingRequest:
+    """Create a request whose prompt fills the script's window."""
     return SamplingRequest(np.arange(WINDOW) % VOCABULARY, length, TEMPERATURE, None, None, seed)
 
 
 def seconds_per_character(sampler: Sampler, length: int) -> float:
-    """What one character of a long text costs, reading the prompt and all calls included."""
+    """Measure the seconds per character of a long text, prompt and calls included."""
     started = time.perf_counter()
-    sampler.write([a_draft(length)])
+    sampler.generate([sampling_request(length)])
     return (time.perf_counter() - started) / length
 
 
 def streams_per_second(sampler: Sampler, length: int) -> float:
-    """Characters a second of 64 texts in the engine."""
+    """Measure the characters per second of 64 texts in the engine."""
     return _run_engine([sampler] * STREAMS, length)
 
 
 def each_per_second(samplers: list[Sampler], length: int) -> float:
-    """Characters a second of one text of each sampler in the engine."""
+    """Measure the characters per second of one text of each sampler in the engine."""
     return _run_engine(samplers, length)
 
 
@@ -175,7 +177,7 @@ def _run_engine(samplers: list[Sampler], length: int) -> float:
     engine = Engine(THREADS)
     started = time.perf_counter()
     for seed, sampler in enumerate(samplers):
-        engine.admit(sampler.start(a_draft(length, seed)), sampler, owner=seed)
+        engine.add(sampler.new_sequence(sampling_request(length, seed)), sampler, owner=seed)
     while len(engine):
         engine.step()
     seconds = time.perf_counter() - started
@@ -184,7 +186,7 @@ def _run_engine(samplers: list[Sampler], length: int) -> float:
 
 
 def random_weights(network: NetworkConfig, seed: int = 0) -> Weights:
-    """Weights of a plausible size by name."""
+    """Draw weights of plausible magnitude, by name."""
     random = np.random.default_rng(seed)
     return {
         name: random.normal(0, 0.1, sizes).astype(np.float32)
@@ -193,7 +195,7 @@ def random_weights(network: NetworkConfig, seed: int = 0) -> Weights:
 
 
 def torch_loop(weights: Weights) -> Callable[[int, int], float] | None:
-    """The peer in PyTorch: (texts at once, characters) to seconds per step; None without it."""
+    """Create the PyTorch peer: (streams, length) to seconds per step; None without PyTorch."""
     try:
         import torch
     except ImportError:
@@ -237,7 +239,7 @@ class KerasScript:
         self.write(3)
 
     def write(self, length: int) -> None:
-        """Write on, one call of `predict` a character."""
+        """Generate characters, one call of `predict` each."""
         for _ in range(length):
             window = np.zeros((1, WINDOW, VOCABULARY), np.float32)
             window[0, np.arange(WINDOW), self._ids[-WINDOW:]] = 1
@@ -247,7 +249,7 @@ class KerasScript:
             self._ids.append(int(self._random.choice(VOCABULARY, p=scaled / scaled.sum())))
 
     def seconds_per_character(self, length: int) -> float:
-        """What one character costs, steady state."""
+        """Measure the seconds per character, steady state."""
         started = time.perf_counter()
         self.write(length)
         return (time.perf_counter() - started) / length

@@ -1,10 +1,10 @@
-"""What a longer corpus costs a training: the peak of a real worker's memory, 10 MB beside 100 MB.
+"""The memory of a training on a long corpus: peaks of a real worker with 10 and 100 MB.
 
-The corpus is uploaded over HTTP, and trained by a worker as `quire up` starts it, with a budget of
-some seconds. There is no peer: 4 bytes a character are asked for.
+The corpus is uploaded over HTTP and trained with a budget of some seconds by a worker as `quire up`
+starts it. There is no peer: the limit is 4 bytes per character.
 
-A second row holds the memory that the 202 told beforehand against the peak that came of it, of
-trainings of several kinds: the estimate should be the larger, and not by far.
+A second row compares the memory estimate in the 202 response with the measured peak, for several
+kinds of trainings: the estimate should exceed the peak slightly.
 """
 
 import random
@@ -23,8 +23,8 @@ from shared.tables import Device
 SHORT, LONG, QUICK_LONG = 10_000_000, 100_000_000, 30_000_000
 BYTES_PER_CHARACTER = 4.0
 BUDGET = {"seconds": 10}
-#: Trainings whose peaks are held against their estimates: usual, wide and many at once, deep, one
-#: of a large alphabet, and one of words.
+#: The trainings whose peaks are compared with estimates: common, wide with large batches, deep, a
+#: large alphabet, and words.
 ESTIMATED: dict[str, tuple[str, dict[str, Any]]] = {
     "preset default": ("nietzsche", {}),
     "512 units, batches of 128 windows of 128": (
@@ -39,7 +39,7 @@ TRAIN_SECONDS = 300.0
 
 
 def measure(options: Options) -> list[Row]:
-    """The difference of the peaks over that of the lengths; and estimates beside peaks."""
+    """Measure the memory per character, and compare estimates with peaks."""
     return [_per_character(options), _estimates()]
 
 
@@ -50,10 +50,10 @@ def _per_character(options: Options) -> Row:
     figure = (long_peak - short_peak) / (long - SHORT)
     conditions = (
         f"corpora of {SHORT:,} and {long:,} characters, preset default for {BUDGET['seconds']} s; "
-        f"the child of the train lane has {_mib(short_run.idle_bytes)} when it is idle, and "
+        f"the child of the train lane takes {_mib(short_run.idle_bytes)} when idle, and "
         f"{_mib(short_peak)} and {_mib(long_peak)} at its peaks (VmHWM); from submit to end "
-        f"{long_run.seconds:.0f} s; in place of a peer, {BYTES_PER_CHARACTER:g} bytes are "
-        "asked for"
+        f"{long_run.seconds:.0f} s; instead of a peer, the limit is {BYTES_PER_CHARACTER:g} "
+        "bytes"
     )
     return row(
         "train/memory_per_character", [figure], [BYTES_PER_CHARACTER], "bytes", 1, conditions
@@ -65,14 +65,14 @@ def _estimates() -> Row:
         label: trained(load_corpus(name).text, **changes)
         for label, (name, changes) in ESTIMATED.items()
     }
-    told = "; ".join(
+    description = "; ".join(
         f"{label}: {_mib(run.peak_bytes)}, estimated {_mib(run.estimated_bytes)}"
         for label, run in runs.items()
     )
     tightest = min(runs.values(), key=lambda run: run.estimated_bytes / run.peak_bytes)
     conditions = (
-        f"peaks of the train lane's child (VmHWM) in {BUDGET['seconds']} s; {told}; the figures "
-        "are those of the tightest, in place of a peer its estimate"
+        f"peaks of the train lane's child (VmHWM) in {BUDGET['seconds']} s; {description}; the "
+        "figures are those of the tightest, with its estimate instead of a peer"
     )
     return row(
         "train/memory_estimate",
@@ -86,7 +86,7 @@ def _estimates() -> Row:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training took, and what was told of it before."""
+    """The measured and the estimated memory of a training, and its time."""
 
     idle_bytes: int
     peak_bytes: int
@@ -95,7 +95,7 @@ class Trained:
 
 
 def trained(text: str, **changes: Any) -> Trained:
-    """Train on a text with a worker of its own."""
+    """Train on a text with a new worker."""
     with running() as quire:
         idle = peak(quire)
         corpus = quire.client.call("POST", "/v1/corpora", {"name": "long", "text": text})
@@ -115,7 +115,7 @@ def trained(text: str, **changes: Any) -> Trained:
 
 
 def peak(quire: Stack) -> int:
-    """The most bytes that the child of the train lane has had in memory."""
+    """Return the peak resident memory of the train lane's child, in bytes."""
     engine = make_engine(quire.database_url)
     with engine.connect() as connection:
         pid = connection.scalars(select(Device.pid).where(Device.lane == "train")).one()
@@ -130,7 +130,7 @@ def _mib(count: int) -> str:
 
 
 def text_of(characters: int) -> str:
-    """A text as long as that, of the paragraphs of a real one in an order that chance decides."""
+    """Compose a text of this length from randomly drawn paragraphs of a real one."""
     paragraphs = load_corpus("nietzsche").text.split("\n\n")
     draws, found, length = random.Random(1), [], 0
     while length < characters:

@@ -1,4 +1,4 @@
-"""A job that is asked for again and again: `GET /v1/jobs/{id}` beside a route that does nothing."""
+"""Polling: `GET /v1/jobs/{id}` compared with a route that does nothing."""
 
 import selectors
 import socket
@@ -25,7 +25,7 @@ def bare(): return {"status": "ok"}
 
 
 def measure(options: Options) -> list[Row]:
-    """One row."""
+    """Measure one row."""
     seconds = QUICK_SECONDS if options.quick else SECONDS
     with running() as quire:
         return [_row(quire, train(quire.client), seconds)]
@@ -46,9 +46,9 @@ def _row(quire: Stack, model: str, seconds: float) -> Row:
         ]
     _, longest = quantiles([one for _, mine in pairs for one in mine.seconds])
     conditions = (
-        f"{CONNECTIONS} connections that ask again and again, SQLite; p99 {1e3 * longest:.1f} ms "
-        f"(at most {GET_P99_MS:g}); peer: a Flask route that answers a constant, in gunicorn with "
-        "the same threads"
+        f"{CONNECTIONS} connections that poll back to back, SQLite; p99 {1e3 * longest:.1f} ms "
+        f"(at most {GET_P99_MS:g}); peer: a Flask route that returns a constant, in gunicorn "
+        "with the same threads"
     )
     return row(
         "serve/get_job",
@@ -88,7 +88,7 @@ def _listens(port: int) -> bool:
 
 
 def _requests(port: int, path: str, key: str, seconds: float) -> Load:
-    """GETs on connections that stay open, each as soon as the one before is answered."""
+    """Send GETs on persistent connections, each as soon as the previous response is complete."""
     head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
     load, began = Load(seconds), time.perf_counter()
     with selectors.DefaultSelector() as selector, ExitStack() as stack:

@@ -1,9 +1,8 @@
-"""How soon a short text is written: the whole way through HTTP, queue, worker and database.
+"""The latency of a short text through HTTP, queue, worker and database.
 
-The peer is a Celery task that does nothing, sent and waited for by ``apply_async().get()`` on
-the same Redis, with the same Celery settings and a worker of its own. No text could come
-sooner than its wake; everything above the peer's time is what Quire adds: HTTP, three
-transactions, and the network's hundred steps.
+The peer is a Celery task that does nothing, sent and awaited with ``apply_async().get()`` on the
+same Redis, with the same Celery settings and its own worker. No text can arrive before its wake;
+the rest is what Quire adds: HTTP, three transactions, and the network's hundred steps.
 """
 
 import http.client
@@ -27,14 +26,14 @@ REQUESTS = 20
 ROUNDS = 7
 POLL_SECONDS = 0.0005
 PROMPT = {"prompt": "The "}
-#: An evening with a model: what the script writes after an epoch.
+#: The texts that the classic script writes after an epoch.
 TEMPERATURES, EVENING_LENGTH = [0.2, 0.5, 1.0, 1.2], 400
-#: How soon the first character is to come, and that of a checkpoint that no worker has loaded.
+#: Limits of the time to the first character, with a loaded checkpoint and with a new one.
 FIRST_P95_MS, UNSEEN_MS = 50.0, 150.0
 
 
 def measure(options: Options) -> list[Row]:
-    """A row for what `quire up` runs, SQLite; and one for PostgreSQL, unless it is to be quick."""
+    """Measure SQLite, which `quire up` uses, and PostgreSQL unless the run is quick."""
     rows = [_row("serve/generate_100", None, options), *_evening(options)]
     if not options.quick:
         with suppress(ServerMissing), postgres_server() as server, server.database("bench") as url:
@@ -58,7 +57,7 @@ def _row(name: str, database_url: str | None, options: Options) -> Row:
             body = {"model": model, "length": LENGTH, **PROMPT}
             answer = client.call("POST", "/v1/generate", body, Prefer="wait=10")
             if len(answer["texts"][0]["text"]) != LENGTH:
-                raise RuntimeError(f"no text came: {answer}")
+                raise RuntimeError(f"no text arrived: {answer}")
 
         for work in (ours, waited, peer):
             _median_of(work, REQUESTS)()
@@ -71,16 +70,16 @@ def _row(name: str, database_url: str | None, options: Options) -> Row:
         else "PostgreSQL on a Unix socket, as the tests run it (fsync off)"
     )
     conditions = (
-        f"p50 of {requests} requests a round, one after the other, warm; LSTM(128), {kind}, Redis "
+        f"p50 of {requests} sequential requests per round, warm; LSTM(128), {kind}, Redis "
         "on a Unix socket, API and one CPU worker on this machine; with `Prefer: wait=10` the "
-        f"text is in the answer after {answered * 1e3:.1f} ms; peer: a bare Celery no-op round "
+        f"text arrives after {answered * 1e3:.1f} ms; peer: a bare Celery no-op round "
         "trip on the same Redis"
     )
     return row(name, [1e3 * s for s in mine], [1e3 * s for s in theirs], "ms", TARGET, conditions)
 
 
 def _evening(options: Options) -> list[Row]:
-    """Four texts of 400 characters over HTTP, and how soon the first character comes."""
+    """Measure four texts of 400 characters over HTTP, and the time to the first character."""
     script = KerasScript(random_weights(CLASSIC))
     characters = EVENING_LENGTH * len(TEMPERATURES)
     rounds = 5 if options.quick else ROUNDS
@@ -96,13 +95,13 @@ def _evening(options: Options) -> list[Row]:
                 "preset classic, LSTM(128), windows of 60",
             ),
         }
-        for name, (model, target, told) in models.items():
+        for name, (model, target, description) in models.items():
             body = {"model": model, "temperature": TEMPERATURES, "length": EVENING_LENGTH}
 
             def ours(body: dict[str, Any] = body) -> None:
                 answer = quire.client.call("POST", "/v1/generate", body, Prefer="wait=30")
                 if len(answer["texts"]) != len(TEMPERATURES):
-                    raise RuntimeError(f"no texts came: {answer}")
+                    raise RuntimeError(f"no texts arrived: {answer}")
 
             ours()
             mine, theirs = interleave(
@@ -111,9 +110,9 @@ def _evening(options: Options) -> list[Row]:
                 rounds,
             )
             conditions = (
-                f"{told}; 4 temperatures of {EVENING_LENGTH} characters, POST with `Prefer: wait`, "
-                "p50; peer: the script's model.predict for each of the characters, measured on "
-                "some and multiplied"
+                f"{description}; 4 temperatures of {EVENING_LENGTH} characters, POST with "
+                "`Prefer: wait`, p50; peer: the script's model.predict for each character, "
+                "measured on some characters and extrapolated"
             )
             rows.append(row(name, mine, theirs, "s", target, conditions))
         rows.append(_first_character(quire, models["serve/evening"][0], peer, options))
@@ -137,7 +136,7 @@ def _first_character(quire: Stack, model: str, peer: Callable[[], None], options
     conditions = (
         f"preset default, 256 units, warm and idle, {count} times: POST, then the first piece of "
         f"`GET /v1/jobs/ID/events`; p95 {p95:.1f} ms (at most {FIRST_P95_MS:g}); with a checkpoint "
-        f"of a known shape that no worker has seen {statistics.median(unseen):.1f} ms (at most "
+        f"of a known shape that no worker has loaded {statistics.median(unseen):.1f} ms (at most "
         f"{UNSEEN_MS:g}); peer: a bare Celery no-op round trip"
     )
     return row(
@@ -152,7 +151,7 @@ def _first_character(quire: Stack, model: str, peer: Callable[[], None], options
 
 
 def _first(quire: Stack, body: dict[str, Any]) -> float:
-    """Seconds from the request to the first character, by Server-Sent Events."""
+    """Return the seconds from the request to the first character, by Server-Sent Events."""
     started = time.perf_counter()
     job = quire.client.call("POST", "/v1/generate", body)
     connection = http.client.HTTPConnection(quire.client.connection.host, quire.port, timeout=60)
@@ -166,7 +165,7 @@ def _first(quire: Stack, body: dict[str, Any]) -> float:
                 line = response.readline() or b'"status": "succeeded"'
             connection.close()
             return seconds
-    raise RuntimeError(f"nothing came: {json.dumps(job)}")
+    raise RuntimeError(f"nothing arrived: {json.dumps(job)}")
 
 
 def _median_of(work: Callable[[], None], requests: int) -> Callable[[], float]:
@@ -179,4 +178,4 @@ def _median_of(work: Callable[[], None], requests: int) -> Callable[[], float]:
 
 
 if __name__ == "__main__":
-    main("Serving: one who asks", measure)
+    main("Serving: one client", measure)

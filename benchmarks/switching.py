@@ -1,9 +1,9 @@
-"""What a device loses when one training makes way for another: two of two users, in turns.
+"""The cost of a switch between the trainings of two users on one device.
 
-The same two trainings run one after the other, each in one piece, and then at once with a quantum
-of some seconds, on one device with the real worker. What that takes longer, divided by the yields,
-is the price of one: a checkpoint, a claim, the load and the first step of the other. There is no
-peer: 3 seconds are allowed.
+The same two trainings run one after the other, without interruption, and then together with a
+quantum of some seconds, on one device with the real worker. The additional time divided by the
+number of yields is the cost of one switch: a checkpoint, a claim, a load and a first step. There is
+no peer: the limit is 3 seconds.
 """
 
 from datetime import datetime
@@ -19,8 +19,8 @@ from shared.tables import JobEvent
 
 QUANTUM_SECONDS = 5
 ALLOWED_SECONDS = 3.0
-#: What a quantum is by default.
-USUAL_QUANTUM_SECONDS = 300
+#: The default quantum.
+DEFAULT_QUANTUM_SECONDS = 300
 VARIABLES = {
     "QUIRE_QUANTUM_SECONDS": str(QUANTUM_SECONDS),
     "QUIRE_HEARTBEAT_SECONDS": "1",
@@ -31,12 +31,12 @@ END_SECONDS = 600.0
 
 
 def measure(options: Options) -> list[Row]:
-    """One row."""
+    """Measure one row."""
     epochs, rounds = (QUICK_EPOCHS, 1) if options.quick else (EPOCHS, ROUNDS)
     with running(variables=VARIABLES) as quire:
         clients = [quire.client, _second(quire)]
         corpora = [_upload(client) for client in clients]
-        # The graph is compiled by the first.
+        # The first training compiles the graph.
         _run(quire, clients[:1], corpora, 1)
         costs, yields = [], 0
         for _ in range(rounds):
@@ -49,17 +49,17 @@ def measure(options: Options) -> list[Row]:
             yields += count
     conditions = (
         f"preset default on nietzsche, {epochs} epochs each, a quantum of {QUANTUM_SECONDS} s, one "
-        f"CPU device, SQLite; {yields} yields; of the usual quantum of {USUAL_QUANTUM_SECONDS} s "
-        f"{100 * min(costs) / USUAL_QUANTUM_SECONDS:.2f} to "
-        f"{100 * max(costs) / USUAL_QUANTUM_SECONDS:.2f} %; in place of a peer, "
-        f"{ALLOWED_SECONDS:g} s are allowed"
+        f"CPU device, SQLite; {yields} yields; of the default quantum of "
+        f"{DEFAULT_QUANTUM_SECONDS} s {100 * min(costs) / DEFAULT_QUANTUM_SECONDS:.2f} to "
+        f"{100 * max(costs) / DEFAULT_QUANTUM_SECONDS:.2f} %; instead of a peer, "
+        f"the limit is {ALLOWED_SECONDS:g} s"
     )
     return [row("fairness/switch_seconds", costs, [ALLOWED_SECONDS], "s", 1, conditions)]
 
 
 def _run(quire: Stack, clients: list[Client], corpora: list[str], epochs: int) -> tuple[float, int]:
-    """Train for each client at once; the seconds from first start to last end, and the yields."""
-    # The server has closed a connection that was not used meanwhile.
+    """Train for all clients; return the seconds from first start to last end, and the yields."""
+    # The server has closed connections that were idle meanwhile.
     clients = [connect(quire.environment, client.key) for client in clients]
     jobs = [
         client.call("POST", "/v1/train", {"corpus": corpus, "epochs": epochs, "seed": 1})["id"]
@@ -80,10 +80,10 @@ def _run(quire: Stack, clients: list[Client], corpora: list[str], epochs: int) -
     last = max(datetime.fromisoformat(job["finished_at"]) for job in found)
     engine = make_engine(quire.database_url)
     with engine.connect() as connection:
-        told = connection.execute(
+        events = connection.execute(
             select(JobEvent.data).where(JobEvent.job_id.in_(jobs), JobEvent.type == "queued")
         ).scalars()
-        yields = sum(data.get("reason") == "yielded" for data in told)
+        yields = sum(data.get("reason") == "yielded" for data in events)
     engine.dispose()
     return (last - first).total_seconds(), yields
 
@@ -104,4 +104,4 @@ def _upload(client: Client) -> str:
 
 
 if __name__ == "__main__":
-    main("Fairness: what a switch costs", measure)
+    main("Fairness: the cost of a switch", measure)

@@ -1,8 +1,7 @@
-"""How good a text model is after how long: preset `default` beside the script and nanoGPT.
+"""Quality over time: preset `default` compared with the classic script and nanoGPT.
 
-Both losses are measured from zero states on text that nobody learned from. Nietzsche, lower-cased:
-of the 61st character given 60, on the last 5 %. Tiny Shakespeare: of all positions of blocks of
-64, on the last 10 %.
+Losses are measured from zero states on held-out text. Nietzsche, lower-cased: the 61st character
+given 60, on the last 5 %. Tiny Shakespeare: all positions of blocks of 64, on the last 10 %.
 """
 
 import time
@@ -18,11 +17,11 @@ from benchmarks.peers import nanogpt_recipe
 from benchmarks.peers.process import child, need_torch
 from benchmarks.support.harness import Options, Row, load_corpus, main, row
 from shared.specs.presets import resolve_train
-from worker.ml.checkpoint import Checkpoint
+from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig
 from worker.ml.model import pad
 from worker.ml.runtime import configure
-from worker.ml.training.progress import Judged
+from worker.ml.training.progress import Validated
 from worker.ml.training.step import on_device, train_step
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import split_held_out, validation_starts, vectorize
@@ -30,31 +29,31 @@ from worker.ml.vocabulary import Ids, Vocabulary
 
 THREADS = 2
 SEED = 1
-#: The script's best epoch comes at about 7; later ones only overfit.
+#: The script's best epoch is about the 7th; later ones overfit.
 SCRIPT_EPOCHS = 9
-#: What full runs of the peers gave, for `--quick`, which measures only a share of their time.
+#: Results of full runs of the peers, for `--quick`, which measures only a share of their time.
 SCRIPT_BEST, SCRIPT_BEST_EPOCH = 1.464, 7
 NANOGPT_LOSS = 1.886
 QUICK_SHARE = 20
-#: A training that builds the graphs before the clock starts.
+#: The length of a training that builds the graphs before the clock starts.
 TRIAL_SECONDS = 2.0
-#: Training longer and longer until a loss is reached: shares of the time that would meet the row.
+#: Ever longer trainings until a loss is reached, as shares of the time that meets the target.
 ATTEMPTS = (0.9, 1.5, 3.0, 6.0)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A text, and how what was learned from it is judged."""
+    """A text, and how a network trained on it is evaluated."""
 
     ids: Ids
     vocabulary: Vocabulary
     held_out: float
     lowercase: bool
-    judged_by: dict[str, Any]
+    evaluation: dict[str, Any]
     label: str
 
     def config(self, seconds: float) -> TrainConfig:
-        """Preset `default` with so many seconds as its budget."""
+        """Configure preset `default` with a budget of `seconds`."""
         changes = {"budget": {"seconds": seconds}, "held_out": self.held_out}
         spec = resolve_train("default", changes, seed=SEED, threads=THREADS, shards=2)
         return TrainConfig.from_spec(spec.model_dump(), len(self.vocabulary))
@@ -62,33 +61,33 @@ class Task:
 
 @dataclass(frozen=True)
 class Trained:
-    """One training of ours: the seconds that it took, and the loss at its end."""
+    """One training of Quire: its seconds, and its loss at the end."""
 
     seconds: float
     loss: float
 
 
 def nietzsche() -> Task:
-    """As the script reads it."""
+    """Load the text as the script reads it."""
     corpus = load_corpus("nietzsche")
     vocabulary, ids = vectorize(corpus.text.lower())
-    judged_by = {"predict": "last", "window": 60, "stride": 3}
+    evaluation = {"predict": "last", "window": 60, "stride": 3}
     return Task(
-        ids, vocabulary, 0.05, True, judged_by, f"{corpus.label}, lower-cased, 5 % held out"
+        ids, vocabulary, 0.05, True, evaluation, f"{corpus.label}, lower-cased, 5 % held out"
     )
 
 
 def shakespeare() -> Task:
-    """As nanoGPT reads it."""
+    """Load the text as nanoGPT reads it."""
     corpus = load_corpus("tinyshakespeare")
     vocabulary, ids = vectorize(corpus.text)
     return Task(ids, vocabulary, 0.1, False, {"window": 64}, f"{corpus.label}, 10 % held out")
 
 
-def judge(task: Task, best: Checkpoint, train: TrainConfig) -> float:
-    """The loss that counts, of the checkpoint that texts would be generated with."""
+def evaluate(task: Task, best: TrainingState, train: TrainConfig) -> float:
+    """Compute the loss of the checkpoint that would generate texts."""
     _, tail = split_held_out(task.ids, train)
-    config = replace(train, **task.judged_by, batch_size=64, shards=1)
+    config = replace(train, **task.evaluation, batch_size=64, shards=1)
     weights = {name: tf.constant(array) for name, array in pad(best.weights, train.network).items()}
     starts = validation_starts(config, len(tail))
     loss, _ = train_step(config, "xla").evaluate(weights, on_device(tail), starts)
@@ -96,31 +95,31 @@ def judge(task: Task, best: Checkpoint, train: TrainConfig) -> float:
 
 
 def trained(task: Task, seconds: float) -> Trained:
-    """Train with a budget of `seconds`, everything built before, and judge after it."""
+    """Train with a budget of `seconds` after building the graphs, then evaluate."""
     _run(task, TRIAL_SECONDS)
     started = time.perf_counter()
     best, config = _run(task, seconds)
     spent = time.perf_counter() - started
-    return Trained(spent, judge(task, best, config))
+    return Trained(spent, evaluate(task, best, config))
 
 
-def _run(task: Task, seconds: float) -> tuple[Checkpoint, TrainConfig]:
-    """A training's best checkpoint by its own validations, as the product keeps it."""
+def _run(task: Task, seconds: float) -> tuple[TrainingState, TrainConfig]:
+    """Train, and return the best checkpoint by its validations, as the worker keeps it."""
     trainer = Trainer(task.config(seconds), task.ids, task.vocabulary, lowercase=task.lowercase)
     best = trainer.state()
     for event in trainer.run():
-        if isinstance(event, Judged) and event.best:
+        if isinstance(event, Validated) and event.best:
             best = trainer.state()
     return best, trainer.config
 
 
 def seconds_until(task: Task, loss: float, allowed: float) -> tuple[float, bool]:
-    """Seconds that ours needs to a loss, and whether it got there at all.
+    """Measure Quire's seconds until a loss, and whether it reached the loss.
 
     Args:
         task: The text.
-        loss: The peer's.
-        allowed: Seconds within which the row would be met.
+        loss: The peer's loss.
+        allowed: The seconds that meet the target.
     """
     for share in ATTEMPTS:
         ours = trained(task, share * allowed)
@@ -130,65 +129,71 @@ def seconds_until(task: Task, loss: float, allowed: float) -> tuple[float, bool]
 
 
 def script(quick: bool) -> tuple[float, float, str]:
-    """Seconds to the script's best epoch, its loss there, and the words that say how."""
-    told = "peer: the Keras script's fit on the whole one-hot, validation after each epoch"
+    """Measure the seconds to the script's best epoch and its loss; describe the run."""
+    description = "peer: the Keras script's fit on the whole one-hot, validation after each epoch"
     with classic.script(classic.prepared(quick)) as pipe:
         epochs: list[tuple[float, float]] = []
         for _ in range(2 if quick else SCRIPT_EPOCHS):
             pipe.send(True)
             epochs.append(pipe.recv())
     if quick:
-        # The first one builds the graph.
+        # The first epoch builds the graph.
         seconds = epochs[1][0] * classic.QUICK_SHARE * SCRIPT_BEST_EPOCH
-        share = f"QUICK: a {classic.QUICK_SHARE}th of an epoch measured and multiplied"
-        return seconds, SCRIPT_BEST, f"{told}; {share}; its loss is that of a full run"
+        share = f"QUICK: a {classic.QUICK_SHARE}th of an epoch, extrapolated"
+        return seconds, SCRIPT_BEST, f"{description}; {share}; its loss is that of a full run"
     best = min(range(len(epochs)), key=lambda each: epochs[each][1])
     seconds = sum(spent for spent, _ in epochs[: best + 1])
-    return seconds, epochs[best][1], f"{told}, best at epoch {best + 1} of {SCRIPT_EPOCHS}"
+    return seconds, epochs[best][1], f"{description}, best at epoch {best + 1} of {SCRIPT_EPOCHS}"
 
 
 def nanogpt(task: Task, quick: bool) -> tuple[float, float, str]:
-    """Seconds of nanoGPT's recipe, its loss, and the words that say how."""
+    """Measure the seconds of nanoGPT's recipe and its loss; describe the run."""
     steps = nanogpt_recipe.STEPS // (QUICK_SHARE if quick else 1)
     train, tail = split_held_out(task.ids, task.config(1))
     with child(nanogpt_recipe.run, train, tail, len(task.vocabulary), steps) as pipe:
         seconds, loss = pipe.recv()
-    told = f"peer: nanoGPT's recipe for a CPU in PyTorch, {nanogpt_recipe.STEPS:,} steps"
+    description = f"peer: nanoGPT's recipe for a CPU in PyTorch, {nanogpt_recipe.STEPS:,} steps"
     if quick:
-        share = f"QUICK: a {QUICK_SHARE}th measured and multiplied"
-        return seconds * QUICK_SHARE, NANOGPT_LOSS, f"{told}; {share}; its loss is a full run's"
-    return seconds, loss, told
+        share = f"QUICK: a {QUICK_SHARE}th, extrapolated"
+        return (
+            seconds * QUICK_SHARE,
+            NANOGPT_LOSS,
+            f"{description}; {share}; its loss is a full run's",
+        )
+    return seconds, loss, description
 
 
 def to_loss(name: str, task: Task, peer: tuple[float, float, str], target: float) -> Row:
-    """A row of seconds until the peer's loss."""
-    seconds, loss, told = peer
+    """Measure the seconds until the peer's loss."""
+    seconds, loss, description = peer
     spent, reached = seconds_until(task, loss, seconds / target)
-    told = f"{task.label}; {told}; seconds to its loss of {loss:.4f}, {_ours()}"
+    description = f"{task.label}; {description}; seconds to its loss of {loss:.4f}, {_ours()}"
     if not reached:
-        told += "; ours did not reach it"
-    return row(name, [spent], [seconds], "s", target, told, also=reached)
+        description += "; ours did not reach it"
+    return row(name, [spent], [seconds], "s", target, description, also=reached)
 
 
 def at_time(name: str, task: Task, seconds: float, bound: float, quick: bool) -> Row:
-    """A row of the loss after so many seconds, beside the bound that is asked for."""
+    """Measure the loss after a time, compared with a limit."""
     ours = trained(task, seconds / (QUICK_SHARE if quick else 1))
-    told = f"{task.label}; in place of a peer, {bound} is asked for in {seconds:.0f} s; {_ours()}"
-    told += f"; {ours.seconds:.1f} s were spent"
+    description = (
+        f"{task.label}; instead of a peer, the limit is {bound} after {seconds:.0f} s; {_ours()}"
+    )
+    description += f"; {ours.seconds:.1f} s spent"
     if quick:
-        told += f"; QUICK: ours had only a {QUICK_SHARE}th of the time"
-    return row(name, [ours.loss], [bound], "nats", 1, told)
+        description += f"; QUICK: ours had only a {QUICK_SHARE}th of the time"
+    return row(name, [ours.loss], [bound], "nats", 1, description)
 
 
 def _ours() -> str:
     return (
-        "ours: preset default through worker/ml/training/trainer.py with the time as its `budget`, the "
-        "best checkpoint by its own validations, which are counted, graphs built before"
+        "ours: preset default in worker/ml/training/trainer.py with the time as its `budget`, the "
+        "best checkpoint by its validations, whose time counts, graphs built before"
     )
 
 
 def measure(options: Options) -> list[Row]:
-    """Each peer, then ours, one after the other."""
+    """Measure each peer, then Quire."""
     need_torch()
     configure(threads=THREADS, device="cpu")
     quick = options.quick
@@ -211,4 +216,4 @@ def measure(options: Options) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main("Training: how good after how long", measure)
+    main("Training: quality over time", measure)

@@ -1,4 +1,4 @@
-"""Characters per second of one training step: Quire's own, and PyTorch's `nn.LSTM`."""
+"""Characters per second of a training step: Quire's, and PyTorch's `nn.LSTM`."""
 
 import time
 from collections.abc import Callable
@@ -20,14 +20,14 @@ EMBEDDING = 64
 ROUND_SECONDS = 3.0
 QUICK_ROUNDS = 3
 QUICK_ROUND_SECONDS = 0.6
-#: As the product does (worker/ml/training/progress.py): so many seconds of steps in one call.
+#: The seconds of steps in one call, as in worker/ml/training/progress.py.
 CALL_SECONDS = 0.2
 WARM_UP_STEPS = 3
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One row: what is trained, and the ratio that it has to reach."""
+    """One row: the network, and the ratio that it must reach."""
 
     units: int
     batch: int
@@ -36,7 +36,7 @@ class Shape:
 
     @property
     def name(self) -> str:
-        """As the issue tracker calls it."""
+        """The name of the row."""
         return f"train/{self.units}x{self.batch}x{self.steps}"
 
 
@@ -49,7 +49,7 @@ SHAPES = (
 
 
 def measured(run: Callable[[int], None], characters: int, seconds: float) -> float:
-    """Characters per second of `run(steps)`, called for about `seconds`."""
+    """Measure the characters per second of `run(steps)` for about `seconds`."""
     started = time.perf_counter()
     run(WARM_UP_STEPS)
     step_seconds = (time.perf_counter() - started) / WARM_UP_STEPS
@@ -62,7 +62,7 @@ def measured(run: Callable[[int], None], characters: int, seconds: float) -> flo
 
 
 def serve(pipe: Connection, make: Callable[[Shape], Callable[[int], None]]) -> None:
-    """Answer `(shape, seconds)` with a speed; each shape is made once, and warmed up then."""
+    """Answer `(shape, seconds)` with a speed; each shape is built and warmed up once."""
     made: dict[Shape, Callable[[int], None]] = {}
     while True:
         shape, seconds = pipe.recv()
@@ -74,7 +74,7 @@ def serve(pipe: Connection, make: Callable[[Shape], Callable[[int], None]]) -> N
 
 
 def serve_ours(pipe: Connection, ids: Ids, vocabulary_size: int) -> None:
-    """Quire's step as its worker runs it: many steps in a call, two shards, one update."""
+    """Serve Quire's step as its worker runs it: many steps per call, two shards, one update."""
     import tensorflow as tf
 
     from worker.ml.model import initial_weights, pad
@@ -115,7 +115,7 @@ def serve_ours(pipe: Connection, ids: Ids, vocabulary_size: int) -> None:
 
 
 def serve_torch(pipe: Connection, ids: Ids, vocabulary_size: int) -> None:
-    """The peer: what a competent user of PyTorch writes for a CPU, all cores, nothing compiled."""
+    """Serve the peer: what a competent PyTorch user writes for a CPU, on all cores, uncompiled."""
     import torch
     from torch import nn
 
@@ -159,20 +159,20 @@ def serve_torch(pipe: Connection, ids: Ids, vocabulary_size: int) -> None:
 
 
 def measure(options: Options) -> list[Row]:
-    """Every shape, the two sides in turn, round by round."""
+    """Measure every shape, alternating round by round."""
     need_torch()
     corpus = load_corpus("nietzsche")
     corpus = replace(corpus, text=corpus.text.lower())
     vocabulary, ids = vectorize(corpus.text)
     seconds = QUICK_ROUND_SECONDS if options.quick else ROUND_SECONDS
-    told = (
+    description = (
         f"{corpus.label}, lower-cased; peer: PyTorch nn.Embedding({EMBEDDING}), nn.LSTM "
-        "(batch_first), nn.Linear, cross entropy, Adam, clip_grad_norm_ 1, all cores, in a process "
-        "of its own, in turn with ours; ours: worker/ml/training/step.py, the same network and optimizer, "
-        f"{THREADS} threads, 2 shards; {seconds} s a round, graphs built before"
+        "(batch_first), nn.Linear, cross entropy, Adam, clip_grad_norm_ 1, all cores, in its own "
+        "process, alternating with ours; ours: worker/ml/training/step.py, the same network and "
+        f"optimizer, {THREADS} threads, 2 shards; {seconds} s per round, graphs built before"
     )
     if options.quick:
-        told += "; QUICK: shorter and fewer rounds"
+        description += "; QUICK: shorter and fewer rounds"
     rows = []
     with (
         child(serve_ours, ids, len(vocabulary)) as ours,
@@ -187,13 +187,21 @@ def measure(options: Options) -> list[Row]:
                 rounds=QUICK_ROUNDS if options.quick else ROUNDS,
             )
             rows.append(
-                row(shape.name, mine, theirs, "char/s", shape.target, told, more_is_better=True)
+                row(
+                    shape.name,
+                    mine,
+                    theirs,
+                    "char/s",
+                    shape.target,
+                    description,
+                    more_is_better=True,
+                )
             )
     return rows
 
 
 def ask(pipe: Connection, shape: Shape, seconds: float) -> float:
-    """One measurement, by the process at the other end of `pipe`."""
+    """Request one measurement from the process at the other end of `pipe`."""
     pipe.send((shape, seconds))
     speed: float = pipe.recv()
     return speed

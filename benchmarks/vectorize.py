@@ -1,4 +1,4 @@
-"""Text to what a trainer needs: Quire's ids and starts against the script's one-hot loops."""
+"""Vectorising a text: Quire's ids and starts against the script's one-hot loops."""
 
 import subprocess
 import sys
@@ -26,12 +26,12 @@ from worker.ml.vectorize import epoch_starts, split_held_out, vectorize
 WINDOW, STRIDE = 60, 3
 TARGET_RATIO = 300
 TARGET_BYTES = 4_000_000
-#: Calls of ours in one round, whose mean counts: a single one is over before the clock is sure.
+#: Calls per round of Quire's function: a single one is too short to time.
 REPEATS = 20
 
 
 def ours(text: str) -> Any:
-    """Vocabulary, ids, held-out tail and the first epoch's shuffled window starts."""
+    """Compute vocabulary, ids, held-out tail and the first epoch's shuffled window starts."""
     vocabulary, ids = vectorize(text)
     spec = resolve_train("classic", {}, seed=0, threads=1, shards=1)
     config = TrainConfig.from_spec(spec.model_dump(), len(vocabulary))
@@ -40,7 +40,7 @@ def ours(text: str) -> Any:
 
 
 def script(text: str) -> Any:
-    """The classic script's own lines: sentences, then two bool arrays filled in nested loops."""
+    """Run the classic script's own lines: sentences, then two bool arrays in nested loops."""
     chars = sorted(set(text))
     char_indices = {c: i for i, c in enumerate(chars)}
     sentences, next_chars = [], []
@@ -57,7 +57,7 @@ def script(text: str) -> Any:
 
 
 def same_windows(text: str) -> bool:
-    """Whether some of the script's rows, spread over the text, are windows of ours."""
+    """Whether a sample of the script's rows matches Quire's windows."""
     vocabulary, train, _, starts = ours(text)
     x, y = script(text)
     known = set(starts.ravel().tolist())
@@ -71,7 +71,7 @@ def same_windows(text: str) -> bool:
 
 
 def peak_bytes(function: Callable[[str], Any], text: str) -> float:
-    """What Python and NumPy held at most beside the text itself, and what was kept of it."""
+    """Measure the peak memory of Python and NumPy, without the text."""
     tracemalloc.start()
     kept = function(text)
     _, peak = tracemalloc.get_traced_memory()
@@ -81,7 +81,7 @@ def peak_bytes(function: Callable[[str], Any], text: str) -> float:
 
 
 def resident_bytes(name: str) -> float:
-    """By how much a fresh process grew: its peak resident set with the work less without it."""
+    """Measure the growth of a fresh process: its peak resident set with and without the work."""
     with_work, without = (_resident(name, work) for work in (True, False))
     return float(max(with_work - without, 1))
 
@@ -93,9 +93,9 @@ def _resident(name: str, work: bool) -> int:
 
 
 def show_resident(name: str, work: bool) -> None:
-    """Print this process' peak resident set, in bytes; what `resident_bytes` starts.
+    """Print the peak resident set of this process in bytes; `resident_bytes` runs it.
 
-    `ru_maxrss` would not do: a child inherits its parent's.
+    `ru_maxrss` is unsuitable: a child inherits that of its parent.
     """
     text = prepared().text
     kept = {"ours": ours, "script": script}[name](text) if work else None
@@ -106,17 +106,17 @@ def show_resident(name: str, work: bool) -> None:
 
 
 def prepared() -> Corpus:
-    """The corpus as `classic` reads it: lower-cased."""
+    """Load the corpus as `classic` reads it: lower-cased."""
     corpus = load_corpus("nietzsche")
     return Corpus(corpus.text.lower(), f"{corpus.label}, lower-cased")
 
 
 def measure(options: Options) -> list[Row]:
-    """Time and memory, on the whole corpus in either case."""
+    """Measure time and memory on the whole corpus."""
     corpus = prepared()
     text = corpus.text
     if not same_windows(text):
-        raise SystemExit("ours and the script's windows differ: nothing to compare")
+        raise SystemExit("Quire's windows differ from the script's: there is nothing to compare")
     rounds = 3 if options.quick else 5
     seconds, peer_seconds = interleave(
         timed(lambda: ours(text), REPEATS), timed(lambda: script(text)), rounds
@@ -126,8 +126,8 @@ def measure(options: Options) -> list[Row]:
     did = "ours: vocabulary, ids, tail and the first epoch's shuffled starts"
     resident, peer_resident = resident_bytes("ours"), resident_bytes("script")
     memory = (
-        f"{peer}, traced on a tenth and multiplied; {did}; peak of tracemalloc, met when ours is "
-        f"at most 4 MB; a fresh process' resident peak grew by {resident / 1e6:.1f} MB against "
+        f"{peer}, measured on a tenth and extrapolated; {did}; peak of tracemalloc, at most 4 MB "
+        f"for ours; the resident peak of a fresh process grew by {resident / 1e6:.1f} MB and "
         f"{peer_resident / 1e6:.0f} MB"
     )
     return [
@@ -156,4 +156,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--resident"]:
         show_resident(sys.argv[2], sys.argv[3] == "1")
     else:
-        main("Vectorize: text to what a trainer needs", measure)
+        main("Vectorise: text to training input", measure)

@@ -1,4 +1,4 @@
-"""Runs the history on the connection that `migrations.migrate` hands over."""
+"""Run the migrations on the connection that `migrations.migrate` passes."""
 
 from alembic import context
 
@@ -10,7 +10,7 @@ context.configure(
     target_metadata=Base.metadata,
     compare_type=True,
     compare_server_default=True,
-    # SQLite can't alter a table in place: Alembic copies it.
+    # SQLite can't alter a table in place, so Alembic copies it.
     render_as_batch=connection.dialect.name == "sqlite",
     transaction_per_migration=False,
 )

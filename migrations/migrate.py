@@ -1,4 +1,4 @@
-"""Upgrade a database to the schema of this version, under a lock."""
+"""Migrate a database to this version's schema, under a lock."""
 
 import sys
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from shared.database import log_database, make_engine
 from shared.logs import configure_logging
 from shared.settings import SettingsError, load_settings
 
-#: One migration at a time on PostgreSQL; SQLite has its write lock.
+#: Serialises migrations on PostgreSQL. On SQLite the write lock does.
 MIGRATION_LOCK = 0x5155_00FF
 LOCK_TIMEOUT_SECONDS = 60
 
@@ -26,19 +26,19 @@ log = structlog.get_logger(__name__)
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Migrate forward, under a lock: several processes may call it at once."""
+    """Migrate forward. Several processes may call this at once."""
     with _configured(url) as config:
         command.upgrade(config, revision)
 
 
 def downgrade(url: str, revision: str = "base") -> None:
-    """Migrate back; everything the newer schema held beyond the older is lost."""
+    """Migrate back. Data that the older schema has no place for is lost."""
     with _configured(url) as config:
         command.downgrade(config, revision)
 
 
 def current(url: str) -> str | None:
-    """The revision a database is at; None for an empty one."""
+    """Return the revision of a database; None for an empty one."""
     engine = make_engine(url)
     with engine.connect() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
@@ -47,7 +47,7 @@ def current(url: str) -> str | None:
 
 
 def newest() -> str:
-    """The revision that this version of Quire wants."""
+    """Return the revision that this version of Quire needs."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:
         raise RuntimeError("the package holds no migrations")

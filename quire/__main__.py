@@ -1,4 +1,4 @@
-"""``python -m quire`` is `quire`."""
+"""Run `quire` as ``python -m quire``."""
 
 from quire.main import main
 

@@ -1,8 +1,7 @@
-"""Where the server is and which key to use: `client.json`, or QUIRE_URL and QUIRE_KEY."""
+"""The login: a server and a key, from QUIRE_URL and QUIRE_KEY or from `client.json`."""
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +15,7 @@ PRIVATE_DIRECTORY = 0o700
 
 
 class Login(BaseModel):
-    """What `client.json` holds."""
+    """A server's address and an API key, as `client.json` stores them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -24,24 +23,16 @@ class Login(BaseModel):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The server that commands talk to."""
-
-    url: str
-    key: str
-
-
 def client_file(settings: Settings) -> Path:
-    """The file that `quire login` writes."""
+    """Return the path of the file that `quire login` writes."""
     return settings.config_home / "quire" / "client.json"
 
 
 def saved_login(settings: Settings) -> Login | None:
-    """The saved login, or None.
+    """Read the saved login, or return None if there is none.
 
     Raises:
-        InvalidInput: The file is there but cannot be understood.
+        InvalidInput: The file exists but is unreadable or malformed.
     """
     path = client_file(settings)
     try:
@@ -49,12 +40,12 @@ def saved_login(settings: Settings) -> Login | None:
     except FileNotFoundError:
         return None
     except (ValidationError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not what `login` wrote"
+        reason = error.strerror if isinstance(error, OSError) else "not a login file"
         raise InvalidInput(f"{path} can't be used ({reason}): run `quire login` again") from None
 
 
 def save_login(settings: Settings, url: str, key: str) -> Path:
-    """Keep a login, readable only by its owner at every moment."""
+    """Save a login. The file is readable only by its owner from the start."""
     path = client_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
     write_private(path, json.dumps({"url": url, "key": key}, indent=2) + "\n")
@@ -62,7 +53,7 @@ def save_login(settings: Settings, url: str, key: str) -> Path:
 
 
 def write_private(path: Path, content: str) -> None:
-    """Write a file of mode 0600 that appears whole or not at all."""
+    """Write a file with mode 0600, completely or not at all."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
@@ -71,8 +62,8 @@ def write_private(path: Path, content: str) -> None:
     part.replace(path)
 
 
-def server(settings: Settings | None = None) -> Server:
-    """The server to talk to: the environment first, then the saved login.
+def current_login(settings: Settings | None = None) -> Login:
+    """Return the login to use: the environment's, else the saved one.
 
     Raises:
         NotLoggedIn: Neither names a server and a key.
@@ -82,18 +73,18 @@ def server(settings: Settings | None = None) -> Server:
     url = settings.client_url or (login.url if login else None)
     key = settings.client_key.get_secret_value() if settings.client_key else None
     if key is None and login is not None and login.url == url:
-        # A saved key is meant for the saved server, and is never sent to another one.
+        # A saved key belongs to the saved server and is never sent to another one.
         key = login.key
     if url is None:
         raise NotLoggedIn(
-            "no server is known: run `quire login URL`, or set QUIRE_URL and QUIRE_KEY"
+            "no server is configured: run `quire login URL`, or set QUIRE_URL and QUIRE_KEY"
         )
     if key is None:
         raise NotLoggedIn(f"no key for {url}: run `quire login {url}`, or set QUIRE_KEY")
-    return Server(url, key)
+    return Login(url=url, key=key)
 
 
 def connect() -> Client:
-    """A client for the server to talk to. Raises as `server` does."""
-    target = server()
-    return Client(target.url, target.key)
+    """Return a client for the current login. Raises as `current_login` does."""
+    login = current_login()
+    return Client(login.url, login.key)

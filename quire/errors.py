@@ -1,10 +1,10 @@
-"""How a command can fail, and the exit code that tells a script so."""
+"""Errors, each with the exit code that a command ends with."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What `quire` ends with. They are promised in `quire --help` and in the README."""
+    """The exit codes of `quire`, as `quire --help` and the README promise them."""
 
     OK = 0
     JOB_FAILED = 1
@@ -16,41 +16,47 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-class CliError(Exception):
-    """A command cannot go on. The message is what the user reads, in one line."""
+class QuireError(Exception):
+    """The base of every expected error. The message is one line, written for the user."""
 
     exit_code = ExitCode.USAGE
 
 
-class InvalidInput(CliError):
-    """An option or argument cannot be used as it is."""
+class InvalidInput(QuireError):
+    """An option or argument has an invalid value."""
 
 
-class NotFound(CliError):
-    """Nothing of that name is visible to this key."""
+class NotFound(QuireError):
+    """No resource of that name is visible to this key."""
 
     exit_code = ExitCode.NOT_FOUND
 
 
-class NotLoggedIn(CliError):
-    """No server or no key is known yet."""
+class NotLoggedIn(QuireError):
+    """No server or no key is configured."""
 
     exit_code = ExitCode.NOT_AUTHORISED
 
 
-class ServerUnreachable(CliError):
+class ServerUnreachable(QuireError):
     """The server does not answer."""
 
     exit_code = ExitCode.UNREACHABLE
 
 
-class JobNotSucceeded(CliError):
+class JobNotSucceeded(QuireError):
     """The job that was waited for failed or was cancelled."""
 
     exit_code = ExitCode.JOB_FAILED
 
 
-class CannotStart(CliError):
-    """A part of the server cannot be started here."""
+class CannotStart(QuireError):
+    """A part of the server cannot start on this machine."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class EventStreamError(QuireError):
+    """The server's event stream is not one that this client can read."""
 
     exit_code = ExitCode.UNREACHABLE

@@ -1,4 +1,4 @@
-"""The `quire` command: its tree of commands, and what each failure looks like."""
+"""The `quire` command: its subcommands, and how each failure is shown."""
 
 import sys
 import traceback
@@ -8,37 +8,26 @@ from typing import Annotated
 
 import typer
 
-from quire.client import ApiError
-from quire.commands import (
-    accounts,
-    corpus,
-    demo,
-    devices,
-    job,
-    line,
-    model,
-    parts,
-    report,
-    train,
-    up,
-    writing,
-)
-from quire.errors import CliError, ExitCode
+from quire.commands.accounts import key, login, usage, user
+from quire.commands.jobs import generate, job, queue, report, score, train
+from quire.commands.library import checkpoint, corpus, model, texts
+from quire.commands.server import api, demo, devices, migrate, up, worker
+from quire.errors import ExitCode, QuireError
 from quire.terminal.console import out, print_error
 from shared.settings import SettingsError, load_settings
 
-HELP = """Teach recurrent networks to write like your texts.
+HELP = """Train recurrent networks to write like your texts.
 
 New here? `quire demo` shows everything in a few minutes.
 
-`quire up` runs a server; `quire login` points this computer at one that runs already.
+`quire up` runs a server on this machine; `quire login` connects to a server that runs elsewhere.
 """
 EXIT_CODES = (
-    "Exit codes: 0 done · 1 the job failed or was cancelled · 2 bad usage or invalid input · "
+    "Exit codes: 0 success · 1 the job failed or was cancelled · 2 bad usage or invalid input · "
     "3 not found · 4 not authorised · 5 server unreachable or broken · 70 a bug in quire · "
     "130 interrupted"
 )
-SERVER, PEOPLE, TEXTS, WORK = "The server", "You and others", "Texts and models", "Work"
+SERVER, ACCOUNTS, LIBRARY, JOBS = "Server", "Accounts", "Texts and models", "Jobs"
 
 app = typer.Typer(
     name="quire",
@@ -51,8 +40,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         out.print(f"quire {_version()}")
         raise typer.Exit
 
@@ -61,7 +50,9 @@ def _print_version(wanted: bool) -> None:
 def _root(
     _version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     pass
@@ -69,32 +60,32 @@ def _root(
 
 app.command("demo", rich_help_panel=SERVER)(demo.demo)
 app.command("up", rich_help_panel=SERVER)(up.up)
-app.command("api", rich_help_panel=SERVER)(parts.api)
-app.command("worker", rich_help_panel=SERVER)(parts.worker)
-app.command("migrate", rich_help_panel=SERVER)(parts.migrate)
+app.command("api", rich_help_panel=SERVER)(api.api)
+app.command("worker", rich_help_panel=SERVER)(worker.worker)
+app.command("migrate", rich_help_panel=SERVER)(migrate.migrate)
 app.command("devices", rich_help_panel=SERVER)(devices.list_devices)
-app.command("login", rich_help_panel=PEOPLE)(accounts.login)
-app.command("whoami", rich_help_panel=PEOPLE)(accounts.whoami)
-app.add_typer(accounts.users, name="user", rich_help_panel=PEOPLE)
-app.add_typer(accounts.keys, name="key", rich_help_panel=PEOPLE)
-app.command("train", rich_help_panel=WORK)(train.train)
-app.command("generate", rich_help_panel=WORK)(writing.generate)
-app.command("score", rich_help_panel=WORK)(writing.score)
-app.command("jobs", rich_help_panel=WORK)(job.list_jobs)
-app.add_typer(job.job, name="job", rich_help_panel=WORK)
-app.command("queue", rich_help_panel=WORK)(line.show_queue)
-app.command("usage", rich_help_panel=PEOPLE)(line.show_usage)
-app.command("report", rich_help_panel=WORK)(report.report)
-app.add_typer(corpus.corpora, name="corpus", rich_help_panel=TEXTS)
-app.command("models", rich_help_panel=TEXTS)(model.list_models)
-app.add_typer(model.model, name="model", rich_help_panel=TEXTS)
-app.command("checkpoints", rich_help_panel=TEXTS)(model.list_checkpoints)
-app.add_typer(model.checkpoint, name="checkpoint", rich_help_panel=TEXTS)
-app.command("texts", rich_help_panel=TEXTS)(writing.list_texts)
+app.command("login", rich_help_panel=ACCOUNTS)(login.login)
+app.command("whoami", rich_help_panel=ACCOUNTS)(login.whoami)
+app.command("usage", rich_help_panel=ACCOUNTS)(usage.show_usage)
+app.add_typer(user.user, name="user", rich_help_panel=ACCOUNTS)
+app.add_typer(key.key, name="key", rich_help_panel=ACCOUNTS)
+app.command("train", rich_help_panel=JOBS)(train.train)
+app.command("generate", rich_help_panel=JOBS)(generate.generate)
+app.command("score", rich_help_panel=JOBS)(score.score)
+app.command("report", rich_help_panel=JOBS)(report.report)
+app.command("jobs", rich_help_panel=JOBS)(job.list_jobs)
+app.add_typer(job.job, name="job", rich_help_panel=JOBS)
+app.command("queue", rich_help_panel=JOBS)(queue.show_queue)
+app.add_typer(corpus.corpus, name="corpus", rich_help_panel=LIBRARY)
+app.command("models", rich_help_panel=LIBRARY)(model.list_models)
+app.add_typer(model.model, name="model", rich_help_panel=LIBRARY)
+app.command("checkpoints", rich_help_panel=LIBRARY)(checkpoint.list_checkpoints)
+app.add_typer(checkpoint.checkpoint, name="checkpoint", rich_help_panel=LIBRARY)
+app.command("texts", rich_help_panel=LIBRARY)(texts.list_texts)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `quire` and exit with its code. Every failure is one readable line."""
+    """Run `quire` and exit with its exit code. Every failure prints one readable line."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -103,10 +94,10 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="quire", standalone_mode=False)
     except typer.TyperException as error:
-        return _usage(error)
+        return _usage_error(error)
     except typer.Abort:
         return ExitCode.INTERRUPTED
-    except (ApiError, CliError) as error:
+    except QuireError as error:
         print_error(str(error))
         return error.exit_code
     except SettingsError as error:
@@ -117,7 +108,7 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else ExitCode.OK
 
 
-def _usage(error: typer.TyperException) -> int:
+def _usage_error(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     message = error.format_message()
     if context is not None and not message.strip():
@@ -128,12 +119,12 @@ def _usage(error: typer.TyperException) -> int:
 
 
 def _bug(error: Exception) -> int:
-    """What nobody foresaw: still one line, and the traceback for who asks for it."""
+    """Show an unexpected error in one line, with its traceback at log level `debug`."""
     if load_settings().log_level == "debug":
         traceback.print_exception(error)
     print_error(
         f"{type(error).__name__}: {error}".strip(),
-        "This is a bug in Quire. QUIRE_LOG_LEVEL=debug shows where.",
+        "This is a bug in Quire. QUIRE_LOG_LEVEL=debug shows the traceback.",
     )
     return ExitCode.BUG
 
@@ -142,4 +133,4 @@ def _version() -> str:
     try:
         return version("quire")
     except PackageNotFoundError:
-        return "(not installed: run from its source)"
+        return "(not installed; running from source)"

@@ -1,1 +1,1 @@
-"""What the API, the workers and the command line agree on: settings, tables, the queue."""
+"""Code that the API, the workers and the command line share: settings, tables, the queue."""

@@ -1,4 +1,4 @@
-"""Users and their keys. A key is 256 random bits; the database has its prefix and SHA-256."""
+"""Users and their API keys: 256 random bits, of which the database keeps a prefix and SHA-256."""
 
 import hashlib
 import hmac
@@ -15,12 +15,12 @@ from shared.tables import ROLES, ApiKey, User
 
 KEY_BYTES = 32
 PREFIX_CHARACTERS = 8
-KEY_FORM = re.compile(r"quire_([0-9a-z]{8})_([0-9a-f]{64})")
-NAME_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
+KEY_PATTERN = re.compile(r"quire_([0-9a-z]{8})_([0-9a-f]{64})")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _PREFIX_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
-#: Built once: every request asks it.
-_OWNER = (
+#: Built once: every request runs it.
+_FIND_OWNER = (
     select(User.id, User.name, User.role, ApiKey.sha256)
     .join(ApiKey, ApiKey.user_id == User.id)
     .where(
@@ -32,31 +32,31 @@ _OWNER = (
 
 
 class BadName(ValueError):
-    """A user's name has a form it may not have."""
+    """The name of a user has an invalid form."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name!r} can't be a user's name: 1 to 100 letters, digits, dots, dashes, "
-            "underscores or @, beginning with a letter or digit"
+            f"{name!r} is not a valid user name: use 1 to 100 letters, digits, dots, dashes, "
+            "underscores or @, starting with a letter or digit"
         )
 
 
 class BadRole(ValueError):
-    """There is no such role."""
+    """The role does not exist."""
 
     def __init__(self, role: str) -> None:
-        super().__init__(f"{role!r} is not a role: {' or '.join(ROLES)}")
+        super().__init__(f"{role!r} is not a role: use {' or '.join(ROLES)}")
 
 
 class NameTaken(ValueError):
-    """Somebody has the name already."""
+    """Another user has the name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"there is a user named {name!r} already")
+        super().__init__(f"a user named {name!r} exists already")
 
 
 class LastAdmin(ValueError):
-    """Nobody would be left who could manage the server."""
+    """No admin would be left to manage the server."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name!r} is the last admin: add another one first")
@@ -64,7 +64,7 @@ class LastAdmin(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key at the only moment when it is whole."""
+    """A new key. Only here is it complete; the database stores no secret."""
 
     id: str
     prefix: str
@@ -75,11 +75,11 @@ def create_user(session: Session, name: str, role: str = "member") -> User:
     """Add a user; the caller commits.
 
     Raises:
-        BadName: The name's form.
-        BadRole: Neither ``admin`` nor ``member``.
-        NameTaken: Somebody has it.
+        BadName: The name has an invalid form.
+        BadRole: The role is neither ``admin`` nor ``member``.
+        NameTaken: Another user has the name.
     """
-    if not NAME_FORM.fullmatch(name):
+    if not NAME_PATTERN.fullmatch(name):
         raise BadName(name)
     if role not in ROLES:
         raise BadRole(role)
@@ -93,14 +93,14 @@ def create_user(session: Session, name: str, role: str = "member") -> User:
 
 
 def disable_user(session: Session, user: User) -> None:
-    """Stop a user's keys, and keep their jobs in the line, until `enable_user`.
+    """Suspend a user's keys and hold back their queued jobs until `enable_user`.
 
-    What of theirs runs goes on, and gives way to others as ever. The caller commits.
+    Their running jobs continue, and yield to others as usual. The caller commits.
 
     Raises:
         LastAdmin: No admin would be left.
     """
-    # Locked, so that of two admins who disable one another one comes too late.
+    # Locked, so that of two admins who disable each other only the first succeeds.
     admins = session.scalars(
         select(User.id)
         .where(User.role == "admin", User.disabled_at.is_(None))
@@ -113,12 +113,12 @@ def disable_user(session: Session, user: User) -> None:
 
 
 def enable_user(user: User) -> None:
-    """Let a user's keys and jobs go on; the caller commits."""
+    """Reactivate a user's keys and jobs; the caller commits."""
     user.disabled_at = None
 
 
 def create_key(session: Session, user: User, name: str = "default") -> NewKey:
-    """Make a key for a user; the caller commits, and shows it once."""
+    """Create a key for a user; the caller commits, and shows the key once."""
     secret = secrets.token_hex(KEY_BYTES)
     prefix = "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(PREFIX_CHARACTERS))
     row = ApiKey(
@@ -135,7 +135,7 @@ def create_key(session: Session, user: User, name: str = "default") -> NewKey:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The user whose key was shown."""
+    """The user to whom a presented key belongs."""
 
     id: str
     name: str
@@ -143,12 +143,12 @@ class Owner:
 
 
 def owner_of_key(connection: Connection, key: str) -> Owner | None:
-    """The user whose key this is; None where it is unknown or revoked, or they are disabled."""
-    form = KEY_FORM.fullmatch(key)
-    if form is None:
+    """Return the owner of a key; None if it is unknown or revoked, or the owner is disabled."""
+    match = KEY_PATTERN.fullmatch(key)
+    if match is None:
         return None
-    prefix, secret = form.groups()
-    row = connection.execute(_OWNER, {"prefix": prefix}).one_or_none()
+    prefix, secret = match.groups()
+    row = connection.execute(_FIND_OWNER, {"prefix": prefix}).one_or_none()
     # A random 256-bit secret needs no slow hash: there is nothing to guess.
     if row is None or not hmac.compare_digest(row.sha256, _sha256(secret)):
         return None

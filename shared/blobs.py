@@ -1,36 +1,35 @@
-"""Bytes in the database, named by their SHA-256, in rows of 1 MiB.
+"""Blobs in the database: bytes named by their SHA-256, in rows of 1 MiB.
 
 The rows are written in short transactions, so that a large checkpoint holds no
-lock for long; one small transaction of the caller's then publishes them with the
-row that needs them. What was never published is swept away later. An object
-store can come behind the same functions.
+lock for long. The caller then publishes them in one small transaction, together
+with the row that refers to them. Blobs that were never published are swept later.
+An object store can replace the tables behind the same functions.
 """
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Engine, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 
 from shared.clock import database_now
 from shared.database import reading
-from shared.tables import CHUNK_BYTES, Blob, BlobChunk, Checkpoint, Corpus
+from shared.tables import CHUNK_BYTES, Blob, BlobChunk
 from shared.upsert import insert_or_replace
 
-UNNEEDED_KEPT_SECONDS = 3600
-SWEPT_AT_ONCE = 100
+UNREFERENCED_KEPT_SECONDS = 3600
+SWEEP_BATCH = 100
 
 
 class MissingBlob(Exception):
-    """Bytes that a row names are not there, or not all of them."""
+    """A blob is missing or incomplete."""
 
     def __init__(self, sha256: str) -> None:
         self.sha256 = sha256
-        super().__init__(f"the bytes with SHA-256 {sha256} are not in the database")
+        super().__init__(f"the blob with SHA-256 {sha256} is not in the database, or incomplete")
 
 
 class CorruptBlob(Exception):
-    """Bytes came back other than they were stored."""
+    """The stored bytes no longer match their SHA-256."""
 
     def __init__(self, sha256: str) -> None:
         self.sha256 = sha256
@@ -38,24 +37,24 @@ class CorruptBlob(Exception):
 
 
 def store(engine: Engine, data: bytes) -> str:
-    """Write bytes that no row needs yet, and give their SHA-256.
+    """Write bytes that no row refers to yet; return their SHA-256.
 
-    Storing the same bytes again writes nothing twice, and mends a piece that was damaged since;
-    two writers may do it at once.
+    Storing the same bytes again writes only chunks that are missing or damaged. Two writers may
+    store the same bytes at the same time.
     """
     sha256 = hashlib.sha256(data).hexdigest()
     with engine.begin() as connection:
         now = database_now(connection)
-        # Bytes being written again are young again: the sweep leaves them alone.
+        # Writing the bytes again renews their age, so that a sweep spares them.
         insert_or_replace(
             connection, Blob, {"sha256": sha256, "size_bytes": len(data), "touched_at": now}
         )
-        there = set(
+        stored = set(
             connection.scalars(select(BlobChunk.position).where(BlobChunk.sha256 == sha256))
         )
     for position in range(_chunks(len(data))):
         piece = data[position * CHUNK_BYTES : (position + 1) * CHUNK_BYTES]
-        if position in there and _chunk(engine, sha256, position) == piece:
+        if position in stored and _chunk(engine, sha256, position) == piece:
             continue
         with engine.begin() as connection:
             insert_or_replace(
@@ -65,10 +64,10 @@ def store(engine: Engine, data: bytes) -> str:
 
 
 def publish(connection: Connection, sha256: str) -> None:
-    """Mark stored bytes as needed, in the transaction that writes the row needing them.
+    """Publish a stored blob, in the transaction that writes the row referring to it.
 
     Raises:
-        MissingBlob: They are not all there (a sweep took them: store them again).
+        MissingBlob: The blob is missing or incomplete (a sweep took it: store it again).
     """
     size = connection.scalar(select(Blob.size_bytes).where(Blob.sha256 == sha256).with_for_update())
     count = connection.scalar(
@@ -82,10 +81,10 @@ def publish(connection: Connection, sha256: str) -> None:
 
 
 def load(engine: Engine, sha256: str) -> bytes:
-    """All bytes of a blob, checked against its name.
+    """Return all bytes of a blob, checked against its SHA-256.
 
     Raises:
-        MissingBlob: It is not there, or not whole.
+        MissingBlob: The blob is missing or incomplete.
         CorruptBlob: Its bytes have changed.
     """
     digest = hashlib.sha256()
@@ -99,10 +98,10 @@ def load(engine: Engine, sha256: str) -> bytes:
 
 
 def chunks(engine: Engine, sha256: str) -> Iterator[bytes]:
-    """The bytes of a blob piece by piece, each read in a transaction of its own.
+    """Yield the bytes of a blob chunk by chunk, each read in its own transaction.
 
     Raises:
-        MissingBlob: It is not there, or not whole.
+        MissingBlob: The blob is missing or incomplete.
     """
     with reading(engine) as connection:
         size = connection.scalar(select(Blob.size_bytes).where(Blob.sha256 == sha256))
@@ -113,32 +112,6 @@ def chunks(engine: Engine, sha256: str) -> Iterator[bytes]:
         if piece is None:
             raise MissingBlob(sha256)
         yield piece
-
-
-def sweep(engine: Engine, kept_seconds: float = UNNEEDED_KEPT_SECONDS) -> int:
-    """Delete what no row needs and nobody touched for a while.
-
-    Returns:
-        How many blobs went.
-    """
-    needed = or_(
-        exists().where(Corpus.sha256 == Blob.sha256),
-        exists().where(Checkpoint.sha256 == Blob.sha256),
-    )
-    with engine.begin() as connection:
-        oldest: datetime = database_now(connection) - timedelta(seconds=kept_seconds)
-        gone = list(
-            connection.scalars(
-                select(Blob.sha256)
-                .where(Blob.touched_at < oldest, ~needed)
-                .limit(SWEPT_AT_ONCE)
-                .with_for_update(skip_locked=True)
-            )
-        )
-        if gone:
-            connection.execute(delete(BlobChunk).where(BlobChunk.sha256.in_(gone)))
-            connection.execute(delete(Blob).where(Blob.sha256.in_(gone)))
-    return len(gone)
 
 
 def _chunk(engine: Engine, sha256: str, position: int) -> bytes | None:

@@ -1,8 +1,8 @@
-"""Wakes: messages that say «there is work of this kind», and nobody has to obey.
+"""Wakes: messages that say «there is work of this kind» and carry no work themselves.
 
-The Celery task's id is the id of the job it was sent for, so that people who
-watch the broker can follow it. The row in the database is the truth: a wake that
-is lost, doubled or late changes when a job runs, never whether.
+The id of the Celery task is the id of the job that it was sent for, so that jobs can be
+traced in the broker. The row in the database is the truth: a wake that is lost, doubled
+or late changes when a job runs, never whether.
 """
 
 import socket
@@ -16,19 +16,19 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from shared.queue.types import Kind
+from shared.tables import Kind
 
 WAKE_TASK = "quire.wake"
 CONNECT_TIMEOUT_SECONDS = 2.0
 SPAWN_TIMEOUT_SECONDS = 120.0
-#: While so many wakes of a kind lie in Redis no more are sent: a worker that takes one runs jobs
-#: until none is left, so that any of them leads to all that was committed before. It is more
-#: than there are devices, each of which may have to be woken by a wake of its own.
-ENOUGH_WAKES = 32
-#: Redis is asked how many lie there only where so many were sent within this time.
+#: Wakes of a kind in Redis beyond which no more are sent: a worker that takes one runs jobs until
+#: none is left, so each wake covers all jobs that were committed before it. The number exceeds
+#: that of devices, each of which may need a wake of its own.
+MAX_WAITING_WAKES = 32
+#: Redis is asked for the number of wakes only if that many were sent within this time.
 RECENT_SECONDS = 10.0
-#: A worker waits for wakes on a connection that may be cut without a word: after half a minute
-#: the kernel says so. By default it takes two hours.
+#: A worker waits for wakes on a connection that may be cut silently: the kernel reports that after
+#: half a minute. Its default is two hours.
 KEEPALIVE = {
     socket.TCP_KEEPIDLE: 15,
     socket.TCP_KEEPINTVL: 5,
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 
 def celery_url(url: str) -> str:
-    """A Redis address as Celery wants it: a Unix socket is ``redis+socket://:PW@/path``."""
+    """Convert a Redis address to Celery's form: a Unix socket is ``redis+socket://:PW@/path``."""
     parts = urlsplit(url)
     if parts.scheme != "unix":
         return url
@@ -49,7 +49,7 @@ def celery_url(url: str) -> str:
 
 
 def redis_url(url: str) -> str:
-    """A Redis address as redis-py wants it: a Unix socket is ``unix://:PW@/path``."""
+    """Convert a Redis address to redis-py's form: a Unix socket is ``unix://:PW@/path``."""
     parts = urlsplit(url)
     if parts.scheme != "redis+socket":
         return url
@@ -62,11 +62,11 @@ def _login(password: str | None) -> str:
 
 
 def make_celery(url: str) -> Celery:
-    """The Celery application, the same for those who send wakes and those who get them."""
+    """Create the Celery application, alike for senders and receivers of wakes."""
     app = Celery("quire", broker=celery_url(url), set_as_current=False)
     app.conf.update(
-        # The lease redelivers, so a message is done with as soon as it is taken: no
-        # visibility timeout can run an hour-long job twice.
+        # Leases take care of redelivery, so a message is acknowledged as soon as it is taken: no
+        # visibility time-out can run an hour-long job twice.
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
@@ -102,8 +102,8 @@ class Broker:
 
     def __init__(self, url: str) -> None:
         self._app = make_celery(url)
-        # Kombu would try for six seconds, and wait for ever for a server that is frozen: a
-        # wake may fail, and whoever sends one must not wait long to learn it.
+        # Kombu would retry for six seconds, and wait for ever for a frozen server. A wake may fail,
+        # but its sender must not wait long.
         self._app.conf.broker_transport_options |= {
             "socket_timeout": CONNECT_TIMEOUT_SECONDS,
             "max_retries": 1,
@@ -117,16 +117,16 @@ class Broker:
         self._sent_at: dict[Kind, deque[float]] = {}
 
     def wake(self, kind: Kind, job_id: str) -> bool:
-        """Say that there is work of a kind, unless that is said often enough already.
+        """Send a wake, unless enough wakes of the kind are waiting.
 
-        Call it after the commit of what there is to do.
+        Call it after the commit of the job.
 
         Returns:
-            False where the broker could not be reached. The job is queued all the same and
-            a supervisor's sweep will wake somebody for it.
+            False if the broker could not be reached. The job stays queued, and a supervisor's
+            sweep sends its wake later.
         """
         try:
-            if self._is_said(kind):
+            if self._has_enough_wakes(kind):
                 return True
             self._app.send_task(
                 WAKE_TASK, task_id=job_id, kwargs={"kind": kind}, queue=kind, retry=False
@@ -136,24 +136,24 @@ class Broker:
             return False
         return True
 
-    def _is_said(self, kind: Kind) -> bool:
-        sent_at = self._sent_at.setdefault(kind, deque(maxlen=ENOUGH_WAKES))
+    def _has_enough_wakes(self, kind: Kind) -> bool:
+        sent_at = self._sent_at.setdefault(kind, deque(maxlen=MAX_WAITING_WAKES))
         now = time.monotonic()
-        if len(sent_at) == ENOUGH_WAKES and now - sent_at[0] < RECENT_SECONDS:
+        if len(sent_at) == MAX_WAITING_WAKES and now - sent_at[0] < RECENT_SECONDS:
             waiting: Any = self._redis.llen(kind)
-            if waiting >= ENOUGH_WAKES:
+            if waiting >= MAX_WAITING_WAKES:
                 return True
         sent_at.append(now)
         return False
 
     def ping(self) -> None:
-        """Ask the server for a sign of life.
+        """Check that the server responds.
 
         Raises:
-            redis.RedisError: There was none.
+            redis.RedisError: It does not.
         """
         self._redis.ping()
 
     def celery(self) -> Any:
-        """The Celery application that wakes are sent through."""
+        """Return the Celery application that sends the wakes."""
         return self._app

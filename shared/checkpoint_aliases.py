@@ -1,7 +1,7 @@
-"""What `best` and `latest` mean: the one place that the API and the workers ask.
+"""The meaning of the checkpoint aliases `best` and `latest`, for the API and the workers.
 
-`best` is the checkpoint with the least validation loss, the newest of equals; one that was
-never judged comes after all that were. `latest` is that of the greatest step.
+`best` is the checkpoint with the lowest validation loss, and the newest among equals; checkpoints
+without a validation come last. `latest` is the checkpoint of the highest step.
 """
 
 from collections.abc import Collection
@@ -15,7 +15,7 @@ _LATEST = (Checkpoint.step.desc(), Checkpoint.id.desc())
 _BEST = (Checkpoint.val_loss.is_(None), Checkpoint.val_loss, *_LATEST)
 _ORDERS = {"best": _BEST, "latest": _LATEST}
 _OF_MODEL = select(Checkpoint.id).where(Checkpoint.model_id == bindparam("model"))
-# Built once: they lie between a request and its text.
+# Built once: they are part of the time to a text's first character.
 _BY_NAME = {name: _OF_MODEL.order_by(*order).limit(1) for name, order in _ORDERS.items()}
 _BY_ID = _OF_MODEL.where(Checkpoint.id == bindparam("reference"))
 _USED_BY_ID = _BY_ID.with_for_update(read=True, key_share=True)
@@ -36,7 +36,7 @@ _OF_MANY = (
 
 @dataclass(frozen=True, slots=True)
 class Aliases:
-    """The ids of a model's checkpoints by name; both None, or neither."""
+    """The ids of a model's `best` and `latest`; both are None, or neither."""
 
     best: str | None = None
     latest: str | None = None
@@ -45,23 +45,23 @@ class Aliases:
 def resolve(
     connection: Connection, model_id: str, reference: str, *, use: bool = False
 ) -> str | None:
-    """The id of a model's checkpoint.
+    """Return the id of a model's checkpoint.
 
     Args:
-        connection: Any.
+        connection: An open connection.
         model_id: The model's id.
         reference: ``best``, ``latest``, or the id of a checkpoint.
-        use: Keep one that is named by its id from being deleted until the commit.
+        use: Protect a checkpoint that is given by its id from deletion until the commit.
 
     Returns:
-        None where the model has none yet, or none of that id.
+        None if the model has no checkpoint yet, or none with that id.
     """
     statement = _BY_NAME.get(reference, _USED_BY_ID if use else _BY_ID)
     return connection.scalar(statement, {"model": model_id, "reference": reference})
 
 
 def resolve_many(connection: Connection, model_ids: Collection[str]) -> dict[str, Aliases]:
-    """`best` and `latest` of many models, in one statement; every id has an entry."""
+    """Return the aliases of many models, in one statement; every id has an entry."""
     if not model_ids:
         return {}
     rows = connection.execute(_OF_MANY, {"models": list(model_ids)})

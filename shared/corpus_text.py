@@ -1,4 +1,4 @@
-"""Bytes that people upload, made into the one form that everything else reads."""
+"""Decoding and normalisation of uploaded texts."""
 
 import codecs
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class UndecodableText(ValueError):
 
 
 class UnknownEncoding(ValueError):
-    """Python knows no text encoding of that name."""
+    """Python knows no text encoding of this name."""
 
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding
@@ -26,26 +26,26 @@ class UnknownEncoding(ValueError):
 
 
 class EmptyText(ValueError):
-    """Nothing is left of the text once a BOM is taken off."""
+    """The text is empty after its BOM is removed."""
 
     def __init__(self) -> None:
         super().__init__("the text is empty: upload at least one character")
 
 
 class UnstorableText(ValueError):
-    """The text holds what a database cannot keep: U+0000, or half a surrogate pair."""
+    """The text contains what a database cannot store: U+0000 or a lone surrogate."""
 
     def __init__(self, character: str, position: int) -> None:
         self.character, self.position = character, position
         super().__init__(
-            f"character U+{ord(character):04X} at position {position} can't be part of a text: "
-            "is this a text file, and in the declared encoding?"
+            f"character U+{ord(character):04X} at position {position} can't be stored: "
+            "check that this is a text file in the declared encoding"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class NormalText:
-    """A corpus: no BOM, lines ended by LF, and which characters it has."""
+class CorpusText:
+    """A normalised corpus: no BOM, LF line ends, and its alphabet."""
 
     text: str
     encoding: str
@@ -53,18 +53,18 @@ class NormalText:
     alphabet_lowercase: str
 
 
-def decode(data: bytes, encoding: str = "utf-8") -> NormalText:
-    """Bytes to a corpus.
+def decode(data: bytes, encoding: str = "utf-8") -> CorpusText:
+    """Decode and normalise an upload.
 
     Args:
-        data: What was uploaded.
-        encoding: Its declared encoding, by any name Python knows.
+        data: The uploaded bytes.
+        encoding: The declared encoding, by any name that Python knows.
 
     Raises:
-        UnknownEncoding: There is no such text encoding.
-        UndecodableText: Naming the offset of the first bad byte.
-        EmptyText: Nothing is left.
-        UnstorableText: U+0000 or a lone surrogate.
+        UnknownEncoding: Python has no such text encoding.
+        UndecodableText: A byte is invalid; the message gives the offset of the first.
+        EmptyText: The text is empty.
+        UnstorableText: The text contains U+0000 or a lone surrogate.
     """
     try:
         info = codecs.lookup(encoding)
@@ -77,17 +77,17 @@ def decode(data: bytes, encoding: str = "utf-8") -> NormalText:
     except UnicodeDecodeError as error:
         raise UndecodableText(info.name, error.start, data[error.start]) from None
     except UnicodeError:
-        # Some codecs (utf-16 without a whole last unit, idna) say less than where.
+        # Some codecs (idna, utf-16 with a truncated last unit) give no position.
         raise UndecodableText(info.name, 0, data[0] if data else 0) from None
     return normalise(text, info.name)
 
 
-def normalise(text: str, encoding: str = "utf-8") -> NormalText:
-    """Take off a BOM, end every line with LF, and collect the alphabet.
+def normalise(text: str, encoding: str = "utf-8") -> CorpusText:
+    """Remove a BOM, convert line ends to LF, and collect the alphabet.
 
     Raises:
-        EmptyText: Nothing is left.
-        UnstorableText: U+0000 or a lone surrogate.
+        EmptyText: The text is empty.
+        UnstorableText: The text contains U+0000 or a lone surrogate.
     """
     text = text.removeprefix(BOM).replace("\r\n", "\n").replace("\r", "\n")
     if not text:
@@ -96,6 +96,6 @@ def normalise(text: str, encoding: str = "utf-8") -> NormalText:
     for character in alphabet:
         if character == "\0" or "\ud800" <= character <= "\udfff":
             raise UnstorableText(character, text.index(character))
-    # Of the lower-cased text, not of the alphabet: a final Greek sigma has its own letter.
+    # From the lower-cased text, not the alphabet: Greek has a special lower-case final sigma.
     alphabet_lowercase = "".join(sorted(set(text.lower())))
-    return NormalText(text, encoding, alphabet, alphabet_lowercase)
+    return CorpusText(text, encoding, alphabet, alphabet_lowercase)

@@ -1,4 +1,4 @@
-"""Engines for the two databases, each set up so that its transactions mean the same."""
+"""Engines for SQLite and PostgreSQL, set up so that transactions behave alike on both."""
 
 import importlib
 import os
@@ -18,27 +18,27 @@ from sqlalchemy.orm import Session, sessionmaker
 BUSY_TIMEOUT_SECONDS = 30
 JOURNAL_RETRY_SECONDS = 0.02
 CONNECT_TIMEOUT_SECONDS = 10
-#: How long a connection to PostgreSQL may be cut before it counts as lost. The kernel would go on
-#: for a quarter of an hour, and for ever where nothing is to be sent.
-LINK_PATIENCE_SECONDS = 30
-#: Opened when they are first needed, and kept. One beyond these is opened and closed each time,
+#: How long a connection to PostgreSQL may be cut before it counts as lost. The kernel's default is
+#: a quarter of an hour, and unlimited while nothing is sent.
+LINK_TIMEOUT_SECONDS = 30
+#: Connections are opened on demand and kept. Beyond this number each use opens and closes one,
 #: which costs as much as ten statements.
-KEPT_CONNECTIONS = 16
-#: How long a process may hold a transaction open on PostgreSQL without doing anything in it.
+POOL_SIZE = 16
+#: How long a transaction on PostgreSQL may be idle.
 IDLE_TIMEOUT_SECONDS = 30
-#: The first release without the bug that can corrupt a write-ahead log shared by processes.
+#: The first SQLite without the bug that can corrupt a write-ahead log shared by processes.
 FIRST_SAFE_WAL_VERSION = (3, 51, 3)
 READ_ONLY_OPTION = "quire_read_only"
-#: Marks a connection whose transaction has its process's turn to write.
-TURN = "quire_turn"
+#: Marks a connection that holds its process's write lock.
+HOLDS_WRITE_LOCK = "quire_holds_write_lock"
 
 log = structlog.get_logger(__name__)
 
 
 def _sqlite() -> Any:
-    # The package brings a SQLite newer than most systems have, with a write-ahead log that is safe.
-    # TensorFlow carries an older one, and a process that loads it first would have that one
-    # everywhere: DEEPBIND lets the package find its own.
+    # The package pysqlite3 brings a newer SQLite than most systems have, with a safe write-ahead
+    # log. TensorFlow carries an older SQLite, whose symbols would win if it was loaded first:
+    # DEEPBIND makes the package use its own.
     flags = sys.getdlopenflags()
     try:
         sys.setdlopenflags(flags | getattr(os, "RTLD_DEEPBIND", 0))
@@ -49,22 +49,21 @@ def _sqlite() -> Any:
         sys.setdlopenflags(flags)
 
 
-#: The driver of SQLite that every part of this installation uses.
+#: The SQLite driver that every part of this installation uses.
 sqlite = _sqlite()
 
 
-def make_engine(url: str, kept_connections: int = KEPT_CONNECTIONS) -> Engine:
-    """An engine for ``sqlite:///PATH`` or ``postgresql://…``.
+def make_engine(url: str, pool_size: int = POOL_SIZE) -> Engine:
+    """Create an engine for ``sqlite:///PATH`` or ``postgresql://…``.
 
-    A transaction on SQLite takes the write lock at its start (``BEGIN
-    IMMEDIATE``): one that reads first and writes later under ``DEFERRED`` fails
-    at once when another has written in between, whatever the time-out. Reads
-    that say so (`reading`) begin ``DEFERRED``. ``sqlite:///PATH?timeout=SECONDS``
-    sets how long a writer waits for another one.
+    A transaction on SQLite takes the write lock at its start (``BEGIN IMMEDIATE``). Under
+    ``DEFERRED``, a transaction that reads first and writes later fails at once if another has
+    written in between, whatever the time-out. Read-only transactions (`reading`) begin
+    ``DEFERRED``. ``sqlite:///PATH?timeout=SECONDS`` sets how long a writer waits for another one.
 
     Args:
         url: The address.
-        kept_connections: As many as threads use at once.
+        pool_size: The connections that threads use at the same time.
     """
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
@@ -75,25 +74,25 @@ def make_engine(url: str, kept_connections: int = KEPT_CONNECTIONS) -> Engine:
             address,
             module=sqlite,
             connect_args={"timeout": busy_seconds, "check_same_thread": False},
-            pool_size=kept_connections,
-            max_overflow=KEPT_CONNECTIONS,
+            pool_size=pool_size,
+            max_overflow=POOL_SIZE,
         )
         event.listen(engine, "connect", partial(_prepare_sqlite, busy_seconds))
-        turns = _Turns(busy_seconds)
-        event.listen(engine, "begin", turns.begin)
-        event.listen(engine, "checkin", turns.give_back)
+        write_lock = _WriteLock(busy_seconds)
+        event.listen(engine, "begin", write_lock.begin)
+        event.listen(engine, "checkin", write_lock.release)
         return engine
     address = address.set(drivername="postgresql+psycopg")
     engine = create_engine(
         address,
         pool_pre_ping=True,
-        pool_size=kept_connections,
-        max_overflow=2 * KEPT_CONNECTIONS,
+        pool_size=pool_size,
+        max_overflow=2 * POOL_SIZE,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "tcp_user_timeout": LINK_PATIENCE_SECONDS * 1000,
-            "keepalives_idle": LINK_PATIENCE_SECONDS // 2,
-            "keepalives_interval": LINK_PATIENCE_SECONDS // 6,
+            "tcp_user_timeout": LINK_TIMEOUT_SECONDS * 1000,
+            "keepalives_idle": LINK_TIMEOUT_SECONDS // 2,
+            "keepalives_interval": LINK_TIMEOUT_SECONDS // 6,
             "keepalives_count": 3,
         },
     )
@@ -102,7 +101,7 @@ def make_engine(url: str, kept_connections: int = KEPT_CONNECTIONS) -> Engine:
 
 
 def make_sessions(engine: Engine, *, read_only: bool = False) -> sessionmaker[Session]:
-    """Sessions whose rows stay readable after the commit.
+    """Create a factory of sessions whose rows stay readable after the commit.
 
     Args:
         engine: From `make_engine`.
@@ -115,39 +114,39 @@ def make_sessions(engine: Engine, *, read_only: bool = False) -> sessionmaker[Se
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that only reads, and so never waits for SQLite's write lock."""
+    """Open a read-only connection, which never waits for SQLite's write lock."""
     with engine.connect().execution_options(**{READ_ONLY_OPTION: True}) as connection:
         yield connection
 
 
 def journal_mode(version: tuple[int, ...] = sqlite.sqlite_version_info) -> str:
-    """``WAL`` where this SQLite is known to be safe with it, else the rollback journal."""
+    """Return ``WAL`` if this SQLite is known to be safe with it, else ``TRUNCATE``."""
     return "WAL" if version >= FIRST_SAFE_WAL_VERSION else "TRUNCATE"
 
 
 def _prepare_sqlite(busy_seconds: float, connection: Any, _record: object) -> None:
-    # The driver would open its own DEFERRED transactions; `_Turns` opens ours.
+    # The driver would open its own DEFERRED transactions; `_WriteLock` opens ours.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}")
     _choose_journal(cursor, journal_mode().lower())
-    # FULL in either mode: a job that was answered with 202 outlives a power cut.
+    # FULL in either mode: a job that was accepted with 202 survives a power cut.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:
-    # Who is frozen, or cut off, in a transaction must not keep its locks: the one that
-    # serialises claims would stop every worker. Not in the address, since a pooler refuses it.
+    # A client that is frozen or cut off in a transaction must not keep its locks: the one that
+    # serialises claims would stop every worker. Not in the URL, since poolers reject it there.
     before, connection.autocommit = connection.autocommit, True
     connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT_SECONDS}s'")
     connection.autocommit = before
 
 
 def _choose_journal(cursor: Any, wanted: str) -> None:
-    # The first connection to a new file turns the write-ahead log on, for which it needs the file
-    # alone; SQLite does not wait for that by itself, whatever the busy time-out.
+    # The first connection to a new file turns the write-ahead log on, which needs exclusive access.
+    # SQLite does not wait for that by itself, whatever the busy time-out.
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     while True:
         try:
@@ -159,35 +158,35 @@ def _choose_journal(cursor: Any, wanted: str) -> None:
             time.sleep(JOURNAL_RETRY_SECONDS)
 
 
-class _Turns:
-    """One writing transaction of this process on SQLite at a time, first come, first served.
+class _WriteLock:
+    """Admits one write transaction of this process to SQLite at a time.
 
-    SQLite itself lets one writer in and the others ask again after a nap of up to a tenth of a
-    second, in no order: many threads of one process would mostly sleep.
+    SQLite itself admits one writer, and the others poll at intervals of up to a tenth of a second,
+    in no order: many threads of one process would mostly sleep.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def begin(self, connection: Connection) -> None:
-        """Begin a transaction, a writing one when it is its turn."""
+        """Begin a transaction; a write transaction waits for the lock."""
         if connection.get_execution_options().get(READ_ONLY_OPTION, False):
             connection.exec_driver_sql("BEGIN DEFERRED")
             return
-        # One that waits in vain asks SQLite all the same, and hears why.
-        if not connection.info.get(TURN) and self._turn.acquire(timeout=self._seconds):
-            connection.info[TURN] = True
+        # After a time-out SQLite is asked all the same: its error says why.
+        if not connection.info.get(HOLDS_WRITE_LOCK) and self._lock.acquire(timeout=self._seconds):
+            connection.info[HOLDS_WRITE_LOCK] = True
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    def give_back(self, _connection: object, record: Any) -> None:
-        """Let the next one begin, once a connection is back in the pool."""
-        if record.info.pop(TURN, False):
-            self._turn.release()
+    def release(self, _connection: object, record: Any) -> None:
+        """Release the lock when a connection returns to the pool."""
+        if record.info.pop(HOLDS_WRITE_LOCK, False):
+            self._lock.release()
 
 
 def log_database(engine: Engine) -> None:
-    """Write into the log which database this is, and how SQLite keeps its journal."""
+    """Log which database this is, and SQLite's journal mode."""
     if engine.dialect.name == "sqlite":
         log.info(
             "database",

@@ -1,18 +1,18 @@
-"""What ails a database, in words that tell no address and need no knowledge of its driver."""
+"""Database failures in plain words, which reveal no address and no driver."""
 
-#: By what the drivers of both databases say.
-_AILMENTS = {
-    "locked": "the database is busy with another's write",
-    "disk is full": "the server's disk is full, its admin has to make room",
-    "no space left": "the server's disk is full, its admin has to make room",
-    "disk i/o error": "the server's disk fails or is full, its admin has to look at it",
+#: Fragments of both drivers' messages, with what they mean.
+_FAILURES = {
+    "locked": "the database is busy with another write",
+    "disk is full": "the server's disk is full; its admin must free space",
+    "no space left": "the server's disk is full; its admin must free space",
+    "disk i/o error": "the server's disk is full or failing; its admin must check it",
 }
 
 
-def ailment(reason: str) -> str:
-    """Why a statement failed for which the database is to blame, given what its driver said."""
+def describe_failure(reason: str) -> str:
+    """Describe a database failure, given the message of its driver."""
     lowered = reason.lower()
-    for words, found in _AILMENTS.items():
-        if words in lowered:
-            return found
-    return "the database does not answer"
+    for fragment, description in _FAILURES.items():
+        if fragment in lowered:
+            return description
+    return "the database does not respond"

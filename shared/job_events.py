@@ -1,9 +1,9 @@
-"""What a job says while it runs: a Redis Stream for each job, bounded, and gone an hour later.
+"""Live events of running jobs: one bounded Redis Stream per job, which expires after an hour.
 
-Like wakes these are hints: the rows hold states, loss curves and finished texts for good, and
-whoever follows a job looks at them again now and then. An entry's id is `attempt-offset`. Redis
-takes no id that is not greater than the last one, so what the worker of an older attempt says
-late never enters the stream.
+Like wakes, events are hints. The database rows keep states, loss curves and finished texts, and
+whoever follows a job reads the rows again from time to time. An entry's id is `attempt-offset`.
+Redis rejects an id that is not greater than the last one, so late events from the worker of an
+older attempt never enter the stream.
 """
 
 import json
@@ -21,19 +21,20 @@ from redis.retry import Retry
 
 from shared.broker import CONNECT_TIMEOUT_SECONDS, redis_url
 
-#: `state`: look at the job's row; not yet ended where it `begins`. `piece`: of a text, its
-#: `position` among the job's, the `offset` in characters, the `text`; with the first one the
-#: `prompt`. `metrics`: a point of a loss curve. `texts`: those of a training's `step` are there.
-Kind = Literal["state", "piece", "metrics", "texts"]
-Said = tuple[str, int, int, Kind, dict[str, Any]]
+#: `state`: the job's row has changed; `begins` marks a start. `piece`: part of a text, with the
+#: text's `position` in the job, the `offset` in characters and the `text`; the first one also has
+#: the `prompt`. `metrics`: a point of a loss curve. `texts`: the texts of a training's `step` are
+#: stored.
+EntryKind = Literal["state", "piece", "metrics", "texts"]
 
-#: Of one job; about so many, since Redis drops whole blocks of them.
+#: Entries kept per job. Approximate, since Redis drops whole blocks.
 MAX_ENTRIES = 2_000
 EXPIRE_SECONDS = 3600
-#: What waits to be said while Redis is slow; the oldest is dropped first.
-MAX_WAITING = 10_000
-#: Entries sent at once.
-SENT_AT_ONCE = 200
+#: Entries that wait while Redis is slow; the oldest is dropped first.
+MAX_PENDING = 10_000
+#: Entries in one round trip.
+BATCH_SIZE = 200
+#: The id before the first entry of a stream.
 BEGINNING = "0-0"
 
 log = structlog.get_logger(__name__)
@@ -41,84 +42,103 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that a job has said.
+    """One event of a job's stream.
 
     Attributes:
         id: ``attempt-offset``; ordered.
-        kind: What it is.
-        data: As `Kind` has it.
+        kind: What happened.
+        data: The fields that `EntryKind` describes.
     """
 
     id: str
-    kind: Kind
+    kind: EntryKind
     data: dict[str, Any]
 
 
-def order(entry_id: str) -> tuple[int, int]:
-    """What orders the ids of entries."""
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """An entry that is not sent yet."""
+
+    job_id: str
+    attempt: int
+    offset: int
+    kind: EntryKind
+    data: dict[str, Any]
+
+    @property
+    def fields(self) -> Any:
+        """The entry's fields, as Redis stores them."""
+        return {"kind": self.kind, "data": json.dumps(self.data, ensure_ascii=False)}
+
+
+def sort_key(entry_id: str) -> tuple[int, int]:
+    """Split an entry's id into the numbers that order it: attempt and offset."""
     attempt, _, offset = entry_id.partition("-")
     return int(attempt), int(offset)
 
 
-def key(job_id: str) -> str:
-    """The name of a job's stream."""
+def stream_key(job_id: str) -> str:
+    """Name a job's stream."""
     return f"quire:job:{job_id}"
 
 
-class Listener:
-    """Reads streams; one for a process, its threads take connections of their own.
+class EventReader:
+    """Reads job streams. One per process; each reading thread takes a connection of its own.
 
     Args:
         url: A Redis address in either spelling.
-        most: How many may read at once.
-        block_seconds: The longest that `read` is asked to wait.
+        max_readers: The most threads that read at the same time.
+        block_seconds: The longest wait that `read` is asked for.
     """
 
-    def __init__(self, url: str, most: int, block_seconds: float) -> None:
+    def __init__(self, url: str, max_readers: int, block_seconds: float) -> None:
         self._redis = redis.Redis.from_url(
             redis_url(url),
             socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            # A server that is frozen must not hold a reader for ever.
+            # A frozen server must not hold a reader for ever.
             socket_timeout=block_seconds + CONNECT_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
-            max_connections=most + 1,
+            max_connections=max_readers + 1,
             decode_responses=True,
         )
 
-    def all(self, job_id: str) -> list[Entry]:
-        """What is kept of a job's stream, in order.
+    def read_all(self, job_id: str) -> list[Entry]:
+        """Return all stored entries of a job, in order.
 
         Raises:
             redis.RedisError: The server could not be reached.
         """
-        found: Any = self._redis.xrange(key(job_id))
-        return _entries(found)
+        entries: Any = self._redis.xrange(stream_key(job_id))
+        return _parse(entries)
 
     def read(self, job_id: str, after: str, seconds: float) -> list[Entry]:
-        """What came after an id, waited for if there is nothing yet.
+        """Return the entries after an id; wait up to `seconds` if there are none yet.
 
         Raises:
             redis.RedisError: The server could not be reached.
         """
-        found: Any = self._redis.xread({key(job_id): after}, block=max(1, round(seconds * 1000)))
-        return [entry for _key, entries in found or () for entry in _entries(entries)]
+        milliseconds = max(1, round(seconds * 1000))
+        streams: Any = self._redis.xread({stream_key(job_id): after}, block=milliseconds)
+        return [entry for _key, entries in streams or () for entry in _parse(entries)]
 
-    def last(self, job_id: str) -> str:
-        """The id of the last entry; `BEGINNING` where the stream is gone.
+    def last_id(self, job_id: str) -> str:
+        """Return the id of the last entry, or `BEGINNING` if the stream is gone.
 
         Raises:
             redis.RedisError: The server could not be reached.
         """
-        found: Any = self._redis.xrevrange(key(job_id), count=1)
-        return str(found[0][0]) if found else BEGINNING
+        entries: Any = self._redis.xrevrange(stream_key(job_id), count=1)
+        return str(entries[0][0]) if entries else BEGINNING
 
 
-def _entries(found: Iterable[Any]) -> list[Entry]:
-    return [Entry(each, fields["kind"], json.loads(fields["data"])) for each, fields in found]
+def _parse(entries: Iterable[Any]) -> list[Entry]:
+    return [
+        Entry(entry_id, fields["kind"], json.loads(fields["data"])) for entry_id, fields in entries
+    ]
 
 
-class Speaker:
-    """Says things in a thread of its own, so that nobody waits for Redis.
+class EventPublisher:
+    """Sends entries in a background thread, so that callers never wait for Redis.
 
     Args:
         url: A Redis address in either spelling.
@@ -131,36 +151,38 @@ class Speaker:
             socket_timeout=CONNECT_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
-        self._waiting: deque[Said] = deque(maxlen=MAX_WAITING)
+        self._pending: deque[_Pending] = deque(maxlen=MAX_PENDING)
         self._offset = 0
-        self._there = threading.Condition()
-        self._busy = False
-        self._away = False
+        self._not_empty = threading.Condition()
+        self._sending = False
+        self._unreachable = False
         self._thread: threading.Thread | None = None
 
-    def say(self, job_id: str, attempt: int, kind: Kind, **data: Any) -> None:
-        """Say something; it is lost where Redis is away.
+    def publish(self, job_id: str, attempt: int, kind: EntryKind, **data: Any) -> None:
+        """Queue an entry. It is lost if Redis cannot be reached.
 
         Args:
-            job_id: Whose stream.
-            attempt: Which the speaker holds, or the row has.
-            kind: What it is.
-            data: As `Kind` has it.
+            job_id: The job whose stream it enters.
+            attempt: The attempt that the caller holds, or that the job's row has.
+            kind: What happened.
+            data: The fields that `EntryKind` describes.
         """
-        with self._there:
-            # Microseconds, so that a stream that Redis lost goes on where its readers are.
+        with self._not_empty:
+            # Microseconds, so that a stream that Redis lost continues after its readers' position.
             self._offset = max(self._offset + 1, time.time_ns() // 1000)
-            self._waiting.append((job_id, attempt, self._offset, kind, data))
+            self._pending.append(_Pending(job_id, attempt, self._offset, kind, data))
             if self._thread is None:
-                # Not before: a thread does not outlive a fork.
-                self._thread = threading.Thread(target=self._run, name="speaker", daemon=True)
+                # Not earlier: a thread does not survive a fork.
+                self._thread = threading.Thread(
+                    target=self._run, name="event-publisher", daemon=True
+                )
                 self._thread.start()
-            self._there.notify()
+            self._not_empty.notify()
 
     def flush(self, seconds: float = CONNECT_TIMEOUT_SECONDS) -> bool:
-        """Wait until all is said, or for so long; whether it is."""
+        """Wait up to `seconds` until all entries are sent; return whether they are."""
         deadline = time.monotonic() + seconds
-        while self._waiting or self._busy:
+        while self._pending or self._sending:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.01)
@@ -168,46 +190,52 @@ class Speaker:
 
     def _run(self) -> None:
         while True:
-            with self._there:
-                while not self._waiting:
-                    self._there.wait()
-                # First, since `flush` looks without the lock.
-                self._busy = True
-                count = min(len(self._waiting), SENT_AT_ONCE)
-                said = [self._waiting.popleft() for _ in range(count)]
+            with self._not_empty:
+                while not self._pending:
+                    self._not_empty.wait()
+                # Before the entries leave the queue, since `flush` looks without the lock.
+                self._sending = True
+                count = min(len(self._pending), BATCH_SIZE)
+                batch = [self._pending.popleft() for _ in range(count)]
             try:
-                self._send(said)
-                self._away = False
+                self._send(batch)
+                self._unreachable = False
             except (redis.RedisError, OSError) as error:
-                if not self._away:
-                    log.warning("nothing_said", reason=str(error))
-                self._away = True
+                if not self._unreachable:
+                    log.warning("events_not_published", reason=str(error))
+                self._unreachable = True
             finally:
-                self._busy = False
+                self._sending = False
 
-    def _send(self, said: Sequence[Said]) -> None:
+    def _send(self, batch: Sequence[_Pending]) -> None:
         pipe = self._redis.pipeline(transaction=False)
-        for job_id, attempt, offset, kind, data in said:
-            fields: Any = {"kind": kind, "data": json.dumps(data, ensure_ascii=False)}
-            pipe.xadd(key(job_id), fields, id=f"{attempt}-{offset}", maxlen=MAX_ENTRIES)
-        jobs = dict.fromkeys(one[0] for one in said)
-        for job_id in jobs:
-            pipe.expire(key(job_id), EXPIRE_SECONDS)
+        for entry in batch:
+            entry_id = f"{entry.attempt}-{entry.offset}"
+            pipe.xadd(stream_key(entry.job_id), entry.fields, id=entry_id, maxlen=MAX_ENTRIES)
+        for job_id in dict.fromkeys(entry.job_id for entry in batch):
+            pipe.expire(stream_key(job_id), EXPIRE_SECONDS)
         answers = pipe.execute(raise_on_error=False)
-        for one, answer in zip(said, answers, strict=False):
+        for entry, answer in zip(batch, answers, strict=False):
             if isinstance(answer, redis.ResponseError):
-                self._say_behind(one, answer)
+                self._append(entry, answer)
             elif isinstance(answer, Exception):
                 raise answer
 
-    def _say_behind(self, one: Said, error: redis.ResponseError) -> None:
-        """Say what Redis refused once more, behind the last entry of the same attempt.
+    def _append(self, entry: _Pending, error: redis.ResponseError) -> None:
+        """Send a rejected entry again, with the next free id of the same attempt.
 
-        Two hosts' clocks differ. Of an older attempt it is refused again, as it must be.
+        The clocks of two hosts differ, so an id can be too small. An entry of an older attempt is
+        rejected again, as it must be.
         """
-        job_id, attempt, _, kind, data = one
-        fields: Any = {"kind": kind, "data": json.dumps(data, ensure_ascii=False)}
         try:
-            self._redis.xadd(key(job_id), fields, id=f"{attempt}-*", maxlen=MAX_ENTRIES)
+            self._redis.xadd(
+                stream_key(entry.job_id), entry.fields, id=f"{entry.attempt}-*", maxlen=MAX_ENTRIES
+            )
         except redis.ResponseError:
-            log.info("said_too_late", job=job_id, attempt=attempt, kind=kind, reason=str(error))
+            log.info(
+                "event_too_late",
+                job=entry.job_id,
+                attempt=entry.attempt,
+                kind=entry.kind,
+                reason=str(error),
+            )

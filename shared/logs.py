@@ -1,4 +1,4 @@
-"""Logs: one line an event; readable on a terminal, JSON everywhere else."""
+"""Logging set-up: one line per event, as text on a terminal and JSON elsewhere."""
 
 import logging
 import re
@@ -11,12 +11,12 @@ import structlog
 from shared.settings import Settings
 
 SECRET_NAMES = frozenset({"key", "password", "secret", "token", "authorization"})
-#: Keys of ours, and passwords inside addresses, wherever in a line they stand.
+#: API keys, and passwords in URLs, anywhere in a value.
 _SECRETS = re.compile(r"(quire_[0-9a-z]{8}_)[0-9a-f]{64}|(://[^:/@\s]*:)[^@/\s]+(?=@)")
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send structlog's and the standard library's lines to standard error, in one form."""
+    """Send the logs of structlog and the standard library to standard error, in one format."""
     as_json = settings.log_format == "json" or (
         settings.log_format == "auto" and not sys.stderr.isatty()
     )
@@ -41,7 +41,7 @@ def configure_logging(settings: Settings) -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if as_json
-        # A plain traceback: the rich one shows local variables, and with them keys.
+        # A plain traceback: a rich one shows local variables, which may hold keys.
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -61,7 +61,7 @@ def configure_logging(settings: Settings) -> None:
 def hide_secrets(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Take keys and passwords out of a line, by their name and by their form."""
+    """Mask keys and passwords in an event, by field name and by pattern."""
     for name, value in event.items():
         if name.lower() in SECRET_NAMES:
             event[name] = "(hidden)"

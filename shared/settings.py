@@ -1,7 +1,7 @@
-"""Every setting of every part, read from the environment once and checked at start.
+"""Settings of all parts, read from the environment once and checked at start.
 
-No other module reads a setting from the environment. A bad value stops the
-program with the variable's name, its value and what is allowed.
+No other module reads a setting from the environment. An invalid value stops the program with
+the name of the variable, its value and the rule.
 """
 
 import difflib
@@ -21,11 +21,11 @@ SECRET_VARIABLES = frozenset({"DATABASE_URL", "REDIS_URL", "QUIRE_KEY"})
 
 
 class SettingsError(Exception):
-    """A setting has a value that is not allowed; the message names variable, value and rule."""
+    """A setting is invalid; the message names the variable, the value and the rule."""
 
 
 class Settings(Fields):
-    """The settings of one process. Frozen: a process never changes its mind."""
+    """The settings of one process, which never change while it runs."""
 
     model_config = SettingsConfigDict(
         frozen=True, populate_by_name=True, extra="ignore", env_ignore_empty=True
@@ -41,7 +41,7 @@ class Settings(Fields):
     def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
         allowed = ("sqlite:///", "postgresql://", "postgresql+psycopg://", "postgres://")
         if value is not None and not value.get_secret_value().startswith(allowed):
-            raise ValueError("must begin with sqlite:/// or postgresql://")
+            raise ValueError("must start with sqlite:/// or postgresql://")
         return value
 
     @field_validator("redis_url")
@@ -49,14 +49,14 @@ class Settings(Fields):
     def _known_broker(cls, value: SecretStr | None) -> SecretStr | None:
         allowed = ("redis://", "rediss://", "unix://", "redis+socket://")
         if value is not None and not value.get_secret_value().startswith(allowed):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
+            raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
     @field_validator("client_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
+            raise ValueError("must start with http:// or https://")
         return value
 
     @model_validator(mode="after")
@@ -70,44 +70,44 @@ class Settings(Fields):
 
     @property
     def database(self) -> str:
-        """The database's address; the embedded SQLite file where none was set."""
+        """The database URL; by default the SQLite file in the data directory."""
         if self.database_url is None:
             return f"sqlite:///{self.data_dir}/quire.db"
         return self.database_url.get_secret_value()
 
     @property
     def broker(self) -> str:
-        """The Redis address.
+        """The Redis URL.
 
         Raises:
-            SettingsError: None is set; only ``quire up`` and ``quire demo`` start their own.
+            SettingsError: It is not set; only ``quire up`` and ``quire demo`` start a Redis.
         """
         if self.redis_url is None:
             raise SettingsError(
-                "REDIS_URL is not set: give the address of a Redis server "
+                "REDIS_URL is not set: set it to the URL of a Redis server "
                 "(redis://:password@host:6379/0), or use `quire up`, which starts its own"
             )
         return self.redis_url.get_secret_value()
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the environment once.
+    """Read and check the environment.
 
     Args:
-        overrides: Field values that win over the environment (command-line options).
+        overrides: Field values that take precedence over the environment (command-line options).
 
     Raises:
-        SettingsError: A value is not allowed, or a QUIRE_ variable is not a setting.
+        SettingsError: A value is invalid, or a QUIRE_ variable is not a setting.
     """
     _refuse_unknown_variables()
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # the fields check themselves
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks the values
     except ValidationError as error:
         raise SettingsError("\n".join(_lines(error))) from None
 
 
 def variables() -> dict[str, str]:
-    """Every environment variable that is a setting, with the field it sets."""
+    """Map the environment variable of each setting to its field."""
     return {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
 
 

@@ -1,4 +1,4 @@
-"""Workers as they show themselves: one row per host, device and lane."""
+"""The registry of workers: one row per host, device and lane."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,11 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, delete, func, select, update
 
 from shared.clock import Clock, database_now
-from shared.queue.types import Kind
-from shared.tables import Device, UtcDateTime
+from shared.tables import Device, Kind, UtcDateTime
 from shared.upsert import insert_or_replace
 
-#: Workers that take jobs: built once, since each heartbeat of a training may ask.
+#: Counts the workers that take jobs. Built once, since every heartbeat of a training may run it.
 _READY = (
     select(func.count())
     .select_from(Device)
@@ -26,8 +25,8 @@ _IDLE = _READY.where(Device.current_job_id.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSelf:
-    """What a worker says of itself."""
+class WorkerInfo:
+    """What a worker registers of itself."""
 
     host: str
     device: str
@@ -39,17 +38,19 @@ class WorkerSelf:
 
     @property
     def id(self) -> str:
-        """The row's key, and what `jobs.worker_id` names."""
+        """The primary key of its row, which `jobs.worker_id` refers to."""
         return worker_id(self.host, self.device, self.lane)
 
 
 def worker_id(host: str, device: str, lane: str) -> str:
-    """``host/device/lane``."""
+    """Join ``host/device/lane``."""
     return f"{host}/{device}/{lane}"
 
 
-def show(engine: Engine, worker: WorkerSelf, *, ready: bool, clock: Clock = database_now) -> None:
-    """Write a worker's row anew, as it starts and when its child is ready."""
+def register(
+    engine: Engine, worker: WorkerInfo, *, ready: bool, clock: Clock = database_now
+) -> None:
+    """Insert or replace a worker's row: when it starts, and when its child is ready."""
     with engine.begin() as connection:
         now = clock(connection)
         values = {
@@ -70,30 +71,30 @@ def show(engine: Engine, worker: WorkerSelf, *, ready: bool, clock: Clock = data
         insert_or_replace(connection, Device, values)
 
 
-def remove(engine: Engine, worker_id: str) -> None:
-    """Take a worker out of the list, once it has stopped in order."""
+def unregister(engine: Engine, worker_id: str) -> None:
+    """Delete the row of a worker that has shut down in order."""
     with engine.begin() as connection:
         connection.execute(delete(Device).where(Device.id == worker_id))
 
 
-def beat(engine: Engine, worker_id: str, clock: Clock = database_now) -> bool:
-    """Say that an idle worker lives.
+def heartbeat(engine: Engine, worker_id: str, clock: Clock = database_now) -> bool:
+    """Renew the heartbeat of an idle worker.
 
     Returns:
-        Whether it is asked to drain.
+        Whether the worker is asked to drain.
     """
     with engine.begin() as connection:
-        asked = connection.execute(
+        drain_requested_at = connection.execute(
             update(Device)
             .where(Device.id == worker_id)
             .values(heartbeat_at=clock(connection))
             .returning(Device.drain_requested_at)
         ).scalar()
-    return asked is not None
+    return drain_requested_at is not None
 
 
 def request_drain(engine: Engine, worker_id: str, clock: Clock = database_now) -> None:
-    """Ask a worker to give its job back and stop."""
+    """Ask a worker to release its job and stop."""
     with engine.begin() as connection:
         connection.execute(
             update(Device)
@@ -102,21 +103,21 @@ def request_drain(engine: Engine, worker_id: str, clock: Clock = database_now) -
         )
 
 
-def alive(device: Device, now: datetime, lease_seconds: float) -> bool:
-    """Whether a worker has been heard of within a lease."""
+def is_alive(device: Device, now: datetime, lease_seconds: float) -> bool:
+    """Whether a worker's last heartbeat is younger than a lease."""
     return now - device.heartbeat_at < timedelta(seconds=lease_seconds)
 
 
 def count_ready(
-    connection: Connection, lane: str, now: datetime, lease_seconds: float, *, idle: bool = False
+    connection: Connection, lane: Kind, now: datetime, lease_seconds: float, *, idle: bool = False
 ) -> int:
-    """How many workers of a lane take jobs; with `idle`, only those that run none."""
+    """Count the workers of a lane that take jobs; with `idle`, only those that run none."""
     values = {"lane": lane, "fresh": now - timedelta(seconds=lease_seconds)}
     return connection.scalar(_IDLE if idle else _READY, values) or 0
 
 
-def ready(engine: Engine, worker_ids: set[str]) -> set[str]:
-    """Those of the named workers whose child is ready for a job."""
+def ready_workers(engine: Engine, worker_ids: set[str]) -> set[str]:
+    """Return those of the given workers whose child is ready for a job."""
     with engine.connect() as connection:
         return set(
             connection.scalars(

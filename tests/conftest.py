@@ -1,4 +1,4 @@
-"""Fixtures for everybody: real servers, fresh databases, texts, and a clean environment."""
+"""Fixtures for all tests: real servers, fresh databases, texts and a clean environment."""
 
 import os
 import shutil
@@ -18,59 +18,61 @@ from tests.services.postgres import Databases, PostgresServer, postgres_server
 from tests.services.redis import RedisServer, redis_server
 from tests.services.servers import ServerMissing
 
-#: What tests may take from outside: where the big texts lie.
+#: The one setting that tests take from outside: the folder of long texts.
 KEPT = frozenset({"QUIRE_CORPUS_DIR"})
 KINDS = ("sqlite", "postgresql")
 
 
 def pytest_configure() -> None:
-    """No setting of whoever runs the tests may reach them, a real database's address least."""
+    """Remove the caller's settings, so that no test reaches a real database."""
     for name in set(variables()) - KEPT:
         if not name.startswith("XDG_"):
             os.environ.pop(name, None)
     leftovers.mark()
-    _stop_in_order_when_told()
+    _stop_cleanly_on_sigterm()
 
 
-def _stop_in_order_when_told() -> None:
-    """Let TERM (a time limit's) end the run as Ctrl-C does: with every server stopped."""
-    us = os.getpid()
+def _stop_cleanly_on_sigterm() -> None:
+    """End the run on SIGTERM as on Ctrl-C, with all servers stopped."""
+    own_pid = os.getpid()
 
     def stop(number: int, _frame: object) -> None:
-        if os.getpid() == us:
-            raise KeyboardInterrupt("told to stop")
-        # A child that a test forked inherits this; to it TERM is what it always is.
+        if os.getpid() == own_pid:
+            raise KeyboardInterrupt("SIGTERM")
+        # A forked child inherits this handler but must die of SIGTERM as usual.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     signal.signal(signal.SIGTERM, stop)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # As a shell starts what runs in the background; whoever tests Ctrl-C would inherit it.
+        # A shell ignores SIGINT in background jobs; tests of Ctrl-C would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run that leaves processes behind, and end them."""
+    """Fail a run that leaves processes behind, and kill them."""
     if found := leftovers.find():
-        leftovers.end(found)
+        leftovers.kill(found)
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
-            for each in found:
-                reporter.write_line(f"left behind: {each.pid} {each.command}", red=True)
+            for leftover in found:
+                reporter.write_line(
+                    f"left behind: process {leftover.pid}, {leftover.command}", red=True
+                )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def without(reason: str) -> NoReturn:
-    """Skip what can't run here; in CI nothing may be missing."""
+    """Skip a test that cannot run here; in CI, fail it instead."""
     if os.environ.get("CI"):
-        pytest.fail(f"CI must have it: {reason}", pytrace=False)
+        pytest.fail(f"not skipped in CI: {reason}", pytrace=False)
     pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server of this session."""
+    """A PostgreSQL server for the session."""
     with ExitStack() as stack:
         try:
             server = stack.enter_context(postgres_server())
@@ -81,7 +83,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres: PostgresServer) -> Iterator[Databases]:
-    """Copies of one migrated database; a copy takes a tenth of what the migrations take."""
+    """Copies of a migrated database; copying takes a tenth of the time of migrating."""
     with postgres.database("template") as url:
         upgrade(url)
         yield Databases(postgres, url.partition("?")[0].rpartition("/")[2])
@@ -97,7 +99,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A freshly migrated, empty database: the test runs once on each kind."""
+    """An empty, migrated database; the test runs once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
         path = tmp_path / "quire.db"
         shutil.copyfile(request.getfixturevalue("migrated_sqlite"), path)
@@ -109,13 +111,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 @pytest.fixture
 def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
-    """A freshly migrated SQLite alone, for what does not depend on the kind."""
+    """An empty, migrated SQLite database, for tests that do not depend on the database."""
     return f"sqlite:///{shutil.copyfile(migrated_sqlite, tmp_path / 'quire.db')}"
 
 
 @pytest.fixture(params=KINDS)
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without any table, for the migrations themselves."""
+    """A database without tables, for tests of the migrations."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.db'}"
         return
@@ -126,7 +128,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 @pytest.fixture(scope="session")
 def redis_of_session() -> Iterator[RedisServer]:
-    """A Redis-compatible server of this session."""
+    """A Redis-compatible server for the session."""
     with ExitStack() as stack:
         try:
             server = stack.enter_context(redis_server())
@@ -137,16 +139,16 @@ def redis_of_session() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_url(redis_of_session: RedisServer) -> str:
-    """The address of a Redis without any key."""
+    """The address of an empty Redis."""
     redis_of_session.flush()
     return redis_of_session.url
 
 
 @pytest.fixture
 def settings_env(database_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
-    """The environment for a part of Quire that runs as a subprocess.
+    """The environment of a Quire process that a test starts.
 
-    A lease of two seconds, so that a test need not wait a minute for a rescue.
+    Leases last two seconds, so that a test need not wait a minute for a rescue.
     """
     return {
         **os.environ,
@@ -163,13 +165,13 @@ def settings_env(database_url: str, redis_url: str, tmp_path: Path) -> dict[str,
 
 @pytest.fixture(scope="session")
 def english_text() -> str:
-    """About 465,000 characters of English that every CPython carries; a release may change some."""
-    return "\n\n".join(topics[name] for name in sorted(topics))
+    """Up to 500,000 characters of English from CPython: 3.11 has 465,000, 3.13 has more."""
+    return "\n\n".join(topics[name] for name in sorted(topics))[:500_000]
 
 
 @pytest.fixture(scope="session")
 def corpus() -> Callable[[str], str]:
-    """Read a named text of QUIRE_CORPUS_DIR; the test is skipped where it is not there."""
+    """Read a named text from QUIRE_CORPUS_DIR, or skip the test if it is missing."""
 
     def read(name: str) -> str:
         folder = os.environ.get("QUIRE_CORPUS_DIR")

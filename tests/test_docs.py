@@ -1,4 +1,4 @@
-"""What the pages for people name is there: settings, other pages, and lines of the log."""
+"""The settings, links and log lines that the documentation names exist."""
 
 import re
 from pathlib import Path
@@ -18,19 +18,19 @@ def page(request: pytest.FixtureRequest) -> Path:
     return found
 
 
-def test_settings_that_are_named_exist(page: Path) -> None:
+def test_named_settings_exist(page: Path) -> None:
     named = set(re.findall(r"\bQUIRE_[A-Z_]+[A-Z]\b", page.read_text()))
     assert {name for name in named if not name.startswith("QUIRE_TEST_")} <= set(variables())
 
 
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_what_operators_are_told_to_watch_for_is_logged() -> None:
-    told = re.findall(r"^\| log (.+?) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
-    events = re.findall("`(.+?)`", " ".join(told))
+def test_log_lines_in_the_operations_guide_exist() -> None:
+    cells = re.findall(r"^\| log (.+?) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    events = re.findall("`(.+?)`", " ".join(cells))
     assert len(events) > 5
     code = "".join(path.read_text() for part in PARTS for path in (ROOT / part).rglob("*.py"))
     assert [event for event in events if f'"{event}"' not in code] == []

@@ -1,7 +1,7 @@
-"""Takes out what the promises rest on, one thing at a time, and sees the suite turn red.
+"""Mutation tests: remove the lines that the promises rest on, one at a time, and expect red tests.
 
 `python -m tools.mutations` copies the tree, changes one line of the copy, and runs the tests that
-must notice. A mutation that nobody notices means that a promise is not tested any more.
+must fail. If they pass, a promise is no longer tested.
 """
 
 import os
@@ -21,17 +21,17 @@ ALL_PASSED, SOME_FAILED = 0, 1
 
 @dataclass(frozen=True)
 class Mutation:
-    """One thing less.
+    """One changed line.
 
     Attributes:
-        what: It, in words.
-        path: The file that has it.
-        before: The text that holds it; it must occur once.
-        after: The text without it.
-        tests: Arguments of pytest: who must notice.
+        removed: What the mutation removes, in words.
+        path: The file to change.
+        before: The text to replace; it must occur once.
+        after: The replacement.
+        tests: Arguments of pytest: the tests that must fail.
     """
 
-    what: str
+    removed: str
     path: str
     before: str
     after: str
@@ -55,7 +55,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the lock that serialises claims",
-        "shared/queue/base.py",
+        "shared/queue/locks.py",
         'if connection.dialect.name == "postgresql":',
         'if connection.dialect.name == "nothing":',
         ("tests/queue/test_claim.py", "-k", "postgresql and not eight"),
@@ -78,29 +78,31 @@ MUTATIONS = (
 
 
 def main() -> int:
-    """Try all.
+    """Try all mutations.
 
     Returns:
-        0 where each was noticed, and the unchanged copy passes; else 1.
+        0 if the unchanged copy passes and every mutation turns its tests red, else 1.
     """
     with tempfile.TemporaryDirectory(prefix="quire-mutations-") as directory:
         copy = Path(directory, "quire")
         shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
-        passed = all([_says(_unchanged(copy)), *(_says(_try(copy, each)) for each in MUTATIONS)])
+        passed = all(
+            [_report(_unchanged(copy)), *(_report(_try(copy, mutation)) for mutation in MUTATIONS)]
+        )
     return 0 if passed else 1
 
 
-def _says(outcome: tuple[bool, str, float]) -> bool:
-    right, words, seconds = outcome
-    print(f"{'ok   ' if right else 'WRONG'} {words} ({seconds:.0f} s)", flush=True)
-    return right
+def _report(outcome: tuple[bool, str, float]) -> bool:
+    passed, words, seconds = outcome
+    print(f"{'ok   ' if passed else 'WRONG'} {words} ({seconds:.0f} s)", flush=True)
+    return passed
 
 
 def _unchanged(copy: Path) -> tuple[bool, str, float]:
-    """The same tests must pass as things are, or their failing would say nothing."""
+    """Run the tests on the unchanged copy: they must pass, or their failure would prove nothing."""
     started = time.monotonic()
     codes = {_run(copy, tests) for tests in {mutation.tests for mutation in MUTATIONS}}
-    return codes == {ALL_PASSED}, "as it is, all pass", time.monotonic() - started
+    return codes == {ALL_PASSED}, "unchanged: all tests pass", time.monotonic() - started
 
 
 def _try(copy: Path, mutation: Mutation) -> tuple[bool, str, float]:
@@ -109,15 +111,15 @@ def _try(copy: Path, mutation: Mutation) -> tuple[bool, str, float]:
     original = path.read_text(encoding="utf-8")
     count = original.count(mutation.before)
     if count != 1:
-        return False, f"{mutation.path} holds {mutation.before!r} {count} times", 0.0
+        return False, f"{mutation.path} contains {mutation.before!r} {count} times, not once", 0.0
     path.write_text(original.replace(mutation.before, mutation.after), encoding="utf-8")
     try:
-        # A test that fails is 1; anything else says that the copy does not even run.
-        noticed = _run(copy, (*mutation.tests, "-x")) == SOME_FAILED
+        # pytest exits with 1 if a test failed; any other error means that the copy does not run.
+        is_red = _run(copy, (*mutation.tests, "-x")) == SOME_FAILED
     finally:
         path.write_text(original, encoding="utf-8")
-    words = f"without {mutation.what}: {'red' if noticed else 'NOBODY NOTICES'}"
-    return noticed, words, time.monotonic() - started
+    words = f"without {mutation.removed}: {'red' if is_red else 'STILL GREEN'}"
+    return is_red, words, time.monotonic() - started
 
 
 def _run(copy: Path, tests: tuple[str, ...]) -> int:

@@ -15,27 +15,27 @@ HEAD = """# Settings
 
 <!-- Written by `make settings` from shared/setting_fields.py. -->
 
-Every setting is a variable of the environment, read once when a part starts. A value that is not
-allowed stops it with the variable's name and the rule; an empty one counts as not set. A name that
-begins with `QUIRE_` and is none of these is refused too, so that a slip is not taken for a default.
-What a user may have at most is the default for everybody; `quire user set` changes it for one.
+Every setting is an environment variable, which a part reads once when it starts. An invalid value
+stops the part with the variable's name and the rule; an empty value counts as not set. Unknown
+variables that start with `QUIRE_` are rejected too, so that a misspelt name does not go unnoticed.
+The limits per user are defaults for all users; `quire user set` changes them for one user.
 """
 #: The first setting of each part.
 PARTS = {
-    "database_url": "Where the state is",
-    "lease_seconds": "The queue, and what a user may have",
+    "database_url": "Storage",
+    "lease_seconds": "The queue and the limits per user",
     "api_host": "The API",
     "devices": "The workers",
     "log_format": "Logs",
-    "client_url": "The client, and the demo",
+    "client_url": "The client and the demo",
 }
-COLUMNS = "| variable | default | allowed | |\n| --- | --- | --- | --- |"
-#: How a bound of pydantic's reads.
+COLUMNS = "| variable | default | allowed | description |\n| --- | --- | --- | --- |"
+#: Pydantic's bounds in words.
 BOUNDS = {"gt": "above {}", "ge": "from {}", "lt": "below {}", "le": "to {}"}
 
 
 def page() -> str:
-    """The whole file."""
+    """Render the whole file."""
     return "\n".join((HEAD.rstrip(), *_lines())) + "\n"
 
 
@@ -50,43 +50,43 @@ def _lines() -> Iterator[str]:
 def _default(field: FieldInfo) -> str:
     extra = field.json_schema_extra
     if not isinstance(extra, dict):
-        raise TypeError(f"{field.validation_alias}: a setting without its words")
-    said = extra["default"]
-    return str(said) if said is not None else _shown(field.default)
+        raise TypeError(f"{field.validation_alias}: a setting without a default text")
+    default_text = extra["default"]
+    return str(default_text) if default_text is not None else _code(field.default)
 
 
 def _allowed(field: FieldInfo) -> str:
     kind = field.annotation
     if isinstance(kind, UnionType):
-        kind = next(each for each in get_args(kind) if each is not type(None))
+        kind = next(member for member in get_args(kind) if member is not type(None))
     if get_origin(kind) is Literal:
-        return ", ".join(map(_shown, get_args(kind)))
+        return ", ".join(map(_code, get_args(kind)))
     if kind is bool:
         return "`true`, `false`"
-    words: dict[object, str] = {
-        int: "whole",
+    type_names: dict[object, str] = {
+        int: "an integer",
         float: "a number",
         str: "text",
         SecretStr: "text",
         Path: "a path",
     }
     bounds = [
-        form.format(_number(getattr(rule, key)))
+        template.format(_number(getattr(rule, key)))
         for rule in field.metadata
-        for key, form in BOUNDS.items()
+        for key, template in BOUNDS.items()
         if hasattr(rule, key)
     ]
-    return f"{words[kind]} {' '.join(bounds)}".rstrip()
+    return f"{type_names[kind]} {' '.join(bounds)}".rstrip()
 
 
-def _shown(value: object) -> str:
+def _code(value: object) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{_number(value)}`" if isinstance(value, int | float) else f"`{value}`"
 
 
 def _number(value: Any) -> str:
-    """Whole where it is; never in powers of ten, which a reader would have to work out."""
+    """Render a number, an integer if it is one, without an exponent."""
     return str(int(value)) if value == int(value) else str(value)
 
 

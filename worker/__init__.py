@@ -1,1 +1,1 @@
-"""Claims jobs and runs them on one device."""
+"""The workers of one host: they claim jobs and run them on its devices."""

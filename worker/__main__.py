@@ -1,4 +1,4 @@
-"""``python -m worker``: this host's workers."""
+"""Runs this host's workers: ``python -m worker``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The Celery side: what a child does as it starts, and what it does when it is woken."""
+"""The Celery application: what a child does when it starts, and when it is woken."""
 
 import logging
 import os
@@ -13,7 +13,8 @@ from celery.signals import setup_logging, worker_process_init
 
 from shared.broker import WAKE_TASK
 from shared.logs import configure_logging
-from shared.process.pdeathsig import tie
+from shared.process.pdeathsig import die_with_parent
+from shared.process.title import set_title
 from shared.settings import load_settings
 from worker.lane import Lane
 
@@ -22,81 +23,82 @@ if TYPE_CHECKING:
     from worker.execution.heartbeat import Heartbeat
     from worker.execution.runner import Runner
 
-#: Where Celery's configuration, which reaches the child, holds the lane.
+#: The key of the lane in Celery's configuration, which reaches the child.
 LANE_KEY = "quire_lane"
-#: And where the process id of whoever starts the child.
+#: The key of the id of the process that starts the child.
 PARENT_KEY = "quire_parent"
 EXIT_CANNOT_START = 70
-#: Between the end of what ran and that of a child that was told to end.
-LEAVE_SECONDS = 0.5
+#: The pause between the end of the last run and the end of a draining child.
+EXIT_DELAY_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass
 class _Child:
-    """This process: runs what it is woken for, and gives it back when it is told to end.
+    """This process: runs jobs when woken, and returns them to the queue on TERM.
 
     Attributes:
-        leaving: Whether a TERM came while it ran something.
+        draining: Whether TERM arrived during a run.
     """
 
     runner: "Runner | BatchRunner"
     heartbeat: "Heartbeat"
-    leaving: bool = False
+    draining: bool = False
 
     def run(self, wake: str) -> int:
-        """Run what there is to run; the number of jobs that were."""
-        # The pool's own handler, which ends the process at once, is right while nothing runs.
-        # Whoever stops a whole process group signals this one too, and not its parent alone.
-        before = signal.signal(signal.SIGTERM, self._leave)
+        """Run jobs until none is left. Returns how many were run."""
+        # While nothing runs, the pool's handler is right: it ends the process at once. During a
+        # run this one is needed, because TERM may come to the whole process group.
+        before = signal.signal(signal.SIGTERM, self._on_term)
         try:
             return self.runner.run_all(wake)
         finally:
             signal.signal(signal.SIGTERM, before)
-            if self.leaving:
-                # Told again once the pool has heard that this is done: now the process ends.
-                again = threading.Timer(LEAVE_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+            if self.draining:
+                # Once the pool knows that the task is done, TERM ends the process.
+                again = threading.Timer(EXIT_DELAY_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
                 again.daemon = True
                 again.start()
 
-    def _leave(self, *_: object) -> None:
-        self.leaving = True
+    def _on_term(self, *_: object) -> None:
+        self.draining = True
         self.heartbeat.drain()
 
 
-#: Celery gives a task nothing to hold on to between two calls.
+#: Global, because Celery keeps no state for a task between two calls.
 _children: list[_Child] = []
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]  # Celery has no types
-def _use_our_logs(**_: object) -> None:
+def _configure_logging(**_: object) -> None:
     configure_logging(load_settings())
-    # Celery's two lines for each wake say less than the runner's own.
+    # Celery logs two lines per wake, which say less than the runner's.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _start(**_: object) -> None:
-    """Make the child ready before it takes its first wake."""
+    """Prepare the child before it takes its first wake."""
     from celery import current_app
 
     lane = Lane.from_dict(current_app.conf[LANE_KEY])
-    # A child whose parent was killed would train on, and renew its lease, for nobody.
-    if not tie(current_app.conf[PARENT_KEY], signal.SIGKILL):
+    set_title(f"{lane.title} (child)")
+    # Without its parent, a child would train on and renew its lease for nothing.
+    if not die_with_parent(current_app.conf[PARENT_KEY], signal.SIGKILL):
         os._exit(EXIT_CANNOT_START)
     try:
         from worker.bootstrap import start
 
         _children.append(_Child(*start(lane, load_settings())))
     except BaseException:
-        # Celery would swallow it and send wakes to a child that cannot serve them.
+        # Celery would swallow the error and send wakes to a child that cannot run jobs.
         log.exception("worker_cannot_start", worker=lane.worker_id)
         os._exit(EXIT_CANNOT_START)
 
 
 @shared_task(name=WAKE_TASK, bind=True)  # type: ignore[untyped-decorator]
 def wake(self: Any, kind: str) -> int:
-    """Run what there is to run. Returns the number of jobs that were."""
+    """Run jobs until none is left. Returns how many were run."""
     return _children[0].run(wake=str(self.request.id))

@@ -1,7 +1,7 @@
-"""One Celery worker, which never loads TensorFlow itself: ``python -m worker.celery_process``.
+"""One lane's Celery worker: ``python -m worker.celery_process``, started by worker/supervisor.py.
 
-It takes wakes of one kind and hands them to its one child, a fresh process in which
-worker/celery_app.py loads TensorFlow. It is started by worker/supervisor.py.
+It receives wakes of one kind and passes them to its only child, a fresh process in which
+worker/celery_app.py loads TensorFlow. This process never loads it.
 """
 
 import os
@@ -19,22 +19,23 @@ from sqlalchemy import Engine
 from shared.broker import make_celery
 from shared.database import make_engine
 from shared.logs import configure_logging
+from shared.process.title import set_title
 from shared.settings import SettingsError, load_settings
-from shared.worker_registry import remove, request_drain
+from shared.worker_registry import request_drain, unregister
 from worker.celery_app import LANE_KEY, PARENT_KEY
-from worker.execution.lease import DATABASE_AWAY, RETRY_SECONDS, reason
+from worker.execution.outages import DATABASE_AWAY, RETRY_SECONDS, driver_message
 from worker.lane import Lane
 
 log = structlog.get_logger(__name__)
 
 
 def main() -> int:
-    """Take wakes until TERM.
+    """Receive wakes until TERM.
 
     Returns:
         The process's exit code.
     """
-    lane = Lane.read()
+    lane = Lane.parse()
     try:
         settings = load_settings()
         broker = settings.broker
@@ -42,16 +43,17 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings)
+    set_title(lane.title)
     if lane.cores:
-        # Now, so that the child inherits it before it starts a thread.
+        # Before the child starts, so that all of its threads inherit it.
         os.sched_setaffinity(0, lane.cores)
     app = make_celery(broker)
     app.conf.update(
         {"include": ["worker.celery_app"], LANE_KEY: lane.as_dict(), PARENT_KEY: os.getpid()}
     )
     engine = make_engine(settings.database)
-    drain = _Drain(engine, lane.worker_id)
-    worker_shutting_down.connect(drain)
+    shutdown = _GracefulShutdown(engine, lane.worker_id)
+    worker_shutting_down.connect(shutdown)
     worker = app.Worker(
         hostname=f"{lane.kind}.{lane.device}@{lane.host}",
         queues=[lane.kind],
@@ -59,26 +61,25 @@ def main() -> int:
         concurrency=1,
         loglevel=settings.log_level.upper(),
         quiet=True,
-        # What Celery's workers tell each other is of no use here: the database knows it all.
+        # Celery workers need not talk to each other: the database holds all state.
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
     )
-    drain.worker = worker
+    shutdown.worker = worker
     worker.start()
-    drain.done()
+    shutdown.finish()
     return int(worker.exitcode or 0)
 
 
-class _Drain:
-    """The orderly end of a worker.
+class _GracefulShutdown:
+    """Drains the worker when Celery begins its warm shutdown.
 
-    Asks this worker's child to give its job back, once Celery begins its warm shutdown.
-
-    Celery's own way is to wait for the task, which may be a training of many hours.
+    Celery itself would wait for the task, which may be a training of many hours. This asks the
+    child to return its job to the queue instead.
 
     Attributes:
-        worker: Celery's, once it is made; it knows its child.
+        worker: The Celery worker, once it is made; it knows its child.
     """
 
     def __init__(self, engine: Engine, worker_id: str) -> None:
@@ -87,26 +88,28 @@ class _Drain:
         self.worker: Any = None
 
     def __call__(self, **_: object) -> None:
-        # In a thread: this is a signal handler, and the database may be slow.
-        threading.Thread(target=self._ask, name="drain", daemon=True).start()
+        # A signal handler must not wait for the database.
+        threading.Thread(target=self._drain, name="drain", daemon=True).start()
 
-    def done(self) -> None:
-        """Take the worker out of the list, now that its child has ended."""
+    def finish(self) -> None:
+        """Delete the worker's row, now that its child has ended."""
         try:
-            remove(self._engine, self._worker_id)
+            unregister(self._engine, self._worker_id)
         except DATABASE_AWAY as error:
-            log.warning("database_away", reason=reason(error))
+            log.warning("database_away", reason=driver_message(error))
 
-    def _ask(self) -> None:
+    def _drain(self) -> None:
         log.info("draining", worker=self._worker_id)
-        # The child hears this even while the database is away. The row tells everybody else, so
-        # that nobody counts on this worker.
+        # The signal reaches the child even while the database is away. The row tells the API and
+        # the other workers that this one takes no more jobs.
         self._terminate_child()
         while True:
             try:
                 request_drain(self._engine, self._worker_id)
             except DATABASE_AWAY as error:
-                log.warning("drain_not_written", worker=self._worker_id, reason=reason(error))
+                log.warning(
+                    "drain_not_recorded", worker=self._worker_id, reason=driver_message(error)
+                )
                 time.sleep(RETRY_SECONDS)
             else:
                 return

@@ -1,4 +1,4 @@
-"""Which devices this host's workers run on, and how a process is tied to one of them."""
+"""Which devices this host's workers run on, and how a process is bound to one."""
 
 import os
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ GPU_UUID_PREFIX = "GPU-"
 
 
 class BadDevice(ValueError):
-    """A device that was asked for is not there, or its name cannot be read."""
+    """A requested device does not exist, or its name is invalid."""
 
-    def __init__(self, asked: str, reason: str) -> None:
-        super().__init__(f"QUIRE_DEVICES (--devices): {asked!r} {reason}")
+    def __init__(self, requested: str, reason: str) -> None:
+        super().__init__(f"QUIRE_DEVICES (--devices): {requested!r} {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class LocalDevice:
 
     Attributes:
         name: ``cpu``, ``cpu:N`` (core N alone) or ``gpu:N`` (NVML's index N).
-        cores: The cores its processes are pinned to; None leaves them all.
-        gpu: The GPU, for a device that is one.
+        cores: The cores that its processes are pinned to; None allows all.
+        gpu: The GPU; None for a CPU.
     """
 
     name: str
@@ -35,26 +35,26 @@ class LocalDevice:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the processes of this device need in their environment before TensorFlow loads."""
+        """Variables that this device's processes need before TensorFlow loads."""
         return {"CUDA_VISIBLE_DEVICES": NO_GPU if self.gpu is None else self.gpu.uuid}
 
 
 def find_devices(wanted: str) -> list[LocalDevice]:
-    """The devices that `wanted` names on this machine; see `resolve`."""
+    """The devices of this machine that `wanted` names; see `resolve`."""
     return resolve(wanted, find_gpus(), os.sched_getaffinity(0))
 
 
 def resolve(wanted: str, gpus: Sequence[Gpu], cores: AbstractSet[int]) -> list[LocalDevice]:
-    """Read a list of devices.
+    """Parse a list of devices.
 
     Args:
         wanted: ``auto`` (all GPUs, or else ``cpu``), or names separated by commas: ``cpu``,
-            ``cpu:N``, ``gpu:N``, ``N`` (a GPU's index), or a GPU's UUID or the beginning of one.
-        gpus: Those of the machine.
-        cores: Those this process may use.
+            ``cpu:N``, ``gpu:N``, ``N`` (a GPU's index), or a GPU's UUID or a prefix of one.
+        gpus: The machine's GPUs.
+        cores: The cores that this process may use.
 
     Raises:
-        BadDevice: Naming the value and what there is.
+        BadDevice: The message names the value and the devices that exist.
     """
     names = [name.strip() for name in wanted.split(",")]
     if names == ["auto"]:
@@ -63,7 +63,7 @@ def resolve(wanted: str, gpus: Sequence[Gpu], cores: AbstractSet[int]) -> list[L
     for name in names:
         device = _device(name, gpus, cores)
         if device in devices:
-            raise BadDevice(name, f"is named twice: {device.name} is one device")
+            raise BadDevice(name, f"is listed twice (as {device.name})")
         devices.append(device)
     return devices
 
@@ -74,7 +74,7 @@ def _device(name: str, gpus: Sequence[Gpu], cores: AbstractSet[int]) -> LocalDev
         return LocalDevice("cpu")
     if kind == "cpu" and number.isdecimal():
         if int(number) not in cores:
-            raise BadDevice(name, f"is not there; there {_are('core', sorted(cores))}")
+            raise BadDevice(name, f"does not exist; {_available('core', sorted(cores))}")
         return LocalDevice(f"cpu:{int(number)}", cores=(int(number),))
     index = number if kind == "gpu" else name
     if index.isdecimal():
@@ -83,11 +83,11 @@ def _device(name: str, gpus: Sequence[Gpu], cores: AbstractSet[int]) -> LocalDev
         found = [gpu for gpu in gpus if gpu.uuid.startswith(name)]
     else:
         raise BadDevice(
-            name, f"is not a device: auto, cpu, cpu:N, gpu:N or a GPU's UUID; {_there(gpus)}"
+            name, f"is not a device: use auto, cpu, cpu:N, gpu:N or a GPU's UUID; {_gpus(gpus)}"
         )
     if len(found) != 1:
-        problem = "is the beginning of several UUIDs" if found else "is not there"
-        raise BadDevice(name, f"{problem}; {_there(gpus)}")
+        problem = "is a prefix of several UUIDs" if found else "does not exist"
+        raise BadDevice(name, f"{problem}; {_gpus(gpus)}")
     return _gpu_device(found[0])
 
 
@@ -95,12 +95,12 @@ def _gpu_device(gpu: Gpu) -> LocalDevice:
     return LocalDevice(f"gpu:{gpu.index}", gpu=gpu)
 
 
-def _there(gpus: Sequence[Gpu]) -> str:
+def _gpus(gpus: Sequence[Gpu]) -> str:
     if not gpus:
-        return "this machine has no GPU that NVML can see"
-    return f"there {_are('GPU', [f'gpu:{gpu.index} {gpu.uuid} ({gpu.name})' for gpu in gpus])}"
+        return "NVML finds no GPU on this machine"
+    return _available("GPU", [f"gpu:{gpu.index} {gpu.uuid} ({gpu.name})" for gpu in gpus])
 
 
-def _are(what: str, things: Sequence[object]) -> str:
-    verb, plural = ("is", "") if len(things) == 1 else ("are", "s")
-    return f"{verb} the {what}{plural} {', '.join(map(str, things))}"
+def _available(noun: str, things: Sequence[object]) -> str:
+    plural = "" if len(things) == 1 else "s"
+    return f"this machine has the {noun}{plural} {', '.join(map(str, things))}"

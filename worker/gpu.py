@@ -1,4 +1,4 @@
-"""The GPUs of this machine, asked of NVML; nothing here loads TensorFlow or CUDA."""
+"""This machine's GPUs according to NVML; nothing here loads TensorFlow or CUDA."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-#: What NVML says on a machine without an NVIDIA driver: no GPU, and nothing wrong.
+#: NVML's errors on a machine without an NVIDIA driver, where finding no GPU is right.
 NO_DRIVER = (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded)
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU as NVML knows it. `index` is NVML's, which need not be CUDA's; `uuid` is both's."""
+    """A GPU. `index` is NVML's and may differ from CUDA's; `uuid` is the same in both."""
 
     index: int
     uuid: str
@@ -22,13 +22,13 @@ class Gpu:
 
 
 def find_gpus() -> list[Gpu]:
-    """All GPUs, in NVML's order; none where there is no driver."""
+    """All GPUs, in NVML's order; none without a driver."""
     try:
         pynvml.nvmlInit()
     except NO_DRIVER:
         return []
     except pynvml.NVMLError as error:
-        # A driver that is broken or out of step with its library: the CPU works all the same.
+        # The driver is broken, or does not match its library; the CPU still works.
         log.warning("nvml_failed", reason=str(error))
         return []
     try:

@@ -1,28 +1,27 @@
-"""What one Celery worker process is for: one kind of job on one device of this host."""
+"""A lane: one kind of job on one device of this host, run by one Celery worker process."""
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shared.queue.types import Kind
-from shared.tables import KINDS
+from shared.tables import KINDS, Kind
 from shared.worker_registry import worker_id
 from worker.devices import LocalDevice
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A lane, in values that pass through a command line and through Celery's configuration.
+    """A lane, in values that fit a command line and Celery's configuration.
 
     Attributes:
         host: The host's name.
         kind: ``train`` or ``generate``.
         device: The device's name.
-        cores: The cores that the lane is pinned to; empty for all.
-        gpu_uuid: The GPU, on a device that is one.
-        gpu_name: What it is.
-        gpu_memory_bytes: What it has.
+        cores: The cores that the lane is pinned to; empty allows all.
+        gpu_uuid: The GPU; None on a CPU.
+        gpu_name: The GPU's product name.
+        gpu_memory_bytes: The GPU's memory.
     """
 
     host: str
@@ -52,8 +51,13 @@ class Lane:
         """The key of the worker's row in `devices`."""
         return worker_id(self.host, self.device, self.kind)
 
+    @property
+    def title(self) -> str:
+        """What `ps` calls the processes of this lane."""
+        return f"{self.kind} {self.device}"
+
     def arguments(self) -> tuple[str, ...]:
-        """The command line that `read` reads."""
+        """The command line that `parse` reads."""
         arguments = ["--host", self.host, "--kind", self.kind, "--device", self.device]
         if self.cores:
             arguments += ["--cores", ",".join(map(str, self.cores))]
@@ -63,8 +67,8 @@ class Lane:
         return tuple(arguments)
 
     @classmethod
-    def read(cls, arguments: Sequence[str] | None = None) -> "Lane":
-        """The lane that a command line describes; exits with a message if it is wrong."""
+    def parse(cls, arguments: Sequence[str] | None = None) -> "Lane":
+        """The lane that a command line describes; exits with a message if it is invalid."""
         parser = argparse.ArgumentParser(prog="python -m worker.celery_process")
         parser.add_argument("--host", required=True)
         parser.add_argument("--kind", required=True, choices=KINDS)
@@ -81,7 +85,7 @@ class Lane:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Lane":
-        """What `as_dict` gave."""
+        """The lane that `as_dict` was called on."""
         return cls(**{**values, "cores": tuple(values["cores"])})
 
 

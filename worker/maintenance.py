@@ -1,59 +1,64 @@
-"""What every supervisor does now and then, and any number may do at once: tidy the tables."""
+"""Periodic maintenance. Every supervisor runs it, and any number may run at once."""
 
-import threading
 import time
-from datetime import timedelta
 
 import structlog
-from sqlalchemy import delete, func, select
 
-from shared import blobs
 from shared.broker import Broker
 from shared.clock import database_now
-from shared.database import reading
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.queue import Queue
-from shared.queue.types import Kind
-from shared.tables import Device, IdempotencyKey
-from worker.execution.lease import DATABASE_AWAY, reason
+from shared.queue.maintenance.blob_sweep import sweep_blobs
+from shared.queue.maintenance.gone_workers import remove_gone_workers
+from shared.queue.maintenance.idempotency_keys import forget_expired_keys
+from worker.execution.periodic import PeriodicThread
 
-#: A job that waits longer, beside a worker that is idle, has lost its wake.
+#: A job that waits longer while a worker is idle has lost its wake.
 WAIT_SECONDS = 3.0
-TIDY_SECONDS = 600.0
-#: How long a worker that is not heard of stays in the list, and a POST can be repeated.
-KEPT_SECONDS = 24 * 3600.0
+#: How often old rows and unused bytes are deleted.
+CLEANUP_SECONDS = 600.0
 
 log = structlog.get_logger(__name__)
 
 
-class Sweeper:
-    """Rescues jobs of lost workers, wakes for forgotten ones, and sweeps out what is old.
+class Maintenance:
+    """Rescues jobs of lost workers, resends lost wakes, and deletes what is old.
 
-    It works in a thread of its own: the database and Redis may be slow or away, and the
-    supervisor of the workers must stay quick.
+    It runs in a thread: the database and Redis may be slow or away, and the supervisor must keep
+    watching its processes.
+
+    Args:
+        queue: The queue; its settings give the interval.
+        broker: Sends wakes.
+        publisher: Tells the followers of rescued jobs.
     """
 
-    def __init__(self, queue: Queue, broker: Broker, speaker: Speaker) -> None:
+    def __init__(self, queue: Queue, broker: Broker, publisher: EventPublisher) -> None:
         self._queue = queue
         self._broker = broker
-        self._speaker = speaker
-        self._tidied_at: float | None = None
-        self._away = False
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._publisher = publisher
+        self._cleaned_at: float | None = None
+        self._thread = PeriodicThread("maintenance", self.run_once, queue.settings.sweep_seconds)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin no further sweep; one that runs is not waited for."""
-        self._stopped.set()
+        """Run no further round; the current one is not waited for."""
+        self._thread.stop(wait=False)
 
-    def sweep(self) -> None:
-        """Sweep once."""
+    def run_once(self) -> None:
+        """Run one round."""
+        self._rescue()
+        self._resend_wakes()
+        if self._cleaned_at is None or time.monotonic() - self._cleaned_at > CLEANUP_SECONDS:
+            self._clean_up()
+            self._cleaned_at = time.monotonic()
+
+    def _rescue(self) -> None:
         for rescue in self._queue.rescue():
-            self._speaker.say(rescue.job_id, rescue.attempt, "state")
+            self._publisher.publish(rescue.job_id, rescue.attempt, "state")
             log.warning(
                 "job_rescued",
                 job=rescue.job_id,
@@ -61,52 +66,20 @@ class Sweeper:
                 attempt=rescue.attempt,
                 outcome=rescue.outcome,
             )
+
+    def _resend_wakes(self) -> None:
         for waiting in self._queue.waiting(WAIT_SECONDS):
-            # A wake for each idle worker, since more than one job may wait. Busy ones look
-            # for more work by themselves: for them messages would only pile up.
-            for _ in range(self._idle(waiting.kind)):
+            # More than one job may wait, so every idle worker gets a wake. Busy workers look for
+            # more work by themselves: for them wakes would only pile up.
+            for _ in range(waiting.idle_workers):
                 self._broker.wake(waiting.kind, waiting.job_id)
-        if self._tidied_at is None or time.monotonic() - self._tidied_at > TIDY_SECONDS:
-            self._tidy()
-            self._tidied_at = time.monotonic()
 
-    def _run(self) -> None:
-        while not self._stopped.wait(self._queue.settings.sweep_seconds):
-            try:
-                self.sweep()
-                self._away = False
-            except DATABASE_AWAY as error:
-                if not self._away:
-                    log.warning("database_away", reason=reason(error))
-                self._away = True
-            except Exception:
-                # A sweep that fails must not be the last one.
-                log.exception("sweep_failed")
-
-    def _idle(self, kind: Kind) -> int:
-        with reading(self._queue.engine) as connection:
-            fresh = database_now(connection) - timedelta(seconds=self._queue.settings.lease_seconds)
-            return (
-                connection.scalar(
-                    select(func.count())
-                    .select_from(Device)
-                    .where(
-                        Device.lane == kind,
-                        Device.ready_at.is_not(None),
-                        Device.current_job_id.is_(None),
-                        Device.heartbeat_at > fresh,
-                    )
-                )
-                or 0
-            )
-
-    def _tidy(self) -> None:
+    def _clean_up(self) -> None:
         with self._queue.engine.begin() as connection:
-            old = database_now(connection) - timedelta(seconds=KEPT_SECONDS)
-            connection.execute(delete(Device).where(Device.heartbeat_at < old))
-            connection.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < old))
+            now = database_now(connection)
+            remove_gone_workers(connection, now)
+            forget_expired_keys(connection, now)
         if retired := self._queue.retire_checkpoints():
             log.info("checkpoints_retired", count=retired)
-        gone = blobs.sweep(self._queue.engine)
-        if gone:
-            log.info("blobs_swept", count=gone)
+        if swept := sweep_blobs(self._queue.engine):
+            log.info("blobs_swept", count=swept)

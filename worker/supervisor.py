@@ -1,32 +1,35 @@
-"""One for each host: keeps two Celery workers for each device, and sweeps."""
+"""Supervises one host's workers, two Celery workers for each device, and runs maintenance."""
 
 import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from itertools import product
 
 import structlog
 
 from shared import worker_registry
 from shared.broker import Broker
 from shared.database import log_database, make_engine
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.logs import configure_logging
+from shared.process.python_module import python_module
 from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
+from shared.process.title import set_title
 from shared.queue import Queue
-from shared.queue.types import Kind
 from shared.settings import Settings, SettingsError, load_settings
-from shared.worker_registry import WorkerSelf
+from shared.tables import Kind
+from shared.worker_registry import WorkerInfo
 from worker.devices import BadDevice, LocalDevice, find_devices
-from worker.execution.lease import DATABASE_AWAY, reason
+from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.lane import Lane
-from worker.maintenance import Sweeper
+from worker.maintenance import Maintenance
 
-#: A lane for each, so that a short text never waits behind a long training.
+#: Each kind has its own lane, so that a short text never waits behind a long training.
 LANES: tuple[Kind, ...] = ("train", "generate")
-#: In which a training writes its checkpoint and goes back to the line: all lanes at once, and the
-#: whole of it within 30 s, after which Docker and others kill.
+#: Time for a training to save a checkpoint and return to the queue. All lanes stop at once, and
+#: within the 30 s after which process managers kill.
 LANE_GRACE_SECONDS = 25.0
 
 log = structlog.get_logger(__name__)
@@ -36,31 +39,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run this host's workers until TERM or INT.
 
     Returns:
-        The process's exit code: 0, or 2 for a setting that is not allowed.
+        The process's exit code: 0, or 2 for an invalid setting.
     """
     try:
         settings = _settings(arguments)
         broker = Broker(settings.broker)
-        found = find_devices(settings.devices)
+        devices = find_devices(settings.devices)
     except (SettingsError, BadDevice) as error:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings)
+    set_title(f"supervisor {settings.host_name}")
     engine = make_engine(settings.database)
     log_database(engine)
-    lanes = [(device, Lane.of(settings.host_name, kind, device))
-             for device in found for kind in LANES]  # fmt: skip
-    log.info("supervisor_started", host=settings.host_name, devices=[one.name for one in found])
+    lanes = [
+        (device, Lane.of(settings.host_name, kind, device))
+        for device, kind in product(devices, LANES)
+    ]
+    names = [device.name for device in devices]
+    log.info("supervisor_started", host=settings.host_name, devices=names)
     queue = Queue(engine, settings)
-    _show(queue, [lane for _, lane in lanes])
-    sweeper = Sweeper(queue, broker, Speaker(queue.settings.broker))
+    _register(queue, [lane for _, lane in lanes])
+    maintenance = Maintenance(queue, broker, EventPublisher(queue.settings.broker))
     with ProcessSupervisor() as supervisor, supervisor.signals():
-        sweeper.start()
+        maintenance.start()
         children = [_child(device, lane, settings) for device, lane in lanes]
         with contextlib.suppress(StopRequested):
             supervisor.start_together(*children)
             supervisor.watch()
-        sweeper.stop()
+        maintenance.stop()
         supervisor.terminate_all()
     log.info("supervisor_stopped", host=settings.host_name)
     return 0
@@ -72,9 +79,12 @@ def _settings(arguments: Sequence[str] | None) -> Settings:
     )
     parser.add_argument(
         "--devices",
-        help="auto, or a list of cpu, cpu:N, gpu:N and GPUs' UUIDs [default: QUIRE_DEVICES]",
+        help="auto, or a comma-separated list of cpu, cpu:N, gpu:N or GPU UUIDs "
+        "[default: QUIRE_DEVICES]",
     )
-    parser.add_argument("--host-name", help="what others call this host [default: its own name]")
+    parser.add_argument(
+        "--host-name", help="the name of this host, unique among hosts [default: the system's]"
+    )
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value}
     return load_settings(**given)
 
@@ -83,12 +93,16 @@ def _child(device: LocalDevice, lane: Lane, settings: Settings) -> Child:
     environment = {
         **os.environ,
         **device.environment,
-        # Counted here, before a lane is pinned: every lane computes with the same threads.
+        # Set here, before a lane is pinned to cores: all lanes must compute with equal threads.
         "QUIRE_TRAIN_THREADS": str(settings.train_threads),
-        # Its C++ side is told to keep to warnings before it loads, or not at all.
+        # Celery would set a process title of its own.
+        "NOSETPS": "1",
+        # A process title must not overwrite the environment in /proc, which operators read.
+        "SPT_NOENV": "1",
+        # TensorFlow's C++ side reads its log level only when it loads.
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
     }
-    argv = (sys.executable, "-m", "worker.celery_process", *lane.arguments())
+    argv = python_module("worker.celery_process", *lane.arguments())
     return Child(
         name=f"{lane.kind} on {lane.device}",
         argv=argv,
@@ -97,13 +111,13 @@ def _child(device: LocalDevice, lane: Lane, settings: Settings) -> Child:
     )
 
 
-def _show(queue: Queue, lanes: Sequence[Lane]) -> None:
-    """Show all lanes as not ready yet: an earlier run's rows may say that they are."""
+def _register(queue: Queue, lanes: Sequence[Lane]) -> None:
+    """Register all lanes as not ready: rows of an earlier run may say that they are."""
     try:
         for lane in lanes:
-            me = WorkerSelf(
+            worker = WorkerInfo(
                 lane.host, lane.device, lane.kind, os.getpid(), {}, lane.gpu_uuid, lane.gpu_name
             )
-            worker_registry.show(queue.engine, me, ready=False)
+            worker_registry.register(queue.engine, worker, ready=False)
     except DATABASE_AWAY as error:
-        log.warning("database_away", reason=reason(error))
+        log.warning("database_away", reason=driver_message(error))

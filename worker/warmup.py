@@ -1,4 +1,4 @@
-"""Builds graphs before the first job, so that it need not wait for them."""
+"""Builds graphs and indexes before the first job, which then need not wait for them."""
 
 from dataclasses import replace
 
@@ -11,25 +11,25 @@ from shared.specs.presets import PRESETS
 from shared.tables import Model
 from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache, Processor, backend_of, make_sampler
-from worker.execution.lease import DATABASE_AWAY, reason
+from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.ml.config import NetworkConfig, TrainConfig
 from worker.ml.model import initial_weights
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 
-#: Models whose networks are loaded before anybody asks: those made last.
+#: How many of the newest models are loaded in advance.
 WARM_MODELS = 4
-#: A usual alphabet with both cases, digits and punctuation.
-USUAL_VOCABULARY = 96
-#: What a training is warmed with: enough for a window to learn from and one to be judged by.
+#: A typical alphabet: both cases, digits and punctuation.
+TYPICAL_VOCABULARY = 96
+#: The corpus of the warm-up training: one window to learn from, and one to validate on.
 WARM_TEXT = "the quick brown fox jumps over the lazy dog. " * 20
 
 log = structlog.get_logger(__name__)
 
 
 def warm_train(processor: Processor, threads: int) -> None:
-    """Take a few steps of a small training: TensorFlow and its compiler are then awake."""
+    """Run a few steps of a small training, so that TensorFlow and its compiler are loaded."""
     numbers = PRESETS["default"].model_dump() | {"window": 16, "units": 32, "epochs": 1}
     vocabulary, ids = vectorize(WARM_TEXT)
     spec = numbers | {"held_out": 0.1, "seed": 0, "shards": 1, "threads": threads}
@@ -39,20 +39,20 @@ def warm_train(processor: Processor, threads: int) -> None:
         pass
 
 
-def warm_generate(engine: Engine, samplers: ModelCache, processor: Processor) -> None:
-    """Compile what the newest models need, or where there is none what the next will need."""
+def warm_generate(engine: Engine, models: ModelCache, processor: Processor) -> None:
+    """Compile the newest models' graphs, or without a model the default preset's."""
     warmed = 0
     for checkpoint_id in _newest(engine):
         try:
-            _warm(samplers.get(checkpoint_id).sampler)
+            _warm(models.get(checkpoint_id).sampler)
             warmed += 1
         except Exception as error:
-            # It is for the job that asks for this checkpoint to say what is wrong with it.
+            # A job that uses this checkpoint will report what is wrong with it.
             log.warning("not_warmed", checkpoint=checkpoint_id, reason=str(error))
     if not warmed:
         numbers = PRESETS["default"]
         network = NetworkConfig(
-            vocabulary_size=USUAL_VOCABULARY,
+            vocabulary_size=TYPICAL_VOCABULARY,
             embedding=numbers.embedding,
             units=numbers.units,
             layers=numbers.layers,
@@ -63,14 +63,14 @@ def warm_generate(engine: Engine, samplers: ModelCache, processor: Processor) ->
 
 def _warm(sampler: Sampler) -> None:
     for rows in sampler.buckets:
-        sampler.warm(rows)
-    sampler.warm(filtered=True)
+        sampler.warm_up(rows)
+    sampler.warm_up(filtered=True)
     if sampler.stackable:
-        sampler.warm(stacked=True)
+        sampler.warm_up(stacked=True)
 
 
 def warm_novelty(engine: Engine, corpora: Corpora) -> None:
-    """Sort the corpora of the newest models, so that their first text need not wait for it."""
+    """Index the newest models' corpora, so that their first text need not wait for it."""
     newest = select(Model.corpus_id, Model.spec).order_by(Model.created_at.desc())
     try:
         with reading(engine) as connection:
@@ -78,7 +78,7 @@ def warm_novelty(engine: Engine, corpora: Corpora) -> None:
         for corpus_id, spec in found:
             corpora.index(corpus_id, lowercase=spec["lowercase"])
     except DATABASE_AWAY as error:
-        log.warning("database_away", reason=reason(error))
+        log.warning("database_away", reason=driver_message(error))
 
 
 def _newest(engine: Engine) -> list[str]:
@@ -89,6 +89,6 @@ def _newest(engine: Engine) -> list[str]:
             ).all()
             found = [resolve(connection, model_id, "best") for model_id in models]
     except DATABASE_AWAY as error:
-        log.warning("database_away", reason=reason(error))
+        log.warning("database_away", reason=driver_message(error))
         return []
     return [checkpoint_id for checkpoint_id in found if checkpoint_id is not None]

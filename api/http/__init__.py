@@ -1,1 +1,1 @@
-"""HTTP concerns that every route shares: bodies, pages, retries, concurrency, the OpenAPI document."""
+"""The HTTP layer under the routes: authentication, bodies, pages, retries, limits, OpenAPI."""

@@ -1,59 +1,32 @@
-"""How many requests are worked on at once, and how many may listen beside them.
+"""Limit how many requests the application handles at once.
 
-A listener holds a thread of the server for as long as it listens, and does nothing with it. So the
-server has a thread for each of them too, and this keeps the number of requests that are worked on,
-and the connections to the database that they need, where it was.
+An event stream holds a server thread for as long as it is open and hardly uses it. The server
+therefore has one more thread for each stream, and this limit keeps the number of requests in the
+application, and the database connections that they need, at `api_threads`.
 """
 
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from api.errors import TooManyListeners
-
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class ConcurrencyLimit:
-    """Lets so many requests into an application at once; the others wait their turn.
+    """WSGI middleware that lets a limited number of requests in at once; the others wait.
 
-    What is sent after the application has answered (a stream of events, a file) takes no place.
+    A response body that is sent later (an event stream, a file) does not count.
 
     Args:
-        application: What answers.
-        places: How many.
+        application: The WSGI application.
+        limit: The number of requests.
     """
 
-    def __init__(self, application: Application, places: int) -> None:
+    def __init__(self, application: Application, limit: int) -> None:
         self._application = application
-        self._places = threading.Semaphore(places)
+        self._slots = threading.Semaphore(limit)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Answer one request."""
-        with self._places:
+        """Handle one request once a slot is free."""
+        with self._slots:
             return self._application(environ, start_response)
-
-
-class Seats:
-    """Where listeners sit.
-
-    Args:
-        count: How many there are.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._free = threading.Semaphore(count)
-
-    def take(self) -> Callable[[], None]:
-        """Sit down.
-
-        Returns:
-            To be called by who leaves.
-
-        Raises:
-            TooManyListeners: All are taken.
-        """
-        if not self._free.acquire(blocking=False):
-            raise TooManyListeners(self._count)
-        return self._free.release

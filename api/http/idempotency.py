@@ -1,124 +1,125 @@
-"""The same POST twice makes one thing: its first answer is kept with what it made.
+"""Idempotency keys: repeating a POST creates one resource and returns the first response.
 
-The key's row is inserted by the transaction that makes the thing, before it is made. So
-of two requests at once the second waits for the first's commit (on its row, or on
-SQLite's write lock), and then finds its answer.
+The key's row is inserted in the transaction that creates the resource, before the resource. Of
+two concurrent requests the second therefore waits for the first one's commit (on that row, or on
+SQLite's write lock) and then finds the stored response.
 """
 
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 import structlog
 from flask import Response, request
 from pydantic import BaseModel
-from sqlalchemy import delete, select, update
+from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from api.authentication import caller
 from api.errors import KeyReused
-from api.http.responses import answer_json
-from api.schemas.headers import Once
+from api.http.responses import raw_json_response
+from api.permissions import current_user
+from api.schemas.headers import IdempotencyHeader
 from api.services import reading, writing
 from shared.clock import database_now
+from shared.queue.maintenance.idempotency_keys import forget_expired_keys_of
 from shared.tables import IdempotencyKey
-from shared.upsert import insert_unless_there
+from shared.upsert import insert_if_absent
 
-KEPT_HOURS = 24
-FORGOTTEN_AT_ONCE = 100
 REPLAYED = "Idempotency-Replayed"
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What a request made.
+class Creation:
+    """A resource that a request has created.
 
     Attributes:
-        reply: What is answered.
-        status: With which status.
-        location: The address of what was made.
-        kept: What a replay answers instead of `reply`, where that holds a secret.
-        committed: Called once it is committed.
-        whole: Adds to `reply` what takes a while to find out. Nobody waits for it: it is asked
-            after `committed`, unless a key is to keep the answer.
+        reply: The response body.
+        status: The response status.
+        location: The URL path of the resource.
+        stored_reply: What a replay returns instead of `reply`, if that holds a secret.
+        after_commit: Called after the commit.
+        complete_reply: Adds what takes a while to find out to `reply`. It is called after
+            `after_commit`, so that it delays nobody, unless a key has to store the response.
     """
 
     reply: BaseModel
     status: int
     location: str | None = None
-    kept: BaseModel | None = None
-    committed: Callable[[], object] | None = None
-    whole: Callable[[Session, BaseModel], BaseModel] | None = None
+    stored_reply: BaseModel | None = None
+    after_commit: Callable[[], object] | None = None
+    complete_reply: Callable[[Session, BaseModel], BaseModel] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a request made, now or the first time."""
+    """The outcome of a POST, from this request or replayed from the first one."""
 
     body: dict[str, Any]
     status: int
     location: str | None
     replayed: bool
 
-    def answer(self) -> Response:
-        """The result as an answer."""
+    def response(self) -> Response:
+        """Return the result as a response."""
         headers = {REPLAYED: "true"} if self.replayed else {}
         if self.location is not None:
             headers["Location"] = self.location
-        return answer_json(self.body, self.status, headers)
+        return raw_json_response(self.body, self.status, headers)
 
 
-def make_once(header: Once, said: BaseModel | bytes, make: Callable[[Session], Made]) -> Result:
-    """Make something in one transaction, unless this key has made it already.
+def create_once(
+    header: IdempotencyHeader, content: BaseModel | bytes, create: Callable[[Session], Creation]
+) -> Result:
+    """Create a resource in one transaction, unless this key has created it already.
 
     Args:
-        header: Has the key, or none: then the thing is made.
-        said: What makes two requests the same, beside their address.
-        make: Makes it; called at most once, inside the transaction.
+        header: Holds the key. Without one the resource is always created.
+        content: What must be equal in two requests with one key, besides method and path.
+        create: Creates the resource; called at most once, inside the transaction.
 
     Raises:
-        KeyReused: The key was sent with another request.
+        KeyReused: The key came with a different request before.
     """
     key = header.idempotency_key
     with writing() as session:
         if key is not None:
-            request_sha256 = _sha256(said)
+            request_sha256 = _sha256(content)
             if not _reserve(session, key, request_sha256):
-                return _first(session, key, request_sha256)
-        made = make(session)
+                return _stored_result(session, key, request_sha256)
+        creation = create(session)
         if key is not None:
-            made = _whole(session, made)
-            _keep(session, key, made)
-    if made.committed is not None:
-        made.committed()
-    if made.whole is not None:
+            creation = _complete(session, creation)
+            _store(session, key, creation)
+    if creation.after_commit is not None:
+        creation.after_commit()
+    if creation.complete_reply is not None:
         try:
             with reading() as session:
-                made = _whole(session, made)
+                creation = _complete(session, creation)
         except DBAPIError as error:
-            # What was made is committed: an error now would be the wrong answer.
-            log.warning("answered_in_part", reason=str(error.orig))
-    return Result(_json(made.reply), made.status, made.location, replayed=False)
+            # The resource is committed, so an error response would be wrong.
+            log.warning("reply_incomplete", reason=str(error.orig))
+    return Result(_json(creation.reply), creation.status, creation.location, replayed=False)
 
 
-def _whole(session: Session, made: Made) -> Made:
-    if made.whole is None:
-        return made
-    return replace(made, reply=made.whole(session, made.reply), whole=None)
+def _complete(session: Session, creation: Creation) -> Creation:
+    if creation.complete_reply is None:
+        return creation
+    reply = creation.complete_reply(session, creation.reply)
+    return replace(creation, reply=reply, complete_reply=None)
 
 
 def _reserve(session: Session, key: str, request_sha256: str) -> bool:
     connection = session.connection()
     now = database_now(connection)
-    _forget(session, now - timedelta(hours=KEPT_HOURS))
+    forget_expired_keys_of(connection, current_user().id, now)
     values = {
-        "user_id": caller().id,
+        "user_id": current_user().id,
         "key": key,
         "request_sha256": request_sha256,
         "status": 0,
@@ -126,37 +127,25 @@ def _reserve(session: Session, key: str, request_sha256: str) -> bool:
         "location": None,
         "created_at": now,
     }
-    return insert_unless_there(connection, IdempotencyKey, values)
+    return insert_if_absent(connection, IdempotencyKey, values)
 
 
-def _forget(session: Session, before: Any) -> None:
-    mine = IdempotencyKey.user_id == caller().id
-    old = (
-        select(IdempotencyKey.key)
-        .where(mine, IdempotencyKey.created_at < before)
-        .limit(FORGOTTEN_AT_ONCE)
-        .with_for_update(skip_locked=True)
-    )
-    keys = list(session.scalars(old))
-    if keys:
-        session.execute(delete(IdempotencyKey).where(mine, IdempotencyKey.key.in_(keys)))
-
-
-def _first(session: Session, key: str, request_sha256: str) -> Result:
-    row = session.get_one(IdempotencyKey, (caller().id, key))
+def _stored_result(session: Session, key: str, request_sha256: str) -> Result:
+    row = session.get_one(IdempotencyKey, (current_user().id, key))
     if row.request_sha256 != request_sha256:
         raise KeyReused(
-            f"Idempotency-Key {key!r} was sent with another request: "
-            "use a new key for each thing you want"
+            f"Idempotency-Key {key!r} came with a different request before. "
+            "Use a new key for each resource"
         )
     return Result(row.body, row.status, row.location, replayed=True)
 
 
-def _keep(session: Session, key: str, made: Made) -> None:
+def _store(session: Session, key: str, creation: Creation) -> None:
+    reply = creation.stored_reply or creation.reply
     session.execute(
         update(IdempotencyKey)
-        .where(IdempotencyKey.user_id == caller().id, IdempotencyKey.key == key)
-        .values(status=made.status, body=_json(made.kept or made.reply), location=made.location)
+        .where(IdempotencyKey.user_id == current_user().id, IdempotencyKey.key == key)
+        .values(status=creation.status, body=_json(reply), location=creation.location)
     )
 
 
@@ -165,7 +154,11 @@ def _json(reply: BaseModel) -> dict[str, Any]:
     return parsed
 
 
-def _sha256(said: BaseModel | bytes) -> str:
-    # The fields in the order of their class: the order in which they were sent says nothing.
-    written = said if isinstance(said, bytes) else said.model_dump_json(exclude_unset=True).encode()
-    return hashlib.sha256(f"{request.method} {request.path}\n".encode() + written).hexdigest()
+def _sha256(content: BaseModel | bytes) -> str:
+    # A model dumps its fields in the class's order, so the order in the request does not count.
+    data = (
+        content
+        if isinstance(content, bytes)
+        else content.model_dump_json(exclude_unset=True).encode()
+    )
+    return hashlib.sha256(f"{request.method} {request.path}\n".encode() + data).hexdigest()

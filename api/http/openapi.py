@@ -1,7 +1,7 @@
-"""The one module that knows flask-openapi: routes that are checked and described by types.
+"""Typed routes: the only module that imports flask-openapi.
 
-A handler says by its parameters what it reads: `path`, `query`, `header` and `body` are
-pydantic models. What a route does not read is refused where it is sent all the same.
+A handler's parameters `path`, `query`, `header` and `body` are pydantic models. They validate the
+request and describe it in the OpenAPI document. A query or body that no parameter reads is refused.
 """
 
 import functools
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest
 
 from api.errors import BadJson, Invalid, UnsupportedMedia
-from api.http.request_body import WholeRequest
+from api.http.request_body import CompleteRequest
 from api.http.validation_errors import explain
 from api.schemas.replies import Problem
 
@@ -27,43 +27,43 @@ OPENAPI_VERSION = "3.1.1"
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 READS_BODY_ITSELF = "reads_body_itself"
-GIVES_OTHER_THAN_JSON = "gives_other_than_json"
+RETURNS_NON_JSON = "returns_non_json"
 
-Said = TypeVar("Said", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 Handler = TypeVar("Handler", bound=Callable[..., Response])
 
 _PROBLEM: dict[str, Any] = {
     "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 }
 _PROBLEMS: dict[str, Any] = {
-    "401": _PROBLEM | {"description": "No key, or none that is known"},
-    "404": _PROBLEM | {"description": "There is none, or none that you may see"},
-    "422": _PROBLEM | {"description": "A field has a value it may not have"},
+    "401": _PROBLEM | {"description": "The API key is missing or unknown"},
+    "404": _PROBLEM | {"description": "The resource does not exist, or you may not see it"},
+    "422": _PROBLEM | {"description": "A field has an invalid value"},
     "default": _PROBLEM | {"description": "Any other error"},
 }
 
 
 class StrictJson(DefaultJSONProvider):
-    """JSON as RFC 8259 has it: NaN and Infinity are no numbers, and depth has an end."""
+    """A JSON parser that follows RFC 8259: no NaN or Infinity, and limited nesting."""
 
     def loads(self, s: str | bytes, **options: Any) -> Any:
-        """Parse.
+        """Parse JSON.
 
         Raises:
-            ValueError: Not JSON.
+            ValueError: The text is not valid JSON.
         """
         try:
-            return json.loads(s, parse_constant=_refuse_constant, **options)
+            return json.loads(s, parse_constant=_reject_constant, **options)
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number of JSON")
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 class Resource:
-    """The routes of one thing, all under ``/v1`` (or elsewhere), each needing a key (or not)."""
+    """The routes of one resource, under ``/v1`` and with an API key by default."""
 
     def __init__(
         self, name: str, description: str, *, prefix: str = "/v1", needs_key: bool = True
@@ -79,30 +79,32 @@ class Resource:
         )
 
     def get(
-        self, rule: str, reply: type[BaseModel] | dict[str, Any], **more: Any
+        self, rule: str, reply: type[BaseModel] | dict[str, Any], **options: Any
     ) -> Callable[[Handler], Handler]:
-        """A route that reads."""
-        return self._route("get", rule, {200: reply}, more)
+        """Register a route that reads."""
+        return self._route("get", rule, {200: reply}, options)
 
     def post(
-        self, rule: str, status: int, reply: type[BaseModel], **more: Any
+        self, rule: str, status: int, reply: type[BaseModel], **options: Any
     ) -> Callable[[Handler], Handler]:
-        """A route that makes something or sets it going."""
-        return self._route("post", rule, {status: reply}, more)
+        """Register a route that creates a resource or starts an action."""
+        return self._route("post", rule, {status: reply}, options)
 
     def patch(self, rule: str, reply: type[BaseModel]) -> Callable[[Handler], Handler]:
-        """A route that changes something."""
+        """Register a route that updates a resource."""
         return self._route("patch", rule, {200: reply}, {})
 
     def delete(self, rule: str) -> Callable[[Handler], Handler]:
-        """A route that takes something away."""
+        """Register a route that deletes a resource."""
         return self._route("delete", rule, {204: None}, {})
 
     def _route(
-        self, method: str, rule: str, responses: dict[int, Any], more: dict[str, Any]
+        self, method: str, rule: str, responses: dict[int, Any], options: dict[str, Any]
     ) -> Callable[[Handler], Handler]:
-        also = more.pop("also", {})
-        add = getattr(self.blueprint, method)(rule, responses=responses | also, **more)
+        other_responses = options.pop("other_responses", {})
+        add = getattr(self.blueprint, method)(
+            rule, responses=responses | other_responses, **options
+        )
 
         def register(handler: Handler) -> Handler:
             add(handler)
@@ -112,40 +114,40 @@ class Resource:
 
 
 def reads_body_itself(handler: Handler) -> Handler:
-    """Mark a handler whose body is not simply JSON of one model."""
+    """Mark a handler that parses the request body itself."""
     setattr(handler, READS_BODY_ITSELF, True)
     return handler
 
 
-def gives_other_than_json(handler: Handler) -> Handler:
-    """Mark a handler with one representation, which is sent whatever `Accept` says."""
-    setattr(handler, GIVES_OTHER_THAN_JSON, True)
+def returns_non_json(handler: Handler) -> Handler:
+    """Mark a handler whose response ignores the `Accept` header."""
+    setattr(handler, RETURNS_NON_JSON, True)
     return handler
 
 
 def make_app(
     description: str, resources: Sequence[Resource], before: Sequence[Callable[[], None]]
 ) -> Flask:
-    """An application with these resources.
+    """Create an application with these resources.
 
     Args:
-        description: What its OpenAPI description begins with.
-        resources: Its routes.
-        before: Called in this order before what is sent is checked.
+        description: The introduction of the OpenAPI document.
+        resources: The resources.
+        before: Functions to call before the request is validated, in this order.
     """
     app = OpenAPI(
         "api",
         info={"title": "Quire", "version": _version(), "description": description},
         security_schemes={"key": {"type": "http", "scheme": "bearer"}},
         validation_error_model=Problem,
-        validation_error_callback=_refuse,
+        validation_error_callback=_raise_invalid,
         doc_ui=False,
         static_folder=None,
     )
     app.openapi_version = OPENAPI_VERSION
-    app.request_class = WholeRequest
+    app.request_class = CompleteRequest
     app.json = StrictJson(app)
-    for check in (*before, _check_what_is_sent):
+    for check in (*before, _check_parts):
         app.before_request(check)
     for resource in resources:
         app.register_api(resource.blueprint)
@@ -153,13 +155,13 @@ def make_app(
 
 
 def describe(app: Flask) -> dict[str, Any]:
-    """The OpenAPI description of an application of `make_app`."""
-    described: dict[str, Any] = cast(OpenAPI, app).api_doc
-    return described
+    """Return the OpenAPI document of an application that `make_app` created."""
+    document: dict[str, Any] = cast(OpenAPI, app).api_doc
+    return document
 
 
 def handler_of_request() -> Callable[..., Any] | None:
-    """The handler that will answer this request; None where there is none (404, 405)."""
+    """Return the handler of this request; None if the response is a 404 or 405."""
     endpoint = request.endpoint
     if endpoint is None or endpoint not in current_app.view_functions:
         return None
@@ -168,65 +170,69 @@ def handler_of_request() -> Callable[..., Any] | None:
 
 
 @functools.cache
-def _reads(handler: Callable[..., Any]) -> frozenset[str]:
+def _parameters(handler: Callable[..., Any]) -> frozenset[str]:
     return frozenset(get_type_hints(handler))
 
 
-def _check_what_is_sent() -> None:
+def _check_parts() -> None:
     handler = handler_of_request()
     if handler is None or request.method == "OPTIONS":
         return
-    reads = _reads(handler)
-    _check_query("query" in reads)
+    parameters = _parameters(handler)
+    _check_query("query" in parameters)
     if hasattr(handler, READS_BODY_ITSELF) or request.method in ("GET", "HEAD"):
         return
-    if "body" in reads:
+    if "body" in parameters:
         read_json()
     elif request.get_data() not in (b"", b"{}", b"null"):
-        raise Invalid("body", "(something)", "this request takes no body: send none")
+        raise Invalid("body", "(not empty)", "not allowed for this request. Send no body")
 
 
 def _check_query(has_query: bool) -> None:
     for name, values in request.args.lists():
         if not has_query:
-            raise Invalid(name, values[0], "this request takes no query: leave it out")
+            raise Invalid(name, values[0], "this request takes no query parameters. Leave it out")
         if len(values) > 1:
-            raise Invalid(name, values, "is given more than once: give it once")
+            raise Invalid(name, values, f"given {len(values)} times. Give it once")
 
 
-def validated(model: type[Said], said: object) -> Said:
-    """What a request says, as a model.
+def validate(model: type[Model], value: object) -> Model:
+    """Validate part of a request.
 
     Raises:
-        Invalid: A field is wrong.
+        Invalid: A field has an invalid value.
     """
     try:
-        return model.model_validate(said)
+        return model.model_validate(value)
     except ValidationError as error:
         raise explain(error) from None
 
 
 def read_json() -> Any:
-    """The body, parsed; flask-openapi finds it parsed already.
+    """Parse the request body as JSON. Flask caches the result for flask-openapi.
 
     Raises:
-        UnsupportedMedia: It does not say that it is JSON.
-        BadJson: It is not.
+        UnsupportedMedia: The Content-Type is not JSON.
+        BadJson: The body is not valid JSON.
     """
     if not request.is_json:
         raise UnsupportedMedia(
-            f"the body is {request.mimetype or 'of no stated type'}: "
-            "send JSON with the header Content-Type: application/json"
+            f"the body has {_content_type()}. "
+            "Send JSON with the header Content-Type: application/json"
         )
     try:
         return request.get_json()
     except BadRequest as error:
-        # Flask keeps the reason to itself, but for the one that it raised this from.
+        # Flask hides the reason in the exception that caused this one.
         reason = getattr(error.__cause__, "description", None) or error.description
-        raise BadJson(f"the body is not JSON: {reason}") from None
+        raise BadJson(f"the body is not valid JSON ({reason})") from None
 
 
-def _refuse(error: ValidationError) -> Response:
+def _content_type() -> str:
+    return f"Content-Type {request.mimetype}" if request.mimetype else "no Content-Type"
+
+
+def _raise_invalid(error: ValidationError) -> Response:
     raise explain(error)
 
 

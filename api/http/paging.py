@@ -1,4 +1,4 @@
-"""Lists in pages. A cursor says where the last page ended; to clients it is opaque."""
+"""Cursor pagination. A cursor holds the sort key of a page's last row; it is opaque to clients."""
 
 import base64
 import binascii
@@ -19,13 +19,13 @@ LARGEST_INTEGER = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """How a list is sorted: by columns that are unique together, all one way.
+class SortOrder:
+    """The sort order of a list, by columns that are unique together.
 
     Attributes:
-        name: Of the list: a cursor of another list is refused.
-        columns: Of one table; their values in a row are the cursor.
-        newest_first: Descending, else ascending.
+        name: The name of the list. A cursor of another list is refused.
+        columns: The columns of one table. Their values in the last row form the cursor.
+        newest_first: Sort descending instead of ascending.
     """
 
     name: str
@@ -34,56 +34,61 @@ class Order:
 
 
 def read_page(
-    session: Session, statement: Select[*tuple[Any, ...]], order: Order, page: Page
+    session: Session, statement: Select[*tuple[Any, ...]], sort_order: SortOrder, page: Page
 ) -> tuple[Sequence[Any], str | None]:
-    """The rows of a page, and the cursor of the next; None on the last.
+    """Return the rows of a page, and the cursor of the next page, which is None on the last.
 
-    The statement's first column is the entity that has the order's columns.
+    The statement's first column must be the entity that has the sort columns.
 
     Raises:
-        Invalid: The cursor is none that this list gave.
+        Invalid: The cursor is not one of this list.
     """
     if page.cursor is not None:
-        statement = statement.where(_after(order, _decode(order, page.cursor)))
+        statement = statement.where(_after(sort_order, _decode(sort_order, page.cursor)))
     statement = statement.order_by(
-        *(column.desc() if order.newest_first else column.asc() for column in order.columns)
+        *(
+            column.desc() if sort_order.newest_first else column.asc()
+            for column in sort_order.columns
+        )
     )
     rows = session.execute(statement.limit(page.limit + 1)).all()
     if len(rows) <= page.limit:
         return rows, None
     rows = rows[: page.limit]
     last = rows[-1][0]
-    return rows, _encode(order, [getattr(last, column.key) for column in order.columns])
+    return rows, _encode(sort_order, [getattr(last, column.key) for column in sort_order.columns])
 
 
-def _after(order: Order, values: list[Any]) -> ColumnElement[bool]:
-    # With the columns' types: an id is written otherwise in each database.
-    last = tuple_(*values, types=[column.type for column in order.columns])
-    place = tuple_(*order.columns)
-    after: ColumnElement[bool] = place < last if order.newest_first else place > last
+def _after(sort_order: SortOrder, values: list[Any]) -> ColumnElement[bool]:
+    # The types matter: each database stores an id differently.
+    last = tuple_(*values, types=[column.type for column in sort_order.columns])
+    position = tuple_(*sort_order.columns)
+    after: ColumnElement[bool] = position < last if sort_order.newest_first else position > last
     return after
 
 
-def _encode(order: Order, values: list[Any]) -> str:
-    written = json.dumps([order.name, *values], separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(written).rstrip(b"=").decode()
+def _encode(sort_order: SortOrder, values: list[Any]) -> str:
+    data = json.dumps([sort_order.name, *values], separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _decode(order: Order, cursor: str) -> list[Any]:
-    refusal = Invalid("cursor", cursor, "is not one of this list: begin again without a cursor")
+def _decode(sort_order: SortOrder, cursor: str) -> list[Any]:
+    error = Invalid("cursor", cursor, "not a cursor of this list. Start again without a cursor")
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         name, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, TypeError, RecursionError):
-        raise refusal from None
-    if name != order.name or len(values) != len(order.columns):
-        raise refusal
-    if not all(_fits(column, value) for column, value in zip(order.columns, values, strict=True)):
-        raise refusal
+        raise error from None
+    if name != sort_order.name or len(values) != len(sort_order.columns):
+        raise error
+    if not all(
+        _is_valid(column, value) for column, value in zip(sort_order.columns, values, strict=True)
+    ):
+        raise error
     return list(values)
 
 
-def _fits(column: InstrumentedAttribute[Any], value: object) -> bool:
+def _is_valid(column: InstrumentedAttribute[Any], value: object) -> bool:
     if isinstance(column.type, type(Id)):
         try:
             return isinstance(value, str) and str(UUID(value)) == value

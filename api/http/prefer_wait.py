@@ -1,4 +1,4 @@
-"""``Prefer: wait=N``: an answer that waits for its job, for a while, and not too many at once."""
+"""``Prefer: wait=N``: hold a request until its job has ended, for a bounded time and number."""
 
 import re
 import time
@@ -11,11 +11,11 @@ import redis
 from api.services import Services, services
 from shared import job_events
 
-Found = TypeVar("Found")
+Outcome = TypeVar("Outcome")
 
-#: Whoever waits is told of the end by the job's stream. The row is looked at all the same, in case
-#: that the stream was lost, and more often where Redis is away: soon at first, then seldom.
-LOOK_SECONDS = 1.0
+#: The job's events say when it ends. The row is checked all the same in case the events are lost,
+#: and more often while Redis is unavailable: soon at first, then less often.
+BLOCK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 0.5
 PAUSE_GROWTH = 2.0
@@ -23,62 +23,62 @@ _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.I
 
 
 def seconds_to_wait(prefer: str | None) -> int:
-    """What a `Prefer` header asks for, within bounds; 0 where it asks for nothing (RFC 7240)."""
-    found = _WAIT.search(prefer or "")
+    """Return how long a `Prefer` header (RFC 7240) asks to wait, capped; 0 without a wait."""
+    match = _WAIT.search(prefer or "")
     longest = int(services().settings.wait_max_seconds)
-    return min(int(found.group(1)), longest) if found else 0
+    return min(int(match.group(1)), longest) if match else 0
 
 
 @contextmanager
-def a_slot(seconds: int) -> Iterator[bool]:
-    """Whether this request may hold a thread of the server while it waits."""
+def wait_slot(seconds: int) -> Iterator[bool]:
+    """Reserve a server thread for waiting; yield whether this request may wait."""
     slots = services().wait_slots
-    taken = seconds > 0 and slots.acquire(blocking=False)
+    acquired = seconds > 0 and slots.acquire(blocking=False)
     try:
-        yield taken
+        yield acquired
     finally:
-        if taken:
+        if acquired:
             slots.release()
 
 
-def wait_for(
-    job_id: str, seconds: int, look: Callable[[], Found | None], *, new: bool
-) -> Found | None:
+def wait_for_end(
+    job_id: str, seconds: int, check: Callable[[], Outcome | None], *, new: bool
+) -> Outcome | None:
     """Wait until a job has ended.
 
     Args:
-        job_id: Whose stream tells when it is worth looking.
-        seconds: How long at most.
-        look: Reads its row, in a transaction of its own: an open one would see the same row for
-            ever. None while it goes on.
-        new: It was made a moment ago and can't have ended yet.
+        job_id: The job whose events are read.
+        seconds: The longest wait.
+        check: Reads the job's row in a new transaction, since an open one would keep seeing the
+            same row. Returns None until the job has ended.
+        new: The job was created just now and can't have ended yet.
 
     Returns:
-        What `look` found; None where the time is over first, or the server stops.
+        The result of `check`; None if the time runs out or the server stops first.
     """
     shared = services()
     deadline = time.monotonic() + seconds
-    pause, place = FIRST_PAUSE_SECONDS, job_events.BEGINNING
-    found = None if new else look()
-    while found is None:
+    pause, position = FIRST_PAUSE_SECONDS, job_events.BEGINNING
+    outcome = None if new else check()
+    while outcome is None:
         left = deadline - time.monotonic()
         if left <= 0 or shared.stopping.is_set():
             return None
         try:
-            place = _hear(shared, job_id, place, min(LOOK_SECONDS, left))
+            position = _read_events(shared, job_id, position, min(BLOCK_SECONDS, left))
         except redis.RedisError:
             shared.stopping.wait(min(pause, left))
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
-        found = look()
-    return found
+        outcome = check()
+    return outcome
 
 
-def _hear(shared: Services, job_id: str, place: str, seconds: float) -> str:
-    """Wait for so long, or until the job may have ended; where its stream is."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        entries = shared.listener.read(job_id, place, left)
-        place = entries[-1].id if entries else place
+def _read_events(shared: Services, job_id: str, position: str, seconds: float) -> str:
+    """Read a job's events until it may have ended or the time is over; return the position."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        entries = shared.event_reader.read(job_id, position, left)
+        position = entries[-1].id if entries else position
         if any(entry.kind == "state" and not entry.data.get("begins") for entry in entries):
             break
-    return place
+    return position

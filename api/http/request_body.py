@@ -1,7 +1,7 @@
-"""Request bodies that are whole, or refused.
+"""Refuse incomplete request bodies.
 
-A stream of Werkzeug's ends quietly at its limit when it is read in one go, and where a
-client went away in the middle. A text cut off like that would be trained on.
+Werkzeug's stream ends silently at its size limit when it is read at once, and when the client
+disconnects. A corpus that was cut off this way would be used for training.
 """
 
 import time
@@ -12,17 +12,17 @@ from flask import Request, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wsgi import LimitedStream
 
-PIECE_BYTES = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 DISCARD_SECONDS = 5.0
 
 
-class WholeStream(LimitedStream):
-    """A body of at most `limit` bytes.
+class CompleteStream(LimitedStream):
+    """A request body of at most `limit` bytes.
 
     Args:
-        stream: From the server, which ends it where the body ends.
-        limit: The most that may be read.
-        expected_bytes: What the client said it would send; None where it did not.
+        stream: The server's stream, which ends at the end of the body.
+        limit: The maximum size in bytes.
+        expected_bytes: The Content-Length; None for a chunked body.
     """
 
     def __init__(self, stream: IO[bytes], limit: int, expected_bytes: int | None) -> None:
@@ -30,29 +30,29 @@ class WholeStream(LimitedStream):
         self.expected_bytes = expected_bytes
 
     def on_exhausted(self) -> None:
-        """At the limit: is there more?
+        """Check at the limit that no more bytes follow.
 
         Raises:
-            RequestEntityTooLarge: There is.
+            RequestEntityTooLarge: More bytes follow.
         """
         if self._stream.read(1):
             raise RequestEntityTooLarge
 
     def on_disconnect(self, error: Exception | None = None) -> None:
-        """No byte came: was that all?
+        """Check at the end of the stream that the body is complete.
 
         Raises:
-            ClientDisconnected: It was not.
+            ClientDisconnected: The body is shorter than its Content-Length.
         """
         if error is not None or self.tell() < (self.expected_bytes or 0):
-            raise ClientDisconnected("the body ended before it was whole: send it again")
+            raise ClientDisconnected("the request body is incomplete. Send it again")
 
     def readall(self) -> bytes:
-        """Everything.
+        """Read the whole body.
 
         Raises:
-            RequestEntityTooLarge: There is more than may be.
-            ClientDisconnected: There is less than was said.
+            RequestEntityTooLarge: The body exceeds the limit.
+            ClientDisconnected: The body is shorter than its Content-Length.
         """
         data: bytes = super().readall()
         if self.is_exhausted:
@@ -60,34 +60,34 @@ class WholeStream(LimitedStream):
         return data
 
 
-class WholeRequest(Request):
-    """A request whose body is whole, or refused."""
+class CompleteRequest(Request):
+    """A request that refuses an incomplete body."""
 
     @cached_property
     def stream(self) -> IO[bytes]:
-        """The body, from where it was read to."""
+        """The unread rest of the body."""
         limit = self.max_content_length
         if limit is None or not self.environ.get("wsgi.input_terminated"):
             return super().stream
         length = self.content_length
         if length is not None and length > limit:
             raise RequestEntityTooLarge
-        source: Any = WholeStream(self.environ["wsgi.input"], limit, length)
+        source: Any = CompleteStream(self.environ["wsgi.input"], limit, length)
         return cast(IO[bytes], source)
 
 
-def discard_the_rest() -> None:
-    """Read what a refused request still sends, for a while.
+def drain_body() -> None:
+    """Read and discard the rest of a refused request's body, for a limited time.
 
-    A client that is still sending when the connection is closed may never see the answer.
+    A client that is still sending when the connection closes may never see the response.
     """
     if not request.environ.get("wsgi.input_terminated"):
-        return  # of a server that does not end the body, the read would never return
+        return  # The server does not end the stream, so a read could block forever.
     source = request.environ["wsgi.input"]
     deadline = time.monotonic() + DISCARD_SECONDS
     try:
-        while source.read(PIECE_BYTES) and time.monotonic() < deadline:
+        while source.read(CHUNK_BYTES) and time.monotonic() < deadline:
             pass
     except (OSError, ValueError):
-        # It went away itself, or was no HTTP any more.
+        # The client disconnected, or its chunked encoding was invalid.
         return

@@ -1,4 +1,4 @@
-"""What goes for every request: its id, its line in the log, its headers, what it accepts."""
+"""What every request gets: an id, a log entry, security headers, and a check of `Accept`."""
 
 import re
 import time
@@ -8,16 +8,16 @@ import structlog
 from flask import Response, g, request
 
 from api.errors import NotAcceptable
-from api.http.openapi import GIVES_OTHER_THAN_JSON, JSON, PROBLEM_JSON, handler_of_request
-from api.http.request_body import discard_the_rest
+from api.http.openapi import JSON, PROBLEM_JSON, RETURNS_NON_JSON, handler_of_request
+from api.http.request_body import drain_body
 
 REQUEST_ID = "X-Request-Id"
-REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
+REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-BaseCheckpoint-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
@@ -25,44 +25,46 @@ log = structlog.get_logger("api.request")
 
 
 def begin() -> None:
-    """Give the request its id, before anything is written into the log."""
-    g.began_at = time.perf_counter()
-    given = request.headers.get(REQUEST_ID, "")
-    g.request_id = given if REQUEST_ID_FORM.fullmatch(given) else uuid.uuid4().hex
+    """Set the request id before anything is logged."""
+    g.started_at = time.perf_counter()
+    client_id = request.headers.get(REQUEST_ID, "")
+    g.request_id = client_id if REQUEST_ID_PATTERN.fullmatch(client_id) else uuid.uuid4().hex
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
 def check_accept() -> None:
-    """Refuse a request whose sender takes no JSON.
+    """Refuse a request that does not accept JSON.
 
     Raises:
-        NotAcceptable: As it says.
+        NotAcceptable: The `Accept` header excludes JSON.
     """
     handler = handler_of_request()
-    if handler is None or hasattr(handler, GIVES_OTHER_THAN_JSON):
+    if handler is None or hasattr(handler, RETURNS_NON_JSON):
         return
     accepted = request.accept_mimetypes
     if accepted.provided and not (accepted[JSON] or accepted[PROBLEM_JSON]):
-        raise NotAcceptable(f"you accept {str(accepted)[:200]}: the API speaks {JSON}")
+        raise NotAcceptable(
+            f"Accept: no supported media type (got {str(accepted)[:200]}). Accept {JSON}"
+        )
 
 
 def end(response: Response) -> Response:
-    """Put the headers on an answer, and the request into the log."""
+    """Add the common headers to the response and log the request."""
     if response.status_code >= 400 and request.method in ("POST", "PUT", "PATCH"):
-        discard_the_rest()
+        drain_body()
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     if request.path.startswith("/v1/"):
         response.headers.setdefault("Cache-Control", "no-store")
     response.headers[REQUEST_ID] = g.request_id
-    # A health check every few seconds would drown everything else.
+    # Frequent health checks would drown the log.
     write = log.debug if request.path.startswith("/health/") else log.info
     write(
         "request",
         method=request.method,
         path=request.path,
         status=response.status_code,
-        ms=round((time.perf_counter() - g.began_at) * 1000, 1),
+        ms=round((time.perf_counter() - g.started_at) * 1000, 1),
     )
     return response

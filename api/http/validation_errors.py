@@ -1,4 +1,4 @@
-"""A pydantic error in words: the field, its value, what is allowed."""
+"""Turn a pydantic error into messages that name the field, its value and the bound."""
 
 import difflib
 import json
@@ -9,82 +9,86 @@ from pydantic import ValidationError
 from api.errors import Invalid
 from api.schemas import generation, params, requests, training, users
 from api.schemas.replies import FieldError
-from api.schemas.sampling import FORMS
+from api.schemas.sampling import TEMPERATURE_FORMS
 
-SHOWN_CHARACTERS = 100
-SHOWN_ERRORS = 5
-#: Where what was said may be looked up by its name, to tell which fields it has.
-_SAYABLE = {
+MAX_VALUE_CHARACTERS = 100
+MAX_LISTED_ERRORS = 5
+#: Models by class name, to look up which fields a request has.
+_REQUEST_MODELS = {
     **vars(params),
     **vars(requests),
     **vars(training),
     **vars(generation),
     **vars(users),
 }
+REQUIRED = "required"
+UNKNOWN_FIELD = "unknown field"
 
 
 def explain(error: ValidationError) -> Invalid:
-    """The refusal that says what is wrong with each field."""
-    items = [_field_error(item, error.title) for item in error.errors(include_url=False)]
-    shown = [f"{item.field} {_shown(item)}{item.message}" for item in items[:SHOWN_ERRORS]]
-    if len(items) > SHOWN_ERRORS:
-        shown.append(f"and {len(items) - SHOWN_ERRORS} more")
-    first = items[0]
-    refusal = Invalid(first.field, first.value, first.message)
-    refusal.detail, refusal.errors = "; ".join(shown), items
-    return refusal
+    """Return an API error that says what is wrong with each field."""
+    errors = [_field_error(item, error.title) for item in error.errors(include_url=False)]
+    details = [f"{item.field}: {item.message}{_got(item)}" for item in errors[:MAX_LISTED_ERRORS]]
+    if len(errors) > MAX_LISTED_ERRORS:
+        details.append(f"and {len(errors) - MAX_LISTED_ERRORS} more")
+    first = errors[0]
+    invalid = Invalid(first.field, first.value, first.message)
+    invalid.detail, invalid.errors = "; ".join(details), errors
+    return invalid
 
 
 def _field_error(item: Any, title: str) -> FieldError:
-    field = ".".join(str(part) for part in item["loc"] if part not in FORMS) or "body"
+    field = ".".join(str(part) for part in item["loc"] if part not in TEMPERATURE_FORMS) or "body"
     kind = item["type"]
     if kind == "missing":
-        return FieldError(field=field, message="is required")
+        return FieldError(field=field, message=REQUIRED)
     if kind == "extra_forbidden":
-        return FieldError(field=field, value=_short(item["input"]), message=_unknown(item, title))
+        message = _unknown_field(item, title)
+        return FieldError(field=field, value=_shorten(item["input"]), message=message)
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        message = "must be an object of fields, {…}"
+        message = "must be a JSON object"
     else:
         message = item["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
         message = message.replace("String should", "must", 1).replace("List should", "must", 1)
     if kind == "string_pattern_mismatch":
-        message = _pattern(item["ctx"]["pattern"], message)
-    return FieldError(field=field, value=_short(item["input"]), message=message)
+        message = _pattern_message(item["ctx"]["pattern"], message)
+    return FieldError(field=field, value=_shorten(item["input"]), message=message)
 
 
-def _pattern(pattern: str, message: str) -> str:
+def _pattern_message(pattern: str, default: str) -> str:
     if "8}-" in pattern:
         names = "best, latest or an id" if "best" in pattern else "an id"
         return f"must be {names} such as 01890a5d-ac96-774b-bcce-b302099a8057"
     if "\\x1f" in pattern:
-        return "must have no control characters"
-    return message
+        return "must not contain control characters"
+    return default
 
 
-def _unknown(item: Any, title: str) -> str:
-    said = _SAYABLE.get(title)
-    known = list(said.model_fields) if said is not None and len(item["loc"]) == 1 else []
+def _unknown_field(item: Any, title: str) -> str:
+    model = _REQUEST_MODELS.get(title)
+    known = []
+    if model is not None and len(item["loc"]) == 1:
+        known = [field.alias or name for name, field in model.model_fields.items()]
     near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
     if near:
-        return f"is not a field of this request: did you mean {near[0]}?"
-    fields = f": it has {', '.join(known)}" if known else ""
-    return f"is not a field of this request{fields}"
+        return f"{UNKNOWN_FIELD}. Did you mean {near[0]}?"
+    return f"{UNKNOWN_FIELD}. Known fields: {', '.join(known)}" if known else UNKNOWN_FIELD
 
 
-def _short(value: object) -> Any:
-    """The value as JSON can show it, cut where it is long."""
+def _shorten(value: object) -> Any:
+    """Return the value in a form that JSON can hold, cut if it is long."""
     try:
         written = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
         value = written = repr(value)
-    if len(written) <= SHOWN_CHARACTERS:
+    if len(written) <= MAX_VALUE_CHARACTERS:
         return value
     text = value if isinstance(value, str) else written
-    return f"{text[:SHOWN_CHARACTERS]}…"
+    return f"{text[:MAX_VALUE_CHARACTERS]}…"
 
 
-def _shown(item: FieldError) -> str:
-    unsaid = item.value is None and item.message == "is required"
-    if unsaid or item.message.startswith("is not a field"):
+def _got(item: FieldError) -> str:
+    missing = item.value is None and item.message == REQUIRED
+    if missing or item.message.startswith(UNKNOWN_FIELD):
         return ""
-    return f"is {json.dumps(item.value, ensure_ascii=False)}: "
+    return f" (got {json.dumps(item.value, ensure_ascii=False)})"

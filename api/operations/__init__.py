@@ -1,1 +1,1 @@
-"""What routes do beyond HTTP: admit, submit, resolve and follow."""
+"""What the routes do besides HTTP: check, submit, resolve, and stream events."""

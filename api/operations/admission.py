@@ -1,4 +1,4 @@
-"""Whether a training fits, asked before it is queued."""
+"""Admission: check that a training fits on a worker before it is queued."""
 
 from collections.abc import Collection
 
@@ -8,96 +8,97 @@ from sqlalchemy.orm import Session
 from api.errors import DoesNotFit
 from api.services import services
 from shared.clock import database_now
-from shared.specs.estimates import Bounds, Estimate, Text, estimate, same_shape, too_much
+from shared.specs.estimates import CorpusSize, Estimate, estimate, same_shape
+from shared.specs.limits import ResourceLimits, find_exceeded_limit
 from shared.specs.presets import TrainSpec
 from shared.tables import Corpus, Device, Job, Model
-from shared.worker_registry import alive
+from shared.worker_registry import is_alive
 
-#: How far back trainings of the same shape are looked for, and how many say how fast it is.
-LOOKED_AT = 100
-MEASURED = 5
-#: What ran for less was compiling for much of it, which its one figure of speed may hold.
-LEAST_RAN_SECONDS = 20.0
-#: Two alphabets of which one is at most so much larger are as fast as each other.
-SIMILAR_SIZES = 2.0
+#: How many recent models are searched for the same shape, and how many speeds are used.
+RECENT_MODELS = 100
+MAX_SPEEDS = 5
+#: A shorter run spent much of its time compiling, so its speed says little.
+MIN_RUN_SECONDS = 20.0
+#: Alphabets whose sizes differ by at most this factor are equally fast.
+SIMILAR_SIZE_RATIO = 2.0
 
 
 def admit(
-    session: Session, corpus: Corpus, spec: TrainSpec, text: Text, fixed: Collection[str] = ()
+    session: Session, corpus: Corpus, spec: TrainSpec, text: CorpusSize, fixed: Collection[str] = ()
 ) -> Estimate:
-    """What a training will take.
+    """Estimate a training, and refuse one that no worker could run.
 
     Args:
-        session: Where earlier ones are found.
-        corpus: Of the training.
-        spec: All its numbers.
-        text: What it reads.
-        fixed: Numbers that can't be lowered.
+        session: The session to look up earlier trainings in.
+        corpus: The corpus.
+        spec: The complete training spec.
+        text: The sizes of the text and its alphabet.
+        fixed: Fields of the spec that can't be lowered.
 
     Raises:
-        DoesNotFit: More than a worker has, with the number to lower.
+        DoesNotFit: It needs more than a worker has. The message names the field to lower.
     """
     settings = services().settings
-    bounds = Bounds(settings.train_memory_bytes, settings.train_max_seconds)
+    bounds = ResourceLimits(settings.train_memory_bytes, settings.train_max_seconds)
     speeds = _speeds(session, spec, text)
-    refused = too_much(spec, text, bounds, speeds, fixed)
-    if refused is None:
+    excess = find_exceeded_limit(spec, text, bounds, speeds, fixed)
+    if excess is None:
         return estimate(spec, text, speeds)
-    value: object = corpus.id if refused.field == "corpus" else getattr(spec, refused.field)
-    way_out = f"lower {refused.field} to {refused.most}"
-    if refused.most is None:
-        way_out = "take a smaller network and a shorter text"
-    elif spec.budget is not None and refused.field == "budget":
-        value, way_out = spec.budget.model_dump(), f"lower its seconds to {refused.most}"
-    raise DoesNotFit(refused.field, value, f"{refused.words}: {way_out}")
+    value: object = corpus.id if excess.field == "corpus" else getattr(spec, excess.field)
+    advice = f"Lower {excess.field} to {excess.maximum}"
+    if excess.maximum is None:
+        advice = "Use a smaller network and a shorter text"
+    elif spec.budget is not None and excess.field == "budget":
+        value, advice = spec.budget.model_dump(), f"Lower its seconds to {excess.maximum}"
+    raise DoesNotFit(excess.field, value, f"{excess.reason}. {advice}")
 
 
-def _speeds(session: Session, spec: TrainSpec, text: Text) -> list[float]:
-    """Characters per second that trainings of the same shape had, on what trains now."""
+def _speeds(session: Session, spec: TrainSpec, text: CorpusSize) -> list[float]:
+    """Return the speeds in characters per second of like trainings on the present devices."""
     shape = spec.model_dump(mode="json")
     recent = session.execute(
         select(Model.id, Model.spec, Model.vocabulary_size)
         .order_by(Model.id.desc())
-        .limit(LOOKED_AT)
+        .limit(RECENT_MODELS)
     ).all()
-    alike = [
+    similar = [
         row.id
         for row in recent
         if same_shape(row.spec, shape)
         and (spec.tokenizer == "word" or _similar(row.vocabulary_size, text.alphabet_size))
     ]
-    if not alike:
+    if not similar:
         return []
-    told = session.execute(
+    measured = session.execute(
         select(Job.progress, Job.ran_seconds, Job.worker_id)
         .where(
-            Job.model_id.in_(alike),
+            Job.model_id.in_(similar),
             Job.kind == "train",
             Job.progress.is_not(None),
-            Job.ran_seconds >= LEAST_RAN_SECONDS,
+            Job.ran_seconds >= MIN_RUN_SECONDS,
         )
         .order_by(Job.id.desc())
     ).all()
-    kinds = _kinds(session)
+    device_types = _device_types(session)
     speeds = [
         row.progress.get("characters_per_second")
-        for row in told
-        if not kinds or _kind(row.worker_id) in kinds
+        for row in measured
+        if not device_types or _device_type(row.worker_id) in device_types
     ]
-    return [speed for speed in speeds if speed][:MEASURED]
+    return [speed for speed in speeds if speed][:MAX_SPEEDS]
 
 
-def _kinds(session: Session) -> set[str]:
-    """Of the devices that train now."""
+def _device_types(session: Session) -> set[str]:
+    """Return the types of the devices that train at present."""
     now, lease = database_now(session.connection()), services().settings.lease_seconds
     devices = session.scalars(select(Device).where(Device.lane == "train"))
-    return {_kind(device.id) for device in devices if alive(device, now, lease)}
+    return {_device_type(device.id) for device in devices if is_alive(device, now, lease)}
 
 
-def _kind(worker_id: str) -> str:
-    """``cpu`` or ``gpu``: of ``host/gpu:0/train``."""
+def _device_type(worker_id: str) -> str:
+    """Return ``cpu`` or ``gpu`` from an id such as ``host/gpu:0/train``."""
     return worker_id.rsplit("/", 2)[1].partition(":")[0]
 
 
-def _similar(one: int, other: int) -> bool:
-    return max(one, other) <= SIMILAR_SIZES * min(one, other)
+def _similar(size: int, other: int) -> bool:
+    return max(size, other) <= SIMILAR_SIZE_RATIO * min(size, other)

@@ -1,4 +1,4 @@
-"""``from``: the checkpoint that a training begins from, and what it decides."""
+"""``from``: the checkpoint that a training starts from, and what it fixes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,73 +10,74 @@ from api.permissions import visible_checkpoint
 from shared.specs.presets import PRESETS, PresetName, TrainSpec
 from shared.tables import Checkpoint, Model
 
-#: What the weights' shapes and meaning hang on. `window` belongs to it where only the character
-#: after a window is predicted: the network then always begins from nothing.
-SHAPE = ("tokenizer", "predict", "embedding", "units", "layers")
+#: The fields that determine the shape and meaning of the weights. With `predict: last`, `window`
+#: is one of them: such a network starts every window from an empty state.
+SHAPE_FIELDS = ("tokenizer", "predict", "embedding", "units", "layers")
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """A checkpoint that the caller may use, and how it was trained."""
+class BaseCheckpoint:
+    """A checkpoint that the current user may start from, with its model and training spec."""
 
     checkpoint: Checkpoint
     model: Model
     spec: TrainSpec
 
-    def numbers(
+    def resolve_fields(
         self, preset: PresetName | None, changes: dict[str, Any]
     ) -> tuple[PresetName, dict[str, Any]]:
-        """The preset and the changes of a training that begins here.
+        """Return the preset and the changed fields of a training that starts here.
 
         Args:
-            preset: As asked for; None takes all that `changes` leaves open from the checkpoint.
-            changes: As asked for.
+            preset: The preset of the request. None takes every field that `changes` leaves out
+                from the checkpoint's training.
+            changes: The fields of the request.
 
         Raises:
-            Invalid: A number is not that of the checkpoint's network.
+            Invalid: A field contradicts the checkpoint's network.
         """
-        mine = self.spec.model_dump()
-        shape = self.shape
-        for name in shape:
-            if name in changes and changes[name] != mine[name]:
+        own = self.spec.model_dump()
+        fixed = self.fixed_fields
+        for name in fixed:
+            if name in changes and changes[name] != own[name]:
                 raise Invalid(
                     name,
                     changes[name],
-                    f"is {mine[name]!r} in the network of checkpoint {self.checkpoint.id}: leave "
-                    "it out, or train a new network without `from`",
+                    f"must be {own[name]!r} as in checkpoint {self.checkpoint.id}. Leave it out, "
+                    "or train a new network without `from`",
                 )
         if preset is None:
             known = (*PRESETS["default"].model_dump(), "sample", "budget")
             ends = ("epochs", "budget") if {"epochs", "budget"} & changes.keys() else ()
-            kept = {name: mine[name] for name in known if name not in ends}
+            kept = {name: own[name] for name in known if name not in ends}
             return self.spec.preset, kept | changes
-        return preset, {name: mine[name] for name in shape} | changes
+        return preset, {name: own[name] for name in fixed} | changes
 
-    def enlarged(self, alphabet: str) -> str:
-        """The characters that the checkpoint knows, and then those of the alphabet that are new."""
+    def extend_vocabulary(self, alphabet: str) -> str:
+        """Return the checkpoint's characters, followed by the new ones of the alphabet."""
         known = self.model.vocabulary
         return known + "".join(sorted(set(alphabet) - set(known)))
 
     @property
-    def shape(self) -> tuple[str, ...]:
-        """The numbers that a training from here can't change."""
-        return (*SHAPE, "window") if self.spec.predict == "last" else SHAPE
+    def fixed_fields(self) -> tuple[str, ...]:
+        """The fields that a training from here can't change."""
+        return (*SHAPE_FIELDS, "window") if self.spec.predict == "last" else SHAPE_FIELDS
 
     @property
-    def words(self) -> int | None:
-        """How many words the checkpoint knows beside its characters; None where nobody has said."""
+    def word_count(self) -> int | None:
+        """The number of words besides the characters; None until the training has chosen them."""
         if self.model.characters_per_token is None:
             return None
         return self.model.vocabulary_size - len(self.model.vocabulary)
 
 
-def find(session: Session, reference: str | None) -> Origin | None:
-    """The checkpoint that somebody names, kept from being deleted until the commit.
+def find_base_checkpoint(session: Session, reference: str | None) -> BaseCheckpoint | None:
+    """Load the checkpoint that a request names and block its deletion until the commit.
 
     Raises:
-        NotFound: There is none, or none that they may see.
+        NotFound: It does not exist, or the user may not see it.
     """
     if reference is None:
         return None
     checkpoint, model = visible_checkpoint(session, reference, use=True)
-    return Origin(checkpoint, model, TrainSpec.model_validate(model.spec))
+    return BaseCheckpoint(checkpoint, model, TrainSpec.model_validate(model.spec))

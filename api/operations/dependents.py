@@ -1,48 +1,48 @@
-"""What keeps a corpus or a model from being deleted, said without naming what is not yours."""
+"""Refuse to delete a corpus or a model in use, without naming other users' resources."""
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from api.authentication import caller
-from api.errors import StillNeeded
+from api.errors import ResourceInUse
+from api.permissions import current_user
 from shared.tables import TERMINAL_STATUSES, Checkpoint, Corpus, GeneratedText, Job, Model
 
-NAMED = 3
+MAX_NAMES = 3
 
 
-def refuse_if_corpus_is_needed(session: Session, corpus: Corpus) -> None:
-    """Stop a deletion that would take a text from a model or from an unfinished job.
+def refuse_if_corpus_in_use(session: Session, corpus: Corpus) -> None:
+    """Refuse to delete a corpus that a model or an unfinished job needs.
 
     Raises:
-        StillNeeded: Saying by what.
+        ResourceInUse: The message says what needs it.
     """
     trained = select(Model.name, Model.user_id).where(Model.corpus_id == corpus.id)
     reasons = [
-        *_who(session, trained, "model"),
-        *_who(session, _unfinished(Job.corpus_id == corpus.id), "unfinished job"),
+        *_describe(session, trained, "model"),
+        *_describe(session, _unfinished(Job.corpus_id == corpus.id), "unfinished job"),
     ]
     if reasons:
-        raise StillNeeded(
-            f"corpus {corpus.name!r} is needed by {' and '.join(reasons)}: delete or cancel "
-            "these first, or make the corpus private to keep others from it"
+        raise ResourceInUse(
+            f"corpus {corpus.name!r} is used by {' and '.join(reasons)}. Delete or cancel these "
+            "first, or make the corpus private so that nobody else can use it"
         )
 
 
-def refuse_if_model_is_needed(session: Session, model: Model) -> None:
-    """Stop a deletion that would take a network from a job, or from others' texts.
+def refuse_if_model_in_use(session: Session, model: Model) -> None:
+    """Refuse to delete a model that an unfinished job or another user's text needs.
 
     Raises:
-        StillNeeded: Saying by what.
+        ResourceInUse: The message says what needs it.
     """
-    begun = select(Model.id).where(
+    continued = select(Model.id).where(
         Model.from_checkpoint_id.in_(select(Checkpoint.id).where(Checkpoint.model_id == model.id))
     )
-    needing = or_(Job.model_id == model.id, (Job.kind == "train") & Job.model_id.in_(begun))
-    unfinished = _who(session, _unfinished(needing), "unfinished job")
+    needs_model = or_(Job.model_id == model.id, (Job.kind == "train") & Job.model_id.in_(continued))
+    unfinished = _describe(session, _unfinished(needs_model), "unfinished job")
     if unfinished:
-        raise StillNeeded(
-            f"model {model.name!r} is needed by {' and '.join(unfinished)}: "
-            "cancel these first, or wait for them"
+        raise ResourceInUse(
+            f"model {model.name!r} is used by {' and '.join(unfinished)}. "
+            "Cancel these first, or wait for them"
         )
     cited = session.scalar(
         select(func.count())
@@ -50,13 +50,13 @@ def refuse_if_model_is_needed(session: Session, model: Model) -> None:
         .where(
             GeneratedText.model_id == model.id,
             GeneratedText.requested,
-            GeneratedText.user_id != caller().id,
+            GeneratedText.user_id != current_user().id,
         )
     )
     if cited:
-        raise StillNeeded(
-            f"model {model.name!r} wrote texts that other users asked for, and these cite its "
-            "checkpoints: make the model private instead, then nobody else can use it"
+        raise ResourceInUse(
+            f"model {model.name!r} wrote texts of other users, which cite its checkpoints. "
+            "Make the model private instead, so that nobody else can use it"
         )
 
 
@@ -64,19 +64,19 @@ def _unfinished(condition: ColumnElement[bool]) -> Select[str, str]:
     return select(Job.name, Job.user_id).where(condition, Job.status.not_in(TERMINAL_STATUSES))
 
 
-def _who(session: Session, statement: Select[str, str], what: str) -> list[str]:
-    # The names of what is the caller's, and only the number of what is somebody else's.
+def _describe(session: Session, statement: Select[str, str], resource: str) -> list[str]:
+    # Name the current user's own, and only count those of others.
     rows = session.execute(statement).all()
-    mine = [name for name, user_id in rows if user_id == caller().id]
+    own = [name for name, user_id in rows if user_id == current_user().id]
     reasons = []
-    if mine:
-        names = ", ".join(repr(name) for name in mine[:NAMED])
-        more = f" and {len(mine) - NAMED} more" if len(mine) > NAMED else ""
-        reasons.append(f"your {_count(what, len(mine))} {names}{more}")
-    if len(mine) < len(rows):
-        reasons.append(f"{_count(what, len(rows) - len(mine))} of other users")
+    if own:
+        names = ", ".join(repr(name) for name in own[:MAX_NAMES])
+        more = f" and {len(own) - MAX_NAMES} more" if len(own) > MAX_NAMES else ""
+        reasons.append(f"your {_count(resource, len(own))} {names}{more}")
+    if len(own) < len(rows):
+        reasons.append(f"{_count(resource, len(rows) - len(own))} of other users")
     return reasons
 
 
-def _count(what: str, number: int) -> str:
-    return what if number == 1 else f"{number} {what}s"
+def _count(resource: str, number: int) -> str:
+    return resource if number == 1 else f"{number} {resource}s"

@@ -1,7 +1,8 @@
-"""What follows a job as Server-Sent Events: first its rows, then what it says, then its end.
+"""Follow a job as Server-Sent Events: first its rows, then its live events, then its end.
 
-The rows are the truth and the stream is a hint (shared/job_events.py): where Redis is away, or has lost
-the stream, states and finished texts come from the rows all the same, a little later.
+The rows are the truth and the events in Redis are a hint (shared/job_events.py). While Redis is
+unavailable, or after it has lost the events, states and finished texts still arrive from the
+rows, a little later.
 """
 
 import json
@@ -16,102 +17,103 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from api.serializers import job_reply, text_reply
-from api.services import LOOK_SECONDS, Services
+from api.serializers.jobs import job_reply
+from api.serializers.texts import text_reply
+from api.services import BLOCK_SECONDS, Services
 from shared import job_events
 from shared.tables import TERMINAL_STATUSES, GeneratedText, Job
 
-#: Something is written as often: who has gone is noticed by it, and proxies keep the connection.
+#: At least one write per interval reveals a closed connection and keeps proxies from closing it.
 HEARTBEAT_SECONDS = 15.0
-#: How long a browser waits before it comes back.
+#: How long a browser waits before it reconnects.
 RETRY_MILLISECONDS = 2000
-#: While a job's stream answers, its row is looked at more seldom than where it may be lost.
-SELDOM_SECONDS = 15.0
-#: Of a training that has written more, the first ones are at ``/v1/jobs/{id}/texts``.
-MOST_TEXTS = 200
-#: Ids of what comes from the rows of a job that has ended: ``attempt-end1`` is the first text, and
-#: ``attempt-end`` the last state, behind which nothing comes.
+#: How often the row is checked while Redis delivers the job's events.
+SLOW_CHECK_SECONDS = 15.0
+#: The most texts of a training that are sent; ``/v1/jobs/{id}/texts`` has the earlier ones.
+MAX_TEXTS = 200
+#: Marks event ids that come from the rows of an ended job: ``attempt-end1`` is the first text, and
+#: ``attempt-end`` the final state, after which nothing follows.
 END = "end"
 
 log = structlog.get_logger(__name__)
 
 
-class Following:
-    """One listener of one job.
+class JobEventStream:
+    """One client's event stream of one job.
 
     Args:
-        shared: Of the application.
-        job_id: The job; the listener may see it.
-        last_id: The id of the last event that the listener has had; None for a new one.
+        services: The services of the application.
+        job_id: The job, which the client may see.
+        last_id: The id of the last event that the client received; None for a new client.
     """
 
-    def __init__(self, shared: Services, job_id: str, last_id: str | None) -> None:
-        self._shared = shared
+    def __init__(self, services: Services, job_id: str, last_id: str | None) -> None:
+        self._services = services
         self._job_id = job_id
-        self._texts_told = _texts_told(last_id)
+        self._texts_received = _texts_received(last_id)
         self._cursor = None if last_id is None or END in last_id else last_id
         self._state: tuple[Any, ...] | None = None
-        self._looked_at = 0.0
-        #: The greatest that is known of.
+        self._checked_at = 0.0
+        #: The latest known attempt.
         self._attempt = 0
-        #: How much of each text was told, in characters.
-        self._sent: dict[int, int] = {}
+        #: How many characters of each text were sent, by position.
+        self._sent_characters: dict[int, int] = {}
         self._ended = False
         self._wrote_at = time.monotonic()
 
     def events(self) -> Iterator[str]:
-        """What is to be written, until the job has ended, the server stops, or nobody listens."""
+        """Yield encoded events until the job ends, the server stops, or the client leaves."""
         yield f"retry: {RETRY_MILLISECONDS}\n\n"
-        yield from self._written(self._begin())
-        while not self._ended and not self._shared.stopping.is_set():
-            yield from self._written(self._go_on())
+        yield from self._record_writes(self._replay())
+        while not self._ended and not self._services.stopping.is_set():
+            yield from self._record_writes(self._poll())
             if time.monotonic() - self._wrote_at >= HEARTBEAT_SECONDS:
-                yield from self._written([": still there\n\n"])
+                yield from self._record_writes([": heartbeat\n\n"])
 
-    def _written(self, events: Iterator[str] | Sequence[str]) -> Iterator[str]:
+    def _record_writes(self, events: Iterator[str] | Sequence[str]) -> Iterator[str]:
         for event in events:
             self._wrote_at = time.monotonic()
             yield event
 
-    def _begin(self) -> Iterator[str]:
-        # Before the rows: what is said between the two is then told twice at most, and never
-        # missed. A row is committed before the stream speaks of it.
+    def _replay(self) -> Iterator[str]:
+        # Read the events before the rows: an event in between is then sent twice at most and never
+        # missed, because a row is committed before its event is published.
         entries: list[job_events.Entry] = []
         with suppress(redis.RedisError):
-            entries = self._shared.listener.all(self._job_id)
+            entries = self._services.event_reader.read_all(self._job_id)
         ids = [entry.id for entry in entries]
         if self._cursor in ids:
-            behind = ids.index(self._cursor) + 1
-            for entry in entries[:behind]:
+            next_index = ids.index(self._cursor) + 1
+            for entry in entries[:next_index]:
                 if entry.kind == "piece":
-                    self._take(entry)
-            yield from self._entries(entries[behind:])
+                    self._new_part(entry)
+            yield from self._entries(entries[next_index:])
             if not self._ended:
-                yield from self._look()
+                yield from self._check_row()
             return
-        yield from self._look(whole=True)
+        yield from self._check_row(with_texts=True)
         if not self._ended:
-            # Of the other kinds the rows have told.
+            # The rows have covered the other kinds.
             yield from self._entries([e for e in entries if e.kind in ("piece", "metrics")])
         self._cursor = ids[-1] if ids else job_events.BEGINNING
 
-    def _go_on(self) -> Iterator[str]:
+    def _poll(self) -> Iterator[str]:
         after = self._cursor or job_events.BEGINNING
-        pause = 0.0
+        check_interval = 0.0
         try:
-            entries = self._shared.listener.read(self._job_id, after, LOOK_SECONDS)
-            last = entries[-1].id if entries else self._shared.listener.last(self._job_id)
-            if job_events.order(last) < job_events.order(after):
-                # Redis has lost the stream, and it may begin anew behind us.
+            entries = self._services.event_reader.read(self._job_id, after, BLOCK_SECONDS)
+            last = entries[-1].id if entries else self._services.event_reader.last_id(self._job_id)
+            if job_events.sort_key(last) < job_events.sort_key(after):
+                # Redis has lost the events, and new ones may have lower ids than the cursor.
                 self._cursor = job_events.BEGINNING
             elif last != job_events.BEGINNING:
-                pause = SELDOM_SECONDS
+                check_interval = SLOW_CHECK_SECONDS
         except redis.RedisError:
-            entries, pause = [], LOOK_SECONDS
-            self._shared.stopping.wait(1.0)
+            entries, check_interval = [], BLOCK_SECONDS
+            self._services.stopping.wait(1.0)
         yield from self._entries(entries)
-        if not entries and time.monotonic() - self._looked_at >= pause:
-            yield from self._look()
+        if not entries and time.monotonic() - self._checked_at >= check_interval:
+            yield from self._check_row()
 
     def _entries(self, entries: Sequence[job_events.Entry]) -> Iterator[str]:
         for entry in entries:
@@ -122,38 +124,38 @@ class Following:
     def _entry(self, entry: job_events.Entry) -> Iterator[str]:
         self._cursor = entry.id
         if entry.kind == "piece":
-            piece = self._take(entry)
+            piece = self._new_part(entry)
             if piece is not None:
-                yield _event("piece", piece, entry.id)
+                yield _encode("piece", piece, entry.id)
         elif entry.kind == "metrics":
-            yield _event("metrics", entry.data, entry.id)
+            yield _encode("metrics", entry.data, entry.id)
         elif entry.kind == "texts":
-            yield from self._texts_of(entry)
+            yield from self._sampled_texts(entry)
         else:
-            yield from self._look(entry.id)
+            yield from self._check_row(entry.id)
 
-    def _take(self, entry: job_events.Entry) -> dict[str, Any] | None:
-        """What a piece has beyond what was told, from now on told too; None where it has nothing.
+    def _new_part(self, entry: job_events.Entry) -> dict[str, Any] | None:
+        """Return the part of a piece that was not sent yet, and count it as sent.
 
-        A new attempt writes a text again. An older one may be the first to speak in a stream that
-        Redis lost; only its pieces have to be kept out, since nobody else speaks before a write
-        that the attempt fences.
+        A new attempt writes a text again from its beginning. After Redis has lost the events, an
+        older attempt may publish first. Only its pieces have to be filtered: everything else is
+        published after a write that the attempt number fences.
         """
-        attempt, _ = job_events.order(entry.id)
+        attempt, _ = job_events.sort_key(entry.id)
         if attempt < self._attempt:
             return None
         self._attempt = attempt
         position, offset, text = (entry.data[name] for name in ("position", "offset", "text"))
         prompt = {"prompt": entry.data["prompt"]} if "prompt" in entry.data else {}
-        told = self._sent.get(position, 0)
-        if offset + len(text) <= told:
+        sent = self._sent_characters.get(position, 0)
+        if offset + len(text) <= sent:
             return None
-        if offset < told:
-            text, offset, prompt = text[told - offset :], told, {}
-        self._sent[position] = offset + len(text)
+        if offset < sent:
+            text, offset, prompt = text[sent - offset :], sent, {}
+        self._sent_characters[position] = offset + len(text)
         return {"index": position, "offset": offset, "text": text} | prompt
 
-    def _texts_of(self, entry: job_events.Entry) -> Iterator[str]:
+    def _sampled_texts(self, entry: job_events.Entry) -> Iterator[str]:
         with self._reading() as session:
             texts = session.scalars(
                 select(GeneratedText)
@@ -163,12 +165,12 @@ class Following:
             ).all()
             replies = [text_reply(text).model_dump(mode="json") for text in texts]
         for i, reply in enumerate(replies):
-            # Whoever leaves among them is told all of them again.
-            yield _event("text", reply, entry.id if i == len(replies) - 1 else None)
+            # Only the last text has the id: a client that leaves in between gets all of them again.
+            yield _encode("text", reply, entry.id if i == len(replies) - 1 else None)
 
-    def _look(self, entry_id: str | None = None, *, whole: bool = False) -> Iterator[str]:
-        """Tell what the row says, where that is new; `whole`: with all that came before."""
-        self._looked_at = time.monotonic()
+    def _check_row(self, entry_id: str | None = None, *, with_texts: bool = False) -> Iterator[str]:
+        """Send the job's state if it changed; `with_texts` also sends its texts so far."""
+        self._checked_at = time.monotonic()
         try:
             with self._reading() as session:
                 job = session.get(Job, self._job_id)
@@ -178,35 +180,35 @@ class Following:
                 ended = job.status in TERMINAL_STATUSES
                 reply = job_reply(session, job).model_dump(mode="json", exclude_unset=True)
                 texts: list[dict[str, Any]] = []
-                if ended or whole:
+                if ended or with_texts:
                     texts = self._texts(session, requested=job.kind == "generate")
         except DBAPIError as error:
-            log.warning("not_looked", job=self._job_id, reason=str(error.orig))
+            log.warning("job_not_read", job=self._job_id, reason=str(error.orig))
             return
         reply.pop("texts", None)
         self._attempt = max(self._attempt, job.attempt)
         if ended:
             self._ended = True
-            if job.kind == "train" and not whole:
+            if job.kind == "train" and not with_texts:
                 texts = []
-            yield from self._end(job.attempt, reply, texts)
+            yield from self._final_events(job.attempt, reply, texts)
             return
-        asked = (job.cancel_requested_at, job.pause_requested_at)
-        place = (reply.get("queue") or {}).get("position")
-        state = (job.status, job.attempt, *asked, place)
+        requests = (job.cancel_requested_at, job.pause_requested_at)
+        position = (reply.get("queue") or {}).get("position")
+        state = (job.status, job.attempt, *requests, position)
         if state != self._state:
             self._state = state
-            yield _event("state", reply, entry_id)
+            yield _encode("state", reply, entry_id)
         for text in texts:
-            yield _event("text", text)
+            yield _encode("text", text)
 
-    def _end(
+    def _final_events(
         self, attempt: int, reply: dict[str, Any], texts: Sequence[dict[str, Any]]
     ) -> Iterator[str]:
         for number, text in enumerate(texts, 1):
-            if number > self._texts_told:
-                yield _event("text", text, f"{attempt}-{END}{number}")
-        yield _event("state", reply, f"{attempt}-{END}")
+            if number > self._texts_received:
+                yield _encode("text", text, f"{attempt}-{END}{number}")
+        yield _encode("state", reply, f"{attempt}-{END}")
 
     def _texts(self, session: Session, *, requested: bool) -> list[dict[str, Any]]:
         of_job = select(GeneratedText).where(GeneratedText.job_id == self._job_id)
@@ -214,29 +216,29 @@ class Following:
             rows = session.scalars(of_job.order_by(GeneratedText.position)).all()
         else:
             newest = of_job.order_by(GeneratedText.step.desc(), GeneratedText.position.desc())
-            rows = list(session.scalars(newest.limit(MOST_TEXTS)))[::-1]
+            rows = list(session.scalars(newest.limit(MAX_TEXTS)))[::-1]
         return [text_reply(row).model_dump(mode="json") for row in rows]
 
     def _reading(self) -> Session:
-        return self._shared.read_sessions()
+        return self._services.read_sessions()
 
 
-def is_told_all(job: Job, last_id: str | None) -> bool:
-    """Whether a listener has had the end of a job: then there is nothing to come back for.
+def has_received_end(job: Job, last_id: str | None) -> bool:
+    """Return whether a client has received the last event of a job and need not reconnect.
 
     Args:
-        job: Its row.
-        last_id: The id of the last event that the listener has had.
+        job: The job's row.
+        last_id: The id of the last event that the client received.
     """
     return job.status in TERMINAL_STATUSES and (last_id or "").endswith(f"-{END}")
 
 
-def _texts_told(last_id: str | None) -> int:
-    """How many texts of an ended job a listener has had."""
+def _texts_received(last_id: str | None) -> int:
+    """Return how many texts of an ended job a client has received."""
     _, _, rest = (last_id or "").partition(f"-{END}")
     return int(rest or 0)
 
 
-def _event(kind: str, data: dict[str, Any], entry_id: str | None = None) -> str:
-    name = "" if entry_id is None else f"id: {entry_id}\n"
-    return f"{name}event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+def _encode(kind: str, data: dict[str, Any], entry_id: str | None = None) -> str:
+    id_line = "" if entry_id is None else f"id: {entry_id}\n"
+    return f"{id_line}event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -1,57 +1,57 @@
-"""A prompt in the characters that a model knows."""
+"""Adapt a prompt to the characters that a model knows."""
 
 from api.errors import Invalid
-from api.schemas.sampling import Unknown
+from api.schemas.sampling import UnknownCharacters
 
 
-def fit(
+def fit_to_vocabulary(
     prompt: str,
     vocabulary: str,
     *,
     lowercase: bool,
-    unknown: Unknown,
+    unknown: UnknownCharacters,
     by_words: bool = False,
     field: str = "prompt",
 ) -> str:
-    """The prompt as the model reads it.
+    """Return the prompt as the model reads it.
 
     Args:
-        prompt: As somebody gave it.
-        vocabulary: The characters that the model knows; it spells words that it does not.
-        lowercase: Whether its corpus was lower-cased, as the prompt then is too.
-        unknown: Refuse a character that it does not know, leave it out, or replace it.
-        field: What the request calls it.
-        by_words: Whether it reads words. These bring the space before them along, so a space
-            after the last one would be none of any word's, and is taken off.
+        prompt: The prompt from the request.
+        vocabulary: The characters that the model knows. A word model spells unknown words.
+        lowercase: Whether the corpus was lower-cased; the prompt is then lower-cased too.
+        unknown: Whether to refuse unknown characters, leave them out, or replace them.
+        field: The name of the field in the request.
+        by_words: Whether the tokens are words. A word token includes the space before it, so a
+            trailing space would belong to no token and is removed.
 
     Raises:
-        Invalid: Naming the first unknown character, or because nothing is left.
+        Invalid: It has an unknown character, which the message names, or nothing is left.
     """
-    prompt = normal(prompt, lowercase=lowercase)
+    prompt = normalize(prompt, lowercase=lowercase)
     known = frozenset(vocabulary)
     if unknown == "error":
         _refuse_unknown(field, prompt, known)
-    instead = "" if unknown == "skip" else replacement(vocabulary)
-    fitted = "".join(character if character in known else instead for character in prompt)
+    substitute = "" if unknown == "skip" else replacement_character(vocabulary)
+    fitted = "".join(character if character in known else substitute for character in prompt)
     if by_words and fitted.strip():
         fitted = fitted.rstrip(" ")
     if not fitted:
         raise Invalid(
             field,
             prompt,
-            "has no character that the model knows: begin with others, or leave the prompt out",
+            "no character of it is in the model's vocabulary. Use others, or leave it out",
         )
     return fitted
 
 
-def normal(text: str, *, lowercase: bool) -> str:
-    """A text with line ends and cases as the model's corpus has them."""
+def normalize(text: str, *, lowercase: bool) -> str:
+    """Return the text with line ends and letter case as in the model's corpus."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text.lower() if lowercase else text
 
 
-def replacement(vocabulary: str) -> str:
-    """What stands for an unknown character: a space, else a line end, else the first known."""
+def replacement_character(vocabulary: str) -> str:
+    """Return the substitute for an unknown character: a space, a line end, or the first one."""
     return next((character for character in " \n" if character in vocabulary), vocabulary[0])
 
 
@@ -62,5 +62,5 @@ def _refuse_unknown(field: str, prompt: str, known: frozenset[str]) -> None:
                 field,
                 prompt,
                 f"character {character!r} (U+{ord(character):04X}) at position {position} is not "
-                'in the vocabulary of the model: change it, or say unknown: "skip" or "replace"',
+                'in the model\'s vocabulary. Change it, or set unknown to "skip" or "replace"',
             )

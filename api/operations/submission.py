@@ -1,67 +1,72 @@
-"""A job into the queue, and the wake after the commit."""
+"""Submit a job, and wake a worker after the commit."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
-from api.http.idempotency import Made
+from api.http.idempotency import Creation
 from api.permissions import own_job
-from api.schemas.requests import Ordered
-from api.serializers import job_reply, place_reply
+from api.schemas.requests import SchedulingOptions
+from api.serializers.jobs import job_reply, place_reply
 from api.services import services
 from shared.clock import database_now
 from shared.queue.types import Submission
 from shared.tables import PRIORITIES, Job
 
 
-def submit(session: Session, submission: Submission, order: Ordered | None = None) -> Made:
-    """Put a job into the queue, in the transaction of the session; the wake follows its commit.
+def submit(
+    session: Session, submission: Submission, scheduling: SchedulingOptions | None = None
+) -> Creation:
+    """Submit a job in the session's transaction. The worker is woken after the commit.
 
     Args:
-        session: Of the request.
+        session: The session of the request.
         submission: The job.
-        order: When it may run; at its turn if not given.
+        scheduling: When the job may run; in its turn by default.
 
     Raises:
-        NotFound: The caller has no job that it could come after.
-        Invalid: It would have had to start already.
-        shared.queue.errors.CapReached: The user has too much of something.
-        shared.queue.errors.WaitsInVain: What it is to come after has not succeeded.
+        NotFound: The user has no job with the id in `after`.
+        Invalid: `start_before` is in the past.
+        shared.scheduling.errors.CapReached: The user has reached a cap.
+        shared.queue.errors.PredecessorFailed: The job in `after` has failed or was cancelled.
     """
     session.flush()
-    if order is not None:
-        submission = _ordered(session, submission, order)
-    entered = services().queue.enter(session.connection(), submission)
-    job_id = entered["id"]
-    # Not read back from the database: it is what was written there a moment ago.
-    job = Job(attempt=0, **entered)
+    if scheduling is not None:
+        submission = _schedule(session, submission, scheduling)
+    submitted = services().queue.submit(session.connection(), submission)
+    # Built from the values just written, which saves reading the row back.
+    job = Job(attempt=0, **asdict(submitted))
 
     def wake() -> None:
-        services().broker.wake(submission.kind, job_id)
+        services().broker.wake(submission.kind, submitted.id)
 
-    def with_place(session: Session, reply: BaseModel) -> BaseModel:
+    def add_place(session: Session, reply: BaseModel) -> BaseModel:
         return reply.model_copy(update={"queue": place_reply(session, job)})
 
     reply = job_reply(session, job, place=False)
-    return Made(reply, 202, f"/v1/jobs/{job_id}", committed=wake, whole=with_place)
+    return Creation(
+        reply, 202, f"/v1/jobs/{submitted.id}", after_commit=wake, complete_reply=add_place
+    )
 
 
-def _ordered(session: Session, submission: Submission, order: Ordered) -> Submission:
-    if order.after is not None:
-        own_job(session, order.after)
+def _schedule(
+    session: Session, submission: Submission, scheduling: SchedulingOptions
+) -> Submission:
+    if scheduling.after is not None:
+        own_job(session, scheduling.after)
     now = database_now(session.connection())
-    if order.start_before is not None and order.start_before <= now:
+    if scheduling.start_before is not None and scheduling.start_before <= now:
         raise Invalid(
             "start_before",
-            order.start_before.isoformat(),
-            f"is past: it is {now:%Y-%m-%dT%H:%M:%SZ} now; take a later time, or leave it out",
+            scheduling.start_before.isoformat(),
+            f"is in the past (it is {now:%Y-%m-%dT%H:%M:%SZ}). Use a later time, or leave it out",
         )
     return replace(
         submission,
-        priority=PRIORITIES[order.priority],
-        after_job_id=order.after,
-        start_before=order.start_before,
-        deadline_seconds=order.deadline_seconds,
+        priority=PRIORITIES[scheduling.priority],
+        after_job_id=scheduling.after,
+        start_before=scheduling.start_before,
+        deadline_seconds=scheduling.deadline_seconds,
     )

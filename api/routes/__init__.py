@@ -1,1 +1,1 @@
-"""One module for each resource of `/v1`; handlers are a few lines each."""
+"""The routes: one module per resource, with short handlers."""

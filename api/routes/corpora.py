@@ -1,4 +1,4 @@
-"""Corpora: upload, list, read, rename, delete."""
+"""Corpora: upload, list, read, rename, share, delete."""
 
 import hashlib
 
@@ -6,29 +6,28 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.authentication import caller
-from api.http.idempotency import Made, make_once
-from api.http.openapi import Resource, gives_other_than_json, reads_body_itself
-from api.http.paging import Order, read_page
-from api.http.responses import answer, answer_page, file, no_content
+from api.http.idempotency import Creation, create_once
+from api.http.openapi import Resource, reads_body_itself, returns_non_json
+from api.http.paging import SortOrder, read_page
+from api.http.responses import file_response, json_response, no_content, page_response
 from api.http.uploads import Upload, read_upload
-from api.operations.dependents import refuse_if_corpus_is_needed
-from api.permissions import may_see, own, visible
-from api.schemas.headers import Once
+from api.operations.dependents import refuse_if_corpus_in_use
+from api.permissions import current_user, may_see, own, visible
+from api.schemas.headers import IdempotencyHeader
 from api.schemas.models import CorpusReply
-from api.schemas.params import ById, NamedPage, UploadFields
+from api.schemas.params import IdPath, NamedPage, UploadFields
 from api.schemas.replies import Listing
-from api.schemas.requests import Change, UploadJson
-from api.serializers import corpus_reply
+from api.schemas.requests import ResourceUpdate, UploadJson
+from api.serializers.models import corpus_reply
 from api.services import reading, services, writing
 from shared import blobs
 from shared.clock import database_now
 from shared.scheduling import caps
 from shared.tables import Corpus, User
 
-corpora = Resource("corpora", "Texts to learn from")
+corpora = Resource("corpora", "Texts to train on")
 
-NEWEST = Order("corpora", (Corpus.id,))
+NEWEST = SortOrder("corpora", (Corpus.id,))
 _FIELDS = {
     "name": {"type": "string"},
     "encoding": {"type": "string"},
@@ -52,92 +51,92 @@ _BODY = {
     },
 }
 _TEXT = {
-    "description": "The text",
+    "description": "The normalised text",
     "content": {"text/plain": {"schema": {"type": "string"}}},
 }
 
 
 @corpora.post("/corpora", 201, CorpusReply, request_body=_BODY)
 @reads_body_itself
-def upload_corpus(header: Once, query: UploadFields) -> Response:
+def upload_corpus(header: IdempotencyHeader, query: UploadFields) -> Response:
     """Upload a text.
 
-    As a form with a file, as raw bytes with the fields in the query, or as JSON. A BOM is
-    taken off and every line is ended by LF. Bytes that are not text in the declared
-    `encoding` are refused with the offset of the first bad one.
+    Send a form with a file, raw bytes with the fields in the query, or JSON. A BOM is removed and
+    line ends become LF. Bytes that are invalid in the declared `encoding` are refused, with the
+    offset of the first one.
     """
     upload = read_upload(query)
     data = upload.text.text.encode()
     blobs.store(services().engine, data)
-    return make_once(
-        header, _said(upload, data), lambda session: _insert(session, upload, data)
-    ).answer()
+    return create_once(
+        header, _content(upload, data), lambda session: _insert(session, upload, data)
+    ).response()
 
 
 @corpora.get("/corpora", Listing[CorpusReply])
 def list_corpora(query: NamedPage) -> Response:
-    """The corpora that you may see, newest first."""
+    """List the corpora that you may see, newest first."""
     statement = (
         select(Corpus, User.name)
         .join(User, Corpus.user_id == User.id)
-        .where(may_see(Corpus, caller()))
+        .where(may_see(Corpus, current_user()))
     )
     for column, value in ((Corpus.name, query.name), (Corpus.visibility, query.visibility)):
         statement = statement if value is None else statement.where(column == value)
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
-    return answer_page((corpus_reply(*row) for row in rows), next_cursor)
+    return page_response((corpus_reply(*row) for row in rows), next_cursor)
 
 
 @corpora.get("/corpora/<id>", CorpusReply)
-def read_corpus(path: ById) -> Response:
-    """One corpus."""
+def read_corpus(path: IdPath) -> Response:
+    """Read one corpus."""
     with reading() as session:
-        return answer(_reply(session, visible(session, Corpus, path.id)))
+        return json_response(_reply(session, visible(session, Corpus, path.id)))
 
 
 @corpora.get("/corpora/<id>/text", _TEXT)
-@gives_other_than_json
-def read_corpus_text(path: ById) -> Response:
-    """The text of a corpus, as networks learn it: UTF-8, no BOM, lines ended by LF."""
+@returns_non_json
+def read_corpus_text(path: IdPath) -> Response:
+    """Read the text of a corpus as training reads it: UTF-8, without BOM, with LF line ends."""
     with reading() as session:
         corpus = visible(session, Corpus, path.id)
-    pieces = blobs.chunks(services().engine, corpus.sha256)
-    return file(pieces, corpus.bytes, "text/plain; charset=utf-8", None)
+    chunks = blobs.chunks(services().engine, corpus.sha256)
+    return file_response(chunks, corpus.bytes, "text/plain; charset=utf-8", None)
 
 
 @corpora.patch("/corpora/<id>", CorpusReply)
-def change_corpus(path: ById, body: Change) -> Response:
-    """Rename a corpus, or let others see it or no longer."""
+def change_corpus(path: IdPath, body: ResourceUpdate) -> Response:
+    """Rename a corpus, share it, or stop sharing it."""
     with writing() as session:
         corpus = own(session, Corpus, path.id)
         body.apply(corpus)
-        return answer(_reply(session, corpus))
+        return json_response(_reply(session, corpus))
 
 
 @corpora.delete("/corpora/<id>")
-def delete_corpus(path: ById) -> Response:
-    """Delete a corpus that no model and no unfinished job needs."""
+def delete_corpus(path: IdPath) -> Response:
+    """Delete a corpus. It is refused with 409 while a model or an unfinished job needs it."""
     with writing() as session:
         corpus = own(session, Corpus, path.id)
-        refuse_if_corpus_is_needed(session, corpus)
+        refuse_if_corpus_in_use(session, corpus)
         session.delete(corpus)
     return no_content()
 
 
-def _said(upload: Upload, data: bytes) -> bytes:
-    about = f"{upload.name}\n{upload.visibility}\n{upload.text.encoding}\n"
-    return about.encode() + hashlib.sha256(data).digest()
+def _content(upload: Upload, data: bytes) -> bytes:
+    fields = f"{upload.name}\n{upload.visibility}\n{upload.text.encoding}\n"
+    return fields.encode() + hashlib.sha256(data).digest()
 
 
-def _insert(session: Session, upload: Upload, data: bytes) -> Made:
+def _insert(session: Session, upload: Upload, data: bytes) -> Creation:
     text = upload.text
     sha256 = hashlib.sha256(data).hexdigest()
     connection = session.connection()
     blobs.publish(connection, sha256)
-    caps.check_corpus(connection, services().settings, caller().id, len(data))
+    caps.check_corpus(connection, services().settings, current_user().id, len(data))
     corpus = Corpus(
-        user_id=caller().id,
+        user_id=current_user().id,
         name=upload.name,
         visibility=upload.visibility,
         sha256=sha256,
@@ -151,7 +150,7 @@ def _insert(session: Session, upload: Upload, data: bytes) -> Made:
     )
     session.add(corpus)
     session.flush()
-    return Made(corpus_reply(corpus, caller().name), 201, f"/v1/corpora/{corpus.id}")
+    return Creation(corpus_reply(corpus, current_user().name), 201, f"/v1/corpora/{corpus.id}")
 
 
 def _reply(session: Session, corpus: Corpus) -> CorpusReply:

@@ -1,4 +1,4 @@
-"""Health: whether the process lives, and whether it reaches what it needs."""
+"""Health checks: is the process alive, and can it reach the database and Redis?"""
 
 import redis
 import structlog
@@ -6,34 +6,34 @@ from flask import Response
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.authentication import open_to_all
-from api.http.openapi import Resource, gives_other_than_json
-from api.http.responses import answer
+from api.http.authentication import allow_anonymous
+from api.http.openapi import Resource, returns_non_json
+from api.http.responses import json_response
 from api.schemas.server import LiveReply, ReadyReply
 from api.services import reading, services
 
-health = Resource("health", "For whoever watches the server", prefix="/health", needs_key=False)
+health = Resource("health", "Health checks for monitoring", prefix="/health", needs_key=False)
 
 log = structlog.get_logger(__name__)
 
 
 @health.get("/live", LiveReply)
-@open_to_all
-@gives_other_than_json
+@allow_anonymous
+@returns_non_json
 def live() -> Response:
-    """The process answers."""
-    return answer(LiveReply(status="ok"))
+    """Report that the process is alive."""
+    return json_response(LiveReply(status="ok"))
 
 
-@health.get("/ready", ReadyReply, also={503: ReadyReply})
-@open_to_all
-@gives_other_than_json
+@health.get("/ready", ReadyReply, other_responses={503: ReadyReply})
+@allow_anonymous
+@returns_non_json
 def ready() -> Response:
-    """Which parts the API can reach; 503 where one is down."""
-    parts = {"database": _database(), "redis": _redis()}
-    down = any(state != "ok" for state in parts.values())
-    reply = ReadyReply(status="unavailable" if down else "ok", **parts)
-    return answer(reply, 503 if down else 200)
+    """Report which services the API can reach; 503 if one is down."""
+    states = {"database": _database(), "redis": _redis()}
+    down = any(state != "ok" for state in states.values())
+    reply = ReadyReply(status="unavailable" if down else "ok", **states)
+    return json_response(reply, 503 if down else 200)
 
 
 def _database() -> str:
@@ -42,7 +42,7 @@ def _database() -> str:
             session.execute(text("SELECT 1 FROM jobs LIMIT 1"))
     except SQLAlchemyError as error:
         log.warning("database_not_ready", reason=str(getattr(error, "orig", error)).strip())
-        return "can't be reached"
+        return "unreachable"
     return "ok"
 
 
@@ -51,5 +51,5 @@ def _redis() -> str:
         services().broker.ping()
     except (redis.RedisError, OSError) as error:
         log.warning("redis_not_ready", reason=str(error))
-        return "can't be reached: jobs are queued, and start more slowly"
+        return "unreachable: jobs are queued, but start later"
     return "ok"

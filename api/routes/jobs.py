@@ -1,41 +1,37 @@
-"""Jobs: list, read, cancel, run again; their texts. What happens to them: api/routes/metrics.py."""
+"""Jobs: list, read, cancel, pause, promote and run again; and their texts."""
 
 from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.authentication import admin, caller
-from api.errors import Conflict, NotFound
-from api.http.idempotency import Made, make_once
+from api.errors import NotFound
+from api.http.idempotency import create_once
 from api.http.openapi import Resource
-from api.http.paging import Order, read_page
-from api.http.responses import answer, answer_page
-from api.operations import base_checkpoint
-from api.operations.submission import submit
-from api.permissions import Shared, as_id, own_job, visible
-from api.routes.train import submit_model
-from api.schemas.headers import Once
-from api.schemas.jobs import JobReply, LiftReply
-from api.schemas.params import ById, JobsPage, JobTextsPage
+from api.http.paging import SortOrder, read_page
+from api.http.responses import json_response, page_response
+from api.operations.rerun import rerun
+from api.permissions import as_id, current_user, own_job, require_admin
+from api.schemas.headers import IdempotencyHeader
+from api.schemas.jobs import JobReply, PromotedJobReply
+from api.schemas.params import IdPath, JobsPage, JobTextsPage
 from api.schemas.replies import Listing
 from api.schemas.texts import TextReply
-from api.serializers import job_replies, job_reply, text_reply
+from api.serializers.jobs import job_replies, job_reply
+from api.serializers.texts import text_reply
 from api.services import reading, services, writing
 from shared.queue.errors import NoSuchJob
-from shared.queue.types import Submission
-from shared.specs.presets import TrainSpec
-from shared.tables import Corpus, GeneratedText, Job, Model
+from shared.tables import GeneratedText, Job
 
-jobs = Resource("jobs", "What you asked for, and how far it is")
+jobs = Resource("jobs", "Your jobs and their progress")
 
-NEWEST = Order("jobs", (Job.id,))
-TEXTS = Order("job_texts", (GeneratedText.step, GeneratedText.position), newest_first=False)
+NEWEST = SortOrder("jobs", (Job.id,))
+TEXTS = SortOrder("job_texts", (GeneratedText.step, GeneratedText.position), newest_first=False)
 
 
 @jobs.get("/jobs", Listing[JobReply])
 def list_jobs(query: JobsPage) -> Response:
-    """Your jobs, newest first, without their texts."""
-    statement = select(Job).where(Job.user_id == caller().id)
+    """List your jobs, newest first, without their texts."""
+    statement = select(Job).where(Job.user_id == current_user().id)
     filters = {
         Job.kind: query.kind,
         Job.status: query.status,
@@ -46,89 +42,88 @@ def list_jobs(query: JobsPage) -> Response:
         statement = statement if value is None else statement.where(column == value)
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
-        return answer_page(job_replies(session, [row.Job for row in rows]), next_cursor)
+        return page_response(job_replies(session, [row.Job for row in rows]), next_cursor)
 
 
 @jobs.get("/jobs/<id>", JobReply)
-def read_job(path: ById) -> Response:
-    """One job, with its texts once a generation has ended, however it did."""
+def read_job(path: IdPath) -> Response:
+    """Read one job. An ended generation includes its texts, even if it failed."""
     with reading() as session:
-        return answer(job_reply(session, own_job(session, path.id)))
+        return json_response(job_reply(session, own_job(session, path.id)))
 
 
 @jobs.post("/jobs/<id>/cancel", 202, JobReply)
-def cancel_job(path: ById) -> Response:
+def cancel_job(path: IdPath) -> Response:
     """Cancel a job.
 
-    A queued one ends at once; a running one as soon as its worker has heard of it. One that
-    has ended is refused with 409.
+    A queued job ends at once; a running one as soon as its worker receives the request. An ended
+    job is refused with 409.
     """
     with writing() as session:
         job = own_job(session, path.id)
         services().queue.cancel(session.connection(), job.id)
-        reply = _changed(session, job)
-    services().speaker.say(job.id, job.attempt, "state")
+        reply = _accepted(session, job)
+    services().event_publisher.publish(job.id, job.attempt, "state")
     return reply
 
 
 @jobs.post("/jobs/<id>/pause", 202, JobReply)
-def pause_job(path: ById) -> Response:
-    """Let a job stand still until it is resumed.
+def pause_job(path: IdPath) -> Response:
+    """Pause a job until it is resumed.
 
-    A queued one is paused at once; a running one as soon as its worker has heard of it, a
-    training with a checkpoint from which it goes on exactly. Pausing it again changes nothing.
+    A queued job pauses at once; a running one as soon as its worker receives the request. A
+    training first stores a checkpoint, from which it later continues exactly. Pausing a paused job
+    changes nothing.
     """
     with writing() as session:
         job = own_job(session, path.id)
         services().queue.pause(session.connection(), job.id)
-        reply = _changed(session, job)
-    services().speaker.say(job.id, job.attempt, "state")
+        reply = _accepted(session, job)
+    services().event_publisher.publish(job.id, job.attempt, "state")
     return reply
 
 
 @jobs.post("/jobs/<id>/resume", 202, JobReply)
-def resume_job(path: ById) -> Response:
-    """Put a paused job back into the line, where its owner's service puts it."""
+def resume_job(path: IdPath) -> Response:
+    """Resume a paused job. It queues again, at the place that your share gives it."""
     with writing() as session:
         job = own_job(session, path.id)
         services().queue.resume(session.connection(), job.id)
-        reply = _changed(session, job)
-    services().speaker.say(job.id, job.attempt, "state")
-    services().broker.wake(job.kind, job.id)  # type: ignore[arg-type]  # a constraint holds the kinds
+        reply = _accepted(session, job)
+    services().event_publisher.publish(job.id, job.attempt, "state")
+    services().broker.wake(job.kind, job.id)
     return reply
 
 
-@jobs.post("/jobs/<id>/lift", 202, LiftReply)
-def lift_job(path: ById) -> Response:
-    """Put a job above all others, whoever was served less (admins only).
+@jobs.post("/jobs/<id>/promote", 202, PromotedJobReply)
+def promote_job(path: IdPath) -> Response:
+    """Promote a job above all others, whatever its owner's share (admins only).
 
-    Its owner's caps hold, and once it runs it yields to nobody.
+    Its owner's caps still apply, and once it runs it is not preempted.
     """
-    admin()
-    with writing() as session:
-        job_id = as_id("job", path.id)
-        try:
-            services().queue.lift(session.connection(), job_id)
-        except NoSuchJob:
-            raise NotFound("job", path.id) from None
-        job = session.get_one(Job, job_id)
-        return answer(LiftReply(id=job.id, kind=job.kind, status=job.status), 202)
+    return _promote(path)
+
+
+@jobs.post("/jobs/<id>/lift", 202, PromotedJobReply, deprecated=True)
+def lift_job(path: IdPath) -> Response:
+    """Promote a job. Deprecated: use `/v1/jobs/{id}/promote`."""
+    return _promote(path)
 
 
 @jobs.post("/jobs/<id>/rerun", 202, JobReply)
-def rerun_job(path: ById, header: Once) -> Response:
-    """Ask for the same again: the same numbers and seed, as a new job.
+def rerun_job(path: IdPath, header: IdempotencyHeader) -> Response:
+    """Run a job again: a new job with the same numbers and seed.
 
-    A training makes a new model. A generation looks `best` and `latest` up anew.
+    A training creates a new model. A generation resolves `best` and `latest` again.
     """
-    return make_once(header, b"", lambda session: _rerun(session, path.id)).answer()
+    return create_once(header, b"", lambda session: rerun(session, path.id)).response()
 
 
 @jobs.get("/jobs/<id>/texts", Listing[TextReply])
-def list_job_texts(path: ById, query: JobTextsPage) -> Response:
-    """The texts of a job in their order, those that a training wrote as samples included.
+def list_job_texts(path: IdPath, query: JobTextsPage) -> Response:
+    """List the texts of a job in order, including samples that a training wrote.
 
-    Who watches a training asks again with `after` set to the last step seen.
+    To follow a training, repeat the request with `after` set to the last step received.
     """
     with reading() as session:
         job = own_job(session, path.id)
@@ -138,45 +133,21 @@ def list_job_texts(path: ById, query: JobTextsPage) -> Response:
         if query.temperature is not None:
             statement = statement.where(GeneratedText.temperature == query.temperature)
         rows, next_cursor = read_page(session, statement, TEXTS, query)
-    return answer_page((text_reply(row[0]) for row in rows), next_cursor)
+    return page_response((text_reply(row[0]) for row in rows), next_cursor)
 
 
-def _changed(session: Session, job: Job) -> Response:
+def _accepted(session: Session, job: Job) -> Response:
     session.refresh(job)
-    return answer(job_reply(session, job), 202, {"Location": f"/v1/jobs/{job.id}"})
+    return json_response(job_reply(session, job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
-def _rerun(session: Session, reference: str) -> Made:
-    job = own_job(session, reference)
-    if job.kind == "train":
-        return _retrain(session, job)
-    model = _still_there(session, Model, job.model_id, "model")
-    return submit(
-        session,
-        Submission("generate", caller().id, job.name, job.spec, model.id, model.corpus_id),
-    )
-
-
-def _retrain(session: Session, job: Job) -> Made:
-    corpus = _still_there(session, Corpus, job.corpus_id, "corpus")
-    before = session.get(Model, job.model_id) if job.model_id is not None else None
-    name, visibility = (before.name, before.visibility) if before else (job.name, "private")
-    origin = None
-    if before is not None and before.from_checkpoint_id is not None:
+def _promote(path: IdPath) -> Response:
+    require_admin()
+    with writing() as session:
+        job_id = as_id("job", path.id)
         try:
-            origin = base_checkpoint.find(session, before.from_checkpoint_id)
-        except NotFound:
-            raise Conflict(
-                "the checkpoint that this job began from is gone, or not yours to see any more: "
-                "it can't run again"
-            ) from None
-    return submit_model(session, corpus, TrainSpec(**job.spec), name, visibility, origin=origin)
-
-
-def _still_there(session: Session, table: type[Shared], reference: str | None, what: str) -> Shared:
-    try:
-        return visible(session, table, reference or "", lock="use")
-    except NotFound:
-        raise Conflict(
-            f"the {what} of this job is gone, or not yours to see any more: it can't run again"
-        ) from None
+            services().queue.promote(session.connection(), job_id)
+        except NoSuchJob:
+            raise NotFound("job", path.id) from None
+        job = session.get_one(Job, job_id)
+        return json_response(PromotedJobReply(id=job.id, kind=job.kind, status=job.status), 202)

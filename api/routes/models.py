@@ -1,93 +1,94 @@
-"""Models: list, read, rename, delete; and their checkpoints."""
+"""Models: list, read, rename, share, delete; and their checkpoints."""
 
 from flask import Response
 from sqlalchemy import select
 
-from api.authentication import caller
 from api.errors import NotFound
 from api.http.openapi import Resource
-from api.http.paging import Order, read_page
-from api.http.responses import answer, answer_page, no_content
-from api.operations.dependents import refuse_if_model_is_needed
+from api.http.paging import SortOrder, read_page
+from api.http.responses import json_response, no_content, page_response
+from api.operations.dependents import refuse_if_model_in_use
 from api.operations.lineage import of_checkpoint
-from api.permissions import as_id, may_see, own, visible
+from api.permissions import as_id, current_user, may_see, own, visible
 from api.schemas.models import CheckpointReply, ModelReply
-from api.schemas.params import ByCheckpoint, ById, NamedPage, Page
+from api.schemas.params import CheckpointPath, IdPath, NamedPage, Page
 from api.schemas.replies import Listing
-from api.schemas.requests import Change
-from api.serializers import checkpoint_reply, model_replies, model_reply
+from api.schemas.requests import ResourceUpdate
+from api.serializers.models import checkpoint_reply, model_replies, model_reply
 from api.services import reading, writing
 from shared.checkpoint_aliases import resolve
 from shared.tables import Checkpoint, Model
 
-models = Resource("models", "What trainings make")
+models = Resource("models", "Trained networks")
 
-NEWEST = Order("models", (Model.id,))
-CHECKPOINTS = Order("checkpoints", (Checkpoint.id,))
+NEWEST = SortOrder("models", (Model.id,))
+CHECKPOINTS = SortOrder("checkpoints", (Checkpoint.id,))
 ALIASES = ("best", "latest")
 
 
 @models.get("/models", Listing[ModelReply])
 def list_models(query: NamedPage) -> Response:
-    """The models that you may see, newest first."""
-    statement = select(Model).where(may_see(Model, caller()))
+    """List the models that you may see, newest first."""
+    statement = select(Model).where(may_see(Model, current_user()))
     for column, value in ((Model.name, query.name), (Model.visibility, query.visibility)):
         statement = statement if value is None else statement.where(column == value)
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
-        return answer_page(model_replies(session, [row.Model for row in rows]), next_cursor)
+        return page_response(model_replies(session, [row.Model for row in rows]), next_cursor)
 
 
 @models.get("/models/<id>", ModelReply)
-def read_model(path: ById) -> Response:
-    """One model."""
+def read_model(path: IdPath) -> Response:
+    """Read one model."""
     with reading() as session:
-        return answer(model_reply(session, visible(session, Model, path.id)))
+        return json_response(model_reply(session, visible(session, Model, path.id)))
 
 
 @models.patch("/models/<id>", ModelReply)
-def change_model(path: ById, body: Change) -> Response:
-    """Rename a model, or let others write with it or no longer."""
+def change_model(path: IdPath, body: ResourceUpdate) -> Response:
+    """Rename a model, share it, or stop sharing it."""
     with writing() as session:
         model = own(session, Model, path.id)
         body.apply(model)
         session.flush()
-        return answer(model_reply(session, model))
+        return json_response(model_reply(session, model))
 
 
 @models.delete("/models/<id>")
-def delete_model(path: ById) -> Response:
-    """Delete a model with its checkpoints; your texts stay.
+def delete_model(path: IdPath) -> Response:
+    """Delete a model and its checkpoints. Your texts stay.
 
-    Refused with 409 while an unfinished job needs it, and where others have texts of it.
+    It is refused with 409 while an unfinished job needs it, or if other users have texts of it.
     """
     with writing() as session:
         model = own(session, Model, path.id)
-        refuse_if_model_is_needed(session, model)
+        refuse_if_model_in_use(session, model)
         session.delete(model)
     return no_content()
 
 
 @models.get("/models/<id>/checkpoints", Listing[CheckpointReply])
-def list_checkpoints(path: ById, query: Page) -> Response:
-    """The checkpoints of a model, newest first."""
+def list_checkpoints(path: IdPath, query: Page) -> Response:
+    """List the checkpoints of a model, newest first."""
     with reading() as session:
         model = visible(session, Model, path.id)
         statement = select(Checkpoint).where(Checkpoint.model_id == model.id)
         rows, next_cursor = read_page(session, statement, CHECKPOINTS, query)
-    return answer_page((checkpoint_reply(row[0], model) for row in rows), next_cursor)
+    return page_response((checkpoint_reply(row[0], model) for row in rows), next_cursor)
 
 
 @models.get("/models/<id>/checkpoints/<checkpoint>", CheckpointReply)
-def read_checkpoint_of_model(path: ByCheckpoint) -> Response:
-    """The checkpoint that `best` or `latest` means now, or one by its id."""
+def read_checkpoint_of_model(path: CheckpointPath) -> Response:
+    """Read the checkpoint that `best` or `latest` means now, or one by its id."""
     with reading() as session:
         model = visible(session, Model, path.id)
-        named = path.checkpoint in ALIASES
-        reference = path.checkpoint if named else as_id("checkpoint", path.checkpoint)
-        found = resolve(session.connection(), model.id, reference)
-        if found is None:
+        is_alias = path.checkpoint in ALIASES
+        reference = path.checkpoint if is_alias else as_id("checkpoint", path.checkpoint)
+        checkpoint_id = resolve(session.connection(), model.id, reference)
+        if checkpoint_id is None:
             raise NotFound("checkpoint", path.checkpoint)
-        checkpoint = session.get_one(Checkpoint, found)
+        checkpoint = session.get_one(Checkpoint, checkpoint_id)
         lineage = of_checkpoint(session, checkpoint, model)
-        return answer(checkpoint_reply(checkpoint, model).model_copy(update={"lineage": lineage}))
+        return json_response(
+            checkpoint_reply(checkpoint, model).model_copy(update={"lineage": lineage})
+        )

@@ -1,4 +1,4 @@
-"""The line: how long it is, and who stands where in it."""
+"""The queue: its length, and the place of every job."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -7,67 +7,72 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.authentication import caller
 from api.http.openapi import Resource
-from api.http.responses import answer
-from api.schemas.params import MAX_PAGE_ITEMS, InLine
-from api.schemas.queue import LaneReply, QueueReply, TurnReply
+from api.http.responses import json_response
+from api.permissions import current_user
+from api.schemas.params import MAX_PAGE_ITEMS, QueueQuery
+from api.schemas.queue import LaneReply, QueueEntryReply, QueueReply
 from api.services import reading, services
-from shared.queue.types import Kind
-from shared.scheduling.forecast import Line
-from shared.scheduling.forecast_reader import own_jobs
-from shared.tables import Job, User
+from shared.scheduling.forecast import Forecast
+from shared.scheduling.forecast_queries import own_jobs
+from shared.tables import Job, Kind, User
 
-line = Resource("queue", "The line in which jobs wait for a device")
+queue = Resource("queue", "Jobs that wait for a device")
 
 LANES: tuple[Kind, ...] = ("train", "generate")
 
 
-@line.get("/queue", QueueReply)
-def read_queue(query: InLine) -> Response:
-    """The lines of both kinds: the users with the least service first, job by job.
+@queue.get("/queue", QueueReply)
+def read_queue(query: QueueQuery) -> Response:
+    """Read the queues of both kinds in the order in which jobs will start.
 
-    What is not yours has neither job nor name, and a user only for admins. Jobs that wait for
-    other jobs stand in no line yet.
+    Users who were served least come first. Other users' entries have no job and no name, and only
+    admins see their user. Jobs that wait for other jobs are not in the queue yet.
     """
     kinds = LANES if query.kind is None else (query.kind,)
     with reading() as session:
-        lines = [services().lines.of(session.connection(), kind) for kind in kinds]
-        turns = [turn for each in lines for turn in islice(_turns(session, each), query.limit)]
-        return answer(QueueReply(lanes=[_lane(each) for each in lines], line=turns))
+        forecasts = [services().forecasts.of(session.connection(), kind) for kind in kinds]
+        entries = [
+            entry
+            for forecast in forecasts
+            for entry in islice(_entries(session, forecast), query.limit)
+        ]
+        return json_response(
+            QueueReply(lanes=[_lane(forecast) for forecast in forecasts], line=entries)
+        )
 
 
-def _lane(line: Line) -> LaneReply:
+def _lane(forecast: Forecast) -> LaneReply:
     return LaneReply(
-        kind=line.kind,
-        workers=line.workers,
-        running=line.running,
-        queued=line.queued,
-        users=len(line.parties),
-        slice_seconds=round(line.slice_seconds, 3),
+        kind=forecast.kind,
+        workers=forecast.workers,
+        running=forecast.running,
+        queued=forecast.queued,
+        users=len(forecast.users),
+        slice_seconds=round(forecast.slice_seconds, 3),
     )
 
 
-def _turns(session: Session, line: Line) -> Iterator[TurnReply]:
-    me = caller()
+def _entries(session: Session, forecast: Forecast) -> Iterator[QueueEntryReply]:
+    user = current_user()
     connection = session.connection()
-    mine = own_jobs(connection, line.kind, me.id, line.lifted)
-    lifted = [job_id for job_id, user_id in line.lifted.items() if user_id == me.id]
-    named = Job.id.in_(lifted + mine[:MAX_PAGE_ITEMS])
+    own = own_jobs(connection, forecast.kind, user.id, forecast.promoted)
+    promoted = [job_id for job_id, user_id in forecast.promoted.items() if user_id == user.id]
+    named = Job.id.in_(promoted + own[:MAX_PAGE_ITEMS])
     names = dict(connection.execute(select(Job.id, Job.name).where(named)).all())
     users = dict(
-        connection.execute(select(User.id, User.name).where(User.id.in_(line.parties))).all()
+        connection.execute(select(User.id, User.name).where(User.id.in_(forecast.users))).all()
     )
-    own = iter(mine)
-    for turn in line.order():
-        is_mine = turn.user_id == me.id
-        job_id = (turn.job_id or next(own, None)) if is_mine else None
-        yield TurnReply(
-            kind=line.kind,
+    remaining = iter(own)
+    for turn in forecast.turns():
+        is_mine = turn.user_id == user.id
+        job_id = (turn.job_id or next(remaining, None)) if is_mine else None
+        yield QueueEntryReply(
+            kind=forecast.kind,
             position=turn.position,
             starts_at=turn.starts_at,
             mine=is_mine,
             job=job_id,
             name=None if job_id is None else names.get(job_id),
-            user=users.get(turn.user_id) if is_mine or me.is_admin else None,
+            user=users.get(turn.user_id) if is_mine or user.is_admin else None,
         )

@@ -1,4 +1,4 @@
-"""Usage: what a user was served, has, and may have at most."""
+"""Usage: a user's device time, storage, and caps."""
 
 from datetime import datetime, timedelta
 
@@ -6,56 +6,55 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.authentication import admin, caller
 from api.errors import Forbidden, NotFound
 from api.http.openapi import Resource
-from api.http.responses import answer
-from api.permissions import as_id
-from api.schemas.params import ByUser
+from api.http.responses import json_response
+from api.permissions import as_id, current_user, require_admin
+from api.schemas.params import UserPath
 from api.schemas.queue import CapReply, UsageReply
-from api.schemas.users import NewCaps
+from api.schemas.users import CapsUpdate
 from api.services import reading, services, writing
 from shared.clock import database_now
 from shared.scheduling.accounting import decayed, midnight
 from shared.scheduling.caps import caps_of, use_of
 from shared.tables import User
 
-usage = Resource("usage", "What was used, and what may be")
+usage = Resource("usage", "Usage and caps")
 
 
 @usage.get("/usage", UsageReply)
 def read_usage() -> Response:
-    """Your share, your use and your caps."""
+    """Read your share, usage and caps."""
     with reading() as session:
-        return answer(_reply(session, session.get_one(User, caller().id)))
+        return json_response(_reply(session, session.get_one(User, current_user().id)))
 
 
 @usage.get("/usage/<user>", UsageReply)
-def read_usage_of(path: ByUser) -> Response:
-    """The same of somebody else (admins only)."""
-    me = caller()
-    if not me.is_admin and path.user not in (me.id, me.name):
-        raise Forbidden("only an admin may see the usage of others")
+def read_usage_of(path: UserPath) -> Response:
+    """Read the share, usage and caps of a user (others: admins only)."""
+    user = current_user()
+    if not user.is_admin and path.user not in (user.id, user.name):
+        raise Forbidden("only an admin may see another user's usage")
     with reading() as session:
-        return answer(_reply(session, _named(session, path.user)))
+        return json_response(_reply(session, _find_user(session, path.user)))
 
 
 @usage.patch("/usage/<user>", UsageReply)
-def change_caps(path: ByUser, body: NewCaps) -> Response:
-    """Set the share and the caps of a user (admins only).
+def change_caps(path: UserPath, body: CapsUpdate) -> Response:
+    """Set the share and caps of a user (admins only).
 
-    A cap lower than what they have takes nothing away: they get no more until they have less.
+    A cap below the current usage takes nothing away, but the user gets no more until they use less.
     """
-    admin()
+    require_admin()
     with writing() as session:
-        user = _named(session, path.user)
+        user = _find_user(session, path.user)
         for field in body.model_fields_set:
             setattr(user, field, getattr(body, field))
         session.flush()
-        return answer(_reply(session, user))
+        return json_response(_reply(session, user))
 
 
-def _named(session: Session, reference: str) -> User:
+def _find_user(session: Session, reference: str) -> User:
     user = session.scalar(select(User).where(User.name == reference))
     if user is None:
         user = session.get(User, as_id("user", reference))
@@ -70,12 +69,12 @@ def _reply(session: Session, user: User) -> UsageReply:
     caps = caps_of(user, services().settings)
     use = use_of(connection, user, now)
     served = _served(user, now)
-    everybody = sum(_served(each, now) for each in session.scalars(select(User)))
+    total = sum(_served(row, now) for row in session.scalars(select(User)))
     return UsageReply(
         user=user.name,
         share=user.share,
         served_seconds=round(served, 3),
-        share_served=round(served / everybody, 6) if everybody > 0 else 0.0,
+        share_served=round(served / total, 6) if total > 0 else 0.0,
         running=_cap(use.running, caps.running, user.max_running),
         queued=_cap(use.queued, caps.queued, user.max_queued),
         device_seconds_today=_cap(

@@ -1,97 +1,104 @@
-"""Users and their keys. Admins manage everybody's; members their own keys."""
+"""Users and API keys. Admins manage all users and keys, members their own keys."""
 
 from flask import Response
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from api.authentication import admin, caller
 from api.errors import Conflict, Forbidden, NotFound
-from api.http.idempotency import Made, make_once
+from api.http.idempotency import Creation, create_once
 from api.http.openapi import Resource
-from api.http.paging import Order, read_page
-from api.http.responses import answer, answer_page, no_content
-from api.permissions import as_id
-from api.schemas.headers import Once
-from api.schemas.params import ByKey, ByUser, Page
+from api.http.paging import SortOrder, read_page
+from api.http.responses import json_response, no_content, page_response
+from api.permissions import as_id, current_user, require_admin
+from api.schemas.headers import IdempotencyHeader
+from api.schemas.params import KeyPath, Page, UserPath
 from api.schemas.replies import Listing
 from api.schemas.server import KeyReply, MeReply, NewKeyReply, UserReply
-from api.schemas.users import NewApiKey, NewUser, UserChange
+from api.schemas.users import NewApiKey, NewUser, UserUpdate
 from api.services import reading, writing
-from shared.accounts import KEY_FORM, NAME_FORM, create_key, create_user, disable_user, enable_user
+from shared.accounts import (
+    KEY_PATTERN,
+    NAME_PATTERN,
+    create_key,
+    create_user,
+    disable_user,
+    enable_user,
+)
 from shared.clock import database_now
 from shared.tables import ApiKey, User
 
-users = Resource("users", "People and their keys")
+users = Resource("users", "Users and API keys")
 
-USERS = Order("users", (User.id,))
-KEYS = Order("keys", (ApiKey.id,))
+USERS = SortOrder("users", (User.id,))
+KEYS = SortOrder("keys", (ApiKey.id,))
 
 
 @users.get("/me", MeReply)
 def read_me() -> Response:
-    """Whose key this is."""
-    me = caller()
-    return answer(MeReply(id=me.id, name=me.name, role=me.role))
+    """Read the user whose key this is."""
+    user = current_user()
+    return json_response(MeReply(id=user.id, name=user.name, role=user.role))
 
 
 @users.get("/users", Listing[UserReply])
 def list_users(query: Page) -> Response:
-    """Everybody, newest first (admins only)."""
-    admin()
+    """List all users, newest first (admins only)."""
+    require_admin()
     with reading() as session:
         rows, next_cursor = read_page(session, select(User), USERS, query)
-    return answer_page((_user_reply(row.User) for row in rows), next_cursor)
+    return page_response((_user_reply(row.User) for row in rows), next_cursor)
 
 
 @users.post("/users", 201, UserReply)
-def add_user(header: Once, body: NewUser) -> Response:
-    """Make a user, without a key yet (admins only)."""
-    admin()
-    return make_once(header, body, lambda session: _add_user(session, body)).answer()
+def add_user(header: IdempotencyHeader, body: NewUser) -> Response:
+    """Create a user, without an API key (admins only)."""
+    require_admin()
+    return create_once(header, body, lambda session: _create_user(session, body)).response()
 
 
 @users.patch("/users/<user>", UserReply)
-def change_user(path: ByUser, body: UserChange) -> Response:
-    """Disable a user, or enable them again (admins only).
+def change_user(path: UserPath, body: UserUpdate) -> Response:
+    """Disable or enable a user (admins only).
 
-    The keys of who is disabled are refused from the next request on, and their jobs wait. What
-    of theirs runs goes on to its end, or until it has to give way to others. Admins can't disable
-    themselves.
+    A disabled user's keys are refused from the next request on, and their queued jobs wait.
+    Running jobs continue until they end or are preempted. Admins can't disable themselves.
     """
-    me = admin()
+    admin = require_admin()
     with writing() as session:
-        user = _managed(session, path.user)
+        user = _find_user(session, path.user)
         if not body.disabled:
             enable_user(user)
-        elif user.id == me.id:
-            raise Conflict("you would disable yourself: another admin can do it")
+        elif user.id == admin.id:
+            raise Conflict("you can't disable yourself. Ask another admin")
         else:
             disable_user(session, user)
         session.flush()
-        return answer(_user_reply(user))
+        return json_response(_user_reply(user))
 
 
 @users.get("/users/<user>/keys", Listing[KeyReply])
-def list_keys(path: ByUser, query: Page) -> Response:
-    """The keys of a user, newest first, revoked ones included."""
+def list_keys(path: UserPath, query: Page) -> Response:
+    """List the API keys of a user, newest first, including revoked ones."""
     with reading() as session:
-        user = _managed(session, path.user)
+        user = _find_user(session, path.user)
         statement = select(ApiKey).where(ApiKey.user_id == user.id)
         rows, next_cursor = read_page(session, statement, KEYS, query)
-    return answer_page((_key_reply(row.ApiKey) for row in rows), next_cursor)
+    return page_response((_key_reply(row.ApiKey) for row in rows), next_cursor)
 
 
 @users.post("/users/<user>/keys", 201, NewKeyReply)
-def add_key(path: ByUser, header: Once, body: NewApiKey) -> Response:
-    """Make a key. It is shown in this answer and never again: a replay has `key: null`."""
-    return make_once(header, body, lambda session: _add_key(session, path.user, body)).answer()
+def add_key(path: UserPath, header: IdempotencyHeader, body: NewApiKey) -> Response:
+    """Create an API key. Only this response shows it: a replay has `key: null`."""
+    return create_once(
+        header, body, lambda session: _create_key(session, path.user, body)
+    ).response()
 
 
 @users.delete("/keys/<key>")
-def revoke_key(path: ByKey) -> Response:
-    """Revoke a key at once; revoking it again changes nothing."""
+def revoke_key(path: KeyPath) -> Response:
+    """Revoke an API key at once. Revoking it again changes nothing."""
     with writing() as session:
-        key = _managed_key(session, path.key)
+        key = _find_key(session, path.key)
         session.execute(
             update(ApiKey)
             .where(ApiKey.id == key.id, ApiKey.revoked_at.is_(None))
@@ -100,26 +107,26 @@ def revoke_key(path: ByKey) -> Response:
     return no_content()
 
 
-def _add_user(session: Session, body: NewUser) -> Made:
+def _create_user(session: Session, body: NewUser) -> Creation:
     user = create_user(session, body.name, body.role)
-    return Made(_user_reply(user), 201, None)
+    return Creation(_user_reply(user), 201, None)
 
 
-def _add_key(session: Session, reference: str, body: NewApiKey) -> Made:
-    new = create_key(session, _managed(session, reference), body.name)
+def _create_key(session: Session, reference: str, body: NewApiKey) -> Creation:
+    new = create_key(session, _find_user(session, reference), body.name)
     row = session.get_one(ApiKey, new.id)
     reply = NewKeyReply(
         id=new.id, prefix=new.prefix, name=row.name, key=new.key, created_at=row.created_at
     )
-    return Made(reply, 201, None, kept=reply.model_copy(update={"key": None}))
+    return Creation(reply, 201, None, stored_reply=reply.model_copy(update={"key": None}))
 
 
-def _managed(session: Session, reference: str) -> User:
-    # Refused before anything is looked for: a member learns nothing of who there is.
-    me = caller()
-    if not me.is_admin and reference not in (me.id, me.name):
-        raise Forbidden("only an admin may see and change the keys of others")
-    if not NAME_FORM.fullmatch(reference):
+def _find_user(session: Session, reference: str) -> User:
+    # Checked before the lookup, so that a member can't probe for users.
+    caller = current_user()
+    if not caller.is_admin and reference not in (caller.id, caller.name):
+        raise Forbidden("only an admin may see and change another user's keys")
+    if not NAME_PATTERN.fullmatch(reference):
         raise NotFound("user", reference)
     found = session.scalars(
         select(User).where(or_(User.name == reference, User.id == _id_or_none(reference)))
@@ -129,12 +136,12 @@ def _managed(session: Session, reference: str) -> User:
     return min(found, key=lambda user: user.id != reference)
 
 
-def _managed_key(session: Session, reference: str) -> ApiKey:
-    me = caller()
-    prefix = KEY_FORM.fullmatch(f"quire_{reference}_{'0' * 64}") is not None
-    which = ApiKey.prefix == reference if prefix else ApiKey.id == as_id("key", reference)
-    statement = select(ApiKey).where(which)
-    key = session.scalar(statement if me.is_admin else statement.where(ApiKey.user_id == me.id))
+def _find_key(session: Session, reference: str) -> ApiKey:
+    user = current_user()
+    is_prefix = KEY_PATTERN.fullmatch(f"quire_{reference}_{'0' * 64}") is not None
+    condition = ApiKey.prefix == reference if is_prefix else ApiKey.id == as_id("key", reference)
+    statement = select(ApiKey).where(condition)
+    key = session.scalar(statement if user.is_admin else statement.where(ApiKey.user_id == user.id))
     if key is None:
         raise NotFound("key", reference)
     return key

@@ -1,1 +1,1 @@
-"""What a request may say (`requests`), and what an answer says (`replies`)."""
+"""Pydantic models of requests and replies. Every other module of the API may import them."""

@@ -1,112 +1,122 @@
-"""What may be asked of a generation, and of a score."""
+"""Request bodies of generations and scores."""
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from api.schemas.fields import Id, Name
-from api.schemas.requests import Ordered, Request
-from api.schemas.sampling import CheckpointName, Seed, Stops, Temperatures, Unknown
+from api.schemas.requests import Request, SchedulingOptions
+from api.schemas.sampling import (
+    CheckpointName,
+    Seed,
+    StopSequences,
+    Temperatures,
+    UnknownCharacters,
+)
 
 MAX_LENGTH = 100_000
-MAX_TEXTS_EACH = 64
+MAX_TEXTS_PER_TEMPERATURE = 64
 MAX_PROMPT_CHARACTERS = 100_000
-#: Of one job: of each text, by texts, by temperatures.
+#: Per job: length times texts times temperatures.
 MAX_TOTAL_TOKENS = 1_000_000
-#: Of one job: log-probabilities take several times the room of the text.
+#: Per job: log-probabilities take several times the space of the text.
 MAX_LOGPROBS = 100_000
 MAX_TOP_K = 1_000_000
 MAX_REPETITION_PENALTY = 10
 
 
-class GenerateRequest(Ordered):
-    """Texts to write with a model."""
+class GenerateRequest(SchedulingOptions):
+    """Write texts with a model."""
 
     model: Id
     checkpoint: CheckpointName = Field(
         "best",
-        description="`best` (the least validation loss), `latest`, or the id of a checkpoint of "
-        "this model; a name is looked up when the job starts",
+        description="`best` (lowest validation loss), `latest`, or the id of a checkpoint of this "
+        "model. The first two are resolved when the job starts",
     )
     prompt: (
         Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT_CHARACTERS)] | None
-    ) = Field(None, description="how the text begins; a random piece of the corpus if not given")
+    ) = Field(None, description="start of the text; a random piece of the corpus by default")
     prompt_from: Literal["corpus"] | None = Field(
         None,
-        description="`corpus`: each text begins with a piece of its own, which its seed decides; "
-        "what is done anyway where there is no `prompt`",
+        description="`corpus`: each text starts with its own piece of the corpus, chosen by its "
+        "seed. This is the default without a `prompt`",
     )
     length: int = Field(
         400,
         ge=1,
         le=MAX_LENGTH,
-        description="tokens of each text: characters, or with a model of words its words, "
-        "punctuation and what it spells; all texts of a job may have "
+        description="tokens per text: characters, or for a word model words, punctuation and the "
+        "characters of spelled words. All texts of a job may have "
         f"{MAX_TOTAL_TOKENS:,} together",
     )
     temperature: Temperatures = Field(
         [0.5],
-        description="one or a list, each with texts of its own; 0 always takes the likeliest "
-        "token. `{from, to}` is a temperature that goes from the one at the first token to the "
-        "other at the last, in equal steps",
+        description="one value or a list; each gets its own texts. 0 always takes the most likely "
+        "token. `{from, to}` changes linearly from the first token to the last",
     )
     top_k: int | None = Field(
-        None, ge=1, le=MAX_TOP_K, description="draw from the k likeliest tokens only"
+        None, ge=1, le=MAX_TOP_K, description="sample from the k most likely tokens only"
     )
     top_p: float | None = Field(
-        None, gt=0, le=1, description="draw from the likeliest tokens that make up this share"
+        None,
+        gt=0,
+        le=1,
+        description="sample from the most likely tokens that make up this probability",
     )
     repetition_penalty: float = Field(
         1.0,
         ge=1,
         le=MAX_REPETITION_PENALTY,
-        description="divides the probability of what is among the last 64 tokens, the prompt's "
-        "included, before the temperature",
+        description="divides the probability of every token among the last 64, including the "
+        "prompt's, before the temperature",
     )
     n: int = Field(
         1,
         ge=1,
-        le=MAX_TEXTS_EACH,
-        description="texts for each temperature, as far as `length` lets a job write",
+        le=MAX_TEXTS_PER_TEMPERATURE,
+        description="texts per temperature, within the limit on tokens under `length`",
     )
-    stop: Stops = Field(
+    stop: StopSequences = Field(
         [],
-        description="a text ends before the first of these that it comes upon; a string or a "
-        "list of up to 4",
+        description="end a text before the first occurrence of one of these; a string or a list of "
+        "up to 4",
     )
     seed: Seed | None = None
-    echo: bool = Field(False, description="show each text with its prompt before it")
+    echo: bool = Field(False, description="include the prompt in each text")
     logprobs: bool = Field(
         False,
-        description="tell of each token the natural logarithm of the probability that the "
-        "network gave it, before temperature and limits; a job may tell those of "
-        f"{MAX_LOGPROBS:,} tokens: `length` times its texts",
+        description="return the natural logarithm of each token's probability, before temperature "
+        f"and top_k or top_p. A job may return those of {MAX_LOGPROBS:,} tokens: `length` times "
+        "its texts",
     )
-    unknown: Unknown = Field(
+    unknown: UnknownCharacters = Field(
         "error",
-        description="what to do with a character of the prompt that the model does not know: "
-        "refuse it, leave it out, or put a space there (a line end, else the vocabulary's first "
-        "character, where the model knows no space)",
+        description="how to handle a character of the prompt that the model does not know: "
+        "refuse the request, skip the character, or replace it by a space (by a line end or the "
+        "vocabulary's first character if the model knows no space)",
     )
-    name: Name | None = Field(None, description="the model's name if not given")
+    name: Name | None = Field(None, description="the model's name by default")
 
     @model_validator(mode="after")
-    def _one_beginning(self) -> Self:
+    def _check_prompt(self) -> Self:
         if self.prompt is not None and self.prompt_from is not None:
-            raise ValueError('has both a prompt and prompt_from: "corpus": leave one of them out')
+            raise ValueError(
+                'must not have both prompt and prompt_from: "corpus". Leave one of them out'
+            )
         return self
 
 
 class ScoreRequest(Request):
-    """A text whose likelihood a model is to tell."""
+    """Score the likelihood of a text under a model."""
 
     model: Id
     checkpoint: CheckpointName = Field("best", description="as for `POST /v1/generate`")
     text: Annotated[str, StringConstraints(min_length=2, max_length=MAX_PROMPT_CHARACTERS)] = Field(
-        description="it is read from its first token on, which is not judged itself"
+        description="the text to score. Its first token is read but not scored"
     )
-    logprobs: bool = Field(False, description="tell of each token, not only of all together")
-    unknown: Unknown = Field(
-        "error", description="as for `POST /v1/generate`, of the characters of the text"
+    logprobs: bool = Field(False, description="also return the log-probability of each token")
+    unknown: UnknownCharacters = Field(
+        "error", description="as for `POST /v1/generate`, for the characters of the text"
     )
-    name: Name | None = Field(None, description="the model's name if not given")
+    name: Name | None = Field(None, description="the model's name by default")

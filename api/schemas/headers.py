@@ -1,17 +1,14 @@
-"""What the headers of a request may say.
-
-Flask gives them all; those not named here are for somebody else.
-"""
+"""Request headers that the API reads. All others are ignored."""
 
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.fields import Read
+from api.schemas.fields import RequestPart
 
 
-class Once(Read):
-    """The header of a POST that makes something."""
+class IdempotencyHeader(RequestPart):
+    """The header of a POST that creates a resource."""
 
     idempotency_key: (
         Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
@@ -19,25 +16,26 @@ class Once(Read):
     ) = Field(
         None,
         alias="Idempotency-Key",
-        description="Any text of your choice. The same request again within 24 hours makes "
-        "nothing new and answers as the first did; another body with it is refused with 409.",
+        description="Any text of your choice. Repeating the request within 24 hours creates "
+        "nothing and returns the first response. A different request with the same key is refused "
+        "with 409.",
     )
 
 
-class OnceAndWait(Once):
-    """The headers of ``POST /v1/generate``."""
+class IdempotencyAndPreferHeaders(IdempotencyHeader):
+    """The headers of ``POST /v1/generate`` and ``POST /v1/score``."""
 
     prefer: str | None = Field(
         None,
         alias="Prefer",
-        description="`wait=N`: answer 200 with the texts if they are there within N seconds. "
-        "Bounded by the server, and answered 202 at once while too many others wait.",
+        description="`wait=N`: respond with 200 and the texts if the job ends within N seconds. "
+        "The server caps N, and responds with 202 at once while too many requests wait.",
     )
 
 
-class Resumed(Read):
-    """The header of a stream of events that is followed again."""
+class LastEventIdHeader(RequestPart):
+    """The header that resumes an event stream."""
 
     last_event_id: (
         Annotated[str, StringConstraints(pattern=r"^\d{1,10}-(\d{1,20}|end\d{0,20})$")] | None
-    ) = Field(None, alias="Last-Event-ID", description="the `id` of the last event that came")
+    ) = Field(None, alias="Last-Event-ID", description="the `id` of the last event received")

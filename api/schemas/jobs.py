@@ -1,17 +1,18 @@
-"""What an answer says of a job and its course."""
+"""Replies about jobs, their progress and their history."""
 
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.schemas.fields import Kind, Priority, Sometimes, Status
+from api.schemas.fields import Omittable, Priority
 from api.schemas.models import AliasesReply
 from api.schemas.replies import Reply
 from api.schemas.texts import TextReply
+from shared.tables import Kind, Status
 
 
-class Failure(Reply):
+class JobErrorReply(Reply):
     """Why a job failed."""
 
     type: str
@@ -20,44 +21,48 @@ class Failure(Reply):
 
 
 class ProgressReply(Reply):
-    """Where a training stands. Losses are in nats per token."""
+    """The progress of a training. Losses are in nats per token."""
 
     step: int
     steps_total: int
     epoch: float
-    epochs: int | float = Field(description="at its end; a fraction where a budget decides")
+    epochs: int | float = Field(description="at the end; a fraction if a budget ends the training")
     loss: float | None = None
     val_loss: float | None = None
     learning_rate: float | None = None
     characters_per_second: float | None = None
     seconds_left: float | None = None
-    bits_per_char: float | None = Field(None, description="of val_loss; compares across tokenizers")
+    bits_per_char: float | None = Field(
+        None, description="from val_loss; comparable across tokenizers"
+    )
 
 
 class EstimateReply(Reply):
-    """What a training was expected to take when it was submitted."""
+    """The estimated cost of a training, made when it was submitted."""
 
-    memory_bytes: int = Field(description="of its worker, at most")
+    memory_bytes: int = Field(description="peak of the worker's process")
     seconds: float
     checkpoint_bytes: int
     steps: int | None = Field(
-        description="null where a budget decides; of a training on words at most, since how many "
-        "there are shows later"
+        description="null if a budget ends the training; an upper bound with the tokenizer `word`, "
+        "whose tokens are counted later"
     )
     characters_per_second: float
-    measured: bool = Field(description="whether the speed is that of earlier trainings like it")
+    measured: bool = Field(description="whether the speed was measured in similar trainings")
 
 
 class PlaceReply(Reply):
-    """Where a queued job stands, and why it waits."""
+    """The place of a queued job, and why it waits."""
 
-    position: int | None = Field(description="1 runs next; null while it waits for another job")
-    starts_at: datetime | None = Field(description="an estimate; null where there is none")
+    position: int | None = Field(
+        description="1 starts next; null while the job waits for another job"
+    )
+    starts_at: datetime | None = Field(description="an estimate; null if unknown")
     reason: str
 
 
 class JobReply(Reply):
-    """One thing somebody asked for. It can be seen by whoever asked, and nobody else."""
+    """A job. Only its owner can see it."""
 
     id: str
     kind: Kind
@@ -66,37 +71,37 @@ class JobReply(Reply):
     owner: str
     model: str | None
     corpus: str | None
-    spec: dict[str, Any] = Field(description="with everything decided")
+    spec: dict[str, Any] = Field(description="with all defaults resolved")
     progress: ProgressReply | None
     attempt: int
-    error: Failure | None
+    error: JobErrorReply | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested: bool
     pause_requested: bool
     priority: Priority
-    after: str | None = Field(description="the job that this one comes after")
+    after: str | None = Field(description="the job that this one waits for")
     start_before: datetime | None
     deadline_seconds: float | None
-    queue: Annotated[PlaceReply, Field(description="of a queued job")] = Sometimes
+    queue: Annotated[PlaceReply, Field(description="only if queued")] = Omittable
     texts: Annotated[
         list[TextReply],
-        Field(description="of a generation that ended, as far as there are any"),
-    ] = Sometimes
-    checkpoints: Annotated[AliasesReply, Field(description="of a training")] = Sometimes
-    estimate: Annotated[EstimateReply, Field(description="of a training")] = Sometimes
+        Field(description="only of an ended generation: the texts that were written"),
+    ] = Omittable
+    checkpoints: Annotated[AliasesReply, Field(description="only of a training")] = Omittable
+    estimate: Annotated[EstimateReply, Field(description="only of a training")] = Omittable
     exact: Annotated[
         bool,
         Field(
-            description="of a training: whether its checkpoints are what one process of the same "
-            "versions, processor and threads makes without a stop"
+            description="only of a training: whether its checkpoints are bit-identical to those of "
+            "one uninterrupted process with the same versions, processor and threads"
         ),
-    ] = Sometimes
+    ] = Omittable
 
 
-class LiftReply(Reply):
-    """A job that goes before all others; an admin sees no more of somebody else's."""
+class PromotedJobReply(Reply):
+    """A promoted job. An admin sees no more of another user's job."""
 
     id: str
     kind: Kind
@@ -108,16 +113,18 @@ class MetricReply(Reply):
 
     step: int
     epoch: float
-    loss: float | None = Field(description="of training: the mean since the point before")
-    val_loss: float | None = Field(description="of the held-out text, where it was measured here")
-    bits_per_char: float | None = Field(description="of val_loss; compares across tokenizers")
+    loss: float | None = Field(description="training loss: the mean since the point before")
+    val_loss: float | None = Field(
+        description="validation loss; null if there was no validation at this step"
+    )
+    bits_per_char: float | None = Field(description="from val_loss; comparable across tokenizers")
     learning_rate: float | None
     characters_per_second: float | None
     at: datetime
 
 
 class EventReply(Reply):
-    """One thing that happened to a job."""
+    """One event in a job's history."""
 
     id: int
     type: str

@@ -1,44 +1,45 @@
-"""What the path and the query of a request may say. What is not here is refused."""
+"""Path and query parameters. Unknown query parameters are refused."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.schemas.fields import Described, Id, Kind, Name, Read, Status, Visibility
+from api.schemas.fields import DescribedVisibility, Id, Name, RequestPart, Visibility
+from shared.tables import Kind, Status
 
 MAX_PAGE_ITEMS = 200
 DEFAULT_PAGE_ITEMS = 50
-#: As the databases' integers have it.
+#: The largest integer of the databases' INTEGER columns.
 LARGEST_STEP = 2**31 - 1
 MIN_POINTS = 10
 MAX_POINTS = 2000
 
 
-class Query(Read):
-    """The base of every query: unknown fields are refused; numbers arrive as text."""
+class Query(RequestPart):
+    """The base of every query: unknown parameters are refused, and numbers arrive as text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ById(BaseModel):
-    """A path with an id. Its form is not checked here: what is no id names nothing, a 404."""
+class IdPath(BaseModel):
+    """A path with an id. A malformed id is not a validation error but a 404."""
 
     id: str = Field(json_schema_extra={"format": "uuid"})
 
 
-class ByUser(BaseModel):
+class UserPath(BaseModel):
     """A path with a user."""
 
     user: str = Field(description="a user's name or id")
 
 
-class ByKey(BaseModel):
+class KeyPath(BaseModel):
     """A path with an API key."""
 
     key: str = Field(description="a key's prefix (the 8 characters after `quire_`) or id")
 
 
-class ByCheckpoint(BaseModel):
+class CheckpointPath(BaseModel):
     """A path with a model and one of its checkpoints."""
 
     id: str = Field(json_schema_extra={"format": "uuid"}, description="the model's id")
@@ -49,16 +50,18 @@ class ByCheckpoint(BaseModel):
 
 
 class Page(Query):
-    """Which page of a list."""
+    """The page of a list."""
 
     limit: int = Field(DEFAULT_PAGE_ITEMS, ge=1, le=MAX_PAGE_ITEMS)
-    cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before")
+    cursor: str | None = Field(
+        None, max_length=400, description="`next_cursor` of the previous page"
+    )
 
 
 class NamedPage(Page):
     """A list of corpora or models, newest first."""
 
-    name: Name | None = Field(None, description="exactly this name")
+    name: Name | None = Field(None, description="exact name")
     visibility: Visibility | None = None
 
 
@@ -68,36 +71,36 @@ class JobsPage(Page):
     kind: Kind | None = None
     status: Status | None = None
     model: Id | None = None
-    name: Name | None = Field(None, description="exactly this name")
+    name: Name | None = Field(None, description="exact name")
 
 
 class MetricsPage(Page):
     """A loss curve, from its first step on."""
 
-    after: int | None = Field(None, ge=0, le=LARGEST_STEP, description="only steps beyond this one")
+    after: int | None = Field(None, ge=0, le=LARGEST_STEP, description="only later steps")
     validation: bool | None = Field(
-        None, description="only points that have a validation loss (true), or have none (false)"
+        None, description="only points with a validation loss (true) or without one (false)"
     )
     points: int | None = Field(
         None,
         ge=MIN_POINTS,
         le=MAX_POINTS,
-        description="thin the curve to so many points at most, all on one page: the first, the "
-        "last, and between them the least and greatest losses; `limit` counts for nothing then",
+        description="thin the curve to at most this many points on one page: the first, the last, "
+        "and the minima and maxima in between. `limit` is then ignored",
     )
 
 
 class HistoryPage(Page):
-    """What happened to a job, in order."""
+    """The history of a job, oldest event first."""
 
-    after: int | None = Field(None, ge=0, le=LARGEST_STEP, description="only ids beyond this one")
+    after: int | None = Field(None, ge=0, le=LARGEST_STEP, description="only later ids")
 
 
 class JobTextsPage(Page):
-    """The texts of a job, in their order."""
+    """The texts of a job, in order."""
 
     after: int | None = Field(
-        None, ge=0, le=LARGEST_STEP, description="only texts of a training's steps beyond this one"
+        None, ge=0, le=LARGEST_STEP, description="only texts of later training steps"
     )
     temperature: float | None = Field(
         None, ge=0, le=10, allow_inf_nan=False, description="only texts of this temperature"
@@ -111,21 +114,21 @@ class TextsPage(Page):
     job: Id | None = None
 
 
-class InLine(Query):
-    """How much of the line."""
+class QueueQuery(Query):
+    """The part of the queue to list."""
 
     kind: Kind | None = None
     limit: int = Field(
-        DEFAULT_PAGE_ITEMS, ge=1, le=MAX_PAGE_ITEMS, description="places of each kind"
+        DEFAULT_PAGE_ITEMS, ge=1, le=MAX_PAGE_ITEMS, description="entries per kind of job"
     )
 
 
 class UploadFields(Query):
-    """What is said of a text that comes as bytes: in the query, or in the form beside `file`."""
+    """Fields of an upload: in the query for raw bytes, or in the form next to `file`."""
 
-    name: Name | None = Field(None, description="the file's name, or `untitled`, if not given")
+    name: Name | None = Field(None, description="the file's name by default, or `untitled`")
     encoding: (
         Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[\w .:-]+$")]
         | None
-    ) = Field(None, description="any text encoding that Python knows; UTF-8 if not given")
-    visibility: Described = "private"
+    ) = Field(None, description="any text encoding that Python knows; UTF-8 by default")
+    visibility: DescribedVisibility = "private"

@@ -1,58 +1,64 @@
-"""What an answer says of the line, and of what somebody used of the devices."""
+"""Replies about the queue, usage and caps."""
 
 from datetime import datetime
 
 from pydantic import Field
 
-from api.schemas.fields import Kind
 from api.schemas.replies import Reply
+from shared.tables import Kind
 
 
 class LaneReply(Reply):
-    """The line of one kind of job."""
+    """The queue of one kind of job."""
 
     kind: Kind
-    workers: int = Field(description="that are up")
+    workers: int = Field(description="workers that are up")
     running: int
-    queued: int = Field(description="that could run; those that wait for other jobs do not count")
-    users: int = Field(description="who wait")
-    slice_seconds: float = Field(description="about how long a worker is held at a time")
+    queued: int = Field(
+        description="jobs that are ready to run, not counting those that wait for other jobs"
+    )
+    users: int = Field(description="users with queued jobs")
+    slice_seconds: float = Field(
+        description="approximate time that a job runs before another one may take its turn"
+    )
 
 
-class TurnReply(Reply):
-    """One place in a line."""
+class QueueEntryReply(Reply):
+    """One entry of a queue."""
 
     kind: Kind
     position: int
     starts_at: datetime | None
     mine: bool
-    job: str | None = Field(description="null where it is not yours")
-    name: str | None = Field(description="null where it is not yours")
-    user: str | None = Field(description="null where it is not yours and you are no admin")
+    job: str | None = Field(description="null unless it is yours")
+    name: str | None = Field(description="null unless it is yours")
+    user: str | None = Field(description="null unless it is yours or you are an admin")
 
 
 class QueueReply(Reply):
-    """The lines, and who stands where in them."""
+    """The queues and their entries."""
 
     lanes: list[LaneReply]
-    line: list[TurnReply]
+    line: list[QueueEntryReply]
 
 
 class CapReply(Reply):
-    """How much of something a user has, and may have."""
+    """Usage of one resource, and its cap."""
 
     used: float
-    cap: float | None = Field(description="null where there is none")
-    own: bool = Field(description="whether an admin set it; else it is the server's default")
+    cap: float | None = Field(description="null if unlimited")
+    own: bool = Field(
+        description="whether an admin set the cap; otherwise it is the server's default"
+    )
 
 
 class UsageReply(Reply):
-    """What a user has used, and may use."""
+    """A user's share, usage and caps."""
 
     user: str
     share: float
-    served_seconds: float = Field(description="device time charged so far; what is old counts less")
-    share_served: float = Field(description="of all that everybody was served, from 0 to 1")
+    served_seconds: float = Field(description="device time charged so far; old use decays")
+    share_served: float = Field(description="fraction of the device time of all users, from 0 to 1")
     running: CapReply
     queued: CapReply
     device_seconds_today: CapReply

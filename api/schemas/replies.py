@@ -1,4 +1,4 @@
-"""What every answer is made of."""
+"""The building blocks of replies."""
 
 from typing import Any, Generic, TypeVar
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Reply(BaseModel):
-    """The base of every answer."""
+    """The base of every reply."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -15,14 +15,14 @@ Item = TypeVar("Item", bound=Reply)
 
 
 class Listing(Reply, Generic[Item]):
-    """A page of a list; `next_cursor` is null on the last one."""
+    """A page of a list. `next_cursor` is null on the last page."""
 
     items: list[Item]
     next_cursor: str | None
 
 
 class FieldError(Reply):
-    """One field that was refused."""
+    """An error in one field."""
 
     field: str
     value: Any = None
@@ -30,7 +30,7 @@ class FieldError(Reply):
 
 
 class Problem(Reply):
-    """RFC 9457: what went wrong, and the way out."""
+    """A problem (RFC 9457): what went wrong and how to fix it."""
 
     type: str
     title: str

@@ -1,4 +1,4 @@
-"""How texts are drawn: the fields that say it."""
+"""Field types for sampling texts."""
 
 from typing import Annotated, Literal
 
@@ -12,31 +12,31 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from api.schemas.fields import UUID_FORM
+from api.schemas.fields import UUID_PATTERN
 from shared.specs.generation import Schedule
 from shared.specs.presets import SEED_LIMIT
 
 MAX_TEMPERATURES = 16
 MAX_STOPS = 4
 MAX_STOP_CHARACTERS = 100
-#: Which form a temperature has. The names stand in the place of an error, for nobody to see: no
-#: field is called so.
-FORMS = A_NUMBER, A_SCHEDULE = "a number", "a schedule"
+#: Tags for the two forms of a temperature. They appear in the location of a pydantic error, where
+#: they are filtered out: no field has such a name.
+TEMPERATURE_FORMS = NUMBER, SCHEDULE = "a number", "a schedule"
 
-Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT, description="chosen at random if not given")]
+Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT, description="random by default")]
 Temperature = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 
 
-def _one_or_more(value: object) -> object:
+def _as_list(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
 def _number_or_schedule(value: object) -> str:
-    return A_SCHEDULE if isinstance(value, dict | Schedule) else A_NUMBER
+    return SCHEDULE if isinstance(value, dict | Schedule) else NUMBER
 
 
 class ScheduleRequest(Schedule):
-    """A temperature that changes over the text."""
+    """A temperature that changes linearly over the text."""
 
     model_config = ConfigDict(strict=True)
 
@@ -52,12 +52,12 @@ _ONE_TEMPERATURE = {"anyOf": [_TEMPERATURE, _SCHEDULE]}
 Temperatures = Annotated[
     list[
         Annotated[
-            Annotated[Temperature, Tag(A_NUMBER)] | Annotated[ScheduleRequest, Tag(A_SCHEDULE)],
+            Annotated[Temperature, Tag(NUMBER)] | Annotated[ScheduleRequest, Tag(SCHEDULE)],
             Discriminator(_number_or_schedule),
         ]
     ],
     Field(min_length=1, max_length=MAX_TEMPERATURES),
-    BeforeValidator(_one_or_more),
+    BeforeValidator(_as_list),
     WithJsonSchema(
         {
             "anyOf": [
@@ -73,11 +73,11 @@ Temperatures = Annotated[
     ),
 ]
 _STOP = {"type": "string", "minLength": 1, "maxLength": MAX_STOP_CHARACTERS}
-Stops = Annotated[
+StopSequences = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_CHARACTERS)]],
     Field(max_length=MAX_STOPS),
-    BeforeValidator(_one_or_more),
+    BeforeValidator(_as_list),
     WithJsonSchema({"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MAX_STOPS}]}),
 ]
-CheckpointName = Annotated[str, StringConstraints(pattern=rf"^best$|^latest$|{UUID_FORM}")]
-Unknown = Literal["error", "skip", "replace"]
+CheckpointName = Annotated[str, StringConstraints(pattern=rf"^best$|^latest$|{UUID_PATTERN}")]
+UnknownCharacters = Literal["error", "skip", "replace"]

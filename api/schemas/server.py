@@ -1,16 +1,17 @@
-"""What an answer says of the server: its devices, its people and its health."""
+"""Replies about devices, users, keys and health."""
 
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
 
-from api.schemas.fields import Kind, Role
+from api.schemas.fields import Role
 from api.schemas.replies import Reply
+from shared.tables import Kind
 
 
 class DeviceReply(Reply):
-    """A worker, as it last showed itself."""
+    """A worker, as of its last heartbeat."""
 
     id: str
     host: str
@@ -24,21 +25,21 @@ class DeviceReply(Reply):
     heartbeat_at: datetime
     alive: bool
     ready: bool
-    current_job: str | None = Field(description="null also where the job is not yours")
+    current_job: str | None = Field(description="null also if the job is not yours")
 
 
 class UserReply(Reply):
-    """A person."""
+    """A user."""
 
     id: str
     name: str
     role: Role
     created_at: datetime
-    disabled_at: datetime | None = Field(description="since when their keys stand still")
+    disabled_at: datetime | None = Field(description="when the user was disabled; null if enabled")
 
 
 class MeReply(Reply):
-    """Whose key this is."""
+    """The user whose key sent the request."""
 
     id: str
     name: str
@@ -56,23 +57,23 @@ class KeyReply(Reply):
 
 
 class NewKeyReply(Reply):
-    """An API key at the only moment when it is whole."""
+    """A new API key, the only reply that contains it."""
 
     id: str
     prefix: str
     name: str
-    key: str | None = Field(description="shown once; null where a replay repeats the answer")
+    key: str | None = Field(description="shown once; null in a replay of this response")
     created_at: datetime
 
 
 class LiveReply(Reply):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["ok"]
 
 
 class ReadyReply(Reply):
-    """Which parts the API can reach."""
+    """The services that the API can reach."""
 
     status: Literal["ok", "unavailable"]
     database: str

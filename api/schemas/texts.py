@@ -1,54 +1,56 @@
-"""What an answer says of a text that a network wrote, and of where it comes from."""
+"""Replies about texts and their lineage."""
 
 from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
 
-from api.schemas.fields import Sometimes
+from api.schemas.fields import Omittable
 from api.schemas.replies import Reply
 
 
 class LineageReply(Reply):
-    """Where something comes from: corpus, training, model, checkpoint.
+    """The lineage of a text or checkpoint: corpus, training, model, checkpoint.
 
-    What was deleted, or is somebody else's to see, is null.
+    Fields are null if the resource was deleted or you may not see it.
     """
 
     corpus: str | None
     corpus_sha256: str | None
-    job: str | None = Field(description="the training")
+    job: str | None = Field(description="the training job")
     model: str | None
     checkpoint: str | None
     step: int | None
     checkpoint_sha256: str | None = Field(description="of the file")
-    digest: str | None = Field(description="SHA-256 over all variables and the loop's state")
+    digest: str | None = Field(description="SHA-256 of all variables and the training loop's state")
     exact: bool | None
-    from_checkpoint: str | None = Field(description="where the training began; it has its own")
+    from_checkpoint: str | None = Field(
+        description="the checkpoint that the training started from, which has a lineage of its own"
+    )
 
 
 class NoveltyReply(Reply):
-    """What a text has from its corpus, read as the network read it (lower-cased if it was)."""
+    """How much of a text is copied from its corpus (lower-cased if the training did so)."""
 
     copied_characters: int = Field(
-        description="length of its longest piece that stands in the corpus word for word"
+        description="length of the longest piece that occurs verbatim in the corpus"
     )
-    copied: str = Field(description="that piece; of several as long the first")
+    copied: str = Field(description="that piece; the first one if several are as long")
     copied_from: int | None = Field(
-        description="where in the corpus it stands first, in characters; null where nothing is"
+        description="its first position in the corpus, in characters; null if nothing is copied"
     )
     known_grams: float | None = Field(
-        description="share of its pieces of 8 characters that occur in the corpus; null for a "
-        "shorter text"
+        description="fraction of the text's 8-character pieces that occur in the corpus; null for "
+        "a shorter text"
     )
 
 
 class TextReply(Reply):
-    """A text that a network wrote."""
+    """A text that a model wrote."""
 
     id: str
     job: str
-    model: str | None = Field(description="null once the model was deleted")
+    model: str | None = Field(description="null if the model was deleted")
     checkpoint: str | None
     owner: str
     prompt: str
@@ -57,28 +59,30 @@ class TextReply(Reply):
     top_k: int | None
     top_p: float | None
     seed: int
-    index: int = Field(description="its place in the job: by temperature, then by `n`")
+    index: int = Field(description="position in the job: by temperature, then by `n`")
     finish_reason: str = Field(
-        description="`length`, `stop`, `deadline`, `cancelled` (as far as it was written), or "
-        "`scored` for a text that was only read"
+        description="`length`, `stop`, `deadline` or `cancelled` (both incomplete), or `scored` "
+        "for a text that was only read"
     )
-    temperature_to: float | None = Field(description="at the end, where a schedule changed it")
+    temperature_to: float | None = Field(description="at the last token, if a schedule changed it")
     repetition_penalty: float
-    echo: bool = Field(description="whether `text` begins with `prompt`")
+    echo: bool = Field(description="whether `text` includes the prompt")
     mean_logprob: float | None = Field(
-        description="of what was written, or read, in nats per token: under the network's own "
-        "distribution, before temperature and limits"
+        description="mean log-probability of the text in nats per token, under the network's own "
+        "distribution: before temperature, top_k and top_p"
     )
     bits_per_char: float | None = Field(
-        description="the same in bits for each character; compares across tokenizers"
+        description="its negative in bits per character; comparable across tokenizers"
     )
-    logprobs: list[float] | None = Field(description="of each token, where asked for")
-    epoch: float | None = Field(description="of the training that wrote it as a sample")
-    step: int | None = Field(description="of the training that wrote it as a sample")
-    requested: bool = Field(description="false for a sample written while a network learned")
+    logprobs: list[float] | None = Field(description="of each token, if requested")
+    epoch: float | None = Field(description="of the training that sampled it")
+    step: int | None = Field(description="of the training that sampled it")
+    requested: bool = Field(description="false for a sample that a training wrote")
     novelty: NoveltyReply | None = Field(
-        description="of the text without its prompt; null where the corpus was gone, or longer "
-        "than 8,000,000 characters"
+        description="of the text without its prompt; null if the corpus was deleted or exceeds "
+        "8,000,000 characters"
     )
     created_at: datetime
-    lineage: Annotated[LineageReply, Field(description="of a text that is read alone")] = Sometimes
+    lineage: Annotated[LineageReply, Field(description="only in the reply for a single text")] = (
+        Omittable
+    )

@@ -1,70 +1,70 @@
-"""What may be asked of a training."""
+"""The request body of a training."""
 
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
-from api.schemas.fields import Described, Id, Name, no_default
-from api.schemas.requests import Ordered
+from api.schemas.fields import DescribedVisibility, Id, Name, without_default
+from api.schemas.requests import SchedulingOptions
 from api.schemas.sampling import Seed
 from shared.specs.presets import Budget, PresetName, SampleSpec, TrainNumbers
 
 
 class SampleRequest(SampleSpec):
-    """Texts written while a network learns."""
+    """Sample texts during training."""
 
     model_config = ConfigDict(strict=True)
 
 
 class BudgetRequest(Budget):
-    """How long to train, instead of `epochs`."""
+    """A time budget, instead of `epochs`."""
 
     model_config = ConfigDict(strict=True)
 
 
-class TrainBase(Ordered):
-    """What a training is asked for beside its numbers."""
+class TrainBase(SchedulingOptions):
+    """The fields of a training request besides the preset's numbers."""
 
     corpus: Id
     from_checkpoint: Id | None = Field(
         None,
         alias="from",
-        description="a checkpoint to begin from, of any model that you may use. Numbers that are "
-        "not given are then its own, those of the network can't be others, and `epochs` count "
-        "from there. On the same text with nothing changed but the length, and a constant rate, "
-        "the training goes on to the bit; else it takes the weights and begins a new schedule. "
-        "Characters of another text that are new get rows of their own.",
+        description="the checkpoint to start from, of any model that you may use. Numbers that you "
+        "leave out are taken from its training, the network's shape is fixed, and `epochs` count "
+        "from there. If only the length changes, on the same text and at a constant learning rate, "
+        "the training continues bit for bit. Otherwise it takes the weights and starts a new "
+        "schedule. New characters of another text get rows of their own.",
     )
     preset: PresetName = "default"
-    name: Name | None = Field(None, description="of the model and of the job")
-    visibility: Described = "private"
+    name: Name | None = Field(None, description="name of the model and the job")
+    visibility: DescribedVisibility = "private"
     seed: Seed | None = None
     budget: BudgetRequest | None = Field(
-        None, description="instead of `epochs`", json_schema_extra=no_default
+        None, description="instead of `epochs`", json_schema_extra=without_default
     )
     sample: SampleRequest | None = Field(
         None,
-        description="texts to write while it learns; null for none; after every epoch if not given",
-        json_schema_extra=no_default,
+        description="texts to write during training; after every epoch by default, null for none",
+        json_schema_extra=without_default,
     )
 
 
 def _optional(name: str, field: FieldInfo, annotation: Any = None) -> Any:
-    # Left out it is the preset's, so it has no default that a schema could show.
+    # The default is the preset's value, so the schema shows none.
     about = Field(
-        description=field.description or name.replace("_", " "), json_schema_extra=no_default
+        description=field.description or name.replace("_", " "), json_schema_extra=without_default
     )
     return Annotated[annotation or field.annotation, *field.metadata, about], None
 
 
 _NUMBERS = TrainNumbers.model_fields
-#: Every number of a preset, each within the bounds that shared/specs/presets.py gives it.
+#: Every number of a preset, with the bounds from shared/specs/presets.py.
 TrainRequest = create_model(
     "TrainRequest",
     __base__=TrainBase,
-    __doc__="A network to train on a corpus: a preset, and any of its numbers to change.",
+    __doc__="Train a network on a corpus, with a preset and changes to its numbers.",
     **{name: _optional(name, field) for name, field in _NUMBERS.items()}
-    # Null would be a training without an end.
+    # Null would train forever.
     | {"epochs": _optional("epochs", _NUMBERS["epochs"], int)},
 )

@@ -1,48 +1,48 @@
-"""What may be asked of the server's people: users, keys and what each may have."""
+"""Request bodies about users, keys and caps."""
 
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from api.schemas.fields import NO_CONTROL_CHARACTERS, Name, Role, no_default
+from api.schemas.fields import NO_CONTROL_CHARACTERS, Name, Role, without_default
 from api.schemas.requests import Request
 
 MAX_SHARE = 1000
 
 
 class NewUser(Request):
-    """A user to be."""
+    """Create a user."""
 
     name: str = Field(min_length=1, max_length=100, pattern=NO_CONTROL_CHARACTERS)
     role: Role = "member"
 
 
-class UserChange(Request):
-    """Whether a user may use the server."""
+class UserUpdate(Request):
+    """Disable or enable a user."""
 
     disabled: bool = Field(
-        description="their keys stop at once and their jobs wait; false lets both go on"
+        description="true refuses the user's keys at once and holds their jobs; false undoes it"
     )
 
 
 class NewApiKey(Request):
-    """A key to be."""
+    """Create an API key."""
 
     name: Annotated[Name, Field(max_length=100)] = "default"
 
 
-def _cap(most: float, what: str) -> Any:
+def _cap(maximum: float, description: str) -> Any:
     return Field(
         None,
         ge=0,
-        le=most,
-        description=f"{what}; null for the server's default",
-        json_schema_extra=no_default,
+        le=maximum,
+        description=f"{description}; null for the server's default",
+        json_schema_extra=without_default,
     )
 
 
-class NewCaps(Request):
-    """What one user may have; a field that is left out stays as it is."""
+class CapsUpdate(Request):
+    """Change a user's share and caps. A field that is left out keeps its value."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
@@ -51,17 +51,17 @@ class NewCaps(Request):
         gt=0,
         le=MAX_SHARE,
         allow_inf_nan=False,
-        description="twice the share is twice the device time while all have work",
-        json_schema_extra=no_default,
+        description="twice the share gets twice the device time while all users have jobs",
+        json_schema_extra=without_default,
     )
-    max_running: int | None = _cap(1000, "trainings that run at once")
-    max_queued: int | None = _cap(1_000_000, "jobs that wait or are paused")
-    max_device_seconds_per_day: float | None = _cap(1e9, "device time in a day")
+    max_running: int | None = _cap(1000, "concurrent trainings")
+    max_queued: int | None = _cap(1_000_000, "queued and paused jobs")
+    max_device_seconds_per_day: float | None = _cap(1e9, "device seconds per day")
     max_stored_bytes: int | None = _cap(2**60, "bytes of corpora and checkpoints")
     max_corpora_bytes: int | None = _cap(2**60, "bytes of corpora")
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _check_not_empty(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("must have a share or a cap")
         return self

@@ -1,8 +1,8 @@
-"""The peer for tiny Shakespeare: nanoGPT's documented recipe for a CPU, written anew in PyTorch.
+"""The peer for tiny Shakespeare: nanoGPT's documented CPU recipe, reimplemented in PyTorch.
 
-A GPT of 4 layers, 4 heads and 128 channels on blocks of 64 characters, batch 12, 2,000 steps of
-AdamW: 1e-3 after 100 steps of warm-up, by a cosine to a tenth, betas 0.9 and 0.99, decay 0.1 of
-matrices, clip 1, no dropout and no biases.
+A GPT with 4 layers, 4 heads and 128 channels on blocks of 64 characters, batch 12, 2,000 steps of
+AdamW: rate 1e-3 after 100 warm-up steps, cosine decay to a tenth, betas 0.9 and 0.99, weight decay
+0.1 for matrices, clip 1, no dropout and no biases.
 """
 
 import math
@@ -20,7 +20,7 @@ SEED = 1
 
 
 def run(pipe: Connection, train: Ids, tail: Ids, vocabulary_size: int, steps: int) -> None:
-    """Train for `steps` of the 2,000, then send the seconds and the loss of the tail in nats."""
+    """Train for `steps` of the 2,000; send the seconds and the loss of the tail in nats."""
     import torch
     from torch import nn
 
@@ -37,8 +37,8 @@ def run(pipe: Connection, train: Ids, tail: Ids, vocabulary_size: int, steps: in
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             parts = self.attention(self.before(x)).chunk(3, dim=-1)
             q, k, v = (part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in parts)
-            seen = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + self.mix(seen.transpose(1, 2).flatten(2))
+            attended = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.mix(attended.transpose(1, 2).flatten(2))
             return x + self.narrow(nn.functional.gelu(self.widen(self.between(x))))
 
     class Network(nn.Module):  # type: ignore[misc]  # PyTorch may not be installed
@@ -63,7 +63,7 @@ def run(pipe: Connection, train: Ids, tail: Ids, vocabulary_size: int, steps: in
             )
 
     torch.manual_seed(SEED)
-    text, judged = (torch.from_numpy(ids.astype(np.int64)) for ids in (train, tail))
+    text, validation = (torch.from_numpy(ids.astype(np.int64)) for ids in (train, tail))
     network, places = Network(), torch.arange(BLOCK + 1)
     groups = [
         {"params": [w for w in network.parameters() if w.ndim > 1], "weight_decay": DECAY},
@@ -81,13 +81,13 @@ def run(pipe: Connection, train: Ids, tail: Ids, vocabulary_size: int, steps: in
         optimizer.step()
     seconds = time.perf_counter() - started
     with torch.no_grad():
-        windows = judged[torch.arange(0, len(judged) - BLOCK, BLOCK)[:, None] + places]
+        windows = validation[torch.arange(0, len(validation) - BLOCK, BLOCK)[:, None] + places]
         total = sum(float(network(part, "sum")) for part in windows.split(BATCH))
     pipe.send((seconds, total / (len(windows) * BLOCK)))
 
 
 def learning_rate(step: int) -> float:
-    """The rate of a step, counted from 0."""
+    """Return the learning rate of a step, counted from 0."""
     if step < WARM_UP:
         return RATE * (step + 1) / (WARM_UP + 1)
     cosine = 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / (STEPS - WARM_UP)))

@@ -1,4 +1,4 @@
-"""The peer of a character network: an n-gram model with interpolated Kneser-Ney smoothing."""
+"""The peer of character networks: an n-gram model with interpolated Kneser-Ney smoothing."""
 
 import math
 from collections import Counter
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 
 class KneserNey:
-    """Predicts a character from the `order - 1` before it.
+    """Predicts a character from the `order - 1` characters before it.
 
     Chen and Goodman, «An Empirical Study of Smoothing Techniques for Language Modeling» (1998),
-    section 2.7: the highest order counts occurrences, each lower one the different characters
-    before an n-gram; one discount per order, n1 / (n1 + 2 n2). Below the first order every
-    character of the alphabet is as likely as any.
+    section 2.7: the highest order counts occurrences, each lower order the distinct characters
+    before an n-gram; one discount per order, n1 / (n1 + 2 n2). Below the first order all
+    characters of the alphabet are equally likely.
     """
 
     def __init__(self, text: str, order: int, alphabet: int) -> None:
-        """Count the n-grams of a text, whose alphabet has so many characters."""
+        """Count the n-grams of a text with an alphabet of this size."""
         self._order = order
         self._alphabet = alphabet
         counts = Counter(text[i : i + order] for i in range(len(text) - order + 1))
@@ -37,7 +37,7 @@ class KneserNey:
             self._discounts.append(once / (once + 2 * twice) if once else 0.5)
 
     def probability(self, before: str, character: str) -> float:
-        """Of a character after others, of which the last `order - 1` count."""
+        """Return the probability of a character, given the `order - 1` characters before it."""
         found = 1 / self._alphabet
         for n in range(self._order):
             context = before[len(before) - n :]
@@ -50,7 +50,7 @@ class KneserNey:
         return found
 
     def bits_per_char(self, text: str, before: str) -> float:
-        """Mean bits of a text's characters, the first of them after `before`."""
+        """Return the mean bits per character of a text that follows `before`."""
         whole = before[len(before) - self._order :] + text
         first = len(whole) - len(text)
         bits = 0.0

@@ -1,6 +1,6 @@
 """The peer of benchmarks/serve.py: a Celery task that does nothing, with Quire's own settings.
 
-Its worker is started as ``celery -A benchmarks.peers.noop worker``, with the address in REDIS_URL.
+Its worker runs as ``celery -A benchmarks.peers.noop worker``, with the address in REDIS_URL.
 """
 
 from celery import Celery, shared_task
@@ -12,7 +12,7 @@ QUEUE = "noop"
 
 
 def make_app(url: str) -> Celery:
-    """Quire's Celery, and a result backend on the same Redis so that the task can be waited for."""
+    """Create Quire's Celery app with a result backend on the same Redis, to await the task."""
     app = make_celery(url)
     app.conf.update(
         result_backend=celery_url(url),

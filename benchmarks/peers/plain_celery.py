@@ -1,10 +1,10 @@
-"""Quire's two jobs as one would write them on Celery alone: a task per job, and nothing else.
+"""Quire's two kinds of jobs written for plain Celery: one task per job.
 
-Celery is asked for all it offers to those who must not lose a job: late acknowledgement,
-redelivery when a child is lost, a soft shutdown, results in Redis under the job's id. Networks,
-checkpoints and sampling are `worker.ml`, used as a library, so that only the queue differs.
+All of Celery's reliability options are on: late acknowledgement, redelivery after the loss of a
+child, soft shutdown, results in Redis under the job's id. Networks, checkpoints and sampling come
+from `worker.ml`, so that only the queue differs.
 
-    REDIS_URL=… python -m benchmarks.peers.plain_celery FOLDER     # a worker; checkpoints lie in FOLDER
+    REDIS_URL=… python -m benchmarks.peers.plain_celery FOLDER    # a worker; FOLDER for checkpoints
 """
 
 import os
@@ -22,14 +22,14 @@ from shared.settings import load_settings
 
 FOLDER = "PLAIN_CELERY_FOLDER"
 VISIBILITY = "PLAIN_CELERY_VISIBILITY_SECONDS"
-#: What a supervisor leaves a process after TERM, less a margin.
+#: The usual grace period after SIGTERM, less a margin.
 SOFT_SHUTDOWN_SECONDS = 10.0
 #: Celery's own default for Redis.
 VISIBILITY_SECONDS = 3600.0
 
 
 def make_app(url: str, visibility_seconds: float = VISIBILITY_SECONDS) -> Celery:
-    """The application, for those who submit and for those who work."""
+    """Create the application, for senders and workers."""
     app = Celery("plain", broker=celery_url(url), backend=celery_url(url), set_as_current=False)
     app.conf.update(
         task_acks_late=True,
@@ -50,7 +50,7 @@ def make_app(url: str, visibility_seconds: float = VISIBILITY_SECONDS) -> Celery
 
 @shared_task(name="plain.train", bind=True)  # type: ignore[untyped-decorator]  # Celery has no types
 def train(self: Any, text: str, spec: dict[str, Any]) -> str:
-    """Train from the newest checkpoint of the task's id to the end; the digest of the last one."""
+    """Train from the task's newest checkpoint to the end; return the digest of the last one."""
     from worker.ml.checkpoint import digest, pack, unpack
     from worker.ml.config import TrainConfig
     from worker.ml.training.progress import EpochEnd
@@ -64,7 +64,7 @@ def train(self: Any, text: str, spec: dict[str, Any]) -> str:
     trainer = Trainer(TrainConfig.from_spec(spec, len(vocabulary)), ids, vocabulary, state=state)
     for event in trainer.run():
         if isinstance(event, EpochEnd):
-            # Whole or not there: written beside, then renamed.
+            # Written to a temporary file, then renamed, so that it is never incomplete.
             beside = path.with_suffix(f".{os.getpid()}")
             beside.write_bytes(pack(trainer.state()))
             beside.replace(path)
@@ -81,28 +81,28 @@ def generate(
     temperatures: Sequence[float],
     seed: int,
 ) -> list[str]:
-    """Write a text of each temperature with the checkpoint of a training's id."""
-    from worker.ml.sampling.sampler import SamplingRequest
+    """Generate a text at each temperature with the checkpoint of a training."""
+    from worker.ml.sampling.request import SamplingRequest
 
     _note(f"generate {self.request.id}")
-    sampler, vocabulary = _writer(str(_folder() / f"{checkpoint}.safetensors"))
+    sampler, vocabulary = _load_model(str(_folder() / f"{checkpoint}.safetensors"))
     ids = vocabulary.encode(prompt)
-    drafts = [
-        SamplingRequest(ids, length, one, None, None, seed + i)
-        for i, one in enumerate(temperatures)
+    requests = [
+        SamplingRequest(ids, length, temperature, None, None, seed + i)
+        for i, temperature in enumerate(temperatures)
     ]
-    return [vocabulary.decode(written) for written in sampler.write(drafts, lambda: False)]
+    return [vocabulary.decode(written) for written in sampler.write(requests, lambda: False)]
 
 
 @shared_task(name="plain.poison", bind=True)  # type: ignore[untyped-decorator]
 def poison(self: Any) -> None:
-    """Take the child down, as a driver's fault or too little memory would."""
+    """Kill the child, as a driver's fault or lack of memory would."""
     _note(f"poison {self.request.id}")
     os.kill(os.getpid(), 9)
 
 
 @lru_cache(maxsize=4)
-def _writer(path: str) -> tuple[Any, Any]:
+def _load_model(path: str) -> tuple[Any, Any]:
     from worker.ml.checkpoint import unpack
     from worker.ml.sampling.sampler import Sampler
     from worker.ml.vocabulary import Vocabulary
@@ -116,7 +116,7 @@ def _folder() -> Path:
 
 
 def _note(line: str) -> None:
-    """Write down that something ran; benchmarks/faults.py counts these lines."""
+    """Append a line to the log that benchmarks/faults.py counts."""
     with (_folder() / "ran.log").open("a") as file:
         file.write(line + "\n")
 
@@ -136,14 +136,14 @@ app = make_app(
 
 
 def command(queues: str = "train,generate") -> tuple[str, ...]:
-    """What runs a worker that takes one job at a time from these queues."""
+    """Return the command line of a worker that takes one job at a time from these queues."""
     words = ("celery", "-A", "benchmarks.peers.plain_celery", "worker", "-c", "1", "-P", "prefork")
     quiet = ("-l", "info", "--without-gossip", "--without-mingle")
     return (sys.executable, "-m", *words, "-Q", queues, "-n", f"{os.urandom(4).hex()}@%h", *quiet)
 
 
 def main(folder: str) -> None:
-    """Become a worker whose checkpoints lie in a folder."""
+    """Become a worker that keeps its checkpoints in a folder."""
     os.execve(sys.executable, command(), os.environ | {FOLDER: folder})  # noqa: S606  # no shell
 
 

@@ -1,8 +1,8 @@
-"""A peer in a process of its own, and PyTorch where a benchmark needs it.
+"""Peers in their own processes, and the check for PyTorch.
 
-The thread pools of TensorFlow and PyTorch disturb each other in one process, and a script's user
-has set none of our switches. So each side lives in a child of its own, and they take turns: while
-one works, the other waits for its pipe.
+The thread pools of TensorFlow and PyTorch disturb each other in one process, and users of a script
+have none of Quire's settings. So Quire and the peer each run in a child process, and alternate:
+while one works, the other waits for its pipe.
 """
 
 import importlib.util
@@ -14,13 +14,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 MISSING_TORCH = (
-    "this benchmark needs its peer, PyTorch, which Quire itself never uses:\n"
+    "this benchmark needs PyTorch for its peer; Quire itself does not use it. Install it with:\n"
     "    python -m pip install -r benchmarks/requirements.txt\n"
 )
 
 
 def need_torch() -> None:
-    """End the program, with the way out, where PyTorch is not installed."""
+    """Exit with an installation hint if PyTorch is missing."""
     if importlib.util.find_spec("torch") is None:
         sys.stderr.write(MISSING_TORCH)
         raise SystemExit(1)
@@ -28,15 +28,15 @@ def need_torch() -> None:
 
 @contextmanager
 def child(work: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
-    """`work(pipe, *arguments)` in a fresh process, and our end of the pipe to it.
+    """Run `work(pipe, *arguments)` in a fresh process; yield our end of the pipe.
 
-    The process may end by itself, and is ended with the context at the latest.
+    The process is killed at the end of the context, if it has not ended before.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=work, args=(there, *arguments))
     process.start()
-    # With our copy closed, a child that dies ends our wait for its answer.
+    # Without our copy, the death of the child ends our wait for its answer.
     there.close()
     try:
         yield here

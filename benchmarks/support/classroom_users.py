@@ -1,4 +1,4 @@
-"""Who uses a whole Quire at once: for benchmarks/classroom.py."""
+"""Simulated users of a complete Quire, for benchmarks/classroom.py."""
 
 import random
 import secrets
@@ -13,26 +13,26 @@ import httpx2
 
 from shared.tables import TERMINAL_STATUSES
 
-#: A handful of different trainings, so that many must end with the same digest.
+#: Few different trainings, so that many must end with the same digest.
 SEEDS = (1, 2, 3)
 TRAINING = {
     "window": 32, "units": 64, "embedding": 32, "batch_size": 16, "epochs": 2, "sample": None,
 }  # fmt: skip
 LENGTH = 100
 POLL_SECONDS = 0.5
-#: Between two things that a user does.
+#: The mean time between two actions of a user.
 THINK_SECONDS = 3.0
 CANCELLED_SHARE = 0.1
 TRAINED_SHARE = 0.15
 WATCHED_SHARE = 0.3
-#: What somebody who always has work keeps in the line or running: longer than a turn, and more
-#: of them than there are devices.
+#: The queued or running trainings of a heavy user: longer than a quantum, and more of them than
+#: there are devices.
 HEAVY_EPOCHS, HEAVY_JOBS = 12, 3
 
 
 @dataclass
-class Notes:
-    """What all users together have seen."""
+class Measurements:
+    """What all users have measured."""
 
     accepted: list[str] = field(default_factory=list)
     get_seconds: list[float] = field(default_factory=list)
@@ -41,23 +41,29 @@ class Notes:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Person(threading.Thread):
-    """A user who does this and that until it is time to stop."""
+class SimulatedUser(threading.Thread):
+    """A user who trains, generates and polls until the stop event."""
 
     def __init__(
-        self, number: int, url: str, key: str, corpus: str, notes: Notes, stop: threading.Event
+        self,
+        number: int,
+        url: str,
+        key: str,
+        corpus: str,
+        measurements: Measurements,
+        stop: threading.Event,
     ) -> None:
         super().__init__(name=f"user-{number}", daemon=True)
         self._random = random.Random(number)
         self._client = httpx2.Client(
             base_url=url, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=30
         )
-        self._corpus, self._notes, self._stopped = corpus, notes, stop
+        self._corpus, self._measurements, self._stopped = corpus, measurements, stop
         self._models: list[str] = []
         self.shared: str | None = None
 
     def run(self) -> None:
-        """Train a model, then write with it and with the one that is everybody's."""
+        """Train a model, then generate texts with it and with the shared one."""
         self._train()
         while not self._stopped.wait(self._random.random() * 2 * THINK_SECONDS):
             if self._random.random() < TRAINED_SHARE:
@@ -74,7 +80,7 @@ class Person(threading.Thread):
             self._models.append(job["model"])
 
     def _write(self) -> None:
-        """Ask for two texts, and watch them being written, or look again and again."""
+        """Request two texts, and stream or poll them."""
         models = [*self._models, *([self.shared] if self.shared else [])]
         if not models:
             return
@@ -88,19 +94,19 @@ class Person(threading.Thread):
         self._follow(job)
 
     def _watch(self, job: dict[str, Any], began: float) -> None:
-        """Listen until the first character comes."""
+        """Stream events until the first character arrives."""
         try:
             with self._client.stream("GET", f"/v1/jobs/{job['id']}/events") as answer:
                 for line in answer.iter_lines():
                     if line in ("event: piece", "event: text"):
-                        with self._notes.lock:
-                            self._notes.first_seconds.append(time.perf_counter() - began)
+                        with self._measurements.lock:
+                            self._measurements.first_seconds.append(time.perf_counter() - began)
                         return
                     if self._stopped.is_set():
                         return
         except httpx2.HTTPError as error:
-            with self._notes.lock:
-                self._notes.refused[f"{type(error).__name__} of a stream"] += 1
+            with self._measurements.lock:
+                self._measurements.refused[f"{type(error).__name__} of a stream"] += 1
 
     def _follow(self, job: dict[str, Any]) -> str | None:
         cancels = self._random.random() < CANCELLED_SHARE
@@ -117,13 +123,13 @@ class Person(threading.Thread):
         return None
 
     def _submit(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Submit, again if need be; one Idempotency-Key makes one job of it."""
+        """Submit a job, with retries; the Idempotency-Key makes sure that it is one job."""
         headers = {"Idempotency-Key": secrets.token_hex(8)}
         while not self._stopped.is_set():
             answer = self._ask("POST", path, json=body, headers=headers)
             if answer is not None and answer.status_code == 202:
-                with self._notes.lock:
-                    self._notes.accepted.append(answer.json()["id"])
+                with self._measurements.lock:
+                    self._measurements.accepted.append(answer.json()["id"])
                 return dict(answer.json())
             if answer is not None and answer.status_code not in (429, 503):
                 raise RuntimeError(f"{path}: {answer.text}")
@@ -131,27 +137,27 @@ class Person(threading.Thread):
         return None
 
     def _ask(self, method: str, path: str, **more: Any) -> httpx2.Response | None:
-        """One request; nothing where the API is away or says that something else is."""
+        """Send a request; return None if the API or its database is unreachable."""
         began = time.perf_counter()
         try:
             answer = self._client.request(method, path, **more)
         except httpx2.HTTPError as error:
-            with self._notes.lock:
-                self._notes.refused[type(error).__name__] += 1
+            with self._measurements.lock:
+                self._measurements.refused[type(error).__name__] += 1
             return None
-        with self._notes.lock:
+        with self._measurements.lock:
             if answer.status_code >= 400:
-                self._notes.refused[str(answer.status_code)] += 1
+                self._measurements.refused[str(answer.status_code)] += 1
             elif method == "GET":
-                self._notes.get_seconds.append(time.perf_counter() - began)
+                self._measurements.get_seconds.append(time.perf_counter() - began)
         return answer if answer.status_code < 500 else None
 
 
-class Heavy(Person):
-    """A user who always has trainings in the line."""
+class HeavyUser(SimulatedUser):
+    """A user who always has queued trainings."""
 
     def run(self) -> None:
-        """Submit another one whenever one has ended."""
+        """Submit another training whenever one has ended."""
         jobs: list[dict[str, Any]] = []
         while not self._stopped.wait(POLL_SECONDS):
             jobs = [job for job in jobs if not self._has_ended(job)]
@@ -167,7 +173,7 @@ class Heavy(Person):
 
 
 def percentiles(seconds: Sequence[float]) -> str:
-    """The median and the 99th percentile, as a line tells them."""
+    """Format the median and the 99th percentile."""
     if not seconds:
         return "none"
     ordered = sorted(seconds)

@@ -1,11 +1,10 @@
-"""A whole Quire of real processes that can be hurt: for benchmarks/classroom.py."""
+"""A complete Quire of real processes with fault injection, for benchmarks/classroom.py."""
 
 import os
 import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,13 +19,14 @@ from benchmarks.support.link import Link, second_machine
 from migrations.migrate import upgrade
 from shared import accounts
 from shared.database import make_engine, make_sessions
-from shared.worker_registry import ready
+from shared.process.python_module import python_module
+from shared.worker_registry import ready_workers
 from tests.faults.parts import Redis
 from tests.services.postgres import Cluster, cluster
 from tests.services.servers import short_directory
 
 DEVICES = ("cpu:0", "cpu:1")
-#: The workers' processes, and which host's devices each has: on one machine, and on two.
+#: The supervisors, each with its host name and devices: on one machine, and on two.
 HOSTS = {"worker": ("class", ",".join(DEVICES))}
 HOSTS_OF_TWO = {"worker": ("here", DEVICES[0]), "worker there": ("there", DEVICES[1])}
 QUANTUM_SECONDS = 10.0
@@ -34,7 +34,7 @@ START_SECONDS = 120.0
 FROZEN_SECONDS = 4.0
 #: Longer than a lease.
 CUT_SECONDS = 10.0
-#: A device's worker trains on one core, and comes soon.
+#: One core per device, and short leases.
 SETTINGS = {
     "QUIRE_LEASE_SECONDS": "6",
     "QUIRE_HEARTBEAT_SECONDS": "1",
@@ -46,14 +46,14 @@ SETTINGS = {
 }
 
 
-class House:
-    """PostgreSQL, Redis, the API and the workers, kept running as an init system would.
+class Deployment:
+    """PostgreSQL, Redis, the API and the workers, restarted as an init system would.
 
     Args:
-        own: The PostgreSQL, which runs.
-        redis: The Redis, which runs.
-        directory: For logs.
-        link: To the machine on which half of the workers run; none, and all are on this one.
+        own: The running PostgreSQL.
+        redis: The running Redis.
+        directory: The directory of the logs.
+        link: The link to the machine that runs half of the workers; None if all are on this one.
     """
 
     def __init__(self, own: Cluster, redis: Redis, directory: Path, link: Link | None) -> None:
@@ -78,10 +78,10 @@ class House:
     @classmethod
     @contextmanager
     def open(cls, directory: Path, *, two_machines: bool = False) -> Iterator[Self]:
-        """Start everything, and stop it in the end.
+        """Start everything, and stop it at the end.
 
         Raises:
-            LinkRefused: There can't be two machines here.
+            LinkRefused: A second machine can't be simulated here.
         """
         with ExitStack() as stack:
             link = stack.enter_context(second_machine()) if two_machines else None
@@ -90,24 +90,26 @@ class House:
             own = stack.enter_context(cluster(address))
             stack.callback(redis.kill)
             redis.start()
-            house = cls(own, redis, directory, link)
-            stack.callback(house._close)
-            house.mend()
-            _until(house._is_ready, "the workers and the API")
-            yield house
+            deployment = cls(own, redis, directory, link)
+            stack.callback(deployment._close)
+            deployment.start_missing()
+            _until(deployment._is_ready, "the workers and the API")
+            yield deployment
 
     def add_users(self, count: int) -> list[str]:
-        """Users, each with a key; the keys."""
+        """Add users and return a key of each."""
         with make_sessions(self.engine).begin() as session:
             users = [accounts.create_user(session, f"user-{i}") for i in range(count)]
             session.flush()
             return [accounts.create_key(session, user).key for user in users]
 
-    def mend(self) -> None:
-        """Start what does not run."""
-        argvs = {"api": (sys.executable, "-m", "api")} | {
-            name: (*self._enter(name), sys.executable, "-m", "worker",
-                   "--devices", devices, "--host-name", host)
+    def start_missing(self) -> None:
+        """Start the processes that do not run."""
+        argvs = {"api": python_module("api")} | {
+            name: (
+                *self._enter(name),
+                *python_module("worker", "--devices", devices, "--host-name", host),
+            )
             for name, (host, devices) in self._hosts.items()
         }  # fmt: skip
         for name, argv in argvs.items():
@@ -123,36 +125,36 @@ class House:
                     start_new_session=True,
                 )
 
-    def hurt(self, dice: random.Random) -> str:
-        """Do one thing of many, drawn by lot, and mend what does not mend itself; what it was."""
+    def inject_fault(self, dice: random.Random) -> str:
+        """Inject a random fault, restart what does not recover itself, and name the fault."""
         worker = dice.choice(list(self._hosts))
         faults: list[tuple[str, Callable[[random.Random], None]]] = [
             ("a child of a worker is killed", lambda d: _kill(d.choice(self._children()))),
             ("a worker's main process is killed", lambda d: _kill(d.choice(self._mains()))),
             ("the supervisor is killed", lambda _: self._kill(worker)),
             ("the API is killed", lambda _: self._kill("api")),
-            ("the supervisor is told to stop", lambda _: self._processes[worker].terminate()),
+            ("the supervisor gets SIGTERM", lambda _: self._processes[worker].terminate()),
             ("a child of a worker is frozen", lambda d: _freeze(d.choice(self._children()))),
             ("Redis is killed", lambda _: self._restart_redis()),
             ("Redis is wiped", lambda _: self._wipe_redis()),
             ("PostgreSQL stops at once", lambda _: self._restart_postgres()),
         ]
         name, fault = dice.choice(faults)
-        # Who was to be hurt may just have died of the fault before.
+        # The target may just have died of the previous fault.
         with suppress(IndexError, psutil.NoSuchProcess):
             fault(dice)
         with suppress(subprocess.TimeoutExpired):
             if "supervisor" in name:
                 self._processes[worker].wait(35)
-        self.mend()
+        self.start_missing()
         return name
 
-    def cut(self) -> str:
-        """Cut the link between the machines for a while; what was done."""
+    def cut_link(self) -> str:
+        """Cut the link between the machines for a while; name the fault."""
         assert self._link is not None
         self._link.cut()
         time.sleep(CUT_SECONDS)
-        self._link.mend()
+        self._link.restore()
         return f"the link between the machines is cut for {CUT_SECONDS:g} s"
 
     def _enter(self, name: str) -> tuple[str, ...]:
@@ -170,7 +172,7 @@ class House:
             child
             for main in self._mains()
             for child in main.children()
-            if "spawn_main" in " ".join(child.cmdline())
+            if "(child)" in " ".join(child.cmdline())
         ]
 
     def _kill(self, name: str) -> None:
@@ -206,7 +208,7 @@ class House:
         }
         with suppress(httpx2.HTTPError):
             live = httpx2.get(f"{self.url}/health/live", trust_env=False).status_code == 200
-            return live and ready(self.engine, lanes) == lanes
+            return live and ready_workers(self.engine, lanes) == lanes
         return False
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""The two ways of running jobs that benchmarks/faults.py compares, behind one small interface."""
+"""The two job systems that benchmarks/faults.py compares, behind one small interface."""
 
 import os
 import subprocess
@@ -15,14 +15,14 @@ from benchmarks.peers import plain_celery
 from migrations.migrate import upgrade
 from shared.specs.presets import resolve_train
 from tests.faults.parts import FAULT, Redis
-from tests.worker.harness import THREADS, TINY, World, make_world, some_text
+from tests.worker.harness import THREADS, TINY, WorkerHarness, make_harness, some_text
 
-#: Longer than a shutdown's grace.
+#: A training that outlasts the grace period of a shutdown.
 EPOCHS = 250
 
 
-class Side:
-    """One way of running jobs: start workers, submit, and look at what became of it."""
+class JobSystem:
+    """A job system: starts workers, submits trainings and reports on them."""
 
     name: str
 
@@ -30,31 +30,31 @@ class Side:
         self.redis, self.folder = redis, folder
 
     def worker(self) -> Any:
-        """A running worker: a context of its process."""
+        """Run a worker; a context manager of its process."""
         raise NotImplementedError
 
     def train(self, name: str = "train", epochs: int = EPOCHS) -> str:
-        """Submit a training; the job's id."""
+        """Submit a training; return the id of its job."""
         raise NotImplementedError
 
     def runs(self, job_id: str) -> int:
-        """How often the job was begun."""
+        """Count the starts of a job."""
         raise NotImplementedError
 
     def result(self, job_id: str) -> str | None:
-        """The digest of a training that has ended well, or why it has ended otherwise."""
+        """Return the digest of a successful training, or the reason of its failure."""
         raise NotImplementedError
 
     def epochs(self, job_id: str) -> int:
-        """Checkpoints that a training has written."""
+        """Count the checkpoints of a training."""
         raise NotImplementedError
 
     def child(self, worker: subprocess.Popen[bytes]) -> int:
-        """The process in which trainings run."""
+        """Return the process in which trainings run."""
         raise NotImplementedError
 
 
-class Quire(Side):
+class QuireSystem(JobSystem):
     """Quire on SQLite, with a lease of 2 s and a sweep each 0.5 s."""
 
     name = "Quire"
@@ -63,7 +63,7 @@ class Quire(Side):
         super().__init__(redis, folder)
         url = f"sqlite:///{folder / 'quire.db'}"
         upgrade(url)
-        self.world: World = make_world(url, redis.url, folder, QUIRE_FAILPOINT=FAULT)
+        self.world: WorkerHarness = make_harness(url, redis.url, folder, QUIRE_FAILPOINT=FAULT)
 
     @override
     @contextmanager
@@ -98,8 +98,8 @@ class Quire(Side):
         return _last_child(worker.pid, "train")
 
 
-class Plain(Side):
-    """Celery alone; see benchmarks/peers/plain_celery.py."""
+class CelerySystem(JobSystem):
+    """Plain Celery; see benchmarks/peers/plain_celery.py."""
 
     name = "Celery alone"
 
@@ -165,10 +165,10 @@ class Plain(Side):
 
 
 def until(look: Callable[[], Any], what: str, seconds: float = 90.0) -> None:
-    """Look again and again until there is something.
+    """Poll until a condition holds.
 
     Raises:
-        RuntimeError: There was nothing for too long.
+        RuntimeError: It did not hold in time.
     """
     deadline = time.monotonic() + seconds
     while not look():
@@ -177,15 +177,14 @@ def until(look: Callable[[], Any], what: str, seconds: float = 90.0) -> None:
         time.sleep(0.05)
 
 
-def _last_child(pid: int, word: str) -> int:
-    """The newest spawned process under a worker, of the lane that a word names."""
-    found = [
-        one
-        for one in psutil.Process(pid).children(recursive=True)
-        if "spawn_main" in _words(one) and word in _words(one.parent())
-    ]
-    return int(max(found, key=lambda one: one.create_time()).pid)
+def _last_child(pid: int, lane: str) -> int:
+    """Return the newest pool process under a worker; of one lane if it is named."""
+    family = psutil.Process(pid).children(recursive=True)
+    pool = [process for process in family if _is_pool_process(process, lane)]
+    return int(max(pool, key=lambda process: process.create_time()).pid)
 
 
-def _words(process: psutil.Process | None) -> str:
-    return "" if process is None else " ".join(process.cmdline())
+def _is_pool_process(process: psutil.Process, lane: str) -> bool:
+    """Whether a process runs jobs, by its title: Quire's own, or that of Celery's pool."""
+    title = " ".join(process.cmdline())
+    return "ForkPoolWorker" in title or (title.startswith(f"quire: {lane}") and "(child)" in title)

@@ -1,7 +1,7 @@
-"""What all benchmarks share: options, interleaved rounds, rows, the table and the JSON file.
+"""The benchmark harness: options, interleaved rounds, rows, the table and the JSON file.
 
-A benchmark is a function from `Options` to rows, started by `main(title, measure)`. Ours and its
-peer take turns in one process, round by round, so that a busy moment of the machine hits both.
+A benchmark is a function from `Options` to rows, run by `main(title, measure)`. Quire and the peer
+alternate round by round, so that a busy moment of the machine affects both.
 """
 
 import argparse
@@ -24,45 +24,45 @@ PACKAGES = ("tensorflow", "keras", "numpy", "celery", "flask", "sqlalchemy", "re
 
 @dataclass(frozen=True)
 class Options:
-    """How a benchmark was asked to run.
+    """The command-line options of a benchmark.
 
     Attributes:
-        quick: Measure less, in under a minute, and say so.
-        rows: Those that are asked for; empty for all. Heeded where rows take minutes each.
+        quick: Measure less, in under a minute, and say so in the conditions.
+        rows: The requested rows; empty for all. Scripts whose rows take minutes respect it.
     """
 
     quick: bool
     rows: tuple[str, ...] = ()
 
     def wants(self, name: str) -> bool:
-        """Whether a row is asked for."""
+        """Whether a row is requested."""
         return not self.rows or name in self.rows
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The values that the rounds gave, in the unit of their row."""
+    """The values of all rounds, in the unit of the row."""
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle value."""
+        """The median."""
         return statistics.median(self.values)
 
     @property
     def spread(self) -> float:
-        """Distance from the smallest to the largest value, as a share of the median."""
+        """The range of the values, relative to the median."""
         return (max(self.values) - min(self.values)) / self.median if self.median else 0.0
 
-    def told_spread(self) -> str:
-        """The spread in words; one round has none."""
+    def spread_text(self) -> str:
+        """Format the spread; a single round has none."""
         return f"{self.spread:.0%}" if len(self.values) > 1 else "–"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure beside its peer's; `ratio` above 1 means that Quire is better."""
+    """One figure of Quire and of its peer; a `ratio` above 1 means that Quire is better."""
 
     name: str
     ours: Sample
@@ -74,11 +74,11 @@ class Row:
     conditions: str
 
     def as_json(self) -> dict[str, Any]:
-        """The row as it stands in the JSON file; a sample becomes its median."""
+        """Convert to the JSON file's form; a sample becomes its median."""
         counts = len(self.ours.values), len(self.peer.values)
         rounds = "one round"
         if max(counts) > 1:
-            spread = f"spread ours {self.ours.told_spread()}, peer {self.peer.told_spread()}"
+            spread = f"spread ours {self.ours.spread_text()}, peer {self.peer.spread_text()}"
             rounds = f"{counts[0]} / {counts[1]} rounds, {spread}"
         return {
             "name": self.name,
@@ -94,7 +94,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text to measure on, and the words that say which one it is."""
+    """A text to measure on, with a label that identifies it."""
 
     text: str
     label: str
@@ -111,17 +111,17 @@ def row(
     more_is_better: bool = False,
     also: bool = True,
 ) -> Row:
-    """A row from what the rounds gave: seconds and losses want to be small, speeds large.
+    """Create a row from the values of the rounds.
 
     Args:
         name: `benchmark/what`.
-        ours: Quire's values, one a round.
+        ours: Quire's values, one per round.
         peer: The peer's values.
-        unit: What both are counted in.
-        target: The least ratio that meets the target.
-        conditions: Who the peer is, on which text, and what was left out when it was quick.
-        more_is_better: The unit is a speed, not a time, a size or a loss.
-        also: A second condition, named in `conditions`, that `met` needs besides the ratio.
+        unit: The unit of both.
+        target: The smallest ratio that meets the target.
+        conditions: The peer, the text, and what a quick run left out.
+        more_is_better: Larger values are better, as for speeds; not for times, sizes and losses.
+        also: A second condition for `met`, described in `conditions`.
     """
     mine, theirs = Sample(tuple(ours)), Sample(tuple(peer))
     over, under = (mine, theirs) if more_is_better else (theirs, mine)
@@ -132,13 +132,13 @@ def row(
 def interleave(
     ours: Callable[[], float], peer: Callable[[], float], rounds: int = ROUNDS
 ) -> tuple[list[float], list[float]]:
-    """Let the two measure themselves in turn, `rounds` times each; the values of each."""
+    """Measure both alternately, `rounds` times each; return the values of each."""
     pairs = [(peer(), ours()) for _ in range(rounds)]
     return [mine for _, mine in pairs], [theirs for theirs, _ in pairs]
 
 
 def timed(work: Callable[[], object], repeat: int = 1) -> Callable[[], float]:
-    """A measurement for `interleave`: the seconds that one call of `work` takes."""
+    """Create a measurement for `interleave`: the seconds of one call of `work`."""
 
     def measure() -> float:
         started = time.perf_counter()
@@ -150,7 +150,7 @@ def timed(work: Callable[[], object], repeat: int = 1) -> Callable[[], float]:
 
 
 def find_corpus(name: str) -> Corpus | None:
-    """The named corpus of `QUIRE_CORPUS_DIR`, a text or tunes; None where it is not there."""
+    """Load a corpus of `QUIRE_CORPUS_DIR`, a text or tunes; None if it is missing."""
     folder = os.environ.get("QUIRE_CORPUS_DIR")
     for path in [Path(folder, name + ending) for ending in (".txt", ".abc")] if folder else []:
         if path.exists():
@@ -160,7 +160,7 @@ def find_corpus(name: str) -> Corpus | None:
 
 
 def load_corpus(name: str) -> Corpus:
-    """The named corpus of `QUIRE_CORPUS_DIR`, else the English text that every CPython carries."""
+    """Load a corpus of `QUIRE_CORPUS_DIR`, or else the English text in every CPython."""
     if (found := find_corpus(name)) is not None:
         return found
     from pydoc_data import topics
@@ -170,7 +170,7 @@ def load_corpus(name: str) -> Corpus:
 
 
 def machine() -> str:
-    """Processor, cores, versions and day, in one line."""
+    """Describe processor, cores, versions and date in one line."""
     versions = []
     for package in PACKAGES:
         try:
@@ -183,11 +183,13 @@ def machine() -> str:
 
 
 def main(title: str, measure: Callable[[Options], list[Row]]) -> None:
-    """Run one benchmark from the command line; exits 0 when it could measure."""
+    """Run one benchmark from the command line; exit with 0 if it could measure."""
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--quick", action="store_true", help="measure less, in under a minute")
-    parser.add_argument("--row", action="append", default=[], help="this one (repeatable)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the rows there")
+    parser.add_argument(
+        "--row", action="append", default=[], help="measure only this row (repeatable)"
+    )
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the rows to this file")
     arguments = parser.parse_args()
     rows = measure(Options(arguments.quick, tuple(arguments.row)))
     sys.stdout.write(f"\n{title}\n{machine()}\n\n{table(rows)}\n")
@@ -196,7 +198,7 @@ def main(title: str, measure: Callable[[Options], list[Row]]) -> None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as plain text columns, the conditions of each below it."""
+    """Format the rows as columns, with the conditions of each below it."""
     head = ("row", "ours", "±", "peer", "±", "unit", "ratio", "target", "met")
     lines = [head, *(_cells(each) for each in rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
@@ -211,9 +213,9 @@ def _cells(each: Row) -> tuple[str, ...]:
     return (
         each.name,
         _figure(each.ours.median),
-        each.ours.told_spread(),
+        each.ours.spread_text(),
         _figure(each.peer.median),
-        each.peer.told_spread(),
+        each.peer.spread_text(),
         each.unit,
         _figure(each.ratio),
         _figure(each.target),

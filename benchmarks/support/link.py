@@ -1,6 +1,6 @@
-"""A second machine beside this one: a network namespace, and a link to it that can be cut.
+"""A simulated second machine: a network namespace, and a link to it that can be cut.
 
-Root's, on a Linux that lets it make namespaces.
+Needs root, on a Linux that allows network namespaces.
 """
 
 import os
@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-#: From the block that RFC 5735 keeps for tests of networks.
+#: From the block that RFC 5735 reserves for network tests.
 HERE, THERE = "198.18.77.1", "198.18.77.2"
 
 
 class LinkRefused(Exception):
-    """No namespace can be made here; the message says why."""
+    """A namespace can't be created here; the message says why."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """A namespace with one cable to this machine.
+    """A namespace with one link to this machine.
 
     Attributes:
-        address: This machine's end, for servers to listen on.
-        enter: What goes before a command that is to run on the other machine.
+        address: The address of this machine on the link, for servers to listen on.
+        enter: The prefix of a command that runs on the second machine.
     """
 
     address: str
@@ -31,20 +31,20 @@ class Link:
     _cable: str
 
     def cut(self) -> None:
-        """Let nothing through; nobody is told."""
+        """Drop all packets silently."""
         _ip("link", "set", self._cable, "down")
 
-    def mend(self) -> None:
-        """Let everything through again."""
+    def restore(self) -> None:
+        """Let packets through again."""
         _ip("link", "set", self._cable, "up")
 
 
 @contextmanager
 def second_machine() -> Iterator[Link]:
-    """Make it, and remove it in the end.
+    """Create the second machine, and remove it at the end.
 
     Raises:
-        LinkRefused: It can't be made here.
+        LinkRefused: It can't be created here.
     """
     name = f"quire{os.getpid()}"
     # The kernel allows 15 characters.

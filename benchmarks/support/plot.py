@@ -1,4 +1,4 @@
-"""The rows as a picture: how far each ratio is from its target, on a logarithmic scale."""
+"""A chart of the rows: each ratio relative to its target, on a logarithmic scale."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,13 @@ from xml.sax.saxutils import escape
 
 LABELS, WIDTH, FIGURES = 260, 420, 130
 LINE, BAR, TOP = 20, 12, 44
-#: Ratios beyond this share of their targets, either way, end at the edge.
-MOST = 10.0
+#: Ratios beyond this multiple of their targets, or below its inverse, end at the edge.
+MAX_MULTIPLE = 10.0
 MET, MISSED, GRID, INK = "#2b7a4b", "#b3412e", "#d0d0d0", "#222222"
 
 
 def picture(rows: Sequence[Mapping[str, Any]], machine: str) -> str:
-    """An SVG of one line for each row; a bar to the right of the middle meets its target."""
+    """Draw an SVG with one line per row; a bar to the right of the middle meets its target."""
     height = TOP + LINE * len(rows) + 24
     middle = LABELS + WIDTH / 2
     parts = [
@@ -22,7 +22,7 @@ def picture(rows: Sequence[Mapping[str, Any]], machine: str) -> str:
         f"<title>{escape(machine)}</title>",
         '<rect width="100%" height="100%" fill="white"/>',
     ]
-    for share in (1 / MOST, 0.5, 1.0, 2.0, MOST):
+    for share in (1 / MAX_MULTIPLE, 0.5, 1.0, 2.0, MAX_MULTIPLE):
         x = middle + _length(share)
         parts.append(
             f'<line x1="{x:.0f}" x2="{x:.0f}" y1="{TOP - 8}" y2="{height - 20}" stroke="{GRID}"/>'
@@ -44,5 +44,5 @@ def picture(rows: Sequence[Mapping[str, Any]], machine: str) -> str:
 
 
 def _length(share: float) -> float:
-    bounded = min(max(share, 1 / MOST), MOST)
-    return WIDTH / 2 * math.log(bounded) / math.log(MOST)
+    bounded = min(max(share, 1 / MAX_MULTIPLE), MAX_MULTIPLE)
+    return WIDTH / 2 * math.log(bounded) / math.log(MAX_MULTIPLE)

@@ -1,4 +1,4 @@
-"""Who runs next in a simulated day: the real queue on a real database, or plain Celery's list."""
+"""The scheduling policies of a simulated day: the real queue, or plain Celery's FIFO list."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ from shared.tables import Corpus, Model
 QUANTUM_SECONDS = 300.0
 MAX_RUNNING = 8
 MAX_QUEUED = 2000
-#: No worker dies here, and none beats unless it might have to yield.
+#: Workers do not die here, and send heartbeats only when they may have to yield.
 LEASE_SECONDS = 7 * 24 * 3600.0
-#: Everybody has the same part of the devices.
+#: All users have the same share of the devices.
 EQUAL: Mapping[str, float] = {}
 
 
 @dataclass
 class Job:
-    """A training of somebody's, and how much of it is left."""
+    """A simulated training, with its remaining time."""
 
     user: str
     seconds: float
@@ -42,22 +42,22 @@ class Job:
 
 
 class Policy(Protocol):
-    """Who runs next."""
+    """Decides which job runs next."""
 
     def submit(self, jobs: list[Job]) -> None:
-        """Put jobs into the line."""
+        """Queue jobs."""
 
     def take(self, device: int) -> Job | None:
-        """The next job for a device."""
+        """Return the next job for a device."""
 
     def must_yield(self, job: Job) -> bool:
-        """Whether a job that runs is to give its device back; asked at a heartbeat."""
+        """Whether a running job must give its device back; called at heartbeats."""
 
     def give_back(self, job: Job) -> None:
-        """Put a job that has yielded back into the line."""
+        """Queue a job again that has yielded."""
 
     def done(self, job: Job) -> None:
-        """A job has ended."""
+        """Note the end of a job."""
 
 
 class Fifo:
@@ -67,23 +67,23 @@ class Fifo:
         self._line: deque[Job] = deque()
 
     def submit(self, jobs: list[Job]) -> None:
-        """Put jobs at the end."""
+        """Append jobs to the queue."""
         self._line.extend(jobs)
 
     def take(self, device: int) -> Job | None:
-        """The first in line."""
+        """Return the oldest job."""
         return self._line.popleft() if self._line else None
 
     def must_yield(self, job: Job) -> bool:
-        """Never."""
+        """Return False: jobs run to their end."""
         return False
 
     def give_back(self, job: Job) -> None:
-        """Never called."""
+        """Fail: it is never called."""
         raise AssertionError(job)
 
     def done(self, job: Job) -> None:
-        """Nothing to settle."""
+        """Do nothing."""
 
 
 class SimulatedClock:
@@ -123,7 +123,7 @@ class RealQueue:
         with self._engine.begin() as connection:
             for job, user_id in zip(jobs, users, strict=True):
                 submission = Submission("train", user_id, job.user, {}, self._model, self._corpus)
-                job.id = self.queue.submit(connection, submission)
+                job.id = self.queue.submit(connection, submission).id
                 self._jobs[job.id] = job
 
     def take(self, device: int) -> Job | None:
@@ -160,7 +160,7 @@ class RealQueue:
 
 
 def make_model(engine: Engine) -> tuple[str, str]:
-    """A model and a corpus for jobs to name; their ids."""
+    """Create a model and a corpus for the jobs; return their ids."""
     sha256 = blobs.store(engine, b"text")
     now = datetime.now(UTC)
     with make_sessions(engine).begin() as session:

@@ -1,6 +1,6 @@
-"""A simulated day on a shared server: thirty users, some devices, and who gets them when.
+"""A simulated day on a shared server: thirty users who compete for a few devices.
 
-The users, the devices and the clock are simulated; who runs next is asked of a policy
+The users, the devices and the clock are simulated; a policy decides who runs next
 (benchmarks/support/policies.py).
 """
 
@@ -22,29 +22,29 @@ from benchmarks.support.policies import (
 )
 
 HEARTBEAT_SECONDS = 10.0
-#: A step of a large network; a training yields at its end.
+#: The step of a large network; a training yields at the end of a step.
 STEP_SECONDS = 1.0
-#: Charged to the device at every yield: checkpoint, claim, load, compile. The most it may be.
+#: The device time that a yield may cost at most: checkpoint, claim, load, compile.
 SWITCH_SECONDS = 3.0
 HOUR = 3600.0
 HEAVY, LIGHT, BURSTY = 3, 21, 5
 FLOOD_JOBS, FLOOD_SECONDS = 1000, 480.0
-#: Jobs that a heavy user always has in the line or running: more than there are devices for them.
+#: The queued or running jobs of a heavy user: more than there are devices for them.
 HEAVY_JOBS = 12
 
 
 @dataclass
 class Day:
-    """What came of a day.
+    """The results of a day.
 
     Attributes:
-        shares: By user; 1 of those who are not named.
-        served: Device-seconds by user.
-        lag_seconds: The most a user who always had work was behind their part of what those had.
-        light_waits: Of each job of a light user, its wait beyond what light users ran before it.
-        idle_seconds: Device time idle while somebody's runnable job waited.
+        shares: The share of each user; 1 for users that are not listed.
+        served: Device-seconds per user.
+        lag_seconds: The largest lag of an always busy user behind their share.
+        light_waits: The wait of each job of a light user, less what light users ran meanwhile.
+        idle_seconds: Device time that was idle while a runnable job waited.
         switch_seconds: Device time spent on switching.
-        busy_seconds: Device time in all that was used, switching included.
+        busy_seconds: All device time that was used, switching included.
     """
 
     shares: Mapping[str, float]
@@ -57,28 +57,28 @@ class Day:
     yields: int = 0
 
     def light_seconds(self) -> float:
-        """What light users were served together."""
+        """Sum the device-seconds of the light users."""
         return sum(self.served[f"light{number}"] for number in range(LIGHT))
 
     def share_error(self) -> float:
-        """The largest distance of a user who always had work from their part, in parts of it."""
+        """Return the largest relative deviation of an always busy user from their share."""
         parts = self.parts()
         return max(abs(self.served[user] - part) / part for user, part in parts.items())
 
     def parts(self) -> dict[str, float]:
-        """What each of those who always had work should have had of what they had together."""
+        """Divide what the always busy users were served by their shares."""
         shares = {user: self.shares.get(user, 1.0) for user in always_busy()}
         together = sum(self.served[user] for user in shares)
         return {user: together * share / sum(shares.values()) for user, share in shares.items()}
 
 
 def always_busy() -> list[str]:
-    """Those who have work all day."""
+    """List the users who have work all day."""
     return [*(f"heavy{n}" for n in range(HEAVY)), "flood"]
 
 
 def arrivals(hours: float, rng: random.Random) -> Iterator[tuple[float, list[Job]]]:
-    """What light and bursty users submit, and the flood; heavy users follow their own ends."""
+    """Yield the jobs of light and bursty users, and the flood; heavy users resubmit at each end."""
     yield 0.0, [Job("flood", FLOOD_SECONDS, 0.0) for _ in range(FLOOD_JOBS)]
     for number in range(LIGHT):
         at = rng.uniform(0, 4 * HOUR)
@@ -93,7 +93,7 @@ def arrivals(hours: float, rng: random.Random) -> Iterator[tuple[float, list[Job
 
 
 class Simulation:
-    """One day with one policy."""
+    """A day with one policy."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Simulation:
         self._day = Day(shares)
 
     def run(self) -> Day:
-        """Simulate it."""
+        """Simulate the day."""
         for at, jobs in arrivals(self._end / HOUR, random.Random(7)):
             self._at(at, self._on_arrival, jobs)
         for number in range(HEAVY):
@@ -123,11 +123,11 @@ class Simulation:
             now, _, happens, what = heappop(self._events)
             self._pass(now)
             happens(what)
-            # All that happens at one moment happens before anybody is served.
+            # All events of a moment happen before any job starts.
             if not self._events or self._events[0][0] > now:
                 self._serve()
         self._pass(self._end)
-        # Who was never served has waited until now.
+        # A job that never started has waited until now.
         for job in self._waiting.values():
             if job.user.startswith("light") and job.first_start is None:
                 self._note_wait(job, self._end)
@@ -140,7 +140,7 @@ class Simulation:
         heappush(self._events, (when, next(self._numbers), happens, what))
 
     def _pass(self, now: float) -> None:
-        """Let time pass: devices work, and those who fall behind are noticed."""
+        """Advance the clock: account for the devices' work and the users' lag."""
         day, before = self._day, self._clock.seconds
         for job, since, _ in self._running.values():
             worked = max(0.0, now - max(since, before))
@@ -214,15 +214,15 @@ class Simulation:
                     self._note_wait(job, now)
             del self._waiting[id(job)]
             turn = next(self._numbers)
-            # The device switches first where the job has been put down before.
+            # A job that was interrupted costs a switch first.
             since = now + (SWITCH_SECONDS if job.left < job.seconds else 0.0)
             self._running[device] = (job, since, turn)
             self._at(since + job.left, self._on_end, (device, turn))
-            # Heartbeats know nothing of jobs: the first after the quantum may be late.
+            # Heartbeats are not aligned with jobs: the first after the quantum may be late.
             late = self._rng.uniform(0, HEARTBEAT_SECONDS)
             self._at(now + QUANTUM_SECONDS + late, self._on_beat, (device, turn))
 
     def _note_wait(self, job: Job, now: float) -> None:
-        """Whoever ran meanwhile was ahead; of light users that is as it should be."""
+        """Note a light user's wait, less the time that light users before it were served."""
         ahead_seconds = (self._day.light_seconds() - job.light_before) / self._devices
         self._day.light_waits.append(now - job.arrived - ahead_seconds)

@@ -1,4 +1,4 @@
-"""A whole Quire for the benchmarks of serving: database, Redis, API and workers as processes."""
+"""A complete Quire for the serving benchmarks: database, Redis, API and workers as processes."""
 
 import http.client
 import json
@@ -22,8 +22,9 @@ from benchmarks.support.harness import load_corpus
 from migrations.migrate import upgrade
 from shared import accounts, blobs
 from shared.checkpoint_aliases import resolve
-from shared.clock import new_id
 from shared.database import make_engine, make_sessions, sqlite
+from shared.ids import new_id
+from shared.process.python_module import python_module
 from shared.tables import Checkpoint
 from tests.services.redis import redis_server
 from worker.ml.checkpoint import pack, unpack
@@ -31,20 +32,20 @@ from worker.ml.checkpoint import pack, unpack
 START_SECONDS = 120.0
 TRAIN_SECONDS = 120.0
 PEER_SECONDS = 60.0
-#: A network of the size of benchmarks/generate.py's, trained just long enough to exist.
+#: A network of the size of the one in benchmarks/generate.py, barely trained.
 CORPUS_CHARACTERS = 60_000
 TRAINING = {"preset": "default", "units": 128, "epochs": 1, "sample": None}
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client with one connection that stays open."""
+    """A client with one persistent connection."""
 
     connection: http.client.HTTPConnection
     key: str
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """One request; the answer's JSON."""
+        """Send a request; return the JSON of the response."""
         self.connection.request(
             method,
             path,
@@ -64,13 +65,13 @@ class Client:
 
 @dataclass(frozen=True)
 class Stack:
-    """What runs.
+    """A running stack.
 
     Attributes:
-        client: Somebody with a key.
-        environment: Of its processes.
-        database_url: Where its rows are.
-        directory: Of its data, deleted with it.
+        client: A client with a key.
+        environment: The environment of its processes.
+        database_url: Its database.
+        directory: Its data directory, deleted with it.
     """
 
     client: Client
@@ -80,11 +81,11 @@ class Stack:
 
     @property
     def port(self) -> int:
-        """Where the API listens."""
+        """The port of the API."""
         return int(self.environment["QUIRE_API_PORT"])
 
     def connect(self) -> Client:
-        """Another connection of the same client, for a thread of its own."""
+        """Open another connection for the same user, for use in another thread."""
         return connect(self.environment, self.client.key)
 
 
@@ -92,11 +93,11 @@ class Stack:
 def running(
     database_url: str | None = None, variables: Mapping[str, str] | None = None
 ) -> Iterator[Stack]:
-    """The whole of it, ready to take work.
+    """Run a stack that is ready for work.
 
     Args:
-        database_url: An empty database; a SQLite file of its own if not given.
-        variables: More of the environment.
+        database_url: An empty database; by default a new SQLite file.
+        variables: Additional environment variables.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quire-bench-")))
@@ -110,7 +111,7 @@ def running(
 
 @contextmanager
 def noop(quire: Stack) -> Iterator[Callable[[], None]]:
-    """A bare Celery round trip on the same Redis, with a worker of its own."""
+    """Run a worker for bare Celery round trips on the same Redis."""
     app = make_app(quire.environment["REDIS_URL"])
     argv = ("celery", "-A", "benchmarks.peers.noop", "worker", "-c", "1", "-P", "prefork")
     bare = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "error")
@@ -127,7 +128,7 @@ def noop(quire: Stack) -> Iterator[Callable[[], None]]:
 
 
 def another_checkpoint(quire: Stack, model: str, seed: int) -> str:
-    """A checkpoint of a model beside its own, of the same shape and with other weights; its id."""
+    """Add a checkpoint of the same shape with other weights to a model; return its id."""
     engine = make_engine(quire.database_url)
     with engine.connect() as connection:
         best = resolve(connection, model, "best")
@@ -146,7 +147,7 @@ def another_checkpoint(quire: Stack, model: str, seed: int) -> str:
             "id": new_id(),
             "sha256": sha256,
             "size_bytes": len(data),
-            # Behind the training's own, so that it is neither `best` nor one of its steps.
+            # Worse than the training's own and none of its steps, so that it is not `best`.
             "step": row.step + 1_000_000 + seed,
             "val_loss": 1e6,
         }
@@ -156,7 +157,7 @@ def another_checkpoint(quire: Stack, model: str, seed: int) -> str:
 
 
 def connect(environment: Mapping[str, str], key: str) -> Client:
-    """A connection to the API."""
+    """Open a connection to the API."""
     port = int(environment["QUIRE_API_PORT"])
     return Client(http.client.HTTPConnection("127.0.0.1", port, timeout=60), key)
 
@@ -175,7 +176,7 @@ def _environment(database_url: str, redis_url: str, directory: Path) -> dict[str
 
 @contextmanager
 def _stack(environment: dict[str, str], database_url: str, directory: Path) -> Iterator[Client]:
-    """The API and the workers, and a client who may use them."""
+    """Run the API and the workers; yield a client with a key."""
     engine = make_engine(database_url)
     with make_sessions(engine).begin() as session:
         user = accounts.create_user(session, "bench", "admin")
@@ -184,8 +185,8 @@ def _stack(environment: dict[str, str], database_url: str, directory: Path) -> I
     engine.dispose()
     port = int(environment["QUIRE_API_PORT"])
     with (
-        process((sys.executable, "-m", "api"), environment, directory),
-        process((sys.executable, "-m", "worker"), environment, directory),
+        process(python_module("api"), environment, directory),
+        process(python_module("worker"), environment, directory),
     ):
         until(lambda: _listens(port), "the API")
         client = connect(environment, key)
@@ -196,8 +197,9 @@ def _stack(environment: dict[str, str], database_url: str, directory: Path) -> I
 
 @contextmanager
 def process(argv: tuple[str, ...], environment: dict[str, str], directory: Path) -> Iterator[None]:
-    """A part of it, whose output goes into a file of the directory."""
-    log = directory / f"{argv[2].rpartition('.')[2]}.log"
+    """Run one part, whose output goes to a log file in the directory."""
+    module = argv[argv.index("-m") + 1]
+    log = directory / f"{module.rpartition('.')[2]}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
             argv, env=environment, stdout=output, stderr=output, start_new_session=True
@@ -214,7 +216,7 @@ def process(argv: tuple[str, ...], environment: dict[str, str], directory: Path)
 
 
 def train(client: Client, **changes: Any) -> str:
-    """Train a small network to its end; the model's id."""
+    """Train a small network to its end; return the id of the model."""
     text = load_corpus("nietzsche").text[:CORPUS_CHARACTERS]
     corpus = client.call("POST", "/v1/corpora", {"name": "bench", "text": text})
     job = client.call("POST", "/v1/train", {"corpus": corpus["id"], **TRAINING, **changes})
@@ -231,7 +233,7 @@ def train(client: Client, **changes: Any) -> str:
 
 @contextmanager
 def watcher(database_url: str) -> Iterator[Callable[[str], bool]]:
-    """Asks, by the plainest means there are, whether a job's text is in the database."""
+    """Yield a check, with minimal overhead, whether a job's text is in the database."""
     if database_url.startswith("sqlite"):
         path = database_url.removeprefix("sqlite:///")
         connection = sqlite.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
@@ -271,7 +273,7 @@ def _free_port() -> int:
 def until(
     look: Callable[[], bool], what: str, seconds: float = START_SECONDS, pause: float = 0.1
 ) -> None:
-    """Look again and again until it is so."""
+    """Poll until a condition holds."""
     deadline = time.monotonic() + seconds
     while not look():
         if time.monotonic() > deadline:

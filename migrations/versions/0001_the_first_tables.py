@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-# Types are spelled out here: a migration must not change when shared/tables.py does.
+# Types are written out here: a migration must not change when shared/tables does.
 MOMENT = sa.DateTime(timezone=True)
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
@@ -15,7 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Go forward."""
+    """Apply the migration."""
     op.create_table(
         "blobs",
         sa.Column("sha256", sa.String(length=64), nullable=False),
@@ -337,7 +337,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Go back."""
+    """Revert the migration."""
     op.drop_table("texts")
     op.drop_table("metrics")
     op.drop_table("job_events")

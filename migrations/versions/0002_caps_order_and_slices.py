@@ -1,4 +1,4 @@
-"""Caps per user, order between jobs, pause, yield and lift."""
+"""Caps per user, dependencies between jobs, pause, yield and promotion."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ INDEXES = {
 
 
 def upgrade() -> None:
-    """Go forward."""
+    """Apply the migration."""
     for column in _user_columns():
         op.add_column("users", column)
     for column in _job_columns():
@@ -38,7 +38,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Go back."""
+    """Revert the migration."""
     for name in INDEXES:
         op.drop_index(name, "jobs")
     op.drop_index("ix_jobs_line", "jobs")

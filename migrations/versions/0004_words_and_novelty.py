@@ -1,4 +1,4 @@
-"""Words as tokens, and what a text has from its corpus."""
+"""Words as tokens, and what a text copies from its corpus."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ NEW: tuple[tuple[str, str, sa.types.TypeEngine[Any]], ...] = (
 
 
 def upgrade() -> None:
-    """Go forward: every model there is has characters for tokens."""
+    """Apply the migration. The tokens of all existing models are characters."""
     for table, column, kind in NEW:
         op.add_column(table, sa.Column(column, kind, nullable=True))
     op.execute("UPDATE models SET characters_per_token = 1")
 
 
 def downgrade() -> None:
-    """Go back."""
+    """Revert the migration."""
     for table, column, _ in reversed(NEW):
         op.drop_column(table, column)

@@ -1,4 +1,4 @@
-"""Where a model began, what a training was expected to take, and whether it is exact."""
+"""The checkpoint a model began from, a training's estimate, and exactness of checkpoints."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Go forward."""
+    """Apply the migration."""
     op.add_column("models", sa.Column("from_checkpoint_id", sa.Uuid(as_uuid=False), nullable=True))
     op.create_index(op.f("ix_models_from_checkpoint_id"), "models", ["from_checkpoint_id"])
     op.add_column("jobs", sa.Column("estimate", JSON, nullable=True))
@@ -24,7 +24,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Go back."""
+    """Revert the migration."""
     op.drop_column("checkpoints", "exact")
     op.drop_column("jobs", "estimate")
     op.drop_index(op.f("ix_models_from_checkpoint_id"), table_name="models")

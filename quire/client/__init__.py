@@ -1,20 +1,20 @@
-"""The HTTP client: one method for each thing that the server can do."""
+"""The HTTP client: one method for each operation of the server."""
 
-from quire.client.base import Passed
+from quire.client.base import ProgressCallback
 from quire.client.corpora import Corpora
 from quire.client.jobs import Jobs
 from quire.client.models import Models
-from quire.client.people import People
 from quire.client.transport import ApiError
+from quire.client.users import Users
 
-__all__ = ["ApiError", "Client", "Passed"]
+__all__ = ["ApiError", "Client", "ProgressCallback"]
 
 
-class Client(People, Corpora, Jobs, Models):
-    """A Quire server.
+class Client(Users, Corpora, Jobs, Models):
+    """A client of one Quire server.
 
-    Every method raises `ApiError` when the server refuses, and `ServerUnreachable`
-    when it does not answer. Lists are read page by page, as they are needed.
+    Every method raises `ApiError` when the server refuses a request, and `ServerUnreachable`
+    when it does not answer. Lists are iterators that fetch further pages as needed.
     """
 
     def is_alive(self) -> bool:

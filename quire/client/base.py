@@ -1,7 +1,6 @@
-"""What every request of the client is made with."""
+"""The base of the client: its connection, and requests whose replies are models."""
 
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -11,32 +10,31 @@ from quire.client.transport import Transport
 PAGE_ITEMS = 100
 
 R = TypeVar("R", bound=Reply)
-#: Told how many bytes of how many have passed; the total is None where it is not known.
-Passed = Callable[[int, int | None], None]
+#: Called with the bytes transferred so far and the total; the total is None where it is unknown.
+ProgressCallback = Callable[[int, int | None], None]
 
 
-class Base:
-    """A connection to a server; the client's parts add what it can do.
+class ClientBase:
+    """A connection to a server; subclasses add the operations.
 
     Args:
         url: The server's address, such as ``http://127.0.0.1:8420``.
-        key: An API key; the health checks work without one.
+        key: An API key. The health checks work without one.
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
         self._transport = Transport(url, key)
         self.url = self._transport.url
 
+    def close(self) -> None:
+        """Close the connections; leaving a ``with`` block does the same."""
+        self._transport.close()
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._transport.close()
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
 
     def _get(self, reply: type[R], path: str, **params: str | int | None) -> R:
         response = self._transport.request("GET", path, params=params)
@@ -61,6 +59,6 @@ class Base:
                 return
 
 
-def in_path(name: str) -> str:
-    """A name as a part of a path."""
+def quote_segment(name: str) -> str:
+    """Quote a name for use as one segment of a path."""
     return quote(name, safe="")

@@ -1,104 +1,115 @@
-"""Server-Sent Events of a job, followed through a server's restarts."""
+"""The Server-Sent Events of a job, followed across restarts of the server."""
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from rich.markup import escape
+import httpx2
 
 from quire.client import Client
 from quire.client.replies import Job
+from quire.client.retry import POLL_SECONDS, Notify, retry_while_unreachable
 from quire.client.transport import ApiError
-from quire.errors import ServerUnreachable
-from quire.terminal.console import note
-from quire.watch.follow import POLL_SECONDS, patiently
+from quire.errors import EventStreamError, ServerUnreachable
 
-#: When to ask a server again that can't be listened to now, where it does not say.
-RETRY_SECONDS = 15.0
+#: When to reconnect after a refusal that names no time.
+RECONNECT_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One event.
+class StreamEvent:
+    """One event of a job's stream.
 
     Attributes:
-        kind: ``state``, ``piece``, ``metrics`` or ``text``.
-        data: As ``GET /v1/jobs/{id}/events`` describes it.
-        id: What a listener comes back with; None where it can't come back there.
+        type: ``state``, ``piece``, ``metrics`` or ``text``.
+        data: The payload, as ``GET /v1/jobs/{id}/events`` documents it.
+        id: The value of Last-Event-ID that resumes the stream after this event; None where the
+            stream cannot be resumed there.
     """
 
-    kind: str
+    type: str
     data: dict[str, Any]
     id: str | None
 
 
-def listen(client: Client, job: Job) -> Iterator[Told]:
-    """Follow a job until it has ended.
+def stream_events(client: Client, job: Job, notify: Notify | None = None) -> Iterator[StreamEvent]:
+    """Yield the events of a job until it has ended, and reconnect when the stream breaks.
 
-    Events that came before a break come again only where the server has lost the job's stream.
-    Where too many listen, the job is asked for until there is room, or until it has ended: then
-    its texts and its last state are told as the server would have told them.
+    Events are repeated after a break only if the server has lost the job's stream. While the
+    server has too many open event streams, the job is polled instead; if it ends meanwhile, its
+    texts and its final state are yielded as the stream would have sent them.
+
+    Args:
+        client: The server.
+        job: The job.
+        notify: Called once with a message if the server refuses the stream.
 
     Raises:
-        ServerUnreachable: The server was away for longer than following has patience.
-        ApiError: It refused.
+        ServerUnreachable: The server was unreachable for too long.
+        EventStreamError: The stream is malformed.
+        ApiError: The server refused the request.
     """
-    last_id: str | None = None
+    last_event_id: str | None = None
     ended = was_refused = False
     while not ended:
-        # Where the server is away, this waits until it is back.
-        job = patiently(partial(client.job, job.id))
+        # This also waits until an unreachable server is back.
+        job = retry_while_unreachable(partial(client.job, job.id))
         ended = job.ended
         try:
-            with client.events(job.id, last_id) as lines:
-                for told in read(lines):
-                    last_id = told.id or last_id
-                    yield told
-                    if told.kind == "state" and Job.model_validate(told.data).ended:
+            with client.open_event_stream(job.id, last_event_id) as source:
+                for event in decode(source):
+                    last_event_id = event.id or last_event_id
+                    yield event
+                    if event.type == "state" and Job.model_validate(event.data).ended:
                         return
         except ServerUnreachable:
             ended = False
         except ApiError as error:
             if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
                 raise
-            if not was_refused:
-                note(f"[dim]{escape(error.problem.title)}: asking again until the job has ended[/]")
+            if notify and not was_refused:
+                notify(f"{error.problem.title}: polling until the job has ended")
             was_refused = True
             if ended:
-                yield from _of_rows(client, job)
+                yield from _final_events(client, job)
             else:
-                _wait(client, job, error.retry_seconds or RETRY_SECONDS)
+                _wait(client, job, error.retry_seconds or RECONNECT_SECONDS)
+
+
+def decode(source: httpx2.EventSource) -> Iterator[StreamEvent]:
+    """Decode the JSON of each event.
+
+    Raises:
+        EventStreamError: The data of an event is not a JSON object.
+    """
+    for sent in source:
+        if sent.event == "message":
+            continue  # an id or a retry time alone: every event of a job has a name
+        try:
+            data = json.loads(sent.data)
+        except json.JSONDecodeError as error:
+            raise EventStreamError(f"event {sent.event!r} is not valid JSON: {error}") from None
+        if not isinstance(data, dict):
+            raise EventStreamError(f"event {sent.event!r} is not a JSON object: {data!r}")
+        yield StreamEvent(sent.event, data, sent.id or None)
 
 
 def _wait(client: Client, job: Job, seconds: float) -> None:
-    """Wait for so long, or until a job has ended."""
-    until = time.monotonic() + seconds
-    while not job.ended and (left := until - time.monotonic()) > 0:
+    """Wait for `seconds`, or until the job has ended."""
+    deadline = time.monotonic() + seconds
+    while not job.ended and (left := deadline - time.monotonic()) > 0:
         time.sleep(min(POLL_SECONDS, left))
-        job = patiently(partial(client.job, job.id))
+        job = retry_while_unreachable(partial(client.job, job.id))
 
 
-def _of_rows(client: Client, job: Job) -> Iterator[Told]:
-    """What a listener of an ended job is told."""
-    for text in patiently(lambda: list(client.job_texts(job.id))):
-        yield Told("text", text.as_json(), None)
+def _final_events(client: Client, job: Job) -> Iterator[StreamEvent]:
+    """The events that the stream of an ended job consists of."""
+    for text in retry_while_unreachable(lambda: list(client.job_texts(job.id))):
+        yield StreamEvent("text", text.as_json(), None)
     state = job.as_json()
     state.pop("texts", None)
-    yield Told("state", state, None)
-
-
-def read(lines: Iterable[str]) -> Iterator[Told]:
-    """The events in the lines of a stream."""
-    fields: dict[str, str] = {}
-    for line in lines:
-        if line:
-            name, _, value = line.partition(": ")
-            fields[name] = value
-            continue
-        if "event" in fields:
-            yield Told(fields["event"], json.loads(fields["data"]), fields.get("id"))
-        fields = {}
+    yield StreamEvent("state", state, None)

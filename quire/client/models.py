@@ -1,64 +1,61 @@
-"""Models, their checkpoints, and what they wrote."""
+"""Models, their checkpoints, and the texts they generated."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from quire.client.base import Base, Passed, in_path
+from quire.client.base import ClientBase, ProgressCallback, quote_segment
 from quire.client.replies import Checkpoint, Model, Text
 
 
-class Models(Base):
-    """Models, checkpoints and texts."""
+class Models(ClientBase):
+    """The operations on models, checkpoints and texts."""
 
     def models(self, name: str | None = None) -> Iterator[Model]:
-        """The models this key may see, newest first."""
+        """List the models that this key may use, newest first."""
         return self._list(Model, "/v1/models", name=name)
 
     def model(self, model_id: str) -> Model:
-        """One model."""
+        """Get a model."""
         return self._get(Model, f"/v1/models/{model_id}")
 
     def update_model(self, model_id: str, changes: Mapping[str, Any]) -> Model:
-        """Change `name` or `visibility`."""
+        """Change the `name` or `visibility` of a model."""
         return self._patch(Model, f"/v1/models/{model_id}", changes)
 
     def delete_model(self, model_id: str) -> None:
-        """Delete a model with its checkpoints."""
+        """Delete a model and its checkpoints."""
         self._transport.request("DELETE", f"/v1/models/{model_id}")
 
     def checkpoints(self, model_id: str) -> Iterator[Checkpoint]:
-        """The checkpoints of a model, newest first."""
+        """List the checkpoints of a model, newest first."""
         return self._list(Checkpoint, f"/v1/models/{model_id}/checkpoints")
 
     def download_checkpoint(
-        self, checkpoint_id: str, path: Path, passed: Passed | None = None
+        self, checkpoint_id: str, path: Path, on_progress: ProgressCallback | None = None
     ) -> int:
-        """Write a checkpoint's safetensors to `path`; returns its size in bytes.
+        """Write the safetensors file of a checkpoint to `path`, completely or not at all.
 
-        The file appears whole or not at all.
+        Returns:
+            The size of the file in bytes.
         """
         part = path.with_name(path.name + ".part")
         done = 0
+        url = f"/v1/checkpoints/{quote_segment(checkpoint_id)}/download"
         try:
-            with (
-                self._transport.stream(
-                    f"/v1/checkpoints/{in_path(checkpoint_id)}/download"
-                ) as response,
-                part.open("wb") as file,
-            ):
+            with self._transport.stream(url) as response, part.open("wb") as file:
                 length = response.headers.get("Content-Length")
                 total = int(length) if length else None
                 for chunk in response.iter_bytes():
                     file.write(chunk)
                     done += len(chunk)
-                    if passed:
-                        passed(done, total)
+                    if on_progress:
+                        on_progress(done, total)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
         return done
 
     def texts(self, model: str | None = None, job: str | None = None) -> Iterator[Text]:
-        """Texts, newest first."""
+        """List generated texts, newest first."""
         return self._list(Text, "/v1/texts", model=model, job=job)

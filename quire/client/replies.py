@@ -1,26 +1,26 @@
-"""What the server answers, typed. Fields that a newer server adds are kept as they are."""
+"""The replies about jobs, models and corpora. Fields that a newer server adds are kept."""
 
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-#: A job in one of these never changes again.
+#: The final statuses of a job.
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 
 class Reply(BaseModel):
-    """The base of every answer; `as_json` is what the server said."""
+    """The base of every reply."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     def as_json(self) -> dict[str, Any]:
-        """The fields the server sent, ready for `json.dumps`."""
+        """Return the fields that the server sent, ready for `json.dumps`."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
 class FieldError(Reply):
-    """One field of a request that the server refused."""
+    """An invalid field of a request."""
 
     field: str = ""
     value: Any = None
@@ -37,7 +37,7 @@ class Problem(Reply):
     errors: list[FieldError] = []
 
     def line(self) -> str:
-        """The whole problem in one readable line."""
+        """Return the problem as one readable line."""
         messages = [
             f"{error.field}: {error.message}" if error.field else error.message
             for error in self.errors
@@ -49,7 +49,7 @@ class Problem(Reply):
 
 
 class Corpus(Reply):
-    """A text to learn from."""
+    """A text that models are trained on."""
 
     id: str
     name: str
@@ -63,7 +63,7 @@ class Corpus(Reply):
 
 
 class Progress(Reply):
-    """How far a job is. Losses are in nats per token."""
+    """The progress of a job. Losses are in nats per token."""
 
     step: int | None = None
     steps_total: int | None = None
@@ -78,21 +78,21 @@ class Progress(Reply):
 
 
 class Novelty(Reply):
-    """What a text has from its corpus."""
+    """How much of a text was copied from its corpus."""
 
     copied_characters: int
     copied: str
     known_grams: float | None = None
 
     def line(self) -> str:
-        """``longest copy 18 characters, 54% of its 8-grams known``."""
+        """Return it as ``longest copy 18 characters, 54% of its 8-grams known``."""
         grams = "" if self.known_grams is None else f", {self.known_grams:.0%} of its 8-grams known"
         plural = "" if self.copied_characters == 1 else "s"
         return f"longest copy {self.copied_characters} character{plural}{grams}"
 
 
 class Text(Reply):
-    """A text that a model wrote."""
+    """A generated text."""
 
     id: str
     job: str
@@ -116,12 +116,12 @@ class Text(Reply):
 
     @property
     def whole(self) -> str:
-        """Prompt and text."""
+        """The prompt and the text."""
         return self.text if self.echo else self.prompt + self.text
 
 
-class Place(Reply):
-    """Where a queued job stands, and why it waits."""
+class QueuePosition(Reply):
+    """The position of a queued job, and why it waits."""
 
     position: int | None = None
     starts_at: datetime | None = None
@@ -151,18 +151,18 @@ class Job(Reply):
     after: str | None = None
     start_before: datetime | None = None
     deadline_seconds: float | None = None
-    queue: Place | None = None
+    queue: QueuePosition | None = None
     texts: list[Text] | None = None
     checkpoints: dict[str, str | None] = {}
 
     @property
     def ended(self) -> bool:
-        """Whether it will never change again."""
+        """Whether the status is final."""
         return self.status in ENDED
 
 
 class Metric(Reply):
-    """One point of the loss curves; it has a `val_loss` where the network was judged."""
+    """A point of the loss curves; `val_loss` is set where the model was validated."""
 
     step: int
     epoch: float
@@ -175,7 +175,7 @@ class Metric(Reply):
 
 
 class Event(Reply):
-    """One thing that happened to a job."""
+    """An event in the history of a job."""
 
     id: int
     type: str
@@ -185,7 +185,7 @@ class Event(Reply):
 
 
 class Checkpoint(Reply):
-    """A saved state of a model."""
+    """A saved training state of a model."""
 
     id: str
     model: str
@@ -203,7 +203,7 @@ class Checkpoint(Reply):
 
 
 class Model(Reply):
-    """A network that learnt, or learns, from a corpus."""
+    """A network that was, or is being, trained on a corpus."""
 
     id: str
     name: str

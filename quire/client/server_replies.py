@@ -1,4 +1,4 @@
-"""What the server answers of itself: its people, its devices, and the line before them."""
+"""The replies about users, keys, devices, the queue and usage."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ class Me(Reply):
 
 
 class User(Reply):
-    """A person known to the server."""
+    """A user of the server."""
 
     id: str
     name: str
@@ -24,7 +24,7 @@ class User(Reply):
 
 
 class Key(Reply):
-    """An API key. `key` itself is there only in the answer that made it."""
+    """An API key. Only the reply that created it contains `key` itself."""
 
     id: str
     prefix: str
@@ -35,7 +35,7 @@ class Key(Reply):
 
 
 class Device(Reply):
-    """A worker process and the device that it holds."""
+    """A worker process and its device."""
 
     id: str
     host: str
@@ -50,7 +50,7 @@ class Device(Reply):
 
 
 class Lane(Reply):
-    """The line of one kind of job."""
+    """The state of the queue for one kind of job."""
 
     kind: str
     workers: int
@@ -59,8 +59,8 @@ class Lane(Reply):
     users: int
 
 
-class Turn(Reply):
-    """One place in a line; what is not one's own has no name."""
+class QueueEntry(Reply):
+    """A queued job; the jobs of other users have no name."""
 
     kind: str
     position: int
@@ -72,14 +72,14 @@ class Turn(Reply):
 
 
 class Queue(Reply):
-    """The lines, and who stands where in them."""
+    """The lanes, and the queued jobs in order."""
 
     lanes: list[Lane]
-    line: list[Turn]
+    line: list[QueueEntry]
 
 
 class Cap(Reply):
-    """How much of something a user has, and may have."""
+    """The usage of one resource, and its cap. `own` marks a cap of this user's own."""
 
     used: float
     cap: float | None = None
@@ -87,7 +87,7 @@ class Cap(Reply):
 
 
 class Usage(Reply):
-    """What a user has used, and may use."""
+    """The usage and caps of a user."""
 
     user: str
     share: float

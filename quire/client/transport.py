@@ -1,4 +1,4 @@
-"""One HTTP request to the server: time-outs, retries, and errors with a name."""
+"""HTTP requests to one server: timeouts, retries, and typed errors."""
 
 import ipaddress
 import json
@@ -13,13 +13,15 @@ import httpx2
 from pydantic import ValidationError
 
 from quire.client.replies import Problem
-from quire.errors import ExitCode, ServerUnreachable
+from quire.errors import EventStreamError, ExitCode, QuireError, ServerUnreachable
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
-#: A stream of events says something every 15 seconds.
-SILENT_SECONDS = 45.0
-#: Pauses before the second, third … try of a request that may be sent twice.
+#: The server sends a heartbeat on an event stream every 15 seconds.
+STREAM_READ_SECONDS = 45.0
+#: Far above the longest text with its log-probabilities; httpx2 stops at 1 MiB by default.
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+#: Pauses before the second, third … attempt of a request that may be sent twice.
 RETRY_SECONDS = (0.2, 0.5, 1.0)
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "PATCH"})
 
@@ -28,13 +30,13 @@ ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 Content = Callable[[], Iterable[bytes]]
 
 
-class ApiError(Exception):
+class ApiError(QuireError):
     """The server answered with a problem; `str()` of it is one readable line.
 
     Args:
-        problem: The answer's body.
-        status: Of HTTP.
-        retry_seconds: When to ask again; None where the server does not say.
+        problem: The body of the response.
+        status: The HTTP status.
+        retry_seconds: When to try again (Retry-After); None where the server does not say.
     """
 
     def __init__(self, problem: Problem, status: int, retry_seconds: float | None = None) -> None:
@@ -42,22 +44,14 @@ class ApiError(Exception):
         self.problem = problem
         self.status = status
         self.retry_seconds = retry_seconds
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What a command that meets this problem ends with."""
-        if self.status in {401, 403}:
-            return ExitCode.NOT_AUTHORISED
-        if self.status == 404:
-            return ExitCode.NOT_FOUND
-        return ExitCode.UNREACHABLE if self.status >= 500 else ExitCode.USAGE
+        self.exit_code = _exit_code(status)
 
 
 class Transport:
     """Requests to one server with one key.
 
-    A request that may safely be sent twice is sent again when the connection
-    fails: reads, and a POST, which carries an Idempotency-Key.
+    Requests that may safely be sent twice are repeated when the connection fails: reads, and
+    those that carry an Idempotency-Key.
     """
 
     def __init__(self, url: str, key: str | None) -> None:
@@ -69,7 +63,7 @@ class Transport:
             base_url=self.url,
             headers=headers,
             timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            # A proxy for the internet must not be asked for this machine's own server.
+            # A server on this machine is never reached through a proxy.
             trust_env=not _is_loopback(self.url),
         )
 
@@ -89,21 +83,22 @@ class Transport:
         read_seconds: float = READ_SECONDS,
         idempotency_key: bool = False,
     ) -> httpx2.Response:
-        """Send one request and return the whole answer.
+        """Send one request and return the complete response.
 
         Args:
             method: The HTTP method.
-            path: Below the server's address.
-            params: The query; what is None is left out.
-            body: Sent as JSON.
-            content: Makes the raw body, anew for every try.
-            headers: Further headers.
-            read_seconds: How long the server may stay silent.
-            idempotency_key: Whether to send one, so that a repeated POST makes nothing twice.
+            path: The path below the server's address.
+            params: The query parameters; those that are None are left out.
+            body: The JSON body.
+            content: Returns the raw body; called once per attempt.
+            headers: Additional headers.
+            read_seconds: The read timeout.
+            idempotency_key: Whether to send an Idempotency-Key, so that a repeated POST creates
+                nothing twice.
 
         Raises:
             ApiError: The server answered with an error.
-            ServerUnreachable: It did not answer.
+            ServerUnreachable: The server did not answer.
         """
         sent = dict(headers or {})
         if idempotency_key:
@@ -121,16 +116,16 @@ class Transport:
                     timeout=httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS),
                 )
             except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                if pause is None or not _may_pass(error):
+                if pause is None or not _is_retryable(error):
                     raise ServerUnreachable(self._unreachable(error)) from None
                 time.sleep(pause)
             else:
                 return checked(response)
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
     def stream(self, path: str) -> Iterator[httpx2.Response]:
-        """A GET whose body the caller reads piece by piece. Raises as `request` does."""
+        """Send a GET whose body the caller reads in chunks. Raises as `request` does."""
         try:
             with self._http.stream("GET", path) as response:
                 if response.is_error:
@@ -140,24 +135,36 @@ class Transport:
             raise ServerUnreachable(self._unreachable(error)) from None
 
     @contextmanager
-    def lines(self, path: str, headers: Mapping[str, str]) -> Iterator[Iterator[str]]:
-        """The lines of a GET as they come. Raises as `request` does."""
-        timeout = httpx2.Timeout(SILENT_SECONDS, connect=CONNECT_SECONDS)
+    def event_source(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx2.EventSource]:
+        """Open a stream of Server-Sent Events.
+
+        Raises:
+            ApiError: The server answered with an error.
+            EventStreamError: The response is no event stream, or an event is too large.
+            ServerUnreachable: The connection failed or broke.
+        """
+        timeout = httpx2.Timeout(STREAM_READ_SECONDS, connect=CONNECT_SECONDS)
         try:
-            with self._http.stream("GET", path, headers=dict(headers), timeout=timeout) as response:
-                if response.is_error:
-                    response.read()
-                yield checked(response).iter_lines()
+            with self._http.sse(
+                path, headers=dict(headers), timeout=timeout, max_event_size=MAX_EVENT_BYTES
+            ) as source:
+                if source.response.is_error:
+                    source.response.read()
+                checked(source.response)
+                yield source
+        except httpx2.SSEError as error:
+            raise EventStreamError(f"{self.url}{path} can't be read: {error}") from None
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise ServerUnreachable(self._unreachable(error)) from None
 
     def _unreachable(self, error: Exception) -> str:
-        reason = "it did not answer in time" if _is_timeout(error) else _plain(error)
+        is_timeout = isinstance(error, httpx2.TimeoutException)
+        reason = "it did not answer in time" if is_timeout else _reason(error)
         return f"{self.url} can't be reached: {reason}. Is the server running (`quire up`)?"
 
 
 def checked(response: httpx2.Response) -> httpx2.Response:
-    """The answer itself, or its problem as an `ApiError`."""
+    """Return a successful response; raise the problem of another one as an `ApiError`."""
     if not response.is_error:
         return response
     try:
@@ -165,23 +172,27 @@ def checked(response: httpx2.Response) -> httpx2.Response:
     except (json.JSONDecodeError, UnicodeDecodeError, ValidationError):
         problem = Problem(
             title=f"{response.status_code} {response.reason_phrase}".strip(),
-            detail="the answer is not one of Quire's: check the address",
+            detail="the response is not from a Quire server: check the address",
         )
     wait = response.headers.get("Retry-After", "")
     raise ApiError(problem, response.status_code, float(wait) if wait.isdecimal() else None)
 
 
-def _plain(error: Exception) -> str:
-    """``connection refused``, out of ``[Errno 111] Connection refused``."""
-    return ERRNO.sub("", str(error)).lower() or "no answer"
+def _exit_code(status: int) -> ExitCode:
+    if status in {401, 403}:
+        return ExitCode.NOT_AUTHORISED
+    if status == 404:
+        return ExitCode.NOT_FOUND
+    return ExitCode.UNREACHABLE if status >= 500 else ExitCode.USAGE
 
 
-def _is_timeout(error: Exception) -> bool:
-    return isinstance(error, httpx2.TimeoutException)
+def _reason(error: Exception) -> str:
+    """Turn ``[Errno 111] Connection refused`` into ``connection refused``."""
+    return ERRNO.sub("", str(error)).lower() or "no response"
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether a later try could succeed; a server that keeps silent is not asked again."""
+def _is_retryable(error: Exception) -> bool:
+    """Whether another attempt may succeed; a read timeout is not retried."""
     return not isinstance(
         error, httpx2.ReadTimeout | httpx2.UnsupportedProtocol | httpx2.InvalidURL
     )

@@ -1,1 +1,1 @@
-"""`quire report`: one HTML page of how a model learned to write."""
+"""`quire report`: an HTML page that shows how a model learned to write."""

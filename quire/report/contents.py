@@ -1,4 +1,4 @@
-"""Everything that a report tells of a training, fetched once."""
+"""The contents of a report, fetched from the server at once."""
 
 import statistics
 from dataclasses import dataclass
@@ -10,50 +10,50 @@ from quire.client.transport import ApiError
 from quire.errors import InvalidInput
 from quire.watch import curves
 
-#: A page shows no more of a curve than that.
-POINTS = 1200
+#: The most points of a curve on a page.
+MAX_POINTS = 1200
 
 
 @dataclass(frozen=True, slots=True)
 class ReportContents:
-    """A training, and what is known of it.
+    """A training with everything that its report shows.
 
     Attributes:
-        job: Its state.
-        corpus: What it learnt from; None where that was deleted or is not to be seen.
-        points: Of its loss curves, thinned.
-        judged: All points with a validation loss.
-        events: Its history.
-        texts: Written while it learnt, in the order of their steps and temperatures.
-        checkpoints: Its own, by step.
+        job: The training's job.
+        corpus: The corpus; None if it was deleted or is not visible to this user.
+        points: The points of the loss curves, thinned to `MAX_POINTS`.
+        validations: All points with a validation loss.
+        events: The job's history.
+        texts: The sample texts, ordered by step and temperature.
+        checkpoints: The job's own checkpoints, ordered by step.
     """
 
     job: Job
     corpus: Corpus | None
     points: list[Metric]
-    judged: list[Metric]
+    validations: list[Metric]
     events: list[Event]
     texts: list[Text]
     checkpoints: list[Checkpoint]
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The job's name, or its id if it has none."""
         return self.job.name or self.job.id
 
     @property
     def token(self) -> str:
-        """What its losses are told of each."""
+        """The unit of the losses: they are in nats per character or per token."""
         return "token" if self.job.spec.get("tokenizer") == "word" else "character"
 
     @property
     def best(self) -> Metric | None:
-        """Where it was judged best."""
-        return curves.best(self.judged)
+        """The point with the least validation loss."""
+        return curves.best(self.validations)
 
     @property
     def seconds(self) -> float | None:
-        """From its start to its end, or to its last point."""
+        """The duration from the start to the end, or to the last point."""
         if self.job.started_at is None:
             return None
         ended = self.job.finished_at or self.points[-1].at
@@ -61,60 +61,60 @@ class ReportContents:
 
     @property
     def characters_per_second(self) -> float | None:
-        """The median speed."""
+        """The median speed, or None if no speed is known."""
         speeds = [point.characters_per_second for point in self.points]
         return statistics.median([speed for speed in speeds if speed] or [0.0]) or None
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What it was computed with, as its newest checkpoint says."""
+        """The hardware and the versions that the newest checkpoint was computed with."""
         return self.checkpoints[-1].fingerprint if self.checkpoints else {}
 
     @property
     def workers(self) -> list[str]:
-        """The workers that ran it, in their order."""
+        """The workers that ran the job, in order."""
         names = [str(event.data.get("worker")) for event in self.events if event.type == "claimed"]
         return list(dict.fromkeys(names))
 
     def texts_by_temperature(self) -> dict[float, list[Text]]:
-        """The texts of each temperature, from careful to wild."""
-        found: dict[float, list[Text]] = {}
+        """Group the texts by temperature, in ascending order."""
+        groups: dict[float, list[Text]] = {}
         for text in self.texts:
-            found.setdefault(text.temperature, []).append(text)
-        return dict(sorted(found.items()))
+            groups.setdefault(text.temperature, []).append(text)
+        return dict(sorted(groups.items()))
 
 
-def find_out(client: Client, job: Job) -> ReportContents:
-    """Fetch all of a training.
+def fetch_contents(client: Client, job: Job) -> ReportContents:
+    """Fetch everything that the report of a training shows.
 
     Raises:
-        InvalidInput: The job is no training, or has no loss curve yet.
+        InvalidInput: The job is not a training, or it has no loss curve yet.
     """
     name = job.name or job.id
     if job.kind != "train":
         raise InvalidInput(
-            f"job {name} is no training ({job.kind}): a report shows how a model learnt. "
-            "`quire jobs --kind train` lists the trainings"
+            f"job {name} is not a training (its kind is {job.kind}), and only a training has a "
+            "report. `quire jobs --kind train` lists the trainings"
         )
     events = list(client.job_history(job.id))
-    points = curves.standing(client.job_metrics(job.id, points=POINTS), events)
+    points = curves.current_points(client.job_metrics(job.id, points=MAX_POINTS), events)
     if not points:
         raise InvalidInput(
-            f"training {name} has no loss curve yet (it is {job.status}): "
-            f"`quire job watch {job.id}` shows when it has"
+            f"training {name} has no loss curve yet (it is {job.status}). "
+            f"`quire job watch {job.id}` shows its progress"
         )
     texts = sorted(
         client.job_texts(job.id), key=lambda text: (text.step or 0, text.index or 0, text.id)
     )
-    checkpoints = [each for each in _checkpoints(client, job) if each.job == job.id]
+    checkpoints = [item for item in _checkpoints(client, job) if item.job == job.id]
     return ReportContents(
         job=job,
         corpus=_corpus(client, job),
         points=points,
-        judged=curves.standing(client.job_metrics(job.id, validation=True), events),
+        validations=curves.current_points(client.job_metrics(job.id, validation=True), events),
         events=events,
         texts=texts,
-        checkpoints=sorted(checkpoints, key=lambda each: each.step),
+        checkpoints=sorted(checkpoints, key=lambda item: item.step),
     )
 
 

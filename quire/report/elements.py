@@ -1,9 +1,7 @@
-"""The small parts of a report's page: tables, numbers and times."""
+"""Building blocks of the report page: tables, and numbers and times for people."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-
-from quire.client.replies import Metric
 
 
 def table(
@@ -12,57 +10,65 @@ def table(
     rows: Iterable[Sequence[str]],
     marked: Iterable[int] = (),
 ) -> str:
-    """A table of HTML; a column whose name ends with ``>`` is right-aligned.
+    """Render a table as HTML.
 
-    Cells are HTML already. `marked` are the numbers of the rows that stand out.
+    Args:
+        caption: The caption as HTML; may be empty.
+        head: The names of the columns. A column whose name ends with ``>`` is right-aligned.
+        rows: The cells of each row, as HTML.
+        marked: The indices of the rows to highlight.
     """
-    sides = [' class="right"' if name.endswith(">") else "" for name in head]
+    alignments = [' class="right"' if name.endswith(">") else "" for name in head]
     cells = "".join(
-        f'<th scope="col"{side}>{name.removesuffix(">")}</th>'
-        for name, side in zip(head, sides, strict=True)
+        f'<th scope="col"{alignment}>{name.removesuffix(">")}</th>'
+        for name, alignment in zip(head, alignments, strict=True)
     )
-    titles = f"<thead><tr>{cells}</tr></thead>\n" if any(head) else ""
-    marks = frozenset(marked)
+    header = f"<thead><tr>{cells}</tr></thead>\n" if any(head) else ""
+    highlighted = frozenset(marked)
     lines = []
     for number, row in enumerate(rows):
-        first = f'<th scope="row"{sides[0]}>{row[0]}</th>'
+        first = f'<th scope="row"{alignments[0]}>{row[0]}</th>'
         rest = "".join(
-            f"<td{side}>{cell}</td>" for cell, side in zip(row[1:], sides[1:], strict=True)
+            f"<td{alignment}>{cell}</td>"
+            for cell, alignment in zip(row[1:], alignments[1:], strict=True)
         )
-        best = ' class="best"' if number in marks else ""
-        lines.append(f"<tr{best}>{first}{rest}</tr>")
-    told_caption = f'<caption class="soft">{caption}</caption>\n' if caption else ""
+        css_class = ' class="best"' if number in highlighted else ""
+        lines.append(f"<tr{css_class}>{first}{rest}</tr>")
+    caption_element = f'<caption class="soft">{caption}</caption>\n' if caption else ""
     return (
-        f'<div class="scroll"><table>\n{told_caption}{titles}<tbody>\n'
+        f'<div class="scroll"><table>\n{caption_element}{header}<tbody>\n'
         + "\n".join(lines)
         + "\n</tbody>\n</table></div>"
     )
 
 
-def epoch(point: Metric) -> str:
-    """``4``, ``4.5``."""
-    return f"{point.epoch:.4g}"
+def epoch(number: float | None) -> str:
+    """Format an epoch with at most two decimals: ``4``, ``4.5``, ``0.49``."""
+    return "" if number is None else f"{round(number, 2):,.10g}"
 
 
 def bits(per_character: float | None) -> str:
-    """Bits per character, which compare across tokenizers."""
+    """Format bits per character, which are comparable between tokenizers."""
     return "" if per_character is None else f"{per_character:.3f}"
 
 
 def when(moment: datetime | None) -> str:
-    """A moment in UTC, to the second."""
-    # Not the reader's own zone: the page is the same for everybody.
+    """Format a time in UTC, to the second."""
+    # UTC, not the local time zone, so that the page is the same for everyone.
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
 def plain(value: object) -> str:
-    """A value of a request as people read it; not yet escaped."""
+    """Format a value of a request for people, rounded and not yet escaped."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
         return "none"
     if isinstance(value, dict):
-        return "; ".join(f"{name.replace('_', ' ')} {plain(each)}" for name, each in value.items())
+        return "; ".join(f"{name.replace('_', ' ')} {plain(item)}" for name, item in value.items())
     if isinstance(value, list):
-        return ", ".join(plain(each) for each in value)
+        return ", ".join(plain(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    # A larger integer is a seed, which people copy.
     return f"{value:,}" if isinstance(value, int) and value < 1_000_000 else str(value)

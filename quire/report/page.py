@@ -1,6 +1,6 @@
-"""The page of a report: contents in, HTML out. The same contents give the same page.
+"""Render the contents of a report as HTML. The same contents give the same page.
 
-Whatever people wrote goes through `escape`, so that a corpus with markup in it shows it.
+Everything that people wrote goes through `escape`, so that markup in it is shown as text.
 """
 
 from collections.abc import Iterable
@@ -8,40 +8,43 @@ from html import escape
 from importlib.resources import files
 
 from quire.client.replies import Metric, Text
-from quire.report.charts import charts
+from quire.report.charts import render_charts
 from quire.report.contents import ReportContents
 from quire.report.elements import bits, epoch, plain, table, when
 from quire.terminal import formatting
-from quire.watch.history import ROUTINE, told
+from quire.watch.history import ROUTINE, describe_event
 from shared.specs.presets import PRESETS
 
-#: No request leaves the page, whatever is in it.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-#: The temperature that is read first is the one nearest to this.
+#: The browser sends no request, whatever the page contains.
+CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+#: The page first shows the texts of the temperature nearest to this.
 FIRST_TEMPERATURE = 0.5
-ENDINGS = {"failed": "It failed", "cancelled": "It was cancelled"}
+NOT_SUCCEEDED = {
+    "failed": "The training failed",
+    "cancelled": "The training was cancelled",
+}
 
 
-def page(contents: ReportContents) -> str:
-    """A whole page, complete in itself."""
+def render_page(contents: ReportContents) -> str:
+    """Render the whole page, which needs no other file."""
     sections = (
         _head(contents),
-        charts(contents),
-        _judged_table(contents),
+        render_charts(contents),
+        _validation_table(contents),
         _texts(contents),
         _checkpoints(contents),
-        _numbers(contents),
-        _origin(contents),
+        _settings(contents),
+        _provenance(contents),
         _history(contents),
     )
     body = "\n".join(section for section in sections if section)
     style = files("quire.report").joinpath("report.css").read_text(encoding="utf-8")
-    style += _choices(len(contents.texts_by_temperature()))
+    style += _temperature_style(len(contents.texts_by_temperature()))
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="quire">
 <title>{escape(contents.name)}: how it learned to write</title>
@@ -64,7 +67,7 @@ def _head(contents: ReportContents) -> str:
     if layers == 1:
         network = f"one LSTM layer of {spec.get('units')} units"
     corpus = contents.corpus
-    source = "a corpus that is gone, or not yours to see"
+    source = "a corpus that was deleted or that you may not see"
     if corpus is not None:
         source = f"<em>{escape(corpus.name)}</em>, {formatting.count(corpus.characters)} characters"
     lede = (
@@ -79,21 +82,24 @@ def _head(contents: ReportContents) -> str:
 <p class="kicker">Training report · {when(job.started_at or job.created_at)}</p>
 <h1>{escape(contents.name)}</h1>
 <p class="lede">{lede}</p>
-{_ending(contents)}
+{_status(contents)}
 <dl class="figures">
 {figures}
 </dl>
 </header>"""
 
 
-def _ending(contents: ReportContents) -> str:
+def _status(contents: ReportContents) -> str:
     job = contents.job
-    if job.status in ENDINGS:
+    if job.status in NOT_SUCCEEDED:
         reason = f": {escape(job.error.line())}" if job.error else "."
-        return f'<p class="failed">{ENDINGS[job.status]}{reason}</p>'
+        return f'<p class="failed">{NOT_SUCCEEDED[job.status]}{reason}</p>'
     if not job.ended:
         step = contents.points[-1].step
-        return f'<p class="failed">It is {job.status}; this page shows it as of step {step:,}.</p>'
+        return (
+            f'<p class="failed">The training is {job.status}. '
+            f"This page shows it up to step {step:,}.</p>"
+        )
     return ""
 
 
@@ -103,11 +109,11 @@ def _figures(contents: ReportContents) -> Iterable[tuple[str, str, str]]:
         yield (
             "best validation loss",
             formatting.loss(best.val_loss),
-            f"{bits(best.bits_per_char)} bits per character, epoch {best.epoch:g}",
+            f"{bits(best.bits_per_char)} bits per character, epoch {epoch(best.epoch)}",
         )
     epochs = contents.job.progress.epochs if contents.job.progress else None
-    total = f" of {epochs:,.4g}" if epochs else ""
-    yield "epochs", f"{last.epoch:.4g}{total}", f"{last.step:,} steps"
+    total = f" of {epoch(epochs)}" if epochs else ""
+    yield "epochs", f"{epoch(last.epoch)}{total}", f"{last.step:,} steps"
     if contents.seconds is not None:
         started = when(contents.job.started_at)
         yield "duration", formatting.duration(contents.seconds), f"from {started.split(' ', 1)[1]}"
@@ -115,13 +121,13 @@ def _figures(contents: ReportContents) -> Iterable[tuple[str, str, str]]:
         yield "characters per second", formatting.count(contents.characters_per_second), "median"
 
 
-def _judged_table(contents: ReportContents) -> str:
-    if not contents.judged:
+def _validation_table(contents: ReportContents) -> str:
+    if not contents.validations:
         return ""
     best = contents.best
     rows = [
         (
-            epoch(point),
+            epoch(point.epoch),
             f"{point.step:,}",
             formatting.loss(point.loss),
             formatting.loss(point.val_loss),
@@ -129,47 +135,48 @@ def _judged_table(contents: ReportContents) -> str:
             f"{point.learning_rate:.3g}" if point.learning_rate is not None else "",
             formatting.count(point.characters_per_second or 0),
         )
-        for point in contents.judged
+        for point in contents.validations
     ]
-    marked = {contents.judged.index(best)} if best is not None else set()
+    marked = {contents.validations.index(best)} if best is not None else set()
     head = (
         "epoch>", "step>", "training loss>", "validation loss>", "bits per character>",
         "learning rate>", "characters per second>",
     )  # fmt: skip
     return (
         f"<details>\n<summary>The numbers behind the curves</summary>\n"
-        f"{table('Loss at the end of each epoch; the best is marked', head, rows, marked)}\n"
+        f"{table('The losses at each validation; the best is highlighted', head, rows, marked)}\n"
         "</details>"
     )
 
 
 def _texts(contents: ReportContents) -> str:
-    found = contents.texts_by_temperature()
-    if not found:
+    groups = contents.texts_by_temperature()
+    if not groups:
         return (
-            "<section>\n<h2>What it wrote</h2>\n<p>This training wrote no texts as it learned: "
-            "<code>quire train --sample</code> makes one that does.</p>\n</section>"
+            "<section>\n<h2>What it wrote</h2>\n<p>This training wrote no sample texts. "
+            "<code>quire train --sample</code> turns them on.</p>\n</section>"
         )
-    first = min(found, key=lambda heat: (abs(heat - FIRST_TEMPERATURE), heat))
-    judged = {point.step: point for point in contents.judged}
+    first = min(groups, key=lambda value: (abs(value - FIRST_TEMPERATURE), value))
+    validations = {point.step: point for point in contents.validations}
     choices = "\n".join(
-        f'<input type="radio" name="heat" id="heat-{i}"{" checked" if heat == first else ""}>'
-        f'<label for="heat-{i}">{heat:g}</label>'
-        for i, heat in enumerate(found)
+        f'<input type="radio" name="temperature" id="temperature-{i}"'
+        f"{' checked' if temperature == first else ''}>"
+        f'<label for="temperature-{i}">{temperature:g}</label>'
+        for i, temperature in enumerate(groups)
     )
     columns = "\n".join(
-        f'<section class="heat" id="texts-{i}" aria-label="Temperature {heat:g}">\n'
-        f"<h3>Temperature {heat:g}</h3>\n"
-        + "\n".join(_text(text, judged.get(text.step or 0)) for text in texts)
+        f'<section class="temperature" id="texts-{i}" aria-label="Temperature {temperature:g}">\n'
+        f"<h3>Temperature {temperature:g}</h3>\n"
+        + "\n".join(_text(text, validations.get(text.step or 0)) for text in texts)
         + "\n</section>"
-        for i, (heat, texts) in enumerate(found.items())
+        for i, (temperature, texts) in enumerate(groups.items())
     )
     return f"""<section class="writing">
 <h2>How it learned to write</h2>
-<p>Read down the epochs. A low temperature is careful and repeats itself, 1 is as learnt, above it
-the network grows wild. Each text begins where the <span class="prompt">grey piece of the
-corpus</span> ends.</p>
-<fieldset class="heats">
+<p>The texts are in the order of the epochs. At a low temperature the network is careful and repeats
+itself, at 1 it follows the probabilities it has learned, and above 1 it grows wild. Each text
+continues the <span class="prompt">grey piece of the corpus</span> before it.</p>
+<fieldset class="temperatures">
 <legend>Temperature</legend>
 {choices}
 </fieldset>
@@ -178,11 +185,11 @@ corpus</span> ends.</p>
 
 
 def _text(text: Text, point: Metric | None) -> str:
-    title = f"Epoch {text.epoch:g}" if text.epoch is not None else "A text"
+    title = f"Epoch {epoch(text.epoch)}" if text.epoch is not None else "Text"
     below = [f"step {text.step:,}"] if text.step is not None else []
     if point is not None:
         below.append(f"validation {formatting.loss(point.val_loss)}")
-    notes = " ".join(f"<small>{each}</small>" for each in below)
+    notes = " ".join(f"<small>{note}</small>" for note in below)
     return (
         f'<article class="epoch">\n<h4>{title} {notes}</h4>\n'
         f'<p class="text" dir="auto"><span class="prompt">{escape(text.prompt)}</span>'
@@ -190,13 +197,13 @@ def _text(text: Text, point: Metric | None) -> str:
     )
 
 
-def _choices(count: int) -> str:
-    """The style by which one temperature is shown at a time; printed, or without it, all are."""
+def _temperature_style(count: int) -> str:
+    """Show one temperature at a time on a screen; on paper all temperatures are shown."""
     hidden = "".join(
-        f".writing:not(:has(#heat-{i}:checked)) #texts-{i} {{ display: none; }}\n"
+        f".writing:not(:has(#temperature-{i}:checked)) #texts-{i} {{ display: none; }}\n"
         for i in range(count)
     )
-    return f"@media screen {{\n.heat h3 {{ display: none; }}\n{hidden}}}\n"
+    return f"@media screen {{\n.temperature h3 {{ display: none; }}\n{hidden}}}\n"
 
 
 def _checkpoints(contents: ReportContents) -> str:
@@ -204,51 +211,56 @@ def _checkpoints(contents: ReportContents) -> str:
         return ""
     aliases = contents.job.checkpoints
     rows, marked = [], set()
-    for number, each in enumerate(contents.checkpoints):
-        called = [alias for alias in ("best", "latest") if aliases.get(alias) == each.id]
-        if "best" in called:
+    for number, checkpoint in enumerate(contents.checkpoints):
+        names = [alias for alias in ("best", "latest") if aliases.get(alias) == checkpoint.id]
+        if "best" in names:
             marked.add(number)
         rows.append(
             (
-                f"<strong>{', '.join(called)}</strong>",
-                f"{each.epoch:.4g}" if each.epoch is not None else "",
-                f"{each.step:,}",
-                formatting.loss(each.val_loss),
-                formatting.size(each.bytes),
-                f"<code>{escape(each.digest or '')}</code>",
+                f"<strong>{', '.join(names)}</strong>",
+                epoch(checkpoint.epoch),
+                f"{checkpoint.step:,}",
+                formatting.loss(checkpoint.val_loss),
+                formatting.size(checkpoint.bytes),
+                f"<code>{escape(checkpoint.digest or '')}</code>",
             )
         )
     head = ("", "epoch>", "step>", "validation loss>", "size>", "digest (SHA-256)")
-    listed = table("The checkpoints that are kept", head, rows, marked)
+    listed = table("The stored checkpoints", head, rows, marked)
     return (
-        "<section>\n<h2>Checkpoints</h2>\n<p>The digest is taken over all variables and the "
-        "loop's state: the same training on the same kind of processor has the same.</p>\n"
+        "<section>\n<h2>Checkpoints</h2>\n<p>The digest covers all variables and the state of "
+        "the training loop. The same training on the same kind of processor gives the same "
+        "digest.</p>\n"
         f"{listed}\n</section>"
     )
 
 
-def _numbers(contents: ReportContents) -> str:
+def _settings(contents: ReportContents) -> str:
     spec = dict(contents.job.spec)
     preset = PRESETS.get(spec.get("preset", ""))
-    usual = preset.model_dump() if preset else {}
+    defaults = preset.model_dump() if preset else {}
     rows = []
     for name, value in spec.items():
-        changed = name in usual and usual[name] != value
-        note = f"the preset has {plain(usual[name])}" if changed else ""
+        changed = name in defaults and defaults[name] != value
+        note = f"the preset has {plain(defaults[name])}" if changed else ""
         rows.append((escape(name.replace("_", " ")), escape(plain(value)), escape(note)))
-    return f"<section>\n<h2>Numbers</h2>\n{table('', ('', '', ''), rows)}\n</section>"
+    return f"<section>\n<h2>Settings</h2>\n{table('', ('', '', ''), rows)}\n</section>"
 
 
-def _origin(contents: ReportContents) -> str:
-    corpus, made_on = contents.corpus, contents.fingerprint
+def _provenance(contents: ReportContents) -> str:
+    corpus, fingerprint = contents.corpus, contents.fingerprint
     versions = ", ".join(
-        f"{name} {made_on[name]}" for name in ("tensorflow", "keras", "numpy") if name in made_on
+        f"{name} {fingerprint[name]}"
+        for name in ("tensorflow", "keras", "numpy")
+        if name in fingerprint
     )
-    features = made_on.get("cpu_features") or []
-    device = " ".join(str(made_on[name]) for name in ("device", "machine") if name in made_on)
+    features = fingerprint.get("cpu_features") or []
+    device = " ".join(
+        str(fingerprint[name]) for name in ("device", "machine") if name in fingerprint
+    )
     rows = [
-        ("corpus", escape(corpus.name) if corpus else "gone, or not yours to see"),
-        ("its SHA-256", f"<code>{escape(corpus.sha256 or '')}</code>" if corpus else ""),
+        ("corpus", escape(corpus.name) if corpus else "deleted, or not visible to you"),
+        ("SHA-256 of the corpus", f"<code>{escape(corpus.sha256 or '')}</code>" if corpus else ""),
         ("job", f"<code>{escape(contents.job.id)}</code>"),
         ("model", f"<code>{escape(contents.job.model or 'deleted')}</code>"),
         ("run by", escape(", ".join(contents.workers))),
@@ -256,16 +268,16 @@ def _origin(contents: ReportContents) -> str:
         ("versions", escape(versions)),
     ]
     listed = table("", ("", ""), [row for row in rows if row[1]])
-    return f"<section>\n<h2>Where it comes from</h2>\n{listed}\n</section>"
+    return f"<section>\n<h2>Provenance</h2>\n{listed}\n</section>"
 
 
 def _history(contents: ReportContents) -> str:
     rows = [
-        (when(event.at), escape(told(event)))
+        (when(event.at), escape(describe_event(event)))
         for event in contents.events
         if event.type not in ROUTINE
     ]
-    listed = table("What happened, in UTC", ("when", "what"), rows)
+    listed = table("Events; times are UTC", ("time", "event"), rows)
     return (
         f"<section>\n<h2>History</h2>\n{listed}\n</section>\n"
         "<footer><p>Written by <code>quire report</code>. Losses are in nats per "

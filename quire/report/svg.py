@@ -1,4 +1,4 @@
-"""A line chart as SVG, to stand inside a page that gives it its colours."""
+"""A line chart as SVG; the style sheet of the page gives it its colours."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        css_class: Decides its colour.
-        points: (x, y), with x ascending.
-        told: What each point says when it is pointed at; only such points have a mark.
+        css_class: The CSS class, which sets the colour.
+        points: Pairs of x and y, with x ascending.
+        labels: The tooltips of the points; only points with a tooltip have a mark.
     """
 
     css_class: str
     points: Sequence[Point]
-    told: Sequence[str] = ()
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """A vertical line at an x, and what it says."""
+class EventLine:
+    """A vertical line at an x, with its tooltip."""
 
     x: float
-    told: str
+    label: str
 
 
 def line_chart(
@@ -43,20 +43,20 @@ def line_chart(
     x_name: str,
     y_name: str,
     y_range: tuple[float, float] | None = None,
-    moments: Sequence[Moment] = (),
+    event_lines: Sequence[EventLine] = (),
 ) -> str:
-    """A chart as one `svg` element, as wide as what it stands in.
+    """Render a chart as one `svg` element, which takes the width of its container.
 
     Args:
-        name: Unique on the page.
-        title: For those who can't see it, and when it is pointed at.
-        description: What it shows, in a sentence.
-        lines: At least one point among them all.
-        size: Width and height, in units of which 12 make a line of text.
-        x_name: What x counts.
-        y_name: What y counts.
-        y_range: The least and greatest y to show; all of them by default.
-        moments: What happened, and at which x.
+        name: A prefix for ids, unique on the page.
+        title: The title, for screen readers and as the tooltip.
+        description: A sentence that says what the chart shows, for screen readers.
+        lines: The lines, with at least one point among them.
+        size: Width and height; a line of text is 12 units high.
+        x_name: The name of the x axis.
+        y_name: The name of the y axis.
+        y_range: The least and greatest y to show; by default, those of the points.
+        event_lines: Vertical lines that mark events.
     """
     points = [point for line in lines for point in line.points]
     frame = _Frame.around(points, size, y_range)
@@ -64,7 +64,7 @@ def line_chart(
     body = "\n".join(
         [
             *frame.grid(x_name, y_name),
-            *(frame.moment(moment) for moment in moments),
+            *(frame.event_line(event_line) for event_line in event_lines),
             *(part for line in lines for part in frame.line(line)),
         ]
     )
@@ -130,17 +130,17 @@ class _Frame:
             return
         path = " ".join(f"{self.x(x)},{self.y(y)}" for x, y in line.points)
         yield f'<polyline class="{line.css_class}" clip-path="url(#CLIP)" points="{path}"/>'
-        for (x, y), told in zip(line.points, line.told, strict=False):
+        for (x, y), label in zip(line.points, line.labels, strict=False):
             yield (
                 f'<circle class="{line.css_class}" clip-path="url(#CLIP)" '
-                f'cx="{self.x(x)}" cy="{self.y(y)}" r="3"><title>{escape(told)}</title></circle>'
+                f'cx="{self.x(x)}" cy="{self.y(y)}" r="3"><title>{escape(label)}</title></circle>'
             )
 
-    def moment(self, moment: Moment) -> str:
-        x = self.x(moment.x)
+    def event_line(self, event_line: EventLine) -> str:
+        x = self.x(event_line.x)
         return (
-            f'<path class="moment" d="M{x} {TOP}V{self.height - BOTTOM}">'
-            f"<title>{escape(moment.told)}</title></path>"
+            f'<path class="event" d="M{x} {TOP}V{self.height - BOTTOM}">'
+            f"<title>{escape(event_line.label)}</title></path>"
         )
 
 

@@ -1,1 +1,1 @@
-"""`quire up`: the whole server on this machine, as child processes."""
+"""The whole server on this machine, as child processes of `quire up`."""

@@ -1,4 +1,4 @@
-"""The data directory: private, and used by one `quire up` at a time."""
+"""The lock of the data directory, which one `quire up` uses at a time."""
 
 import fcntl
 import json
@@ -9,59 +9,59 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quire.config import PRIVATE_DIRECTORY, PRIVATE_FILE
-from quire.errors import CannotStart, CliError
+from quire.errors import CannotStart, QuireError
 
 LOCK_NAME = "up.lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """The `quire up` that uses a data directory. It has no address before its API is up."""
+class LockHolder:
+    """The `quire up` that holds a lock. `url` is None until its API is ready."""
 
     pid: int
     url: str | None
 
 
-class InUse(CliError):
-    """Another `quire up` uses the data directory."""
+class DataDirInUse(QuireError):
+    """Another `quire up` is using the data directory."""
 
-    def __init__(self, data_dir: Path, holder: Holder | None) -> None:
-        who = f"process {holder.pid}" if holder else "another process"
-        where = f" at {holder.url}" if holder and holder.url else ""
+    def __init__(self, data_dir: Path, holder: LockHolder | None) -> None:
+        process = f"process {holder.pid}" if holder else "another process"
+        address = f" at {holder.url}" if holder and holder.url else ""
         super().__init__(
-            f"`quire up` already runs on {data_dir}{where} ({who}): "
+            f"`quire up` is already running on {data_dir}{address} ({process}): "
             "use it, stop it, or give another --data-dir"
         )
         self.holder = holder
 
 
-class Lock:
-    """The right to use a data directory, held while its file is open."""
+class DataDirLock:
+    """An exclusive lock on a data directory, held while its file is open."""
 
     def __init__(self, descriptor: int, *, was_killed: bool) -> None:
         self._descriptor = descriptor
-        #: Whether the last holder ended without tidying, so that its parts may still be ending.
+        #: Whether the last holder was killed, so that its processes may still be shutting down.
         self.was_killed = was_killed
 
     def write(self, url: str | None) -> None:
-        """Tell others who holds the directory, and where the API is once it is up."""
+        """Record this process as the holder, with the address of its API once that is ready."""
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
 
     def clear(self) -> None:
-        """Say that nobody holds it: everything was stopped in order."""
+        """Record that the holder shut down in order."""
         os.ftruncate(self._descriptor, 0)
 
 
 @contextmanager
-def locked(data_dir: Path) -> Iterator[Lock]:
-    """Hold a data directory, made if it is not there.
+def locked_data_dir(data_dir: Path) -> Iterator[DataDirLock]:
+    """Hold the lock of a data directory, which is created if it does not exist.
 
-    The lock is the kernel's and ends with this process, however it ends.
+    The kernel releases the lock when this process ends, even if it is killed.
 
     Raises:
-        InUse: Another process holds it.
-        CannotStart: The directory can't be made or written.
+        DataDirInUse: Another process holds the lock.
+        CannotStart: The directory can't be created or written.
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
@@ -76,8 +76,8 @@ def locked(data_dir: Path) -> Iterator[Lock]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InUse(data_dir, _holder(path)) from None
-        lock = Lock(descriptor, was_killed=_holder(path) is not None)
+            raise DataDirInUse(data_dir, _read_holder(path)) from None
+        lock = DataDirLock(descriptor, was_killed=_read_holder(path) is not None)
         lock.write(None)
         try:
             yield lock
@@ -87,8 +87,8 @@ def locked(data_dir: Path) -> Iterator[Lock]:
         os.close(descriptor)
 
 
-def running(data_dir: Path) -> Holder | None:
-    """The `quire up` that holds a data directory, or None."""
+def find_lock_holder(data_dir: Path) -> LockHolder | None:
+    """Return the `quire up` that holds the lock of a data directory, or None."""
     path = data_dir / LOCK_NAME
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -97,15 +97,15 @@ def running(data_dir: Path) -> Holder | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _holder(path)
+        return _read_holder(path)
     finally:
         os.close(descriptor)
     return None
 
 
-def _holder(path: Path) -> Holder | None:
+def _read_holder(path: Path) -> LockHolder | None:
     try:
         content = json.loads(path.read_text())
-        return Holder(int(content["pid"]), content["url"])
+        return LockHolder(int(content["pid"]), content["url"])
     except (OSError, ValueError, TypeError, KeyError):
         return None

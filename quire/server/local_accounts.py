@@ -1,4 +1,4 @@
-"""Users and keys made in the database itself: whoever can write it needs no key.
+"""Users and keys created directly in the database, without an API key.
 
 This module needs the extra `server`, so commands import it only where they use it.
 """
@@ -21,14 +21,14 @@ FIRST_ADMIN = "admin"
 
 
 def add_user_locally(settings: Settings, name: str, role: str) -> tuple[str, str, str]:
-    """Add a user with a first key.
+    """Create a user and their first key.
 
     Returns:
         The user's id, the key's prefix, and the key.
 
     Raises:
-        InvalidInput: The name or role cannot be, or is taken.
-        CannotStart: The database is not there, or was never migrated.
+        InvalidInput: The name or role is invalid, or the name is taken.
+        CannotStart: The database is unreachable or was never migrated.
     """
     with _session(settings) as session:
         user = create_user(session, name, role)
@@ -37,7 +37,7 @@ def add_user_locally(settings: Settings, name: str, role: str) -> tuple[str, str
 
 
 def first_admin_key(settings: Settings) -> str | None:
-    """Make the first admin with a key where there is no user at all; else None."""
+    """Create the first admin and return their key; None if there already is a user."""
     with _session(settings) as session:
         if session.scalar(select(User.id).limit(1)) is not None:
             return None
@@ -45,9 +45,9 @@ def first_admin_key(settings: Settings) -> str | None:
 
 
 def renew_admin_key(settings: Settings, name: str) -> str:
-    """A fresh key of the first admin under a name; older ones of that name are revoked."""
+    """Create a key of that name for the oldest active admin, and revoke older ones of that name."""
     with _session(settings) as session:
-        user = _some_admin(session)
+        user = _oldest_admin(session)
         for old in session.scalars(
             select(ApiKey).where(
                 ApiKey.user_id == user.id, ApiKey.name == name, ApiKey.revoked_at.is_(None)
@@ -59,7 +59,7 @@ def renew_admin_key(settings: Settings, name: str) -> str:
 
 @contextmanager
 def _session(settings: Settings) -> Iterator[Session]:
-    """A transaction in the database of the settings, whose errors are for people."""
+    """Open a transaction, and translate its errors into messages for the user."""
     engine = make_engine(settings.database)
     try:
         with make_sessions(engine).begin() as session:
@@ -69,13 +69,13 @@ def _session(settings: Settings) -> Iterator[Session]:
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise CannotStart(
-            f"the database can't be used: {reason}. Was it migrated (`quire migrate`)?"
+            f"the database can't be used: {reason}. Has it been migrated (`quire migrate`)?"
         ) from None
     finally:
         engine.dispose()
 
 
-def _some_admin(session: Session) -> User:
+def _oldest_admin(session: Session) -> User:
     admins = select(User).where(User.role == "admin", User.disabled_at.is_(None))
     user = session.scalars(admins.order_by(User.created_at).limit(1)).first()
     return user or create_user(session, FIRST_ADMIN, "admin")

@@ -1,4 +1,4 @@
-"""The whole server as child processes: Redis, migrations, the API, the workers.
+"""Start the whole server as child processes: Redis, migrations, the API and the workers.
 
 This module needs the extra `server`, so commands import it only where they use it.
 """
@@ -15,40 +15,41 @@ from pathlib import Path
 from sqlalchemy import select
 
 from quire.client import ApiError, Client
-from quire.commands.parts import part
 from quire.errors import CannotStart, ServerUnreachable
 from quire.server import embedded_redis
-from quire.server.data_dir import Lock
+from quire.server.data_dir import DataDirLock
 from quire.server.local_accounts import first_admin_key
 from shared.clock import database_now
 from shared.database import make_engine, reading
+from shared.process.python_module import python_module
 from shared.process.supervisor import Child, ProcessSupervisor
 from shared.settings import Settings
 from shared.tables import KINDS, Device
 
 REDIS_READY_SECONDS = 60.0
 API_READY_SECONDS = 60.0
-#: TensorFlow loads and builds its first graph.
+#: Covers loading TensorFlow and building the first graph.
 WORKER_READY_SECONDS = 300.0
-#: A training that is told to stop saves a checkpoint first.
+#: A training saves a checkpoint before it stops.
 WORKER_GRACE_SECONDS = 60.0
 API_GRACE_SECONDS = 35.0
 REDIS_GRACE_SECONDS = 15.0
-#: How long the parts of a killed `quire up` may take to end.
-LEFTOVERS_SECONDS = 20.0
-#: What a server's process has no need to know.
+#: How long the children of a killed `quire up` may take to exit.
+ORPHANS_EXIT_SECONDS = 20.0
+#: Settings of the client, which the server's processes do not get.
 CLIENT_VARIABLES = ("QUIRE_URL", "QUIRE_KEY")
 
-Told = Callable[[str, str], None]
+#: Called with a part's name, and with a description once the part is ready (before: "").
+Report = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What runs, once `start` returned.
+    """A running server.
 
     Attributes:
-        url: The API's address, for people on this machine.
-        admin_key: The first admin's key, the first time.
+        url: The address of the API, as seen from this machine.
+        admin_key: The key of the first admin, if one was just created.
     """
 
     url: str
@@ -56,21 +57,26 @@ class Stack:
 
 
 def start(
-    supervisor: ProcessSupervisor, settings: Settings, lock: Lock, told: Told, *, make_admin: bool
+    supervisor: ProcessSupervisor,
+    settings: Settings,
+    lock: DataDirLock,
+    report: Report,
+    *,
+    make_admin: bool,
 ) -> Stack:
-    """Start everything in order, each part awaited.
+    """Start the parts in order, and wait for each to become ready.
 
     Args:
-        supervisor: Takes the children.
-        settings: Of this process; the children get them through their environment.
-        lock: Of the data directory.
-        told: Called with a part's name, and with what is to be said once it is ready.
-        make_admin: Whether to make an admin with a key where there is no user yet.
+        supervisor: Supervises the children.
+        settings: The settings; the children get them through their environment.
+        lock: The lock of the data directory.
+        report: Called when a part is being started and when it is ready.
+        make_admin: Whether to create an admin with a key if there is no user yet.
 
     Raises:
-        StartFailed: A part ended or stayed unready.
-        StopRequested: A signal came.
-        CannotStart: Something that a part needs is not there.
+        StartFailed: A part exited or did not become ready in time.
+        StopRequested: A signal asked for a stop.
+        CannotStart: Something that a part needs is missing.
     """
     logs = settings.data_dir / "logs"
     environment = _environment(settings)
@@ -78,9 +84,9 @@ def start(
     environment["QUIRE_API_PORT"] = str(port)
     if settings.redis_url is None:
         embedded = embedded_redis.prepare(settings.data_dir, settings.runtime_dir)
-        _wait_while(embedded.is_ready, "the Redis server of the last `quire up` still runs")
+        _wait_while(embedded.is_ready, "the Redis server of the last `quire up` is still running")
         environment["REDIS_URL"] = embedded.url
-        told("redis", "")
+        report("redis", "")
         supervisor.start(
             Child(
                 "redis",
@@ -91,19 +97,19 @@ def start(
                 log_path=logs / "redis.log",
             )
         )
-        told("redis", f"{embedded.program} on a private socket")
+        report("redis", f"{embedded.program} on a private socket")
     else:
-        told("redis", "as REDIS_URL says")
-    told("database", "")
+        report("redis", "external, from REDIS_URL")
+    report("database", "")
     supervisor.complete(
-        Child("migrate", part("migrations"), environment, log_path=logs / "migrate.log")
+        Child("migrate", python_module("migrations"), environment, log_path=logs / "migrate.log")
     )
-    told("database", _database_name(settings))
-    told("api", "")
+    report("database", _database_name(settings))
+    report("api", "")
     supervisor.start(
         Child(
             "api",
-            part("api"),
+            python_module("api"),
             environment,
             ready=lambda: _answers(url),
             ready_seconds=API_READY_SECONDS,
@@ -111,13 +117,13 @@ def start(
             log_path=logs / "api.log",
         )
     )
-    told("api", url)
-    told("workers", "")
+    report("api", url)
+    report("workers", "")
     workers = _Workers(settings)
     supervisor.start(
         Child(
             "workers",
-            part("worker"),
+            python_module("worker"),
             environment,
             ready=workers.are_ready,
             ready_seconds=WORKER_READY_SECONDS,
@@ -125,14 +131,14 @@ def start(
             log_path=logs / "workers.log",
         )
     )
-    told("workers", workers.names())
+    report("workers", workers.names())
     lock.write(url)
-    # Last, so that a key that was made is also shown: it exists nowhere else.
+    # Last, so that nothing can fail between creating the key and showing it: it is stored nowhere.
     return Stack(url, first_admin_key(settings) if make_admin else None)
 
 
 class _Workers:
-    """This host's workers as they show themselves in the database."""
+    """This host's workers, as they registered themselves in the database."""
 
     def __init__(self, settings: Settings) -> None:
         self._engine = make_engine(settings.database)
@@ -141,32 +147,32 @@ class _Workers:
             self._since = database_now(connection)
 
     def are_ready(self) -> bool:
-        """Whether both lanes of every device that showed itself are ready for a job."""
-        found = self._fresh()
-        return {device.lane for device in found} == set(KINDS) and all(
-            device.ready_at is not None for device in found
+        """Whether both lanes of every registered device are ready for a job."""
+        devices = self._registered()
+        return {device.lane for device in devices} == set(KINDS) and all(
+            device.ready_at is not None for device in devices
         )
 
     def names(self) -> str:
-        """``cpu: train, generate``."""
+        """List the lanes of each device, as ``cpu: train, generate``."""
         lanes: dict[str, list[str]] = {}
-        for device in self._fresh():
+        for device in self._registered():
             lanes.setdefault(device.gpu_name or device.device, []).append(device.lane)
         return " · ".join(
             f"{device}: {', '.join(sorted(names, reverse=True))}"
             for device, names in sorted(lanes.items())
         )
 
-    def _fresh(self) -> list["_Shown"]:
+    def _registered(self) -> list["_RegisteredDevice"]:
         query = select(Device.lane, Device.device, Device.gpu_name, Device.ready_at).where(
             Device.host == self._host, Device.started_at >= self._since
         )
         with reading(self._engine) as connection:
-            return [_Shown(*row) for row in connection.execute(query)]
+            return [_RegisteredDevice(*row) for row in connection.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _RegisteredDevice:
     lane: str
     device: str
     gpu_name: str | None
@@ -174,7 +180,7 @@ class _Shown:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """This process's variables, with the settings that options changed."""
+    """This process's variables, and the settings that command-line options may have changed."""
     inherited = {name: value for name, value in os.environ.items() if name not in CLIENT_VARIABLES}
     return inherited | {
         "QUIRE_DATA_DIR": str(settings.data_dir),
@@ -185,21 +191,21 @@ def _environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _wait_for_port(settings: Settings, lock: Lock) -> tuple[str, int]:
-    """The API's address and port, once the port is free; for port 0, any that is.
+def _wait_for_port(settings: Settings, lock: DataDirLock) -> tuple[str, int]:
+    """Wait until the API's port is free, and return its address and port; 0 means any port.
 
     Raises:
-        CannotStart: Something else listens there, or the address is not this machine's.
+        CannotStart: Another program uses the port, or the address is not this machine's.
     """
     host, port = settings.api_host, settings.api_port or _free_port(settings.api_host)
-    deadline = time.monotonic() + (LEFTOVERS_SECONDS if lock.was_killed else 0)
+    deadline = time.monotonic() + (ORPHANS_EXIT_SECONDS if lock.was_killed else 0)
     while (problem := _port_problem(host, port)) is not None:
         if problem != errno.EADDRINUSE:
             raise CannotStart(
                 f"can't listen on --host {host} --port {port}: {os.strerror(problem)}"
             )
         if time.monotonic() >= deadline:
-            raise CannotStart(f"port {port} is taken by another program: give another --port")
+            raise CannotStart(f"port {port} is in use by another program: give another --port")
         time.sleep(0.2)
     shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104  # compared, not bound
     return (f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"), port
@@ -212,7 +218,7 @@ def _free_port(host: str) -> int:
 
 
 def _port_problem(host: str, port: int) -> int | None:
-    """Why the port can't be listened on, as an errno, or None."""
+    """Return the errno of an attempt to listen on the port, or None if it succeeded."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -226,11 +232,11 @@ def _port_problem(host: str, port: int) -> int | None:
     return None
 
 
-def _wait_while(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LEFTOVERS_SECONDS
+def _wait_while(condition: Callable[[], bool], problem: str) -> None:
+    deadline = time.monotonic() + ORPHANS_EXIT_SECONDS
     while condition():
         if time.monotonic() > deadline:
-            raise CannotStart(f"{what}: stop it first")
+            raise CannotStart(f"{problem}: stop it first")
         time.sleep(0.2)
 
 
@@ -245,4 +251,4 @@ def _answers(url: str) -> bool:
 def _database_name(settings: Settings) -> str:
     if settings.database.startswith("sqlite"):
         return str(Path(settings.database.removeprefix("sqlite:///")))
-    return "PostgreSQL, as DATABASE_URL says"
+    return "PostgreSQL, from DATABASE_URL"

@@ -1,1 +1,1 @@
-"""What reaches a terminal: the consoles, and numbers and times as people read them."""
+"""Terminal output: the consoles, and the formatting of numbers and times."""

@@ -1,4 +1,4 @@
-"""Where output goes: results on stdout, everything for the eyes only on stderr."""
+"""Consoles and print functions: results go to stdout, messages for people to stderr."""
 
 import json
 import shlex
@@ -15,16 +15,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from quire.client import Passed
+from quire.client import ProgressCallback
 from quire.client.replies import Reply
 
-#: Wide enough that nothing is cut where the output is piped into another program.
+#: Wide enough that nothing is truncated when the output is piped into another program.
 PIPE_COLUMNS = 240
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 err = Console(highlight=False, stderr=True, width=None if sys.stderr.isatty() else PIPE_COLUMNS)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 
 STATUS_STYLES = {
     "queued": "yellow",
@@ -37,44 +37,44 @@ STATUS_STYLES = {
 
 
 def is_interactive() -> bool:
-    """Whether a person watches: both streams are a terminal."""
+    """Whether both output streams are a terminal."""
     return out.is_terminal and err.is_terminal
 
 
-def typed(word: str) -> str:
-    """A word as it must be typed in a shell, as markup."""
+def shell_quoted(word: str) -> str:
+    """Quote a word for the shell, and escape it as markup."""
     return escape(shlex.quote(word))
 
 
-def note(message: str) -> None:
-    """One line for people only; it is markup."""
+def print_note(message: str) -> None:
+    """Print one line of markup to stderr."""
     err.print(message)
 
 
 def print_error(message: str, hint: str | None = None) -> None:
-    """The one line a failed command says, and how to go on."""
+    """Print the error of a failed command in one line, and a hint below it."""
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     if hint:
         err.print(f"[dim]{escape(hint)}[/]", soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """A result for programs; replies as the server sent them."""
-    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    """Print a value as JSON; replies appear as the server sent them."""
+    typer.echo(json.dumps(_as_json(value), indent=2, ensure_ascii=False))
 
 
-def tell(reply: Reply, as_json: bool, line: str) -> None:
-    """What became of something: for programs as the server sent it, for people in a line."""
+def print_outcome(reply: Reply, as_json: bool, line: str) -> None:
+    """Print the outcome of a command: the reply as JSON, or else one line of markup."""
     if as_json:
         print_json(reply)
     else:
-        note(line)
+        print_note(line)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
-    """A calm table; `empty` says what to do when there is nothing to show.
+    """Print a table, or the message `empty` if there are no rows.
 
-    A column whose name ends with ``>`` is right-aligned; the first one is cut last.
+    A column whose name ends with ``>`` is right-aligned; the first one is never truncated.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False)
     for number, column in enumerate(columns):
@@ -89,17 +89,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: st
     if table.row_count:
         out.print(table)
     else:
-        note(f"[dim]{empty}[/]")
+        print_note(f"[dim]{empty}[/]")
 
 
-def has_twins(names: Iterable[str]) -> bool:
-    """Whether a name occurs twice, so that a list must show ids to tell them apart."""
-    counted = Counter(names)
-    return any(count > 1 for count in counted.values())
+def has_duplicates(names: Iterable[str]) -> bool:
+    """Whether a name occurs more than once, so that a list needs ids to tell them apart."""
+    return any(count > 1 for count in Counter(names).values())
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:
-    """Names and values, one a line; what has no value is left out."""
+    """Print names and values, one per line; empty values are left out."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -110,14 +109,14 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def status_text(status: str) -> str:
-    """A status in its colour, as markup."""
+    """Return a status in its colour, as markup."""
     style = STATUS_STYLES.get(status, "default")
     return f"[{style}]{escape(status)}[/]"
 
 
 @contextmanager
-def passing_bytes(what: str) -> Iterator[Passed]:
-    """A bar on stderr for bytes that go up or down; nothing where nobody watches."""
+def transfer_progress(description: str) -> Iterator[ProgressCallback]:
+    """Show a progress bar for an upload or download; only if stderr is a terminal."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -127,17 +126,17 @@ def passing_bytes(what: str) -> Iterator[Passed]:
         transient=True,
         disable=not err.is_terminal,
     ) as progress:
-        task = progress.add_task(escape(what), total=None)
+        task = progress.add_task(escape(description), total=None)
 
-        def passed(done: int, total: int | None) -> None:
+        def on_progress(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total)
 
-        yield passed
+        yield on_progress
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if isinstance(value, Reply):
         return value.as_json()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_as_json(item) for item in value]
     return value

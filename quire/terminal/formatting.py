@@ -1,61 +1,57 @@
-"""Numbers and times as people read them."""
+"""Numbers, sizes and times formatted for people."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-KIBI = 1024
-MINUTE_SECONDS = 60
-HOUR_SECONDS = 3600
-DAY_SECONDS = 24 * HOUR_SECONDS
+import humanize
+
+#: Durations below this are written with a decimal.
+BRIEF_SECONDS = 10
 
 
 def count(number: float) -> str:
-    """``1,234,567``."""
-    return f"{number:,.0f}"
+    """Format a number as ``1,234,567``."""
+    return humanize.intcomma(round(number))
 
 
 def size(size_bytes: float | None) -> str:
-    """``586.8 KiB``."""
-    if size_bytes is None:
-        return ""
-    for unit in ("bytes", "KiB", "MiB"):
-        if size_bytes < KIBI:
-            return f"{size_bytes:,.0f} {unit}" if unit == "bytes" else f"{size_bytes:,.1f} {unit}"
-        size_bytes /= KIBI
-    return f"{size_bytes:,.1f} GiB"
+    """Format a size as ``586.8 KiB``; None gives an empty string."""
+    return "" if size_bytes is None else humanize.naturalsize(size_bytes, binary=True)
 
 
 def duration(seconds: float) -> str:
-    """``0:09``, ``12:34``, ``1:02:03``."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, HOUR_SECONDS)
-    minutes, second = divmod(rest, MINUTE_SECONDS)
-    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
+    """Format a duration for a table as ``0:09``, ``12:34`` or ``1:02:03``."""
+    # humanize has no clock format; timedelta's has a leading hour, and words for days.
+    minutes, second = divmod(max(0, round(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def duration_in_words(seconds: float) -> str:
+    """Format a duration for a sentence as ``1 minute and 15 seconds`` or ``2.5 seconds``."""
+    digits = 1 if seconds < BRIEF_SECONDS else None
+    return humanize.precisedelta(timedelta(seconds=round(seconds, digits)), format="%g")
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
-    """``just now``, ``5 min ago``, ``3 h ago``, then the date."""
+    """Format a moment as ``5 minutes ago``, or as a local date once a day has passed."""
     if moment is None:
         return ""
-    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
-    if seconds < MINUTE_SECONDS:
-        return "just now"
-    if seconds < HOUR_SECONDS:
-        return f"{seconds // MINUTE_SECONDS:.0f} min ago"
-    if seconds < DAY_SECONDS:
-        return f"{seconds // HOUR_SECONDS:.0f} h ago"
-    return moment.astimezone().strftime("%Y-%m-%d")
+    elapsed = (now or datetime.now(UTC)) - moment
+    if elapsed >= timedelta(days=1):
+        return moment.astimezone().strftime("%Y-%m-%d")
+    return humanize.naturaltime(max(elapsed, timedelta()))
 
 
 def when(moment: datetime | None) -> str:
-    """A local date and time, to the second."""
+    """Format a moment as a local date and time, to the second."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
 def clock(moment: datetime) -> str:
-    """A local time of the day, to the second."""
+    """Format a moment as a local time of day, to the second."""
     return moment.astimezone().strftime("%H:%M:%S")
 
 
 def loss(value: float | None) -> str:
-    """Nats per token, or bits per character, with three decimals."""
+    """Format a loss, in nats per token or bits per character, with three decimals."""
     return "" if value is None else f"{value:.3f}"

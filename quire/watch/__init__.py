@@ -1,1 +1,1 @@
-"""Following a job in a terminal: curves, texts and events as they come."""
+"""Live views of a job in a terminal: progress, loss curves, texts and events."""

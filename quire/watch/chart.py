@@ -1,6 +1,6 @@
-"""A line chart for a terminal: series of numbers in, lines of text out.
+"""Draw a line chart as lines of text.
 
-Lines are drawn in braille, 2 × 4 dots to a character, so that 60 columns show 120 points.
+The lines are drawn in braille, with 2 × 4 dots per character: 60 columns show 120 points.
 """
 
 import math
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from rich.text import Text
 
 BLANK = 0x2800
-#: The bit of each dot of a braille character, by row and column.
+#: The bit of each dot in a braille character, by row and column.
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 DOTS_ACROSS, DOTS_DOWN = 2, 4
 MARK = "●"
-#: Marks nearer to each other than this would hide the line.
+#: Marks that are closer together would hide the line.
 COLUMNS_PER_MARK = 3
-#: A tick needs at least so many rows, or columns.
+#: The minimum spacing of ticks.
 ROWS_PER_TICK, COLUMNS_PER_TICK = 2, 10
-#: The legend above, the axis and its numbers below.
+#: The legend, the x axis and its labels.
 EXTRA_ROWS = 3
 MIN_COLUMNS, MIN_ROWS = 24, EXTRA_ROWS + 3
 FRAME = "dim"
@@ -31,10 +31,10 @@ class Series:
     """One line of a chart.
 
     Attributes:
-        name: As the legend says it.
-        style: Its colour, as rich names it.
-        points: (x, y), with x ascending.
-        marked: Whether each point is marked, where there is room.
+        name: The name in the legend.
+        style: The colour, as rich names it.
+        points: Pairs (x, y) with ascending x.
+        marked: Whether to mark each point if there is room.
     """
 
     name: str
@@ -51,19 +51,19 @@ def draw(
     x_name: str = "",
     y_range: tuple[float, float] | None = None,
 ) -> list[Text]:
-    """Draw series, each over those before it.
+    """Draw series, the later ones over the earlier ones.
 
     Args:
-        series: At least one point among them all.
-        columns: Of the whole chart, at least `MIN_COLUMNS`.
-        rows: Of the whole chart, at least `MIN_ROWS`.
-        x_name: What x counts; stands at the end of its numbers.
-        y_range: The least and greatest y to show; by default all are shown.
+        series: The series, with at least one point in total.
+        columns: The width of the chart; at least `MIN_COLUMNS` are used.
+        rows: The height of the chart; at least `MIN_ROWS` are used.
+        x_name: The name of the x axis.
+        y_range: The lowest and highest y to show; by default all are shown.
 
     Returns:
         `rows` lines, none longer than `columns`.
     """
-    points = [point for each in series for point in each.points]
+    points = [point for line in series for point in line.points]
     xs = [x for x, _ in points]
     low, high = y_range or (min(y for _, y in points), max(y for _, y in points))
     low, high = _widened(low, high)
@@ -72,8 +72,8 @@ def draw(
     gutter = max(len(label) for _, label in y_ticks)
     width = max(columns, MIN_COLUMNS) - gutter - 2
     plot = _Plot(width, height, _widened(min(xs), max(xs), relative=False), (low, high))
-    for each in series:
-        plot.line(each)
+    for line in series:
+        plot.draw_line(line)
     labels = {plot.row(y): label for y, label in y_ticks}
     lines = [_legend(series, gutter + 2)]
     for number, row in enumerate(plot.rows(set(labels))):
@@ -84,7 +84,7 @@ def draw(
 
 
 def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """At most `most` (and at least one) round numbers in a range, with their labels."""
+    """Return round numbers in a range with their labels: at most `most`, and at least one."""
     raw = (high - low) / max(1, most)
     power = 10.0 ** math.floor(math.log10(raw))
     for factor in (1, 2, 5, 10, 20):
@@ -99,7 +99,7 @@ def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
 
 def _widened(low: float, high: float, *, relative: bool = True) -> tuple[float, float]:
-    """A range that is never empty."""
+    """Widen an empty range."""
     if high > low:
         return low, high
     margin = abs(low) * 0.05 if relative and low else 1.0
@@ -108,16 +108,16 @@ def _widened(low: float, high: float, *, relative: bool = True) -> tuple[float, 
 
 def _legend(series: Sequence[Series], indent: int) -> Text:
     line = Text(" " * indent)
-    for each in series:
-        if each.points:
-            sign = f"─{MARK}─" if each.marked else "───"
-            line.append(sign, each.style).append(f" {each.name}   ")
+    for item in series:
+        if item.points:
+            sign = f"─{MARK}─" if item.marked else "───"
+            line.append(sign, item.style).append(f" {item.name}   ")
     line.rstrip()
     return line
 
 
 class _Plot:
-    """The field between the axes: `width` × `height` characters."""
+    """The area between the axes, of `width` × `height` characters."""
 
     def __init__(
         self, width: int, height: int, x_range: tuple[float, float], y_range: tuple[float, float]
@@ -128,22 +128,22 @@ class _Plot:
         self._styles = [[""] * width for _ in range(height)]
         self._marks: set[tuple[int, int]] = set()
 
-    def line(self, series: Series) -> None:
+    def draw_line(self, series: Series) -> None:
         """Draw a line through the points of a series."""
-        places = [self._place(point) for point in series.points]
-        for place, following in zip(places, places[1:] or places, strict=False):
-            for x, y in _between(place, following, DOTS_DOWN * self._height):
+        positions = [self._position(point) for point in series.points]
+        for position, following in zip(positions, positions[1:] or positions, strict=False):
+            for x, y in _between(position, following, DOTS_DOWN * self._height):
                 self._dot(x, y, series.style)
-        if series.marked and len(places) * COLUMNS_PER_MARK <= self._width:
-            for place in places:
-                self._mark(round(place[0]), round(place[1]), series.style)
+        if series.marked and len(positions) * COLUMNS_PER_MARK <= self._width:
+            for position in positions:
+                self._mark(round(position[0]), round(position[1]), series.style)
 
     def row(self, y: float) -> int:
-        """The row of characters in which a y lies."""
-        return round(self._place((self._x_range[0], y))[1]) // DOTS_DOWN
+        """Return the row of characters that contains a y."""
+        return round(self._position((self._x_range[0], y))[1]) // DOTS_DOWN
 
     def rows(self, ruled: set[int]) -> Iterator[Text]:
-        """The rows of the field; those of `ruled` show a faint rule where nothing is drawn."""
+        """Yield the rows of the area; those in `ruled` have a faint rule behind the lines."""
         for number in range(self._height):
             text = Text()
             for column in range(self._width):
@@ -157,11 +157,11 @@ class _Plot:
             yield text
 
     def x_axis(self, indent: int, name: str) -> tuple[Text, Text]:
-        """The axis and its numbers; `indent` columns stand before the corner."""
+        """Return the axis and its labels, indented by `indent` columns."""
         room = self._width - len(name) - 1
         axis, numbers, free = ["─"] * self._width, [" "] * (self._width + 1), 0
         for tick, label in ticks(*self._x_range, max(1, self._width // COLUMNS_PER_TICK)):
-            column = round(self._place((tick, self._y_range[0]))[0]) // DOTS_ACROSS
+            column = round(self._position((tick, self._y_range[0]))[0]) // DOTS_ACROSS
             start = min(max(0, column + 1 - len(label) // 2), self._width + 1 - len(label))
             if start < free or start + len(label) > room:
                 continue
@@ -175,8 +175,8 @@ class _Plot:
             Text((" " * indent + "".join(numbers)).rstrip(), FRAME),
         )
 
-    def _place(self, point: Point) -> Point:
-        """Where a point lies, in dots from the top left."""
+    def _position(self, point: Point) -> Point:
+        """Return the position of a point, in dots from the top left."""
         (left, right), (low, high) = self._x_range, self._y_range
         x = (point[0] - left) / (right - left) * (DOTS_ACROSS * self._width - 1)
         y = (high - point[1]) / (high - low) * (DOTS_DOWN * self._height - 1)
@@ -196,7 +196,7 @@ class _Plot:
 
 
 def _between(start: Point, end: Point, height: int) -> Iterator[tuple[int, int]]:
-    """The dots of a line; what is far outside of the field is not walked through."""
+    """Yield the dots of a line, without those far outside the area."""
     (x0, y0), (x1, y1) = start, end
     y0, y1 = (min(max(y, -DOTS_DOWN), height + DOTS_DOWN) for y in (y0, y1))
     count = max(1, math.ceil(max(abs(x1 - x0), abs(y1 - y0))))

@@ -1,68 +1,67 @@
-"""What the points of a training say: which stand, which are training's, which is best."""
+"""Select points of a training's loss curves: current ones, by kind, the best, their range."""
 
 import math
 from collections.abc import Iterable, Sequence
 
 from quire.client.replies import Event, Metric
 
-#: The first loss is far above all others, and would press them flat: so much of the steps may
-#: lie above the picture. An explosion comes later, and is seen.
+#: The first losses are far above all others and would flatten the chart, so the losses of this
+#: share of the steps may lie above it. A loss that explodes later is still shown.
 WARM_UP_SHARE = 0.02
-#: Where an event tells which step the training went on from.
-RETURNS = {"resumed": "step", "rolled_back": "back_to"}
+#: The event types that rewind a training, and the field that names the step.
+REWINDS = {"resumed": "step", "rolled_back": "back_to"}
 
 
-def returned_to(event: Event) -> int | None:
-    """The step that a training went on from at this event, or None.
+def rewind_step(event: Event) -> int | None:
+    """Return the step that the training went back to at this event, or None.
 
-    After a rollback the count of steps goes on, and the weights are those of the step before.
+    After a rollback only the weights are those of that step; the steps are counted on.
     """
-    step = event.data.get(RETURNS.get(event.type, ""))
+    step = event.data.get(REWINDS.get(event.type, ""))
     return step if isinstance(step, int) else None
 
 
-def standing(points: Iterable[Metric], events: Iterable[Event]) -> list[Metric]:
-    """The points that belong to the training as it is, in the order of their steps.
+def current_points(points: Iterable[Metric], events: Iterable[Event]) -> list[Metric]:
+    """Return the points that no later rewind has made obsolete, by step.
 
-    One that was passed before the training went back behind it (after its worker had died, or
-    its loss had exploded) is of a way that was left.
+    A training goes back to an earlier step when its worker died or its loss exploded.
     """
-    returns = [(step, event.at) for event in events if (step := returned_to(event)) is not None]
-    kept = [
+    rewinds = [(step, event.at) for event in events if (step := rewind_step(event)) is not None]
+    current = [
         point
         for point in points
-        if not any(point.step > step and point.at < at for step, at in returns)
+        if not any(point.step > step and point.at < at for step, at in rewinds)
     ]
-    return sorted(kept, key=lambda point: point.step)
+    return sorted(current, key=lambda point: point.step)
 
 
 def training(points: Sequence[Metric]) -> list[Metric]:
-    """The points of the training curve.
+    """Return the points of the training curve.
 
-    A judged point's loss is the mean of a whole epoch, which lies behind by half of it: it
-    counts only where no other point has been since the judged one before.
+    The loss of a point with a validation loss is the mean over its epoch, which lags behind by
+    half an epoch. It counts only if there is no other point since the previous validation.
     """
     curve: list[Metric] = []
-    alone = True
+    follows_validation = True
     for point in points:
-        if point.loss is not None and (point.val_loss is None or alone):
+        if point.loss is not None and (point.val_loss is None or follows_validation):
             curve.append(point)
-        alone = point.val_loss is not None
+        follows_validation = point.val_loss is not None
     return curve
 
 
 def validation(points: Sequence[Metric]) -> list[Metric]:
-    """The points of the validation curve."""
+    """Return the points of the validation curve."""
     return [point for point in points if point.val_loss is not None]
 
 
 def best(points: Sequence[Metric]) -> Metric | None:
-    """The judged point with the least validation loss; the first of several."""
+    """Return the point with the lowest validation loss; the first one of several."""
     return min(validation(points), key=lambda point: point.val_loss or math.inf, default=None)
 
 
 def loss_range(points: Sequence[Metric]) -> tuple[float, float] | None:
-    """The losses that a picture should show; None where there are none."""
+    """Return the range of losses that a chart should show; None if there are no losses."""
     losses = [(point.step, loss) for point in points for loss in _losses(point)]
     if not losses:
         return None

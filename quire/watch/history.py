@@ -1,4 +1,4 @@
-"""A job's events in words."""
+"""The events in a job's history, described in words."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,35 +6,36 @@ from typing import Any
 from quire.client.replies import Event
 from quire.terminal import formatting
 
-#: Told often, and found elsewhere: `quire checkpoints` lists them.
+#: Frequent events that are listed elsewhere: `quire checkpoints` lists these.
 ROUTINE = frozenset({"checkpoint"})
 
 Data = Mapping[str, Any]
 
 
-def told(event: Event) -> str:
-    """An event in words; one that this client does not know by its own name and numbers."""
-    words = _WORDS.get(event.type, _by_itself(event.type))
+def describe_event(event: Event) -> str:
+    """Describe an event in words.
+
+    An event that this client does not know, or whose data it does not know, is described by its
+    type and its data.
+    """
+    describe = _DESCRIPTIONS.get(event.type, _generic(event.type))
     try:
-        text = words(event.data)
-    except (KeyError, TypeError, ValueError, AttributeError):  # a newer server says it otherwise
-        text = _by_itself(event.type)(event.data)
-    return f"{text} (attempt {event.attempt})" if _again(event) else text
+        text = describe(event.data)
+    except (KeyError, TypeError, ValueError, AttributeError):  # a newer server sends other data
+        text = _generic(event.type)(event.data)
+    is_retry = event.type == "claimed" and event.attempt > 1
+    return f"{text} (attempt {event.attempt})" if is_retry else text
 
 
-def _again(event: Event) -> bool:
-    return event.type == "claimed" and event.attempt > 1
-
-
-def _by_itself(kind: str) -> Callable[[Data], str]:
-    def words(data: Data) -> str:
-        numbers = ", ".join(
+def _generic(event_type: str) -> Callable[[Data], str]:
+    def describe(data: Data) -> str:
+        fields = ", ".join(
             f"{name.replace('_', ' ')} {_value(value)}" for name, value in data.items()
         )
-        plain = kind.replace("_", " ")
-        return f"{plain}: {numbers}" if numbers else plain
+        plain = event_type.replace("_", " ")
+        return f"{plain}: {fields}" if fields else plain
 
-    return words
+    return describe
 
 
 def _value(value: object) -> str:
@@ -45,8 +46,8 @@ def _value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _took(status: str) -> Callable[[Data], str]:
-    return lambda data: f"{status} after {formatting.duration(data['seconds'])}"
+def _ended(status: str) -> Callable[[Data], str]:
+    return lambda data: f"{status} after {formatting.duration_in_words(data['seconds'])}"
 
 
 def _resumed(data: Data) -> str:
@@ -55,34 +56,35 @@ def _resumed(data: Data) -> str:
 
 def _began_from(data: Data) -> str:
     if data["goes_on"]:
-        return f"goes on from checkpoint {data['checkpoint']}, at step {data['step']:,}"
+        return f"continued from checkpoint {data['checkpoint']}, at step {data['step']:,}"
     return (
-        f"begins with the weights of checkpoint {data['checkpoint']}; "
-        "steps, schedule and optimizer begin anew"
+        f"started with the weights of checkpoint {data['checkpoint']}; "
+        "steps, schedule and optimizer were reset"
     )
 
 
 def _rolled_back(data: Data) -> str:
     return (
-        f"the loss exploded ({_value(data['loss'])}) at step {data['step']:,}: back to the weights "
-        f"of step {data['back_to']:,}, with half the learning rate ({data['learning_rate']:.4g})"
+        f"the loss exploded ({_value(data['loss'])}) at step {data['step']:,}: rolled back to the "
+        f"weights of step {data['back_to']:,} and halved the learning rate to "
+        f"{data['learning_rate']:.4g}"
     )
 
 
 def _stopped_early(data: Data) -> str:
     return (
-        f"stopped early at step {data['step']:,}: no better validation since step "
+        f"stopped early at step {data['step']:,}: the validation loss has not improved since step "
         f"{data['best_step']:,} (patience {data['patience']})"
     )
 
 
 def _inexact(data: Data) -> str:
     differences = ", ".join(
-        f"{name.replace('_', ' ')} {each.get('asked', each.get('was'))} → "
-        f"{each.get('got', each.get('is'))}"
-        for name, each in data.items()
+        f"{name.replace('_', ' ')} {change.get('asked', change.get('was'))} → "
+        f"{change.get('got', change.get('is'))}"
+        for name, change in data.items()
     )
-    return f"goes on, but not to the bit: {differences}"
+    return f"continues, but not bit for bit: {differences}"
 
 
 def _unusable(data: Data) -> str:
@@ -91,14 +93,14 @@ def _unusable(data: Data) -> str:
 
 def _held_up(data: Data) -> str:
     return (
-        f"the checkpoint at step {data['step']:,} had to wait for "
-        f"{formatting.duration(data['seconds'])}: {data['reason']}"
+        f"the checkpoint at step {data['step']:,} was delayed by "
+        f"{formatting.duration_in_words(data['seconds'])}: {data['reason']}"
     )
 
 
-_WORDS: dict[str, Callable[[Data], str]] = {
+_DESCRIPTIONS: dict[str, Callable[[Data], str]] = {
     "submitted": lambda _data: "submitted",
-    "claimed": lambda data: f"taken by {data['worker']}",
+    "claimed": lambda data: f"claimed by {data['worker']}",
     "checkpoint": lambda data: f"checkpoint at step {data['step']:,}",
     "checkpoint_unusable": _unusable,
     "checkpoint_held_up": _held_up,
@@ -107,9 +109,9 @@ _WORDS: dict[str, Callable[[Data], str]] = {
     "inexact": _inexact,
     "rolled_back": _rolled_back,
     "stopped_early": _stopped_early,
-    "cancel_requested": lambda _data: "asked to stop",
-    "queued": lambda _data: "back in the line",
-    "succeeded": _took("succeeded"),
-    "failed": _took("failed"),
-    "cancelled": lambda data: _took("cancelled")(data) if data else "cancelled",
+    "cancel_requested": lambda _data: "cancellation requested",
+    "queued": lambda _data: "returned to the queue",
+    "succeeded": _ended("succeeded"),
+    "failed": _ended("failed"),
+    "cancelled": lambda data: _ended("cancelled")(data) if data else "cancelled",
 }

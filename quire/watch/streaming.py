@@ -1,162 +1,163 @@
-"""`quire generate --stream`: texts as they are written, several side by side."""
+"""`quire generate --stream`: show texts while they are generated, several side by side."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text as Styled
 
 from quire.client import Client
-from quire.client.event_stream import Told, listen
+from quire.client.event_stream import StreamEvent, stream_events
 from quire.client.replies import Job
-from quire.terminal.console import out
+from quire.terminal.console import out, print_note
 
-#: A narrower column holds no line of a text.
-LEAST_COLUMNS = 24
-#: Lines around the columns: headings, and room for what stood on the screen.
+MIN_COLUMN_WIDTH = 24
+#: Lines that are not available to the columns: headings, and what the terminal showed before.
 FRAME_LINES = 4
-#: The kinds of events that have something of a text.
-TEXTUAL = ("piece", "text")
+#: The types of events that carry a part of a text.
+TEXT_EVENTS = ("piece", "text")
 
 
 def stream(client: Client, job: Job, *, as_json: bool = False) -> Job:
-    """Show a generation as it goes.
+    """Show the texts of a generation while they are generated.
 
-    One text is written to standard output as it comes. Of several, a person sees all grow side by
-    side; elsewhere nothing is shown here, since pieces of several texts can't be told apart.
+    A single text is written to standard output piece by piece. Several texts grow side by side
+    on a terminal; elsewhere nothing is shown, because their pieces could not be told apart.
 
     Args:
         client: The server.
         job: The generation.
-        as_json: Print each event on a line of its own instead.
+        as_json: Print each event as one line of JSON instead.
 
     Returns:
         The ended job, with its texts.
 
     Raises:
-        ServerUnreachable: As `listen`.
-        ApiError: As `listen`.
+        ServerUnreachable: As `stream_events`.
+        EventStreamError: As `stream_events`.
+        ApiError: As `stream_events`.
     """
-    texts = _temperatures(job)
+    headings = _headings(job)
+    events = stream_events(client, job, lambda message: print_note(f"[dim]{escape(message)}[/]"))
     if as_json:
-        for told in listen(client, job):
-            said = {"event": told.kind, "id": told.id, "data": told.data}
-            typer.echo(json.dumps(said, ensure_ascii=False))
-    elif len(texts) == 1:
-        _write(listen(client, job))
+        for event in events:
+            line = {"event": event.type, "id": event.id, "data": event.data}
+            typer.echo(json.dumps(line, ensure_ascii=False))
+    elif len(headings) == 1:
+        _write(events)
     elif out.is_terminal:
-        with _side_by_side(texts) as grow:
-            for told in listen(client, job):
-                grow(told)
+        with _side_by_side(headings) as show:
+            for event in events:
+                show(event)
     else:
-        for _told in listen(client, job):
+        for _event in events:
             pass
     return client.job(job.id)
 
 
-def _write(events: Iterator[Told]) -> None:
-    """Write one text as it comes; what its pieces lack comes with the whole of it."""
-    shown: str | None = None
-    for told in events:
-        if told.kind not in TEXTUAL:
+def _write(events: Iterator[StreamEvent]) -> None:
+    """Write one text as it comes; the final event supplies what the pieces lack."""
+    written: str | None = None
+    for event in events:
+        if event.type not in TEXT_EVENTS:
             continue
-        if shown is None and told.data.get("prompt") is not None:
-            shown = _begin(told.data["prompt"])
-        if shown is None:
+        if written is None and event.data.get("prompt") is not None:
+            written = _write_prompt(event.data["prompt"])
+        if written is None:
             continue
-        if told.kind == "text" and not _written(told).startswith(shown):
-            # On a device of another kind another attempt may differ: this one is kept.
+        if event.type == "text" and not _generated(event).startswith(written):
+            # Another attempt, on a device of another kind, may give another text: that one counts.
             typer.echo()
-            shown = _begin(told.data["prompt"])
-        new = _beyond(told, len(shown))
+            written = _write_prompt(event.data["prompt"])
+        new = _continuation(event, len(written))
         typer.echo(new, nl=False)
-        shown += new
-        if told.kind == "text":
+        written += new
+        if event.type == "text":
             break
-    if shown is not None:
+    if written is not None:
         typer.echo()
-    for _told in events:
+    for _event in events:
         pass
 
 
-def _begin(prompt: str) -> str:
-    """Write the prompt; what is shown of the text then."""
-    # The prompt is dimmed for eyes, so that it is plain where the model begins.
+def _write_prompt(prompt: str) -> str:
+    """Write the prompt, and return the text written so far: none."""
+    # The prompt is dimmed on a terminal, to show where the generated text begins.
     typer.echo(typer.style(prompt, dim=True) if out.is_terminal else prompt, nl=False)
     return ""
 
 
-def _beyond(told: Told, shown: int) -> str:
-    """What an event has of its text beyond so many characters.
+def _continuation(event: StreamEvent, written: int) -> str:
+    """Return the part of an event's text after the first `written` characters of the whole text.
 
-    Nothing where a piece before it was lost, which the finished text makes up for.
+    The part is empty where an earlier piece was lost; the final event makes up for it.
     """
-    offset = told.data.get("offset", 0)
-    return _written(told)[shown - offset :] if offset <= shown else ""
+    offset = event.data.get("offset", 0)
+    return _generated(event)[written - offset :] if offset <= written else ""
 
 
-def _written(told: Told) -> str:
-    """An event's text, without the prompt that stands before it with `echo`."""
-    text: str = told.data["text"]
-    return text.removeprefix(told.data["prompt"]) if told.data.get("echo") else text
+def _generated(event: StreamEvent) -> str:
+    """Return the text of an event without the prompt that precedes it with `echo`."""
+    text: str = event.data["text"]
+    return text.removeprefix(event.data["prompt"]) if event.data.get("echo") else text
 
 
 @contextmanager
-def _side_by_side(headings: Sequence[str]) -> Iterator[Any]:
+def _side_by_side(headings: Sequence[str]) -> Iterator[Callable[[StreamEvent], None]]:
     texts = [""] * len(headings)
     with Live(console=out, transient=True, refresh_per_second=12) as live:
 
-        def grow(told: Told) -> None:
-            if told.kind in TEXTUAL:
-                index = told.data["index"]
-                texts[index] += _beyond(told, len(texts[index]))
+        def show(event: StreamEvent) -> None:
+            if event.type in TEXT_EVENTS:
+                index = event.data["index"]
+                texts[index] += _continuation(event, len(texts[index]))
                 live.update(_columns(headings, texts, out.width, out.height))
 
-        yield grow
+        yield show
 
 
 def _columns(
     headings: Sequence[str], texts: Sequence[str], width: int, height: int
 ) -> RenderableType:
-    """The ends of the texts, as many beside each other as fit, in rows."""
-    beside = max(1, min(len(texts), width // LEAST_COLUMNS))
-    rows = -(-len(texts) // beside)
+    """Lay out the ends of the texts in columns, in as many rows as it takes."""
+    per_row = max(1, min(len(texts), width // MIN_COLUMN_WIDTH))
+    rows = -(-len(texts) // per_row)
     lines = max(1, (height - FRAME_LINES) // rows - 2)
     tables = []
-    for first in range(0, len(texts), beside):
+    for first in range(0, len(texts), per_row):
         table = Table(expand=True, box=None, padding=(0, 1))
         cells = []
         for heading, text in zip(
-            headings[first : first + beside], texts[first : first + beside], strict=True
+            headings[first : first + per_row], texts[first : first + per_row], strict=True
         ):
             table.add_column(heading, header_style="cyan", ratio=1, overflow="fold")
-            cells.append(_end(text, width // beside - 2, lines))
+            cells.append(_last_lines(text, width // per_row - 2, lines))
         table.add_row(*cells)
         tables.append(table)
     return Group(*tables)
 
 
-def _end(text: str, columns: int, lines: int) -> Styled:
+def _last_lines(text: str, columns: int, lines: int) -> Styled:
     wrapped = Styled(text).wrap(out, max(1, columns))
     return Styled("\n").join(wrapped[-lines:])
 
 
-def _temperatures(job: Job) -> list[str]:
-    """The heading of each text, in their order."""
+def _headings(job: Job) -> list[str]:
+    """Return the heading of each text, in order."""
     spec = job.spec
     return [
-        f"temperature {_words(temperature)}"
+        f"temperature {_format_temperature(temperature)}"
         for temperature in spec.get("temperatures", [])
         for _ in range(spec.get("n", 1))
     ]
 
 
-def _words(temperature: float | dict[str, float]) -> str:
+def _format_temperature(temperature: float | dict[str, float]) -> str:
     if isinstance(temperature, dict):
         return f"{temperature['from']:g}..{temperature['to']:g}"
     return f"{temperature:g}"

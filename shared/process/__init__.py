@@ -1,1 +1,1 @@
-"""Child processes: start, watch, restart and stop them."""
+"""Child processes: supervision, command lines and process titles."""

@@ -1,4 +1,4 @@
-"""One child process: what to run, how it is started, and how its life reads in the log."""
+"""A child process: its configuration, start, end and log."""
 
 import contextlib
 import os
@@ -23,16 +23,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What to run under a name.
+    """The configuration of a child process.
 
     Attributes:
-        name: How log lines and errors call it.
+        name: Its name in logs and errors.
         argv: The program and its arguments.
-        environment: All its variables; None hands down this process's own.
-        ready: Asked again and again until it answers True; None means ready once started.
-        ready_seconds: How long it may take to be ready.
-        grace_seconds: How long it may take to end after SIGTERM, before SIGKILL.
-        log_path: Where its output is appended; None leaves it on this process's own.
+        environment: All its variables; None inherits those of this process.
+        ready: Polled until it returns True; None means ready once started.
+        ready_seconds: The time it may take to become ready.
+        grace_seconds: The time between SIGTERM and SIGKILL.
+        log_path: The file that its output is appended to; None inherits the output of this process.
     """
 
     name: str
@@ -46,15 +46,15 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to a child.
+    """An event in the life of a child.
 
     Attributes:
-        kind: `exited` is an end nobody asked for; `unready` a restarted child that hangs;
-            `killed` one that outlasted its grace.
+        kind: `exited` is an unrequested end; `unready`, a restarted child that hangs;
+            `killed`, a child that outlasted its grace period.
         child: Its name.
         pid: Its process id.
-        exit: How it ended: ``exit code 1``, ``signal SIGKILL``.
-        restart_seconds: When it is started again.
+        exit: How it ended, such as ``exit code 1`` or ``signal SIGKILL``.
+        restart_seconds: The delay before it is restarted.
     """
 
     kind: Literal["started", "ready", "exited", "unready", "stopping", "stopped", "killed"]
@@ -65,7 +65,7 @@ class Event:
 
 
 def log_event(event: Event) -> None:
-    """Write an event into the log, as a warning where something went wrong."""
+    """Log an event, as a warning if something went wrong."""
     write = log.warning if event.kind in {"exited", "unready", "killed"} else log.info
     details = {"exit": event.exit, "restart_in_seconds": event.restart_seconds}
     write(
@@ -104,10 +104,10 @@ def spawn(child: Child) -> subprocess.Popen[bytes]:
 
 
 def has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it ended. What it left in its session is killed before its id is given back.
+    """Whether a process ended; if so, kill the rest of its process group and reap it.
 
-    While the ended process is not reaped the kernel gives its number to nobody, so
-    the kill can reach only its own descendants.
+    The kernel does not reuse the id of an ended process before it is reaped, so the kill can
+    reach only its own descendants.
     """
     if process.returncode is not None:
         return True
@@ -120,15 +120,15 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def kill_session(process: subprocess.Popen[bytes]) -> None:
-    """Send SIGKILL to a process that was not reaped yet, and to all of its process group."""
+    """Send SIGKILL to a process that is not reaped yet, and to its process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
-        process.kill()  # it had not made its group yet
+        process.kill()  # it has no group of its own yet
 
 
 def describe_exit(returncode: int) -> str:
-    """``exit code 3``, or ``signal SIGKILL``."""
+    """Describe a return code, as ``exit code 3`` or ``signal SIGKILL``."""
     if returncode >= 0:
         return f"exit code {returncode}"
     try:
@@ -138,7 +138,7 @@ def describe_exit(returncode: int) -> str:
 
 
 def log_tail(path: Path | None) -> str:
-    """The last lines of a log, to show beside an error; empty where there is none."""
+    """Return the last lines of a log, to append to an error; empty if there is no log."""
     if path is None or not path.exists():
         return ""
     with path.open("rb") as file:
@@ -149,7 +149,7 @@ def log_tail(path: Path | None) -> str:
 
 
 def _open_log(path: Path) -> int:
-    """A descriptor that appends to a log, which is first set aside when it grew too large."""
+    """Open a log for appending; rotate it first if it is too large."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > LOG_ROTATE_BYTES:
         for generation in range(LOG_GENERATIONS, 0, -1):

@@ -1,9 +1,9 @@
-"""Starts a program that ends when its parent ends: ``python tether.py PARENT_PID PROGRAM …``.
+"""Runs a program that ends with its parent: ``python pdeathsig.py PARENT_PID PROGRAM …``.
 
-The kernel sends SIGTERM to the program when the thread that started it dies, so
-nothing outlives a parent that was killed. It is a program of its own because
-Python code between fork and exec (``preexec_fn``) is not safe beside threads;
-it replaces itself with the program, which keeps the process id.
+The kernel sends SIGTERM to the program when the thread that started it dies, so no child
+outlives a killed parent. It is a program of its own because Python code between fork and
+exec (``preexec_fn``) is not safe beside threads; it replaces itself with the program,
+which keeps the process id.
 """
 
 import ctypes
@@ -15,11 +15,11 @@ PR_SET_PDEATHSIG = 1
 EXIT_CANNOT_RUN = 127
 
 
-def tie(parent: int, number: signal.Signals) -> bool:
-    """Have the kernel send this process a signal when the thread that started it dies.
+def die_with_parent(parent: int, number: signal.Signals) -> bool:
+    """Ask the kernel to send this process a signal when the thread that started it dies.
 
     Returns:
-        False where the parent died before the kernel was told.
+        False if the parent died before the request.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
@@ -27,9 +27,9 @@ def tie(parent: int, number: signal.Signals) -> bool:
 
 
 def main() -> None:
-    """Tie this process to its parent, then become the program."""
+    """Ask to die with the parent, then become the program."""
     parent, argv = int(sys.argv[1]), sys.argv[2:]
-    if not tie(parent, signal.SIGTERM):
+    if not die_with_parent(parent, signal.SIGTERM):
         sys.exit(EXIT_CANNOT_RUN)
     try:
         os.execvp(argv[0], argv)  # noqa: S606  # the caller's own argument list, and no shell

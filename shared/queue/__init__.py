@@ -1,24 +1,40 @@
-"""A job's life. This package is the only writer of `jobs.status`.
+"""A job's life. Only this package writes `jobs.status`.
 
-    queued ──claim──▶ running ──succeed──▶ succeeded
-     ▲ ▲ │             │ │ ├────fail─────▶ failed     (also while it waits: what it comes
-     │ │ └──pause──▶ paused │                           after failed, or its time is over)
-     │ └────resume─────┘ │  └──cancelled──▶ cancelled  (from queued and paused: at once)
+    queued ──claim──▶ running ──succeed────────▶ succeeded
+     ▲ ▲ │             │ │ ├────fail───────────▶ failed
+     │ │ └──pause──▶ paused │
+     │ └────resume─────┘ │  └──cancel_claimed──▶ cancelled
      └─release, rescue───┘
 
-Rows are facts, messages are hints: whoever is woken claims what fairness picks.
-Every write after a claim filters on id, attempt and ``status = 'running'``, in the
-transaction of what it writes, so that a worker whose lease was taken changes nothing.
+Cancelling a queued or paused job ends it at once. A queued or paused job fails if the job it
+depends on does not succeed, or if it has not started by `start_before`.
+
+Rows are facts, messages are hints: a worker that is woken claims whatever the scheduling policy
+picks. Every write after a claim filters on id, attempt and ``status = 'running'``, in the
+transaction of what it writes, so that a worker that has lost its lease changes nothing.
 """
 
-from shared.queue.base import CLAIM_LOCKS
-from shared.queue.claim import Claiming
-from shared.queue.completion import Closing, Outcome
-from shared.queue.lease import Holding
-from shared.queue.submission import Asking
+from shared.queue.claim import JobClaims
+from shared.queue.completion import FinishedJob, JobCompletion
+from shared.queue.control import JobControl
+from shared.queue.lease import JobLeases
+from shared.queue.locks import CLAIM_LOCKS
+from shared.queue.maintenance.rescue import LeaseRescue
+from shared.queue.maintenance.retention import CheckpointRetention
+from shared.queue.maintenance.wakes import LostWakes
+from shared.queue.submission import JobSubmission
 
-__all__ = ["CLAIM_LOCKS", "Outcome", "Queue"]
+__all__ = ["CLAIM_LOCKS", "FinishedJob", "Queue"]
 
 
-class Queue(Asking, Claiming, Holding, Closing):
-    """The queue on one database: what people ask for, and what workers make of it."""
+class Queue(
+    JobSubmission,
+    JobControl,
+    JobClaims,
+    JobLeases,
+    JobCompletion,
+    LeaseRescue,
+    LostWakes,
+    CheckpointRetention,
+):
+    """The job queue on one database: for the API, for workers, and for periodic maintenance."""

@@ -1,4 +1,4 @@
-"""The claim: one at a time of a kind, in a snapshot taken after the wait for its turn."""
+"""Claim jobs: one claim of a kind at a time, each in a snapshot taken after the lock."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -10,24 +10,26 @@ from sqlalchemy import Connection
 
 from shared.checkpoint_aliases import resolve
 from shared.queue import sql
-from shared.queue.base import Base
+from shared.queue.base import QueueBase
 from shared.queue.history import add_event
+from shared.queue.locks import serialise_claims
 from shared.queue.types import Claim
 from shared.scheduling import policy
 from shared.scheduling.accounting import Ledger
 from shared.scheduling.candidates import Rules
+from shared.tables import Kind
 
 
-class _SharesWithNobody(Exception):
-    """A job that runs alone was about to be taken beside others."""
+class _SharesNoBatch(Exception):
+    """A job that must run alone would have been claimed beside others."""
 
 
-class Claiming(Base):
-    """The queue as a worker asks it for work."""
+class JobClaims(QueueBase):
+    """Claims of jobs by workers."""
 
     def claim(
         self,
-        kind: str,
+        kind: Kind,
         device: str,
         limit: int = 1,
         *,
@@ -35,31 +37,31 @@ class Claiming(Base):
         busy: bool = False,
         without: Collection[str] = (),
     ) -> list[Claim]:
-        """Take the jobs that fairness picks, at most `limit`, and a lease on each.
+        """Take the jobs that the scheduling policy picks, with a lease on each.
 
-        One that runs alone is taken alone, and only where the worker runs nothing: while it is
-        the next one, a busy worker is given nothing.
+        A job that must run alone is claimed alone, and only by a worker that runs nothing. While
+        such a job is the next one, a busy worker gets nothing.
 
         Args:
             kind: ``train`` or ``generate``.
             device: The claiming worker's id (its row in `devices`).
             limit: How many jobs the worker can take now.
-            slots: How many it can run at once; `limit` if not given. Each is charged its part of
-                a quantum.
-            busy: Whether the worker runs others already.
-            without: Users who are passed over.
+            slots: How many jobs it can run at once; `limit` by default. Each job is charged its
+                share of a quantum.
+            busy: Whether the worker runs other jobs already.
+            without: Users to pass over.
         """
         rules = Rules.of(self.settings, kind, max(limit, slots or 1))
         pick = partial(policy.pick, kind=kind, limit=limit, rules=rules, without=without)
         try:
             return self._claim(kind, device, rules, pick, busy=busy, whole=True)
-        except _SharesWithNobody:
-            # It is rare, so nobody looks for it before.
+        except _SharesNoBatch:
+            # This is rare, so no claim checks for it beforehand.
             return self._claim(kind, device, rules, pick, busy=busy, whole=False)
 
     def _claim(
         self,
-        kind: str,
+        kind: Kind,
         device: str,
         rules: Rules,
         pick: Callable[..., list[str]],
@@ -67,11 +69,23 @@ class Claiming(Base):
         busy: bool,
         whole: bool,
     ) -> list[Claim]:
-        """Claim; `whole` takes all that is picked, or nothing where one of them runs alone."""
+        """Claim the picked jobs.
+
+        Args:
+            kind: As for `claim`.
+            device: As for `claim`.
+            rules: The numbers of the policy.
+            pick: Picks job ids, given a connection and the time.
+            busy: As for `claim`.
+            whole: Claim all picked jobs; otherwise those before the first that must run alone.
+
+        Raises:
+            _SharesNoBatch: `whole`, and one of several jobs must run alone.
+        """
         with self.engine.begin() as connection:
-            self._serialise(connection, kind)
-            # A statement after the lock's has a snapshot taken after the wait for it:
-            # in one statement with the lock, the caps would be counted in the past.
+            serialise_claims(connection, kind)
+            # A statement after the lock's has a snapshot taken after the wait for the lock. In
+            # one statement with the lock, the caps would be counted in an older snapshot.
             now = self.clock(connection)
             picked: list[str] = []
             rows: Sequence[Any] = []
@@ -90,17 +104,18 @@ class Claiming(Base):
                 }
                 rows = connection.execute(sql.CLAIM, values).all()
                 if whole and any(row.alone for row in rows) and (busy or len(rows) > 1):
-                    raise _SharesWithNobody
+                    raise _SharesNoBatch
                 late = len(picked) - len(rows)
-                # Their turn has come too late; one that another has locked is left to the sweep.
+                # Those jobs are past `start_before`. One that another transaction has locked is
+                # left to the next rescue.
                 if late and not self._fail_overdue(connection, now) and not rows:
                     return []
-            writes_with = _write_with(connection, rows) if kind == "generate" else {}
+            checkpoints = _set_checkpoints(connection, rows) if kind == "generate" else {}
             claims = [
                 Claim(
                     job_id=row.id,
                     attempt=row.attempt,
-                    kind=kind,  # type: ignore[arg-type]  # a constraint holds the column's values
+                    kind=kind,
                     name=row.name,
                     user_id=row.user_id,
                     spec=row.spec,
@@ -110,7 +125,7 @@ class Claiming(Base):
                     claimed_at=now,
                     charged_seconds=rules.charge_seconds,
                     alone=row.alone,
-                    checkpoint_id=writes_with.get(row.id),
+                    checkpoint_id=checkpoints.get(row.id),
                 )
                 for row in sorted(rows, key=lambda row: picked.index(row.id))
             ]
@@ -118,41 +133,47 @@ class Claiming(Base):
             for claim in claims:
                 ledger.charge(claim.user_id, rules.charge_seconds)
                 add_event(connection, claim.job_id, claim.attempt, now, "claimed", worker=device)
-            # The worker's row before the users': an end locks them in this order too.
+            # Lock the worker's row before the users', as the end of a run does.
             connection.execute(
-                sql.OCCUPY,
+                sql.SET_CURRENT_JOB,
                 {"worker": device, "current_job_id": claims[0].job_id, "heartbeat_at": now},
             )
             ledger.post(connection, self._half_life, now)
             return claims
 
 
-def _write_with(connection: Connection, rows: Sequence[Any]) -> dict[str, str]:
-    """The checkpoints that claimed generations write with, by the job's id.
+def _set_checkpoints(connection: Connection, rows: Sequence[Any]) -> dict[str, str]:
+    """Choose the checkpoints of claimed generations.
 
-    `best` and `latest` are looked up by a job's first claim, not when it was submitted, and kept:
-    a training may save a better checkpoint before a later attempt, which is to write the same.
+    The first claim of a job looks up `best` or `latest` and stores what it found: a training may
+    save a better checkpoint before a later attempt, which must use the same one.
+
+    Returns:
+        The checkpoints' ids by the jobs' ids.
     """
-    found: dict[tuple[str, str], str | None] = {}
-    kept = {row.id: row.checkpoint_id for row in rows if row.checkpoint_id is not None}
+    resolved: dict[tuple[str, str], str | None] = {}
+    chosen = {row.id: row.checkpoint_id for row in rows if row.checkpoint_id is not None}
     new = defaultdict(list)
     for row in rows:
-        if row.id in kept or row.model_id is None:
+        if row.id in chosen or row.model_id is None:
             continue
-        asked = (row.model_id, row.spec.get("checkpoint", "best"))
-        if asked not in found:
-            found[asked] = resolve(connection, *asked)
-        if checkpoint_id := found[asked]:
+        reference = (row.model_id, row.spec.get("checkpoint", "best"))
+        if reference not in resolved:
+            resolved[reference] = resolve(connection, *reference)
+        if checkpoint_id := resolved[reference]:
             new[checkpoint_id].append(row.id)
     for checkpoint_id, jobs in new.items():
-        connection.execute(sql.WRITE_WITH, {"jobs": jobs, "checkpoint": checkpoint_id})
-        kept |= dict.fromkeys(jobs, checkpoint_id)
-    return kept
+        connection.execute(sql.SET_CHECKPOINT, {"jobs": jobs, "checkpoint": checkpoint_id})
+        chosen |= dict.fromkeys(jobs, checkpoint_id)
+    return chosen
 
 
 def _before_one_alone(connection: Connection, picked: list[str], *, busy: bool) -> list[str]:
-    """The picked jobs up to the first that runs alone; where that is the very first, it alone."""
-    alone = set(connection.scalars(sql.ALONE, {"picked": picked}))
+    """Return the picked jobs before the first that must run alone; if that is the first, only it.
+
+    A busy worker gets nothing in the latter case.
+    """
+    alone = set(connection.scalars(sql.MUST_RUN_ALONE, {"picked": picked}))
     if picked and picked[0] in alone:
         return [] if busy else picked[:1]
     return list(takewhile(lambda job_id: job_id not in alone, picked))

@@ -1,6 +1,6 @@
-"""The rows that go with a job: events, texts, checkpoints, loss curves.
+"""The rows that belong to a job: events, loss curves, checkpoints and texts.
 
-Each takes the connection of the queue's fenced transaction; none touches `jobs`.
+All functions take the connection of the queue's fenced transaction; none writes `jobs`.
 """
 
 from collections.abc import Sequence
@@ -9,33 +9,33 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
-from shared.clock import new_id
-from shared.queue.types import CheckpointRecord, Claim, Progress, TextRecord
+from shared.ids import new_id
+from shared.queue.types import CheckpointRecord, Claim, ProgressReport, TextRecord
 from shared.tables import Checkpoint, GeneratedText, JobEvent, Metric
-from shared.upsert import insert_or_replace, insert_unless_there
+from shared.upsert import insert_if_absent, insert_or_replace
 
 _INSERT_EVENT = insert(JobEvent)
 
 
 def add_event(
-    connection: Connection, job_id: str, attempt: int, now: datetime, kind: str, **data: object
+    connection: Connection, job_id: str, attempt: int, now: datetime, type_: str, **data: object
 ) -> None:
-    """Write one line of a job's history."""
-    values = {"job_id": job_id, "attempt": attempt, "type": kind, "data": data, "at": now}
+    """Add an event to a job's history."""
+    values = {"job_id": job_id, "attempt": attempt, "type": type_, "data": data, "at": now}
     connection.execute(_INSERT_EVENT, values)
 
 
 def put_metric(
-    connection: Connection, job_id: str, progress: Progress, now: datetime, judged: bool
+    connection: Connection, job_id: str, progress: ProgressReport, now: datetime, validated: bool
 ) -> None:
-    """Write a point of a loss curve, or replace that of the same step."""
+    """Write a point of a loss curve; replace an earlier point of the same step."""
     values = {
         "job_id": job_id,
         "step": progress.step,
         "epoch": progress.epoch,
         "loss": progress.loss,
-        "val_loss": progress.val_loss if judged else None,
-        "bits_per_char": progress.bits_per_char if judged else None,
+        "val_loss": progress.val_loss if validated else None,
+        "bits_per_char": progress.bits_per_char if validated else None,
         "learning_rate": progress.learning_rate,
         "characters_per_second": progress.characters_per_second,
         "at": now,
@@ -46,10 +46,10 @@ def put_metric(
 def add_checkpoint(
     connection: Connection, claim: Claim, record: CheckpointRecord, now: datetime
 ) -> tuple[str, bool]:
-    """Write a checkpoint's row.
+    """Insert a checkpoint's row, unless its step has one.
 
     Returns:
-        Its id, and whether it is new; the first one's id where the step has one already.
+        The id of the step's checkpoint, and whether it is new.
     """
     values = asdict(record) | {
         "id": new_id(),
@@ -58,7 +58,7 @@ def add_checkpoint(
         "attempt": claim.attempt,
         "created_at": now,
     }
-    if insert_unless_there(connection, Checkpoint, values):
+    if insert_if_absent(connection, Checkpoint, values):
         return str(values["id"]), True
     first = select(Checkpoint.id).where(
         Checkpoint.job_id == claim.job_id, Checkpoint.step == record.step
@@ -69,7 +69,7 @@ def add_checkpoint(
 def add_texts(
     connection: Connection, claim: Claim, texts: Sequence[TextRecord], now: datetime
 ) -> None:
-    """Write texts; one that an earlier attempt has committed stays as it was."""
+    """Insert texts; a text that an earlier attempt has committed stays as it is."""
     for text in texts:
         values = asdict(text) | {
             "id": new_id(),
@@ -78,4 +78,4 @@ def add_texts(
             "model_id": claim.model_id,
             "created_at": now,
         }
-        insert_unless_there(connection, GeneratedText, values)
+        insert_if_absent(connection, GeneratedText, values)

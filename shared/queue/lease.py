@@ -1,4 +1,4 @@
-"""What a worker writes while it holds a job; every write is fenced."""
+"""What a worker writes while it holds a job. Every write is fenced."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,41 +8,42 @@ from typing import Any
 from sqlalchemy import Connection, update
 
 from shared import blobs, worker_registry
-from shared.queue import retention, sql
-from shared.queue.base import Base
+from shared.queue import sql
+from shared.queue.base import QueueBase
 from shared.queue.errors import LeaseLost
 from shared.queue.history import add_checkpoint, add_event, add_texts, put_metric
-from shared.queue.types import CheckpointRecord, Claim, Orders, Progress, TextRecord
+from shared.queue.maintenance.retention import checkpoints_to_keep, retire_superfluous
+from shared.queue.types import CheckpointRecord, Claim, LeaseDirectives, ProgressReport, TextRecord
 from shared.scheduling import caps, policy
 from shared.scheduling.candidates import Rules
 from shared.tables import Device, Model
 
 
-class Holding(Base):
-    """The queue as a worker uses it while it runs a job."""
+class JobLeases(QueueBase):
+    """Heartbeats, and the results of a job that runs."""
 
-    def heartbeat(self, claim: Claim) -> Orders:
-        """Renew the lease and the worker's row, and learn what is asked of the worker.
+    def heartbeat(self, claim: Claim) -> LeaseDirectives:
+        """Renew the lease of a job and the worker's row.
 
         Raises:
-            LeaseLost: Another attempt has the job, or it has ended: stop, write nothing.
+            LeaseLost: Another attempt has the job, or it has ended. Stop, and write nothing.
         """
-        orders = self.heartbeats([claim]).get(claim.job_id)
-        if orders is None:
+        directives = self.heartbeats([claim]).get(claim.job_id)
+        if directives is None:
             raise LeaseLost(claim)
-        return orders
+        return directives
 
-    def heartbeats(self, claims: Sequence[Claim]) -> dict[str, Orders]:
-        """The same for all jobs that one worker holds, in one transaction.
+    def heartbeats(self, claims: Sequence[Claim]) -> dict[str, LeaseDirectives]:
+        """Renew the leases of all jobs that one worker holds, in one transaction.
 
         Returns:
-            What is asked, by the job's id. A job whose lease was lost is not among them.
+            The directives by the job's id. Jobs whose lease was lost are left out.
         """
         mine = [(claim.job_id, claim.attempt) for claim in claims]
         with self.engine.begin() as connection:
             now = self.clock(connection)
-            # Locked in one order everywhere, so that two batches can't wait for each other.
-            held = connection.execute(sql.ASKED, {"mine": mine}).all()
+            # Every transaction locks jobs in the order of their ids, so that two can't deadlock.
+            held = connection.execute(sql.LOCK_HELD, {"mine": mine}).all()
             renewed = {"held": [row.id for row in held], "lease": now + self._lease}
             connection.execute(sql.RENEW, renewed)
             yielding = {row.id for row in held if self._must_yield(connection, row, now)}
@@ -53,22 +54,22 @@ class Holding(Base):
                 .returning(Device.drain_requested_at)
             ).scalar()
         return {
-            row.id: Orders(
+            row.id: LeaseDirectives(
                 cancel=row.cancel_requested_at is not None,
                 drain=drain is not None,
                 pause=row.pause_requested_at is not None,
                 yield_=row.id in yielding,
                 overdue=row.deadline_seconds is not None
-                and row.ran_seconds + _seconds(row, now) > row.deadline_seconds,
+                and row.ran_seconds + _held_seconds(row, now) > row.deadline_seconds,
             )
             for row in held
         }
 
     def _must_yield(self, connection: Connection, row: Any, now: datetime) -> bool:
-        """Whether a job is to give its device to somebody less served; what was said stays so."""
+        """Whether a job must yield its device to a less served user; a request to yield stays."""
         if row.yield_requested_at is not None or row.kind != "train":
             return row.yield_requested_at is not None
-        if _seconds(row, now) < self.settings.quantum_seconds:
+        if _held_seconds(row, now) < self.settings.quantum_seconds:
             return False
         rules = Rules.of(self.settings, "train")
         idle = worker_registry.count_ready(
@@ -80,40 +81,44 @@ class Holding(Base):
         add_event(connection, row.id, row.attempt, now, "yield_requested")
         return True
 
-    def record_progress(self, claim: Claim, progress: Progress, *, judged: bool = True) -> None:
-        """Write where a training stands, and a point of its loss curve.
+    def record_progress(
+        self, claim: Claim, progress: ProgressReport, *, validated: bool = True
+    ) -> None:
+        """Write a training's progress, and a point of its loss curve.
 
         Args:
             claim: The training.
-            progress: Where it stands.
-            judged: Whether its validation loss was measured at this very step, and so belongs
-                to the point; else it is that of the last epoch's end.
+            progress: How far it is.
+            validated: Whether the validation loss was measured at this step, and so belongs to the
+                point; otherwise it is that of the last epoch's end.
 
         Raises:
             LeaseLost: As for `heartbeat`.
         """
         with self.engine.begin() as connection:
             self._fence(connection, claim, progress=asdict(progress))
-            put_metric(connection, claim.job_id, progress, self.clock(connection), judged)
+            put_metric(connection, claim.job_id, progress, self.clock(connection), validated)
 
     def record_checkpoint(self, claim: Claim, record: CheckpointRecord) -> str:
-        """Publish a checkpoint whose bytes `shared.blobs.store` has written, and retire old ones.
+        """Publish a checkpoint whose bytes `shared.blobs.store` has written; delete old ones.
 
         Returns:
-            Its id; the first one's where this step has a checkpoint already.
+            The id of this step's checkpoint, which an earlier attempt may have published.
 
         Raises:
             LeaseLost: As for `heartbeat`.
-            shared.blobs.MissingBlob: The bytes were swept away meanwhile: store them again.
-            StorageFull: The user may not store so much; nothing was written.
+            shared.blobs.MissingBlob: The bytes were swept meanwhile. Store them again.
+            shared.scheduling.errors.StorageFull: The user may not store that much; nothing was
+                written.
         """
         with self.engine.begin() as connection:
             self._fence(connection, claim, fruitless_attempts=0)
             blobs.publish(connection, record.sha256)
             now = self.clock(connection)
             checkpoint_id, new = add_checkpoint(connection, claim, record, now)
-            # Claims take the lock of this before a user's, too; and what it frees is room.
-            self._retire(connection, claim.job_id, retention.kept(claim.spec))
+            # Before the check of the cap: what this deletes no longer counts. Claims, too, take
+            # the lock of this before a user's.
+            retire_superfluous(connection, claim.job_id, checkpoints_to_keep(claim.spec))
             if new:
                 caps.check_checkpoint(connection, self.settings, claim.user_id)
                 add_event(
@@ -122,7 +127,7 @@ class Holding(Base):
             return checkpoint_id
 
     def record_vocabulary(self, claim: Claim, size: int, characters_per_token: float) -> None:
-        """Tell the model how many tokens its training has chosen, and how long they are.
+        """Write the size of the vocabulary that a training has chosen to its model.
 
         Raises:
             LeaseLost: As for `heartbeat`.
@@ -136,7 +141,7 @@ class Holding(Base):
             )
 
     def record_texts(self, claim: Claim, texts: Sequence[TextRecord]) -> None:
-        """Keep texts; one that an earlier attempt has committed stays as it was.
+        """Insert texts; a text that an earlier attempt has committed stays as it is.
 
         Raises:
             LeaseLost: As for `heartbeat`.
@@ -145,8 +150,8 @@ class Holding(Base):
             self._fence(connection, claim, fruitless_attempts=0)
             add_texts(connection, claim, texts, self.clock(connection))
 
-    def record_event(self, claim: Claim, kind: str, **data: object) -> None:
-        """Write into the job's history.
+    def record_event(self, claim: Claim, type_: str, **data: object) -> None:
+        """Add an event to the job's history.
 
         Raises:
             LeaseLost: As for `heartbeat`.
@@ -154,10 +159,10 @@ class Holding(Base):
         with self.engine.begin() as connection:
             self._fence(connection, claim, worker_id=claim.worker_id)
             now = self.clock(connection)
-            add_event(connection, claim.job_id, claim.attempt, now, kind, **data)
+            add_event(connection, claim.job_id, claim.attempt, now, type_, **data)
 
 
-def _seconds(row: Any, now: datetime) -> float:
-    """How long a job has had its device."""
+def _held_seconds(row: Any, now: datetime) -> float:
+    """How long a job has held its device."""
     seconds: float = (now - row.claimed_at).total_seconds()
     return seconds

@@ -1,22 +1,22 @@
-"""The statements of a submission, a claim and an end, built once.
+"""The statements of submission, claim, heartbeat and completion, built once.
 
-Writing a statement down takes SQLAlchemy longer than the database takes to run it, and these
-lie between a request and its text.
+Building a statement takes SQLAlchemy longer than running it takes the database, and these run
+between a request and its text.
 """
 
 from sqlalchemy import bindparam, func, insert, or_, select, text, tuple_, update
 
 from shared.tables import MUST_START, RUNNING, WAITING, Device, Job, UtcDateTime
 
-#: A job's row, from its columns.
+#: Insert a job, given its columns.
 SUBMIT = insert(Job)
-#: Lease the picked jobs that may still start: `picked`, `charged`, `worker`, `lease`, `now`.
+#: Lease those of `picked` that may still start. Also takes `charged`, `worker`, `lease`, `now`.
 CLAIM = (
     update(Job)
     .where(
         Job.id.in_(bindparam("picked", expanding=True)),
         Job.status == "queued",
-        # As `OVERDUE` has it: one that has started in time may go on later.
+        # As in `LOCK_OVERDUE`: a job that has started in time may continue later.
         or_(
             Job.started_at.is_not(None),
             Job.start_before.is_(None),
@@ -46,30 +46,32 @@ CLAIM = (
         Job.checkpoint_id,
     )
 )
-#: Let `jobs`, generations that were claimed in this transaction, write with `checkpoint`.
-WRITE_WITH = (
+#: Set the `checkpoint` of `jobs`, generations claimed in this transaction.
+SET_CHECKPOINT = (
     update(Job)
     .where(Job.id.in_(bindparam("jobs", expanding=True)))
     .values(checkpoint_id=bindparam("checkpoint"))
 )
-#: Those of `picked` that share a batch with nobody.
-ALONE = select(Job.id).where(Job.id.in_(bindparam("picked", expanding=True)), Job.alone)
-#: A job while `held_job` is still run by `held_attempt`: the fence.
+#: Those of `picked` that must not share a batch.
+MUST_RUN_ALONE = select(Job.id).where(Job.id.in_(bindparam("picked", expanding=True)), Job.alone)
+#: The fence: `held_attempt` still holds `held_job`.
 _HELD = (
     Job.id == bindparam("held_job"),
     Job.attempt == bindparam("held_attempt"),
     Job.status == "running",
 )
-#: Write columns of a job that is held.
+#: Write columns of a held job.
 FENCED = update(Job).where(*_HELD)
-#: What the owner of a job that is held has asked of it, and keep it so until the commit.
-ASKED_OF = select(Job.pause_requested_at, Job.cancel_requested_at).where(*_HELD).with_for_update()
-#: Take a job that is held from its worker: `becomes`, `ended_at`, `held_seconds`.
-ENDED = (
+#: The requests of a held job's owner, locked until the commit.
+LOCK_REQUESTS = (
+    select(Job.pause_requested_at, Job.cancel_requested_at).where(*_HELD).with_for_update()
+)
+#: Take a held job from its worker, given `new_status`, `ended_at` and `held_seconds`.
+END = (
     update(Job)
     .where(*_HELD)
     .values(
-        status=bindparam("becomes"),
+        status=bindparam("new_status"),
         lease_expires_at=None,
         yield_requested_at=None,
         pause_requested_at=None,
@@ -77,8 +79,8 @@ ENDED = (
         ran_seconds=Job.ran_seconds + bindparam("held_seconds"),
     )
 )
-#: What a heartbeat brings back, of `mine`, pairs of a job and the attempt that holds it.
-ASKED = (
+#: What a heartbeat needs of `mine`, pairs of a job and the attempt that holds it.
+LOCK_HELD = (
     select(
         Job.id,
         Job.kind,
@@ -97,57 +99,59 @@ ASKED = (
     .order_by(Job.id)
     .with_for_update()
 )
-#: Renew the leases of `held`, jobs that `ASKED` has locked.
+#: Renew the leases of `held`, jobs that `LOCK_HELD` has locked.
 RENEW = (
     update(Job)
     .where(Job.id.in_(bindparam("held", expanding=True)))
     .values(lease_expires_at=bindparam("lease", type_=UtcDateTime))
 )
-#: And ask one of them, `held_job`, to give its device up.
+#: Ask one of them, `held_job`, to yield its device.
 ASK_TO_YIELD = (
     update(Job)
     .where(Job.id == bindparam("held_job"))
     .values(yield_requested_at=bindparam("now", type_=UtcDateTime))
 )
-#: Generations whose leases end before `since`: nobody beats for them.
-_SILENT = (
+#: Generations whose leases end before `since`: no heartbeat has renewed them.
+_STALE = (
     Job.kind == "generate",
     text(RUNNING),
     Job.lease_expires_at < bindparam("since", type_=UtcDateTime),
 )
 #: How many of them each worker has.
-SILENT = select(Job.worker_id, func.count()).where(*_SILENT).group_by(Job.worker_id)
-#: Those of `workers` that may share a batch, locked but for those that another is writing.
-MATES = (
+STALE_GENERATIONS_BY_WORKER = (
+    select(Job.worker_id, func.count()).where(*_STALE).group_by(Job.worker_id)
+)
+#: Those of `workers` that may share a batch; rows that others have locked are left out.
+LOCK_BATCH_MATES = (
     select(Job.id)
-    .where(*_SILENT, Job.worker_id.in_(bindparam("workers", expanding=True)), ~Job.alone)
+    .where(*_STALE, Job.worker_id.in_(bindparam("workers", expanding=True)), ~Job.alone)
     .order_by(Job.id)
     .with_for_update(skip_locked=True)
 )
-#: Let those go on that waited for `ended`, a list of jobs that have succeeded.
+#: Unblock the jobs that waited for `ended`, jobs that have succeeded.
 UNBLOCK = (
     update(Job)
     .where(Job.blocked_by.in_(bindparam("ended", expanding=True)))
     .values(blocked_by=None)
     .returning(Job.id, Job.attempt, Job.after_job_id)
 )
-#: Who waits for `ended`, a list of jobs that will never succeed.
-FOLLOWERS = (
+#: The jobs that wait for `ended`, jobs that will never succeed.
+LOCK_DEPENDENTS = (
     select(Job.id, Job.attempt, Job.blocked_by)
     .where(Job.blocked_by.in_(bindparam("ended", expanding=True)))
     .order_by(Job.id)
     .with_for_update()
 )
-#: Who had to start before `now` and has not.
-OVERDUE = (
+#: The jobs that had to start before `now` and have not.
+LOCK_OVERDUE = (
     select(Job.id, Job.attempt, Job.start_before)
     .where(Job.start_before < bindparam("now", type_=UtcDateTime), text(MUST_START))
-    # By id, PostgreSQL would read the primary key from its beginning.
+    # Ordered by id, PostgreSQL would scan the primary key from its beginning.
     .order_by(Job.start_before)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-#: End `job` badly while it waits: `problem`, `now`.
+#: Fail `job`, which waits, given `problem` and `now`.
 FAIL_WAITING = (
     update(Job)
     .where(Job.id == bindparam("job"), text(WAITING))
@@ -158,10 +162,10 @@ FAIL_WAITING = (
         blocked_by=None,
     )
 )
-#: A worker's row: what `worker` runs now.
-OCCUPY = update(Device).where(Device.id == bindparam("worker"))
-#: And that it no longer runs `held_job`.
-LEAVE = (
+#: Say which job `worker` runs now.
+SET_CURRENT_JOB = update(Device).where(Device.id == bindparam("worker"))
+#: Say that `worker` no longer runs `held_job`.
+CLEAR_CURRENT_JOB = (
     update(Device)
     .where(Device.id == bindparam("worker"), Device.current_job_id == bindparam("held_job"))
     .values(current_job_id=None)

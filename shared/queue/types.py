@@ -1,22 +1,25 @@
-"""What crosses the boundary of the queue: small, frozen, and typed."""
+"""The records that cross the boundary of the queue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-Kind = Literal["train", "generate"]
+from shared.tables import Kind, Status
+
+#: Every status but ``running``.
+StatusAfterRun = Literal["queued", "paused", "succeeded", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job that somebody asks for.
+    """A request for a job.
 
     Attributes:
-        priority: Of the user's own jobs the one with the least number runs first.
-        after_job_id: Only once this job of theirs has succeeded.
-        start_before: It fails if it has not started by then.
-        deadline_seconds: It fails when it has run for longer.
+        priority: Orders the user's own jobs; the lowest number runs first.
+        after_job_id: The job runs only once this job of the same user has succeeded.
+        start_before: The job fails if it has not started by then.
+        deadline_seconds: The job fails once it has run for longer than this.
     """
 
     kind: Kind
@@ -32,17 +35,31 @@ class Submission:
     estimate: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmittedJob(Submission):
+    """A job as it was inserted. Its fields are columns of `jobs`.
+
+    Attributes:
+        blocked_by: The job it still has to wait for.
+    """
+
+    id: str
+    created_at: datetime
+    blocked_by: str | None
+    status: Status = "queued"
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to run a job, until the lease ends.
+    """The right to run a job until the lease expires.
 
     Attributes:
         attempt: The fencing token.
-        claimed_at: Since when its worker has it.
+        claimed_at: When the worker claimed it.
         charged_seconds: Device time that its owner was charged in advance.
-        alone: It shares a batch with nobody.
-        checkpoint_id: What a generation writes with, the same in all its attempts; None where the
-            model has no checkpoint of the name that was asked for.
+        alone: The job must not share a batch.
+        checkpoint_id: The checkpoint that a generation uses in all its attempts; None if the
+            model has no checkpoint of the requested name.
     """
 
     job_id: str
@@ -61,15 +78,15 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
-    """What a heartbeat brings back.
+class LeaseDirectives:
+    """What a heartbeat tells the worker to do with a job.
 
     Attributes:
-        cancel: Its owner wants the job to end.
-        drain: The worker is to stop.
-        pause: Its owner wants the job to stand still.
-        yield_: Somebody less served waits, and the job has had its quantum.
-        overdue: It has run for longer than its deadline.
+        cancel: The owner asked to cancel the job.
+        drain: The worker was asked to stop.
+        pause: The owner asked to pause the job.
+        yield_: The job has had its quantum, and a less served user waits.
+        overdue: The job has run for longer than its deadline.
     """
 
     cancel: bool = False
@@ -80,8 +97,8 @@ class Orders:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a training stands. Losses are in nats per token, `bits_per_char` is `val_loss`'s."""
+class ProgressReport:
+    """How far a training is. Losses are in nats per token; `bits_per_char` is of `val_loss`."""
 
     step: int
     steps_total: int
@@ -97,9 +114,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRecord:
-    """A checkpoint whose bytes are stored already, under `sha256`.
+    """A checkpoint whose bytes are stored under `sha256`.
 
-    `exact` is false where a part of its training was computed under another fingerprint.
+    Attributes:
+        exact: False if a part of its training was computed under another fingerprint.
     """
 
     step: int
@@ -115,16 +133,16 @@ class CheckpointRecord:
 
 @dataclass(frozen=True, slots=True)
 class TextRecord:
-    """A written text.
+    """A generated text.
 
     Attributes:
-        requested: False for one sampled while a network learned.
-        temperature_to: The temperature at its end, where a schedule changed it.
-        echo: Whether it is shown with its prompt before it.
-        mean_logprob: Of its tokens under the network's own distribution, in nats.
-        logprobs: Of each token, where they were asked for.
-        copied_characters: This and the last three are those of `worker.ml.novelty.Novelty`; None
-            where the corpus is gone or too large.
+        requested: False for a sample that a training took.
+        temperature_to: The temperature at its end, if a schedule changed it.
+        echo: Whether it is shown with its prompt.
+        mean_logprob: The mean over its tokens under the network's own distribution, in nats.
+        logprobs: One for each token, if requested.
+        copied_characters: This and the next three fields come from `worker.ml.novelty.Novelty`;
+            None if the corpus is gone or too large.
     """
 
     position: int
@@ -152,24 +170,33 @@ class TextRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Rescue:
-    """What became of a job whose lease ran out."""
+class RescuedJob:
+    """A job whose lease expired, and its new status.
+
+    Attributes:
+        attempt: The attempt that lost the lease.
+    """
 
     job_id: str
     kind: Kind
     attempt: int
-    outcome: Literal["queued", "paused", "succeeded", "failed", "cancelled"]
+    outcome: StatusAfterRun
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A job that is queued, and since when."""
+class WaitingJob:
+    """A runnable job that nobody has claimed for a while.
+
+    Attributes:
+        idle_workers: Ready workers of its kind that run nothing.
+    """
 
     job_id: str
     kind: Kind
     created_at: datetime
+    idle_workers: int
 
 
 def problem(slug: str, title: str, detail: str) -> dict[str, Any]:
-    """Why a job failed, in the form of RFC 9457, as `jobs.error` keeps it."""
+    """Build the value of `jobs.error`: why a job failed, as an RFC 9457 problem."""
     return {"type": f"/problems/{slug}", "title": title, "detail": detail}

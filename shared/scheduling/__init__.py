@@ -1,1 +1,1 @@
-"""Who runs next and what it costs: policy, candidates, accounting, caps, forecast."""
+"""Who runs next and what it costs: policy, candidates, accounting, caps and the forecast."""

@@ -1,7 +1,8 @@
 """Device time: what users are charged, what they have used today, and what runs now.
 
-Service orders the line: it is charged at a claim, settled at the end, and decays. Use is what
-the daily cap counts: it is never charged in advance and never decays, but ends at midnight UTC.
+Service orders the users: it is charged at a claim, settled at the end of the run, and decays. Use
+is what the daily cap counts: it is never charged in advance, never decays, and is reset at
+midnight UTC.
 """
 
 from collections import defaultdict
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from shared.tables import RUNNING, Job, User
 
-#: Built once: writing a statement down takes SQLAlchemy longer than the database takes to run it.
+#: Built once: building a statement takes SQLAlchemy longer than running it takes the database.
 _ACCOUNT = (
     select(User.served_seconds, User.served_at, User.used_seconds, User.used_on)
     .where(User.id == bindparam("user"))
@@ -38,16 +39,16 @@ _GENERATIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class RunningTraining:
     """A training that holds a device.
 
     Attributes:
         held_seconds: Since its claim.
         charged_seconds: At its claim.
-        today_seconds: What it holds of the day's cap: the time since its claim or midnight, or
+        today_seconds: What it takes of the day's cap: the time since its claim or midnight, or
             what it was charged, whichever is more.
-        lifted: An admin put it above others.
-        leaving: It was asked to give its device back.
+        promoted: An admin put it ahead of others.
+        leaving: It was asked to yield, pause or cancel.
     """
 
     job_id: str
@@ -55,12 +56,12 @@ class Training:
     held_seconds: float
     charged_seconds: float
     today_seconds: float
-    lifted: bool
+    promoted: bool
     leaving: bool
 
     @property
     def over_seconds(self) -> float:
-        """What it has held beyond its charge."""
+        """How long it has held the device beyond its charge."""
         return max(0.0, self.held_seconds - self.charged_seconds)
 
 
@@ -71,7 +72,7 @@ class _Account:
 
 
 class Ledger:
-    """Charges and settlements of one transaction, written at its end."""
+    """The charges and settlements of one transaction, written at its end."""
 
     def __init__(self) -> None:
         self._accounts: defaultdict[str, _Account] = defaultdict(_Account)
@@ -83,14 +84,14 @@ class Ledger:
     def settle(
         self, user_id: str, charged: float, used: float, since: datetime, now: datetime
     ) -> None:
-        """Replace a charge by what was used.
+        """Replace a charge by the device time used.
 
         Args:
-            user_id: Whose.
-            charged: At the claim.
-            used: Device-seconds; less than `now` − `since` where others shared the device.
-            since: The claim.
-            now: The end.
+            user_id: The user charged.
+            charged: Device-seconds charged at the claim.
+            used: Device-seconds used; less than `now` − `since` if other jobs shared the device.
+            since: When the job was claimed.
+            now: When the run ended.
         """
         account = self._accounts[user_id]
         account.served += used - charged
@@ -99,8 +100,8 @@ class Ledger:
         account.used += used * (today / held if held > 0 else 1.0)
 
     def post(self, connection: Connection, half_life_seconds: float, now: datetime) -> None:
-        """Write all of it."""
-        # In one order everywhere, so that two settlements can't wait for each other.
+        """Write the sums to the users' rows."""
+        # Every transaction locks users in the order of their ids, so that two can't deadlock.
         for user_id, account in sorted(self._accounts.items()):
             row = connection.execute(_ACCOUNT, {"user": user_id}).one()
             served = decayed(row.served_seconds, row.served_at, now, half_life_seconds)
@@ -118,7 +119,7 @@ class Ledger:
 def decayed(
     seconds: float, since: datetime | None, now: datetime, half_life_seconds: float
 ) -> float:
-    """What is left of `seconds` charged at `since`."""
+    """Decay `seconds` of service charged at `since`."""
     if since is None:
         return seconds
     age = max(0.0, (now - since).total_seconds())
@@ -126,38 +127,38 @@ def decayed(
 
 
 def used_today(seconds: float, on: date | None, now: datetime) -> float:
-    """What `seconds` used on a day count today."""
+    """Return `seconds` if they were used today, else 0."""
     return seconds if on == now.date() else 0.0
 
 
 def midnight(now: datetime) -> datetime:
-    """When the day of `now` began, in UTC."""
+    """Midnight UTC of the day of `now`."""
     return datetime.combine(now.date(), time(), UTC)
 
 
-def trainings(connection: Connection, now: datetime) -> list[Training]:
-    """All trainings that run; there are as many as devices at most."""
-    found = []
+def running_trainings(connection: Connection, now: datetime) -> list[RunningTraining]:
+    """Read the running trainings; there are at most as many as devices."""
+    trainings = []
     for row in connection.execute(_TRAININGS):
         held = max(0.0, (now - row.claimed_at).total_seconds())
         today = (now - max(row.claimed_at, midnight(now))).total_seconds()
         asked = (row.yield_requested_at, row.pause_requested_at, row.cancel_requested_at)
-        found.append(
-            Training(
+        trainings.append(
+            RunningTraining(
                 job_id=row.id,
                 user_id=row.user_id,
                 held_seconds=held,
                 charged_seconds=row.charged_seconds,
                 today_seconds=max(today, row.charged_seconds),
-                lifted=row.lifted_at is not None,
+                promoted=row.lifted_at is not None,
                 leaving=any(moment is not None for moment in asked),
             )
         )
-    return found
+    return trainings
 
 
-def held_today(connection: Connection, running: list[Training]) -> Mapping[str, float]:
-    """Device-seconds of today by user that run and are not settled yet."""
+def held_today(connection: Connection, running: list[RunningTraining]) -> Mapping[str, float]:
+    """Today's device-seconds of running jobs, which are not settled yet, by user."""
     held: defaultdict[str, float] = defaultdict(float)
     for training in running:
         held[training.user_id] += training.today_seconds

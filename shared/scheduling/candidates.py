@@ -1,72 +1,97 @@
-"""Those who wait: each user with runnable work of a kind, what they were served, and their caps.
+"""The candidates for a claim: each user with runnable jobs of a kind, their service and caps.
 
-One index look-up per user, whatever waits behind.
+Reading them takes one index look-up per user, however many jobs wait.
 """
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import BindParameter, Connection, Select, bindparam, select, text
 
-from shared.scheduling.accounting import Training, decayed, held_today, used_today
+from shared.scheduling.accounting import RunningTraining, decayed, held_today, used_today
 from shared.settings import Settings
-from shared.tables import RUNNABLE, Job, User
+from shared.tables import RUNNABLE, Job, Kind, User
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A user with runnable work of a kind.
+    """A user with runnable jobs of a kind.
 
     Attributes:
-        job_id: The best of it.
-        service: Device-seconds that they have been served.
-        share: What their service is divided by.
-        max_running: How many jobs of theirs may run at once; None: any number.
-        slots: How many more jobs of theirs may run at once.
-        seconds: What is left of their day's device time.
+        job_id: The best of the jobs; empty if there is none.
+        service: Device-seconds that the user was served.
+        share: What the service is divided by.
+        charge_seconds: By how much each further job raises the service.
+        max_running: How many of the user's jobs may run at once; None for any number.
+        slots: How many more of them may run at once.
+        seconds: What is left of the user's device time today.
+        job_count: How many jobs; a claim, which needs only the best one, leaves it at 1.
     """
 
     user_id: str
     job_id: str
     service: float
     share: float
+    charge_seconds: float
     max_running: int | None
     slots: float
     seconds: float
+    job_count: int = 1
 
     @property
     def may_run(self) -> bool:
-        """Whether no cap stands in the way."""
+        """Whether no cap stops the user."""
         return self.slots > 0 and self.seconds > 0
 
     @property
     def weight(self) -> float:
-        """What orders the line: who has least goes first."""
+        """What orders the users; the lowest goes first."""
         return self.service / self.share
 
-    def take(self, seconds: float) -> None:
-        """Count a job that is about to run."""
-        self.service += seconds
-        self.seconds -= seconds
-        self.slots -= 1
+    @property
+    def step(self) -> float:
+        """By how much each further job raises the weight."""
+        return self.charge_seconds / self.share
+
+    def after_claim(self) -> Self:
+        """The candidate once one more of the jobs is claimed."""
+        return replace(
+            self,
+            service=self.service + self.charge_seconds,
+            seconds=self.seconds - self.charge_seconds,
+            slots=self.slots - 1,
+        )
+
+    def jobs_ahead_of(self, other: "Candidate", rank: int) -> int:
+        """How many of this user's jobs go before a job of another user.
+
+        Args:
+            other: The other user; both may run, or neither.
+            rank: How many of the other user's own jobs go before that job.
+        """
+        steps = (other.weight + rank * other.step - self.weight) / self.step
+        if steps < 0:
+            return 0
+        wins_tie = steps == int(steps) and self.job_id < other.job_id
+        return min(self.job_count, math.ceil(steps) + wins_tie)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The numbers of fairness.
+    """The numbers of the scheduling policy.
 
     Attributes:
-        quantum_seconds: After which a training yields to somebody less served.
-        charge_seconds: Device time charged at a claim: the quantum, or a slot's part of it.
-        half_life_seconds: In which a charge counts half.
-        max_running: Running `train` jobs of one user at once, unless the user has a cap of
-            their own. None: no cap (`generate`, whose jobs are short).
-        day_seconds: Device time of one user in a day, unless the user has a cap of their own.
+        quantum_seconds: After this time a training yields to a less served user.
+        charge_seconds: Device time charged at a claim: the quantum, or a slot's share of it.
+        half_life_seconds: The time in which service decays to half.
+        max_running: How many trainings of one user may run at once, by default. None for no cap
+            (`generate`, whose jobs are short).
+        day_seconds: Device time of one user per day, by default. None for no cap.
     """
 
     quantum_seconds: float
@@ -76,8 +101,8 @@ class Rules:
     day_seconds: float | None
 
     @classmethod
-    def of(cls, settings: Settings, kind: str, slots: int = 1) -> "Rules":
-        """The numbers as the settings have them.
+    def of(cls, settings: Settings, kind: Kind, slots: int = 1) -> "Rules":
+        """Take the numbers from the settings.
 
         Args:
             settings: Of this process.
@@ -94,43 +119,81 @@ class Rules:
 
 
 def candidates_of(
-    connection: Connection, kind: str, rules: Rules, running: Iterable[Training], now: datetime
+    connection: Connection,
+    kind: Kind,
+    rules: Rules,
+    running: Iterable[RunningTraining],
+    now: datetime,
 ) -> list[Candidate]:
-    """Everybody with runnable work of a kind, capped or not.
+    """Read all users with runnable jobs of a kind, including those whom a cap stops.
 
     Args:
         connection: In the claim's transaction.
         kind: ``train`` or ``generate``.
-        rules: The numbers.
-        running: From `shared.scheduling.accounting.trainings`.
+        rules: The numbers of the policy.
+        running: From `shared.scheduling.accounting.running_trainings`.
         now: The time.
     """
     running = list(running)
-    rows = [row for row in connection.execute(_line(), {"kind": kind}) if row.job_id is not None]
-    over: defaultdict[str, float] = defaultdict(float)
-    for training in running:
-        over[training.user_id] += training.over_seconds
+    statement = _users_with_best_job()
+    rows = [row for row in connection.execute(statement, {"kind": kind}) if row.job_id is not None]
+    over = _over_seconds(running)
     count = Counter(training.user_id for training in running)
     capped = rules.day_seconds is not None or any(
         row.max_device_seconds_per_day is not None for row in rows
     )
     held = held_today(connection, running) if capped else {}
-    found = []
+    candidates = []
     for row in rows:
         most = _max_running(row, rules)
-        served = decayed(row.served_seconds, row.served_at, now, rules.half_life_seconds)
-        found.append(
+        candidates.append(
             Candidate(
                 user_id=row.id,
                 job_id=row.job_id,
-                service=served + over[row.id],
+                service=_decayed_service(row, rules, now) + over[row.id],
                 share=row.share,
+                charge_seconds=rules.charge_seconds,
                 max_running=most,
                 slots=math.inf if most is None else most - count[row.id],
                 seconds=_seconds_left(row, rules, held.get(row.id, 0.0), now),
             )
         )
-    return found
+    return candidates
+
+
+def owners_of(
+    connection: Connection, running: list[RunningTraining], rules: Rules, now: datetime
+) -> dict[str, Candidate]:
+    """Read the users of running trainings, whether or not they have more jobs, by id."""
+    ids = {training.user_id for training in running}
+    held = held_today(connection, running)
+    over = _over_seconds(running)
+    rows = connection.execute(select(User.__table__).where(User.id.in_(ids)))
+    return {
+        row.id: Candidate(
+            user_id=row.id,
+            job_id="",
+            service=_decayed_service(row, rules, now) + over[row.id],
+            share=row.share,
+            charge_seconds=rules.charge_seconds,
+            max_running=None,
+            slots=0,
+            seconds=_seconds_left(row, rules, held.get(row.id, 0.0), now),
+            job_count=0,
+        )
+        for row in rows
+    }
+
+
+def _over_seconds(running: Iterable[RunningTraining]) -> defaultdict[str, float]:
+    over: defaultdict[str, float] = defaultdict(float)
+    for training in running:
+        over[training.user_id] += training.over_seconds
+    return over
+
+
+def _decayed_service(row: Any, rules: Rules, now: datetime) -> float:
+    return decayed(row.served_seconds, row.served_at, now, rules.half_life_seconds)
 
 
 def _max_running(row: Any, rules: Rules) -> int | None:
@@ -147,45 +210,20 @@ def _seconds_left(row: Any, rules: Rules, held: float, now: datetime) -> float:
     )
 
 
-def owners_of(
-    connection: Connection, running: list[Training], rules: Rules, now: datetime
-) -> dict[str, Candidate]:
-    """The users of the trainings that run, whether they have more work or not."""
-    ids = {training.user_id for training in running}
-    held = held_today(connection, running)
-    over: defaultdict[str, float] = defaultdict(float)
-    for training in running:
-        over[training.user_id] += training.over_seconds
-    rows = connection.execute(select(User.__table__).where(User.id.in_(ids)))
-    return {
-        row.id: Candidate(
-            user_id=row.id,
-            job_id="",
-            service=decayed(row.served_seconds, row.served_at, now, rules.half_life_seconds)
-            + over[row.id],
-            share=row.share,
-            max_running=None,
-            slots=0,
-            seconds=_seconds_left(row, rules, held.get(row.id, 0.0), now),
-        )
-        for row in rows
-    }
-
-
 @cache
-def _line() -> Select[Any]:
-    """Every user with a runnable job of `kind`, and the best of it.
+def _users_with_best_job() -> Select[Any]:
+    """Build the query of all enabled users, each with the best runnable job of `kind` or null.
 
-    Built once: writing the statement down takes SQLAlchemy longer than the database takes to
-    answer it. One index look-up per user. A join of users and queued jobs reads every queued
-    row: over 100,000 of them it is a hundred times slower.
+    It is built once, because that takes SQLAlchemy longer than the query takes the database. It
+    takes one index look-up per user. A join of users and queued jobs would read every queued
+    row: with 100,000 of them it is a hundred times slower.
     """
-    users, line = User.__table__, Job.__table__.alias()
-    kind: BindParameter[str] = bindparam("kind")
+    users, jobs = User.__table__, Job.__table__.alias()
+    kind: BindParameter[Kind] = bindparam("kind")
     best = (
-        select(line.c.id)
-        .where(line.c.kind == kind, line.c.user_id == users.c.id, text(RUNNABLE))
-        .order_by(line.c.priority, line.c.id)
+        select(jobs.c.id)
+        .where(jobs.c.kind == kind, jobs.c.user_id == users.c.id, text(RUNNABLE))
+        .order_by(jobs.c.priority, jobs.c.id)
         .limit(1)
         .correlate(users)
         .scalar_subquery()

@@ -1,8 +1,8 @@
-"""What one user may have at most, and the refusal of more.
+"""The caps of a user, and the checks that enforce them.
 
-Each cap is the user's own where an admin set one, else the settings'. What is checked here is
-checked under the user's lock, in the transaction that inserts what counts: no race passes it.
-Running jobs and the day's device time are counted by the claim (shared/scheduling/candidates.py).
+Each cap is the user's own if an admin set one, and otherwise the settings' default. The checks run
+under the user's lock, in the transaction that inserts what counts, so that no race passes a cap.
+The claim counts running jobs and the day's device time (shared/scheduling/candidates.py).
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from shared.queue.errors import CorporaFull, DayUsedUp, QueueFull, StorageFull
-from shared.scheduling.accounting import held_today, midnight, trainings, used_today
+from shared.scheduling.accounting import held_today, midnight, running_trainings, used_today
+from shared.scheduling.errors import CorporaFull, DayUsedUp, QueueFull, StorageFull
 from shared.settings import Settings
-from shared.tables import WAITING, Checkpoint, Corpus, Job, Model, User
+from shared.tables import WAITING, Checkpoint, Corpus, Job, Kind, Model, User
 
-#: Serialises all that one user inserts against a cap.
+#: Serialises all inserts of one user that a cap counts.
 _LOCK = (
     select(
         User.max_running,
@@ -45,14 +45,14 @@ _CHECKPOINTS = (
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What one user may have at most.
+    """The most that one user may have.
 
     Attributes:
-        running: Trainings that run at once.
-        queued: Jobs that wait or are paused.
-        device_seconds_per_day: Device time from midnight to midnight, UTC; None: no cap.
-        stored_bytes: Corpora and checkpoints.
-        corpora_bytes: Corpora alone.
+        running: Trainings running at once.
+        queued: Queued and paused jobs.
+        device_seconds_per_day: Device time from midnight to midnight UTC; None for no cap.
+        stored_bytes: Bytes of corpora and checkpoints.
+        corpora_bytes: Bytes of corpora alone.
     """
 
     running: int
@@ -64,7 +64,7 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What one user has of what is capped; as `Caps`."""
+    """What one user has of each thing that `Caps` limits."""
 
     running: int
     queued: int
@@ -74,98 +74,98 @@ class Use:
 
 
 def caps_of(user: Any, settings: Settings) -> Caps:
-    """The caps of a user, given their row."""
+    """Determine a user's caps from the user's row."""
 
-    def first(own: Any, default: Any) -> Any:
+    def own_or(own: Any, default: Any) -> Any:
         return default if own is None else own
 
     return Caps(
-        first(user.max_running, settings.max_running_per_user),
-        first(user.max_queued, settings.max_queued_per_user),
-        first(user.max_device_seconds_per_day, settings.max_device_seconds_per_day),
-        first(user.max_stored_bytes, settings.max_stored_bytes_per_user),
-        first(user.max_corpora_bytes, settings.max_corpora_bytes_per_user),
+        own_or(user.max_running, settings.max_running_per_user),
+        own_or(user.max_queued, settings.max_queued_per_user),
+        own_or(user.max_device_seconds_per_day, settings.max_device_seconds_per_day),
+        own_or(user.max_stored_bytes, settings.max_stored_bytes_per_user),
+        own_or(user.max_corpora_bytes, settings.max_corpora_bytes_per_user),
     )
 
 
 def use_of(connection: Connection, user: Any, now: datetime) -> Use:
-    """What a user has now, given their row."""
-    running = trainings(connection, now)
+    """Read what a user has now, given the user's row."""
+    running = running_trainings(connection, now)
     held = held_today(connection, running).get(user.id, 0.0)
     return Use(
         running=sum(training.user_id == user.id for training in running),
         queued=connection.scalar(_QUEUED, {"user": user.id}) or 0,
         device_seconds_today=used_today(user.used_seconds, user.used_on, now) + held,
-        stored_bytes=_stored(connection, user.id),
-        corpora_bytes=_corpora(connection, user.id),
+        stored_bytes=_stored_bytes(connection, user.id),
+        corpora_bytes=_corpora_bytes(connection, user.id),
     )
 
 
 def check_job(
-    connection: Connection, settings: Settings, user_id: str, kind: str, now: datetime
+    connection: Connection, settings: Settings, user_id: str, kind: Kind, now: datetime
 ) -> None:
-    """Let one more job be queued, and keep the user locked until the commit.
+    """Check that a user may queue one more job; lock the user until the commit.
 
     Raises:
-        QueueFull: The user has as many as they may have.
-        DayUsedUp: Their device time of today is used up.
-        StorageFull: Nothing that a training makes could be stored.
+        QueueFull: The user has as many queued jobs as allowed.
+        DayUsedUp: The user has used up today's device time.
+        StorageFull: A training's checkpoints could not be stored.
     """
-    user, caps = _locked(connection, settings, user_id)
+    user, caps = _lock_user(connection, settings, user_id)
     queued = connection.scalar(_QUEUED, {"user": user_id}) or 0
     if queued >= caps.queued:
         raise QueueFull(queued, caps.queued)
     limit = caps.device_seconds_per_day
     if limit is not None:
-        held = held_today(connection, trainings(connection, now)).get(user_id, 0.0)
+        held = held_today(connection, running_trainings(connection, now)).get(user_id, 0.0)
         used = used_today(user.used_seconds, user.used_on, now) + held
         if used >= limit:
             until = midnight(now) + timedelta(days=1)
             raise DayUsedUp(used, limit, until, (until - now).total_seconds())
     if kind == "train":
-        stored = _stored(connection, user_id)
+        stored = _stored_bytes(connection, user_id)
         if stored >= caps.stored_bytes:
             raise StorageFull(stored, 0, caps.stored_bytes)
 
 
 def check_corpus(connection: Connection, settings: Settings, user_id: str, more: int) -> None:
-    """Let a corpus of `more` bytes be inserted, and keep the user locked until the commit.
+    """Check that a user may store a corpus of `more` bytes; lock the user until the commit.
 
     Raises:
-        CorporaFull: The user's corpora would take too much.
-        StorageFull: Their corpora and checkpoints would.
+        CorporaFull: The user's corpora would take too many bytes.
+        StorageFull: The user's corpora and checkpoints would take too many bytes.
     """
-    _, caps = _locked(connection, settings, user_id)
-    used = _corpora(connection, user_id)
+    _, caps = _lock_user(connection, settings, user_id)
+    used = _corpora_bytes(connection, user_id)
     if used + more > caps.corpora_bytes:
         raise CorporaFull(used, more, caps.corpora_bytes)
-    stored = _stored(connection, user_id)
+    stored = _stored_bytes(connection, user_id)
     if stored + more > caps.stored_bytes:
         raise StorageFull(stored, more, caps.stored_bytes)
 
 
 def check_checkpoint(connection: Connection, settings: Settings, user_id: str) -> None:
-    """Let a checkpoint stay that was just inserted, and keep the user locked until the commit.
+    """Check that a checkpoint just inserted may stay; lock the user until the commit.
 
     Raises:
-        StorageFull: With it the user's corpora and checkpoints take too much.
+        StorageFull: With it, the user's corpora and checkpoints take too many bytes.
     """
-    _, caps = _locked(connection, settings, user_id)
-    stored = _stored(connection, user_id)
+    _, caps = _lock_user(connection, settings, user_id)
+    stored = _stored_bytes(connection, user_id)
     if stored > caps.stored_bytes:
         raise StorageFull(stored, 0, caps.stored_bytes)
 
 
-def _locked(connection: Connection, settings: Settings, user_id: str) -> tuple[Any, Caps]:
+def _lock_user(connection: Connection, settings: Settings, user_id: str) -> tuple[Any, Caps]:
     user = connection.execute(_LOCK, {"user": user_id}).one()
     return user, caps_of(user, settings)
 
 
-def _corpora(connection: Connection, user_id: str) -> int:
+def _corpora_bytes(connection: Connection, user_id: str) -> int:
     # PostgreSQL's sum of bigints is a decimal.
     return int(connection.scalar(_CORPORA, {"user": user_id}) or 0)
 
 
-def _stored(connection: Connection, user_id: str) -> int:
+def _stored_bytes(connection: Connection, user_id: str) -> int:
     checkpoints = connection.scalar(_CHECKPOINTS, {"user": user_id}) or 0
-    return _corpora(connection, user_id) + int(checkpoints)
+    return _corpora_bytes(connection, user_id) + int(checkpoints)

@@ -1,77 +1,79 @@
-"""Who runs next: among users with work, the least served; then first come.
+"""The scheduling policy: the least served user with work goes first, then first come.
 
-Service is device time, charged at the claim and settled at the end, halved every half-life and
-divided by the user's share. What a training has held beyond its charge counts too, so that a
-long one is not cheaper than many short ones. `priority` orders a user's own jobs only; an admin
-can lift a job above all. Called under the claim's serialising lock, so that the numbers it reads
-are still true when they are used.
+Service is device time, charged at the claim, settled at the end, halved every half-life and
+divided by the user's share. What a training has held beyond its charge counts too, so that one
+long training is not cheaper than many short ones. `priority` orders only a user's own jobs; an
+admin can promote a job ahead of all. The claim calls this under its serialising lock, so that the
+numbers read here are still true when they are used.
 """
 
 import math
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from shared.scheduling.accounting import Training, trainings
+from shared.scheduling.accounting import RunningTraining, running_trainings
 from shared.scheduling.candidates import Candidate, Rules, candidates_of, owners_of
-from shared.tables import LIFTED, RUNNABLE, Job
+from shared.tables import PROMOTED, RUNNABLE, Job, Kind
 
-#: Admins lift few jobs; those beyond wait as they would have.
-LIFTED_AT_ONCE = 100
-_LIFTED = (
+#: Admins promote few jobs; any beyond these wait as if they were not promoted.
+PROMOTED_AT_ONCE = 100
+_PROMOTED = (
     select(Job.id, Job.user_id)
-    .where(Job.kind == bindparam("kind"), text(LIFTED), Job.blocked_by.is_(None))
+    .where(Job.kind == bindparam("kind"), text(PROMOTED), Job.blocked_by.is_(None))
     .order_by(Job.lifted_at, Job.id)
-    .limit(LIFTED_AT_ONCE)
+    .limit(PROMOTED_AT_ONCE)
 )
-#: A user's jobs are read so many at a time.
+#: How many of a user's jobs are read at a time.
 READ_AHEAD = 64
 _JOBS = (
     select(Job.id)
     .where(Job.kind == bindparam("kind"), Job.user_id == bindparam("user"), text(RUNNABLE))
     .order_by(Job.priority, Job.id)
     .limit(READ_AHEAD)
-    .offset(bindparam("passed"))
+    .offset(bindparam("offset"))
 )
 
 
 def pick(
     connection: Connection,
-    kind: str,
+    kind: Kind,
     limit: int,
     rules: Rules,
     now: datetime,
     without: Collection[str] = (),
 ) -> list[str]:
-    """The ids of the jobs to run next, best first, at most `limit`, none of users in `without`."""
-    line = _Line(connection, kind, rules, trainings(connection, now), now, without)
-    while len(line.picked) < limit and line.take():
+    """Pick the jobs to run next: at most `limit` ids, best first, none of users in `without`."""
+    picker = _Picker(connection, kind, rules, running_trainings(connection, now), now, without)
+    while len(picker.picked) < limit and picker.pick_next():
         pass
-    return line.picked
+    return picker.picked
 
 
-def lifted(connection: Connection, kind: str) -> list[tuple[str, str]]:
-    """The jobs that go above others, in their order, each with its owner."""
-    return [(row.id, row.user_id) for row in connection.execute(_LIFTED, {"kind": kind})]
+def promoted_jobs(connection: Connection, kind: Kind) -> list[tuple[str, str]]:
+    """Read the ids of promoted jobs that wait, in their order, each with its owner's id."""
+    return [(row.id, row.user_id) for row in connection.execute(_PROMOTED, {"kind": kind})]
 
 
 def must_yield(
     connection: Connection, job_id: str, rules: Rules, now: datetime, idle: int = 0
 ) -> bool:
-    """Whether a training that has had its quantum is to give its device back.
+    """Decide whether a training that has had its quantum must yield its device.
 
-    It is where its owner's day is used up, or where somebody with a better claim waits. Then
-    the trainings of the most served users go first, and no more of them than are waited for.
+    It must if its owner's device time for today is used up, or if a less served user waits. In
+    the latter case the trainings of the most served users yield first, and no more of them than
+    there are jobs waiting.
 
     Args:
-        connection: Any.
+        connection: In the heartbeat's transaction.
         job_id: The training.
-        rules: The numbers.
+        rules: The numbers of the policy.
         now: The time.
-        idle: Workers that have nothing to do, and will claim in a moment.
+        idle: Workers that run nothing and will claim in a moment.
     """
-    running = trainings(connection, now)
+    running = running_trainings(connection, now)
     due = {t.job_id: t for t in running
            if not t.leaving and t.held_seconds >= rules.quantum_seconds}  # fmt: skip
     if job_id not in due:
@@ -79,83 +81,88 @@ def must_yield(
     owners = owners_of(connection, running, rules, now)
     if owners[due[job_id].user_id].seconds <= 0:
         return True
-    line = _Line(connection, "train", rules, running, now)
-    # Devices that are free, or being given back, serve the first of those who wait.
+    picker = _Picker(connection, "train", rules, running, now)
+    # Devices that are free or about to be serve the first of the waiting jobs.
     for _ in range(idle + sum(training.leaving for training in running)):
-        line.take()
-    victims = [t for t in due.values() if not t.lifted]
+        picker.pick_next()
+    victims = [t for t in due.values() if not t.promoted]
     for victim in sorted(victims, key=lambda t: (-owners[t.user_id].weight, t.job_id)):
-        if not line.take(below=owners[victim.user_id].weight):
+        if not picker.pick_next(below=owners[victim.user_id].weight):
             return False
         if victim.job_id == job_id:
             return True
     return False
 
 
-class _Line:
-    """Those who wait, as they would be served one after the other."""
+class _Picker:
+    """Picks waiting jobs one after the other, as they would be claimed."""
 
     def __init__(
         self,
         connection: Connection,
-        kind: str,
+        kind: Kind,
         rules: Rules,
-        running: list[Training],
+        running: list[RunningTraining],
         now: datetime,
         without: Collection[str] = (),
     ) -> None:
         self.picked: list[str] = []
-        self._connection, self._kind, self._rules = connection, kind, rules
-        found = candidates_of(connection, kind, rules, running, now)
-        self._candidates = [each for each in found if each.user_id not in without]
-        self._ahead: dict[str, Iterator[str]] = {}
-        owners = {candidate.user_id: candidate for candidate in self._candidates}
-        self._lifted = [
-            (job_id, owners[user_id])
-            for job_id, user_id in lifted(connection, kind)
-            if user_id in owners
+        self._connection, self._kind = connection, kind
+        self._candidates = {
+            candidate.user_id: candidate
+            for candidate in candidates_of(connection, kind, rules, running, now)
+            if candidate.user_id not in without
+        }
+        self._further_jobs: dict[str, Iterator[str]] = {}
+        self._promoted = [
+            (job_id, user_id)
+            for job_id, user_id in promoted_jobs(connection, kind)
+            if user_id in self._candidates
         ]
 
-    def take(self, below: float = math.inf) -> bool:
-        """Pick the next job: a lifted one, or one of somebody whose weight is less than `below`.
+    def pick_next(self, below: float = math.inf) -> bool:
+        """Pick a promoted job, or else the best job of a user whose weight is less than `below`.
 
         Returns:
             Whether there was one.
         """
-        while self._lifted:
-            job_id, owner = self._lifted.pop(0)
+        while self._promoted:
+            job_id, user_id = self._promoted.pop(0)
+            owner = self._candidates[user_id]
             if owner.may_run:
-                return self._pick(job_id, owner)
-        while (best := _best(self._candidates)) is not None and best.weight < below:
+                self._pick(job_id, owner)
+                return True
+        while (best := _best(self._candidates.values())) is not None and best.weight < below:
             if best.job_id not in self.picked:
-                return self._pick(best.job_id, best)
-            self._go_on(best)
+                self._pick(best.job_id, best)
+                return True
+            self._advance(best)
         return False
 
-    def _pick(self, job_id: str, owner: Candidate) -> bool:
+    def _pick(self, job_id: str, owner: Candidate) -> None:
         self.picked.append(job_id)
-        owner.take(self._rules.charge_seconds)
-        return True
+        self._candidates[owner.user_id] = owner.after_claim()
 
-    def _go_on(self, candidate: Candidate) -> None:
-        """Let a candidate stand with the best job not picked yet, or not at all."""
-        ahead = self._ahead.setdefault(candidate.user_id, self._jobs_of(candidate.user_id))
-        following = next((job_id for job_id in ahead if job_id not in self.picked), None)
-        if following is None:
-            self._candidates.remove(candidate)
+    def _advance(self, candidate: Candidate) -> None:
+        """Give a candidate its best job that is not picked yet; drop it if there is none."""
+        user_id = candidate.user_id
+        further = self._further_jobs.setdefault(user_id, self._jobs_of(user_id))
+        job_id = next((job_id for job_id in further if job_id not in self.picked), None)
+        if job_id is None:
+            del self._candidates[user_id]
         else:
-            candidate.job_id = following
+            self._candidates[user_id] = replace(candidate, job_id=job_id)
 
     def _jobs_of(self, user_id: str) -> Iterator[str]:
-        """The jobs of a user who waits, in their order."""
-        passed, ids = 0, [""]
+        """Read the runnable jobs of a user in their order."""
+        offset, ids = 0, [""]
         while ids:
-            values = {"kind": self._kind, "user": user_id, "passed": passed}
+            values = {"kind": self._kind, "user": user_id, "offset": offset}
             ids = list(self._connection.scalars(_JOBS, values))
             yield from ids
             if len(ids) < READ_AHEAD:
                 return
-            passed += READ_AHEAD
+            offset += READ_AHEAD
 
 
 def _best(candidates: Iterable[Candidate]) -> Candidate | None:

@@ -1,1 +1,1 @@
-"""What a job may ask for, with every number decided: presets, generations, estimates, seeds."""
+"""Resolved job specs and what belongs to them: presets, estimates, limits, seeds."""

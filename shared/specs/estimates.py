@@ -1,68 +1,65 @@
-"""What a training will take: memory, time, and the size of a checkpoint, before it is queued.
+"""Estimates of what a training takes: memory, time and checkpoint size, before it is queued.
 
-The memory is a sum of what the pipeline holds at its peak; `benchmarks/memory.py` holds it against
-the peaks of real workers, which it is to exceed by a little. The time is multiply-adds over a
-rate, or, where trainings of the same shape have run here before, characters over the speed that
-these had.
+The memory is the sum of what the pipeline holds at its peak; `benchmarks/memory.py` compares it
+with the peaks of real workers, which it should exceed slightly. The time is multiply-adds over a
+rate, or, if trainings of the same shape have run here before, characters over their speed.
 
-With the tokenizer `word` nobody knows yet how many words there are and how long: as many are taken
-as there can be, and each as long as a character. Both are upper bounds.
+With the tokenizer `word` the number of words and their length are not known yet. The estimate
+assumes as many words as the text can have, each as long as a character: both are upper bounds.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from shared.specs.presets import TrainSpec
 
 FLOAT_BYTES = 4
-#: A worker with TensorFlow loaded and its compiler warm, 840 MB, and what compiling takes; to count
-#: words takes less than that, and is over before.
+#: A worker with TensorFlow loaded and its compiler warm (840 MB), plus a compilation. Counting
+#: words takes less, and ends before.
 PROCESS_BYTES = 1_050_000_000
-#: Floats that a step keeps of each position, per unit of a layer: gates, cell, hidden state and
-#: projected input, and as much again on the way back.
+#: Floats per position and unit that a step keeps: gates, cell, hidden state and projected input,
+#: and as many again for back-propagation.
 FLOATS_PER_UNIT = 20
 #: Logits, their softmax and its gradient.
 FLOATS_PER_LOGIT = 4
-#: Multiply-adds that a processor's core is taken to do in a second in the CPU's step, learning.
+#: Assumed multiply-adds per second and core of the CPU step, in training.
 CORE_RATE = 20e9
-#: Forward, and twice as much back.
+#: One forward pass; back-propagation costs twice as much.
 PASSES = 3
-#: Until everything is compiled.
+#: The time until all graphs are compiled.
 COMPILE_SECONDS = 10.0
-#: Validation beside learning.
-JUDGING_SHARE = 0.03
+#: Time for validation, relative to training.
+VALIDATION_SHARE = 0.03
+#: The optimizers' arrays per weight.
 SLOTS = {"rmsprop": 1, "adam": 2}
-#: Copies of its weights that a network which writes takes, with the first layer's looked up.
-WRITING_COPIES = 4
-#: In a longer corpus no copies are looked for: the index would take seconds to build and more than
-#: 32 MB. It also bounds what all indexes of a worker hold together.
+#: Copies of the weights that a generating network holds, with the first layer as a look-up table.
+SAMPLING_COPIES = 4
+#: The longest corpus that is indexed for copies: a longer index would take seconds to build and
+#: more than 32 MB. It also limits what all indexes of a worker hold together.
 INDEXED_CHARACTERS = 8_000_000
-#: Of the index, beside a character's id and the text itself.
+#: The size of the index, beside the character ids and the text.
 INDEX_BYTES_PER_CHARACTER = 4
-#: A word of the vocabulary has two characters and occurs twice.
-LEAST_CHARACTERS_PER_WORD = 4
-#: What makes two trainings as fast as each other, on processors of one kind.
+#: A word of the vocabulary has at least two characters and occurs at least twice.
+MIN_CHARACTERS_PER_WORD = 4
+#: The numbers that decide the speed of a training, on processors of one kind.
 SHAPE = (
     "tokenizer", "vocabulary_limit", "predict", "window", "embedding", "units", "layers",
     "batch_size", "optimizer", "threads", "shards",
 )  # fmt: skip
-#: In which order numbers are proposed to be lowered, and the least of each.
-LOWERED = {"batch_size": 1, "units": 8, "window": 4, "layers": 1, "vocabulary_limit": 16}
-LOWERED_FOR_TIME = {"epochs": 1, "units": 8, "layers": 1, "vocabulary_limit": 16}
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a training will take.
+    """What a training is expected to take.
 
     Attributes:
-        memory_bytes: Peak of its worker's process.
-        seconds: From its start to its end on an idle worker.
-        checkpoint_bytes: Of one checkpoint.
-        steps: Of the whole training, with a word at most; None where a budget decides.
-        characters_per_second: The speed that `seconds` come from.
-        measured: Whether trainings of the same shape had it.
+        memory_bytes: The peak memory of its worker's process.
+        seconds: The time from start to end on an idle worker.
+        checkpoint_bytes: The size of one checkpoint.
+        steps: The number of steps, an upper bound for words; None if a budget decides.
+        characters_per_second: The speed that `seconds` is computed from.
+        measured: Whether the speed was measured on trainings of the same shape.
     """
 
     memory_bytes: int
@@ -73,19 +70,19 @@ class Estimate:
     measured: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Convert to JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """What a training reads.
+class CorpusSize:
+    """The size of a training's corpus and vocabulary.
 
     Attributes:
-        characters: Of the corpus.
-        alphabet_size: Different characters that the model knows.
-        words: That it knows already, from the checkpoint that it begins from; None where it
-            chooses them.
+        characters: The characters of the corpus.
+        alphabet_size: The distinct characters that the model knows.
+        words: The words that it knows from the checkpoint it starts from; None if it chooses its
+            words.
     """
 
     characters: int
@@ -93,53 +90,30 @@ class Text:
     words: int | None = None
 
     def vocabulary_size(self, spec: TrainSpec) -> int:
-        """The most tokens that the model can have."""
+        """Return the largest vocabulary that the model can have."""
         if spec.tokenizer == "char":
             return self.alphabet_size
-        most = min(spec.vocabulary_limit, self.characters // LEAST_CHARACTERS_PER_WORD)
-        return self.alphabet_size + (most if self.words is None else self.words)
+        max_words = min(spec.vocabulary_limit, self.characters // MIN_CHARACTERS_PER_WORD)
+        return self.alphabet_size + (max_words if self.words is None else self.words)
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a training may take."""
-
-    memory_bytes: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class TooMuch:
-    """Why a training can't be taken.
-
-    Attributes:
-        field: The number to lower.
-        most: To what; None where lowering it alone does not help.
-        words: What is needed and what there is.
-    """
-
-    field: str
-    most: int | None
-    words: str
-
-
-def estimate(spec: TrainSpec, text: Text, speeds: Sequence[float] = ()) -> Estimate:
-    """What a training will take.
+def estimate(spec: TrainSpec, corpus: CorpusSize, speeds: Sequence[float] = ()) -> Estimate:
+    """Estimate what a training takes.
 
     Args:
-        spec: All its numbers.
-        text: What it reads.
+        spec: The training.
+        corpus: The size of its corpus.
         speeds: Characters per second of earlier trainings of the same shape. The fastest counts:
-            the others shared their machine, or were over before they were under way.
+            the others shared their machine, or ended before they reached full speed.
     """
-    characters, vocabulary_size = text.characters, text.vocabulary_size(spec)
-    learnt_from = characters - int(characters * spec.held_out)
-    apart = spec.stride if spec.predict == "last" else spec.window
-    windows = max(1, (learnt_from - spec.window - 1) // apart + 1)
+    characters, vocabulary_size = corpus.characters, corpus.vocabulary_size(spec)
+    training_characters = characters - int(characters * spec.held_out)
+    stride = spec.stride if spec.predict == "last" else spec.window
+    windows = max(1, (training_characters - spec.window - 1) // stride + 1)
     positions = windows * spec.window
-    averages = spec.average_decay is not None
+    keeps_average = spec.average_decay is not None
     weights = _weights(spec, vocabulary_size) * FLOAT_BYTES
-    state = weights * (1 + SLOTS[spec.optimizer] + averages)
+    state = weights * (1 + SLOTS[spec.optimizer] + keeps_average)
     speed = max(speeds) if speeds else _speed(spec, vocabulary_size)
     steps = None
     if spec.budget is not None:
@@ -147,17 +121,17 @@ def estimate(spec: TrainSpec, text: Text, speeds: Sequence[float] = ()) -> Estim
     else:
         epochs = spec.epochs or 1
         steps = -(-windows // spec.batch_size) * epochs
-        seconds = COMPILE_SECONDS + positions * epochs / speed * (1 + JUDGING_SHARE)
+        seconds = COMPILE_SECONDS + positions * epochs / speed * (1 + VALIDATION_SHARE)
     return Estimate(
         memory_bytes=int(
             PROCESS_BYTES
-            # Before and after a step, then as arrays and as bytes to be stored.
+            # Before and after a step, as arrays, and as bytes to be stored.
             + 4 * state
             + (spec.shards + 1) * weights
             + _activations(spec, vocabulary_size)
             + characters * _id_bytes(vocabulary_size)
             + windows * FLOAT_BYTES
-            + (0 if spec.sample is None else _writing(spec, text))
+            + (0 if spec.sample is None else _sampling(spec, corpus))
         ),
         seconds=seconds,
         checkpoint_bytes=int(state),
@@ -167,73 +141,9 @@ def estimate(spec: TrainSpec, text: Text, speeds: Sequence[float] = ()) -> Estim
     )
 
 
-def too_much(
-    spec: TrainSpec,
-    text: Text,
-    bounds: Bounds,
-    speeds: Sequence[float] = (),
-    fixed: Collection[str] = (),
-) -> TooMuch | None:
-    """Why a training does not fit its bounds, with the number to lower; None where it fits.
-
-    Args:
-        spec: All its numbers.
-        text: What it reads.
-        bounds: What there is.
-        speeds: As for `estimate`.
-        fixed: Numbers that can't be lowered.
-    """
-    found = estimate(spec, text, speeds)
-    told = (
-        f"this training needs about {_size(found.memory_bytes)} of memory and "
-        f"{_duration(found.seconds)}"
-    )
-    if found.memory_bytes > bounds.memory_bytes:
-        words = f"{told}, and a worker has {_size(bounds.memory_bytes)} for it"
-        tried = LOWERED
-
-        def fits(changed: TrainSpec) -> bool:
-            return estimate(changed, text).memory_bytes <= bounds.memory_bytes
-    elif found.seconds > bounds.seconds:
-        words = f"{told}, and {_duration(bounds.seconds)} is the most that is taken"
-        tried = LOWERED_FOR_TIME
-
-        def fits(changed: TrainSpec) -> bool:
-            # Another network has another speed, which nobody has measured.
-            known = speeds if same_shape(changed.model_dump(), spec.model_dump()) else ()
-            return estimate(changed, text, known).seconds <= bounds.seconds
-    else:
-        return None
-    if spec.budget is not None and tried is LOWERED_FOR_TIME:
-        return TooMuch("budget", int(bounds.seconds), words)
-    proposals = {
-        name: _most(spec, name, least, fits) for name, least in tried.items() if name not in fixed
-    }
-    # The one that has to give way least.
-    helping = {name: most / getattr(spec, name) for name, most in proposals.items() if most}
-    if not helping:
-        return TooMuch("units" if tried is LOWERED else "corpus", None, words)
-    field = max(helping, key=lambda name: helping[name])
-    return TooMuch(field, proposals[field], words)
-
-
-def same_shape(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two stored specs are equally fast."""
-    return all(one.get(name) == other.get(name) for name in SHAPE)
-
-
-def _most(spec: TrainSpec, name: str, least: int, fits: Callable[[TrainSpec], bool]) -> int | None:
-    """The greatest value below the spec's own that fits; None where not even the least does."""
-    high = getattr(spec, name)
-    if high is None or not fits(spec.model_copy(update={name: least})):
-        return None
-    low = least
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (
-            (middle, high) if fits(spec.model_copy(update={name: middle})) else (low, middle)
-        )
-    return int(low)
+def same_shape(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    """Whether two stored specs have the same speed."""
+    return all(left.get(name) == right.get(name) for name in SHAPE)
 
 
 def _weights(spec: TrainSpec, vocabulary_size: int) -> int:
@@ -247,24 +157,24 @@ def _weights(spec: TrainSpec, vocabulary_size: int) -> int:
 
 def _activations(spec: TrainSpec, vocabulary_size: int) -> int:
     positions = spec.batch_size * spec.window
-    judged = spec.batch_size if spec.predict == "last" else positions
+    outputs = spec.batch_size if spec.predict == "last" else positions
     floats = positions * spec.layers * spec.units * FLOATS_PER_UNIT
-    return (floats + judged * vocabulary_size * FLOATS_PER_LOGIT) * FLOAT_BYTES
+    return (floats + outputs * vocabulary_size * FLOATS_PER_LOGIT) * FLOAT_BYTES
 
 
-def _writing(spec: TrainSpec, text: Text) -> int:
-    """Bytes for texts while the network learns: its weights, and where copies are looked for."""
-    vocabulary_size = text.vocabulary_size(spec)
-    looked_up = _weights(spec.model_copy(update={"embedding": 0}), vocabulary_size)
+def _sampling(spec: TrainSpec, corpus: CorpusSize) -> int:
+    """Estimate the bytes for sample texts: copies of the weights, and the index for copied text."""
+    vocabulary_size = corpus.vocabulary_size(spec)
+    weights = _weights(spec.model_copy(update={"embedding": 0}), vocabulary_size)
     index = 0
-    if text.characters <= INDEXED_CHARACTERS:
-        each = INDEX_BYTES_PER_CHARACTER + 2 * _id_bytes(text.alphabet_size)
-        index = text.characters * each
-    return WRITING_COPIES * looked_up * FLOAT_BYTES + index
+    if corpus.characters <= INDEXED_CHARACTERS:
+        bytes_per_character = INDEX_BYTES_PER_CHARACTER + 2 * _id_bytes(corpus.alphabet_size)
+        index = corpus.characters * bytes_per_character
+    return SAMPLING_COPIES * weights * FLOAT_BYTES + index
 
 
 def _speed(spec: TrainSpec, vocabulary_size: int) -> float:
-    """Characters per second of a CPU's step: the first layer looks its input up."""
+    """Estimate the characters per second of the CPU step, whose first layer is a look-up."""
     units = spec.units
     recurrent = 4 * units * units * (2 * spec.layers - 1)
     head = units * vocabulary_size / (spec.window if spec.predict == "last" else 1)
@@ -273,14 +183,3 @@ def _speed(spec: TrainSpec, vocabulary_size: int) -> float:
 
 def _id_bytes(vocabulary_size: int) -> int:
     return 1 if vocabulary_size <= 2**8 else 2 if vocabulary_size <= 2**16 else 4
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

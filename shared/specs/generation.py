@@ -1,4 +1,4 @@
-"""A generation with everything decided, as its job keeps it."""
+"""A fully resolved generation, as its job stores it."""
 
 from pydantic import ConfigDict, Field
 
@@ -15,13 +15,13 @@ class Schedule(Frozen):
 
 
 class GenerateSpec(Frozen):
-    """A generation with everything decided: what `jobs.spec` holds for kind `generate`.
+    """A fully resolved generation, stored in `jobs.spec` for kind `generate`.
 
-    One that scores writes nothing: it reads its prompt and tells how likely the network finds it.
+    With `score` it writes no text: it reads its prompt and computes the likelihood of the prompt.
     """
 
-    checkpoint: str = Field(description="best, latest or a checkpoint's id")
-    prompt: str | None = Field(description="null: a random piece of the corpus")
+    checkpoint: str = Field(description="best, latest or the id of a checkpoint")
+    prompt: str | None = Field(description="null: a random passage of the corpus")
     length: int = Field(ge=0)
     temperatures: list[Temperature | Schedule]
     top_k: int | None

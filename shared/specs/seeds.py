@@ -1,9 +1,9 @@
-"""One seed for a job, one for each of its texts.
+"""The seed of a job and of each of its texts.
 
-Text `i` of temperature `j` of a job with seed ``s`` gets ``s`` itself where both
-are 0, else the first 53 bits of SHA-256 over ``"quire:{s}:{j}:{i}"``. A text
-tells its own seed: asked for again with that seed, its prompt, one temperature
-and ``n: 1``, it comes out the same.
+Text `i` at temperature `j` of a job with seed ``s`` has the seed ``s`` if both are 0, and
+otherwise the last 53 of the first 64 bits of SHA-256 over ``"quire:{s}:{j}:{i}"``. A text is
+stored with its seed: a request with this seed, its prompt, its temperature and ``n: 1`` gives the
+same text.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from shared.specs.presets import SEED_LIMIT
 
 
 def new_seed() -> int:
-    """A seed nobody chose."""
+    """Draw a random seed."""
     return secrets.randbelow(SEED_LIMIT)
 
 
 def text_seed(seed: int, temperature_index: int, text_index: int) -> int:
-    """The seed of one text of a job, by the rule of this module."""
+    """Derive the seed of one text of a job, by the rule of this module."""
     if temperature_index == 0 and text_index == 0:
         return seed
     name = f"quire:{seed}:{temperature_index}:{text_index}".encode()

@@ -1,4 +1,4 @@
-"""The tables, typed. Invariants are constraints wherever a database can hold them."""
+"""The tables. Invariants are constraints wherever a database can enforce them."""
 
 from shared.tables.artifacts import (
     CHUNK_BYTES,
@@ -14,9 +14,9 @@ from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, RowNumber, Utc
 from shared.tables.jobs import (
     BLOCKED,
     KINDS,
-    LIFTED,
     MUST_START,
     PRIORITIES,
+    PROMOTED,
     RUNNABLE,
     RUNNING,
     STATUSES,
@@ -26,7 +26,9 @@ from shared.tables.jobs import (
     Device,
     Job,
     JobEvent,
+    Kind,
     Metric,
+    Status,
 )
 from shared.tables.users import ROLES, ApiKey, IdempotencyKey, User
 
@@ -34,9 +36,9 @@ __all__ = [
     "BLOCKED",
     "CHUNK_BYTES",
     "KINDS",
-    "LIFTED",
     "MUST_START",
     "PRIORITIES",
+    "PROMOTED",
     "ROLES",
     "RUNNABLE",
     "RUNNING",
@@ -59,9 +61,11 @@ __all__ = [
     "Job",
     "JobEvent",
     "Json",
+    "Kind",
     "Metric",
     "Model",
     "RowNumber",
+    "Status",
     "User",
     "UtcDateTime",
 ]

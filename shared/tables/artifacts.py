@@ -1,4 +1,4 @@
-"""What there is: bytes, texts that people train on, models, checkpoints, and written texts."""
+"""Blobs, corpora, models, checkpoints and generated texts."""
 
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.clock import new_id
+from shared.ids import new_id
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, one_of
 
 VISIBILITIES = ("private", "server")
@@ -25,7 +25,7 @@ CHUNK_BYTES = 1024 * 1024
 
 
 class Blob(Base):
-    """Bytes named by their SHA-256. `touched_at` is when somebody last stored or needed them."""
+    """Bytes named by their SHA-256. `touched_at` is when they were last stored or published."""
 
     __tablename__ = "blobs"
     sha256: Mapped[str] = mapped_column(String(SHA256_CHARACTERS), primary_key=True)
@@ -34,7 +34,7 @@ class Blob(Base):
 
 
 class BlobChunk(Base):
-    """One piece of a blob, `CHUNK_BYTES` or less."""
+    """A piece of a blob, at most `CHUNK_BYTES` long."""
 
     __tablename__ = "blob_chunks"
     sha256: Mapped[str] = mapped_column(
@@ -47,7 +47,7 @@ class BlobChunk(Base):
 
 
 class Corpus(Base):
-    """A text as people train on it: UTF-8, without a BOM, lines ended by LF."""
+    """A text to train on: UTF-8 without a BOM, with LF line ends."""
 
     __tablename__ = "corpora"
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
@@ -70,7 +70,7 @@ class Corpus(Base):
 
 
 class Model(Base):
-    """What one training makes: a vocabulary, a network's numbers, and its checkpoints."""
+    """The product of one training: a vocabulary, a network's dimensions, and its checkpoints."""
 
     __tablename__ = "models"
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
@@ -79,13 +79,13 @@ class Model(Base):
     visibility: Mapped[str] = mapped_column(String(10), default="private")
     corpus_id: Mapped[str] = mapped_column(ForeignKey("corpora.id"), index=True)
     spec: Mapped[dict[str, Any]]
-    #: Its characters; the words of `tokenizer: "word"` are in the checkpoints.
+    #: The characters; the words of `tokenizer: "word"` are in the checkpoints.
     vocabulary: Mapped[str] = mapped_column(Text, deferred=True)
-    #: Tokens: the characters alone until the training has chosen the words.
+    #: The number of tokens: of the characters alone until the training has chosen the words.
     vocabulary_size: Mapped[int]
-    #: Of the held-out tail; 1 for `tokenizer: "char"`, null until the words are chosen.
+    #: In the held-out tail; 1 for `tokenizer: "char"`, null until the words are chosen.
     characters_per_token: Mapped[float | None]
-    #: Where its training began; the id stays when the checkpoint itself is gone.
+    #: The checkpoint that its training began from; the id stays if the checkpoint is deleted.
     from_checkpoint_id: Mapped[str | None] = mapped_column(Id, index=True)
     created_at: Mapped[datetime]
 
@@ -96,7 +96,7 @@ class Model(Base):
 
 
 class Checkpoint(Base):
-    """A network at one step, with all that a training needs to go on from there."""
+    """A network at one step, with all that a training needs to continue from it."""
 
     __tablename__ = "checkpoints"
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
@@ -111,7 +111,7 @@ class Checkpoint(Base):
     sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     fingerprint: Mapped[dict[str, Any]]
-    #: Whether one fingerprint computed all of it.
+    #: Whether all of the training was computed under one fingerprint.
     exact: Mapped[bool] = mapped_column(default=True, server_default=true())
     created_at: Mapped[datetime]
 
@@ -123,7 +123,7 @@ class Checkpoint(Base):
 
 
 class GeneratedText(Base):
-    """What a network wrote: asked for by a `generate` job, or sampled while it trained."""
+    """A text from a network: requested by a `generate` job, or sampled during a training."""
 
     __tablename__ = "texts"
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
@@ -136,7 +136,7 @@ class GeneratedText(Base):
         ForeignKey("checkpoints.id", ondelete="SET NULL"), index=True
     )
     requested: Mapped[bool]
-    #: The place in its job: temperatures in the order they were given, then `n`.
+    #: The index in its job: by temperature in the given order, then by `n`.
     position: Mapped[int]
     step: Mapped[int] = mapped_column(default=0, server_default="0")
     epoch: Mapped[float | None]
@@ -147,22 +147,22 @@ class GeneratedText(Base):
     top_p: Mapped[float | None]
     seed: Mapped[int] = mapped_column(BigInteger)
     finish_reason: Mapped[str] = mapped_column(String(20))
-    #: The temperature at the end, where a schedule changed it on the way.
+    #: The temperature at the end, if a schedule changed it.
     temperature_to: Mapped[float | None]
     repetition_penalty: Mapped[float] = mapped_column(default=1.0, server_default="1")
-    #: Whether the text is shown with its prompt before it.
+    #: Whether the text is shown with its prompt.
     echo: Mapped[bool] = mapped_column(default=False, server_default=false())
-    #: Under the network's own distribution, before temperature and limits; in nats.
+    #: Under the network's own distribution, before temperature and `top_k`/`top_p`; in nats.
     mean_logprob: Mapped[float | None]
     bits_per_char: Mapped[float | None]
     logprobs: Mapped[list[float] | None] = mapped_column(Json)
-    #: Its longest piece that stands in the corpus: length, place in the text, place in the corpus.
+    #: The longest piece that occurs in the corpus: length, index in the text, index in the corpus.
     copied_characters: Mapped[int | None]
     copied_at: Mapped[int | None]
     copied_from: Mapped[int | None]
-    #: Share of its 8-grams that occur in the corpus.
+    #: The share of its 8-grams that occur in the corpus.
     known_grams: Mapped[float | None]
     created_at: Mapped[datetime]
 
-    # A repeated attempt can't write the same text twice.
+    # A repeated attempt can't insert the same text twice.
     __table_args__ = (UniqueConstraint("job_id", "step", "position"),)

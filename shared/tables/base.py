@@ -1,4 +1,4 @@
-"""What all tables share: their types, and the rules that constraints are named by."""
+"""What all tables share: column types, and the naming convention of constraints."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -23,13 +23,13 @@ SHA256_CHARACTERS = 64
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC; SQLite, which knows no zones, keeps it without one."""
+    """A time in UTC. SQLite has no time zones and stores it without one."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a time without a zone: it could mean any."""
+        """Convert to UTC; refuse a time without a zone, which would be ambiguous."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -38,7 +38,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give every time back with its zone."""
+        """Attach UTC to every time."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -50,17 +50,17 @@ Id = Uuid(as_uuid=False)
 
 
 def one_of(column: str, values: tuple[str, ...]) -> str:
-    """The condition of a constraint: the column has one of these values."""
+    """Build the condition of a constraint: the column has one of these values."""
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
 
 def partial(name: str, *columns: str, where: str) -> Index:
-    """An index of those rows alone that meet a condition."""
+    """Build an index of the rows that meet a condition."""
     return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
 
 
 class Base(DeclarativeBase):
-    """One naming rule for constraints, so that every migration can name them."""
+    """The base of all tables. It names constraints by rule, so that migrations can name them."""
 
     metadata = MetaData(
         naming_convention={

@@ -1,4 +1,4 @@
-"""Who uses Quire: their caps, their keys, and the first answers to their requests."""
+"""Users, their API keys, and the stored replies of their idempotent requests."""
 
 from datetime import date, datetime
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.clock import new_id
+from shared.ids import new_id
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, one_of
 
 ROLES = ("admin", "member")
 
 
 class User(Base):
-    """A person, and what they may use.
+    """A user and the user's caps.
 
-    `served_seconds` is the device time charged to them, decayed to `served_at`. A cap of their
-    own is null where the settings' default holds (shared/scheduling/caps.py).
+    `served_seconds` is the device time charged to the user, decayed to `served_at`. A cap is null
+    if the settings' default applies (shared/scheduling/caps.py).
     """
 
     __tablename__ = "users"
@@ -29,7 +29,7 @@ class User(Base):
     max_device_seconds_per_day: Mapped[float | None]
     max_stored_bytes: Mapped[int | None] = mapped_column(BigInteger)
     max_corpora_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    #: Device time on the day `used_on` (UTC), settled; what runs comes on top.
+    #: Settled device time on the day `used_on` (UTC); running jobs come on top.
     used_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
     used_on: Mapped[date | None]
     served_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
@@ -44,7 +44,7 @@ class User(Base):
 
 
 class ApiKey(Base):
-    """A key's prefix and hash. The key itself is shown once and kept nowhere."""
+    """A key's prefix and hash. The key itself is shown once and never stored."""
 
     __tablename__ = "api_keys"
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
@@ -57,7 +57,7 @@ class ApiKey(Base):
 
 
 class IdempotencyKey(Base):
-    """The first answer to a POST, so that the same request twice makes one thing."""
+    """The first reply to a POST, so that a repeated request has no second effect."""
 
     __tablename__ = "idempotency_keys"
     user_id: Mapped[str] = mapped_column(

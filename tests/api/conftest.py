@@ -1,4 +1,4 @@
-"""A server in this process, on each database, with a real Redis."""
+"""An API in this process, on each database, with a real Redis."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
 from shared.settings import Settings, load_settings
-from tests.api.harness import Person, World
+from tests.api.harness import ApiHarness, Person
 
 MAX_CORPUS_BYTES = 12 * 1024 * 1024
 
@@ -36,23 +36,23 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def world(settings: Settings) -> Iterator[World]:
+def harness(settings: Settings) -> Iterator[ApiHarness]:
     engine = make_engine(settings.database)
     broker = Broker(settings.broker)
-    yield World(create_app(settings, engine, broker), engine, Queue(engine, settings))
+    yield ApiHarness(create_app(settings, engine, broker), engine, Queue(engine, settings))
     engine.dispose()
 
 
 @pytest.fixture
-def ann(world: World) -> Person:
-    return world.person("ann")
+def ann(harness: ApiHarness) -> Person:
+    return harness.person("ann")
 
 
 @pytest.fixture
-def bob(world: World) -> Person:
-    return world.person("bob")
+def bob(harness: ApiHarness) -> Person:
+    return harness.person("bob")
 
 
 @pytest.fixture
-def admin(world: World) -> Person:
-    return world.person("root", "admin")
+def admin(harness: ApiHarness) -> Person:
+    return harness.person("root", "admin")

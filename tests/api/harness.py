@@ -1,4 +1,4 @@
-"""A server in this process, people with keys, and models that the queue itself has made."""
+"""An API in this process, users with keys, and models that the queue itself has made."""
 
 import hashlib
 import json
@@ -18,23 +18,23 @@ from shared.accounts import create_key, create_user
 from shared.checkpoint_aliases import resolve
 from shared.database import make_sessions
 from shared.queue import Queue
-from shared.queue.types import CheckpointRecord, Claim, Progress, TextRecord
+from shared.queue.types import CheckpointRecord, Claim, ProgressReport, TextRecord
 
 ENGLISH = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 60
 DEVICE = "host/cpu/train"
 
 
 class Person:
-    """Somebody with a key, and what they send."""
+    """A user with a key, who sends requests."""
 
     def __init__(self, client: FlaskClient, name: str, key: str) -> None:
         self.client, self.name, self.key = client, name, key
 
     def send(self, method: str, path: str, **options: Any) -> TestResponse:
-        """Send a request with the key."""
+        """Send a request with the user's key."""
         headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
         response = self.client.open(path, method=method, headers=headers, buffered=True, **options)
-        # A large form lies in a temporary file of the client's.
+        # The test client keeps a large form in a temporary file.
         response.request.environ["wsgi.input"].close()
         return response
 
@@ -51,48 +51,50 @@ class Person:
         return self.send("DELETE", path)
 
     def items(self, path: str) -> list[Any]:
-        """The items of a list's first page."""
+        """Return the items of a list's first page."""
         response = self.get(path)
         assert response.status_code == 200, response.text
         return list(response.json["items"])
 
     def upload(self, text: str = ENGLISH, name: str = "orwell", **fields: Any) -> str:
-        """Upload a text; its corpus's id."""
-        made(response := self.post("/v1/corpora", {"name": name, "text": text, **fields}))
+        """Upload a text and return the corpus id."""
+        assert_succeeded(
+            response := self.post("/v1/corpora", {"name": name, "text": text, **fields})
+        )
         return str(response.json["id"])
 
     def train(self, corpus: str, **fields: Any) -> Any:
-        """Ask for a training; the job."""
-        made(response := self.post("/v1/train", {"corpus": corpus, **fields}))
+        """Submit a training and return the job."""
+        assert_succeeded(response := self.post("/v1/train", {"corpus": corpus, **fields}))
         return response.json
 
 
-def made(response: TestResponse) -> None:
-    """Fail where a request was refused."""
+def assert_succeeded(response: TestResponse) -> None:
+    """Fail if the request was refused."""
     assert response.status_code in (200, 201, 202), response.text
 
 
 @dataclass
-class World:
-    """The server and all who use it."""
+class ApiHarness:
+    """The API, its database and its queue."""
 
     app: Flask
     engine: Engine
     queue: Queue
 
     def person(self, name: str, role: str = "member") -> Person:
-        """A new user with a key."""
+        """Create a user with a key."""
         with make_sessions(self.engine).begin() as session:
             user = create_user(session, name, role)
             key = create_key(session, user).key
         return Person(self.app.test_client(), name, key)
 
     def claim(self, job_id: str, kind: str = "train") -> Claim:
-        """Claim a job as a worker would, others in front of it included."""
+        """Claim a job as a worker would, and every job ahead of it."""
         while claims := self.queue.claim(kind, DEVICE):
             if claims[0].job_id == job_id:
                 return claims[0]
-        raise AssertionError(f"job {job_id} was not to be had")
+        raise AssertionError(f"job {job_id} can't be claimed")
 
     def checkpoint(self, claim: Claim, step: int, val_loss: float | None = 1.5) -> str:
         """Record a checkpoint with a real file."""
@@ -111,13 +113,13 @@ class World:
         return self.queue.record_checkpoint(claim, record)
 
     def progress(self, claim: Claim, step: int) -> None:
-        """Record where a training stands."""
+        """Record the progress of a training."""
         self.queue.record_progress(
-            claim, Progress(step, 400, step / 100, 4, 1.5, None, 0.004, 10_000.0, 12.5)
+            claim, ProgressReport(step, 400, step / 100, 4, 1.5, None, 0.004, 10_000.0, 12.5)
         )
 
     def model(self, person: Person, corpus: str | None = None, **fields: Any) -> Any:
-        """A model with one checkpoint, from a training that has ended well."""
+        """Create a model with one checkpoint, from a training that has succeeded."""
         job = person.train(corpus or person.upload(), **fields)
         claim = self.claim(job["id"])
         self.checkpoint(claim, 100)
@@ -125,7 +127,7 @@ class World:
         return person.get(f"/v1/models/{job['model']}").json
 
     def write(self, job: Any, texts: Sequence[str] = ("a text",)) -> None:
-        """End a generation well, as a worker would."""
+        """Complete a generation, as a worker would."""
         claim = self.claim(job["id"], "generate")
         with self.engine.connect() as connection:
             checkpoint = resolve(connection, claim.model_id, claim.spec["checkpoint"])
@@ -135,7 +137,7 @@ class World:
 def record(
     position: int, text: str, checkpoint: str | None, temperature: float = 0.5, **fields: Any
 ) -> TextRecord:
-    """A text as a worker gives it."""
+    """Return a text record as a worker writes it."""
     return TextRecord(
         position=position,
         prompt="It ",
@@ -151,7 +153,7 @@ def record(
 
 
 def safetensors(step: int) -> bytes:
-    """A small network as a checkpoint keeps it."""
+    """Return the checkpoint file of a small network."""
     rng = np.random.default_rng(step)
     tensors = {
         "lstm.0.kernel": rng.standard_normal((5, 32), dtype=np.float32),
@@ -164,7 +166,7 @@ def safetensors(step: int) -> bytes:
 
 
 def problem(response: TestResponse, status: int) -> Any:
-    """The problem that an answer is; fails where it is none of that status."""
+    """Return the problem in a response; fail unless it has this status."""
     assert response.status_code == status, response.text
     assert response.content_type == "application/problem+json"
     body = response.json

@@ -1,4 +1,4 @@
-"""Server-Sent Events as a browser reads them."""
+"""A client that reads Server-Sent Events as a browser does."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ class Event:
 
 
 def parse(chunks: Iterable[bytes]) -> Iterator[Event]:
-    """The events of a stream; comments and `retry` are left out."""
+    """Yield the events of a stream, without comments and `retry`."""
     rest = ""
     for chunk in chunks:
         rest += chunk.decode()
@@ -32,22 +32,22 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Event]:
 
 
 @dataclass
-class Following:
-    """Somebody who follows a job, in a thread of their own."""
+class EventStreamClient:
+    """A client that follows a job, in a thread of its own."""
 
     person: Person
     job: str
     last_id: str | None = None
-    seen: list[Event] = field(default_factory=list)
+    received: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._events: Queue[Event | None] = Queue()
-        self._left = threading.Event()
-        self._begun = threading.Event()
-        # The whole request in one thread, as the server has it.
+        self._closed = threading.Event()
+        self._responded = threading.Event()
+        # One thread handles the whole request, as in the server.
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
-        assert self._begun.wait(PATIENCE_SECONDS), "no answer came"
+        assert self._responded.wait(PATIENCE_SECONDS), "no response arrived"
 
     def _follow(self) -> None:
         headers = {"Authorization": f"Bearer {self.person.key}"}
@@ -66,45 +66,45 @@ class Following:
 
     def _chunks(self, response: Iterable[Any]) -> Iterator[bytes]:
         chunks = iter(response)
-        while not self._left.is_set():
-            self._begun.set()
+        while not self._closed.is_set():
+            self._responded.set()
             chunk = next(chunks, None)
             if chunk is None:
                 return
             yield chunk.encode() if isinstance(chunk, str) else chunk
 
     def next(self) -> Event | None:
-        """The next event; None where there is no other."""
+        """Return the next event; None at the end of the stream."""
         try:
             event = self._events.get(timeout=PATIENCE_SECONDS)
         except Empty:
-            raise AssertionError(f"nothing came after {self.seen}") from None
+            raise AssertionError(f"no event arrived after {self.received}") from None
         if event is not None:
-            self.seen.append(event)
+            self.received.append(event)
         return event
 
     def until(self, wanted: Callable[[Event], object]) -> Event:
-        """Read on until there is an event of a kind."""
+        """Read until an event satisfies the condition, and return it."""
         while (event := self.next()) is not None:
             if wanted(event):
                 return event
-        raise AssertionError(f"it ended before that came: {self.seen}")
+        raise AssertionError(f"the stream ended without the event: {self.received}")
 
-    def to_the_end(self) -> list[Event]:
-        """Everything that came."""
+    def read_to_end(self) -> list[Event]:
+        """Read to the end of the stream and return all events."""
         while self.next() is not None:
             pass
-        return self.seen
+        return self.received
 
-    def leave(self) -> None:
-        """Listen no more; the server learns of it at its next word."""
-        self._left.set()
+    def close(self) -> None:
+        """Close the connection. The server notices at its next write."""
+        self._closed.set()
         self._thread.join(PATIENCE_SECONDS)
-        assert not self._thread.is_alive(), "it is not heard of any more"
+        assert not self._thread.is_alive(), "the stream does not close"
 
 
-def written(events: Iterable[Event], index: int = 0) -> str:
-    """A text as far as its pieces tell it; fails at a gap or a repeat."""
+def joined_pieces(events: Iterable[Event], index: int = 0) -> str:
+    """Join the pieces of a text; fail at a gap or a repeat."""
     text = ""
     for event in events:
         if event.kind == "piece" and event.data["index"] == index:

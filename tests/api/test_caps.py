@@ -1,24 +1,24 @@
-"""Caps: what a request beyond one is told; and usage, which shows how near they are."""
+"""Caps: the refusal of a request beyond one, and the usage that shows them."""
 
 from datetime import UTC, datetime
 
 import pytest
 
 from shared.scheduling.accounting import Ledger
-from tests.api.harness import ENGLISH, Person, World, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, problem
 
 
-def charge(world: World, person: Person, seconds: float) -> None:
-    """Let a user have used device time today."""
+def charge(harness: ApiHarness, person: Person, seconds: float) -> None:
+    """Charge a user device time today."""
     now = datetime.now(UTC)
     ledger = Ledger()
     user_id = person.get("/v1/me").json["id"]
     ledger.settle(user_id, 0.0, seconds, now, now)
-    with world.engine.begin() as connection:
+    with harness.engine.begin() as connection:
         ledger.post(connection, 86_400, now)
 
 
-def test_a_full_line_says_when_to_try_again(ann: Person, admin: Person) -> None:
+def test_a_full_queue_returns_retry_after(ann: Person, admin: Person) -> None:
     corpus = ann.upload()
     admin.patch("/v1/usage/ann", {"max_queued": 1})
     ann.train(corpus)
@@ -27,10 +27,10 @@ def test_a_full_line_says_when_to_try_again(ann: Person, admin: Person) -> None:
     assert int(refused.headers["Retry-After"]) > 0
 
 
-def test_a_used_up_day_is_over_at_midnight(world: World, ann: Person, admin: Person) -> None:
+def test_the_daily_cap_resets_at_midnight(harness: ApiHarness, ann: Person, admin: Person) -> None:
     corpus = ann.upload()
     admin.patch("/v1/usage/ann", {"max_device_seconds_per_day": 100})
-    charge(world, ann, 150)
+    charge(harness, ann, 150)
     refused = ann.post("/v1/train", {"corpus": corpus})
     told = problem(refused, 429)
     assert told["type"] == "/problems/day-used-up"
@@ -38,7 +38,7 @@ def test_a_used_up_day_is_over_at_midnight(world: World, ann: Person, admin: Per
     assert 0 < int(refused.headers["Retry-After"]) <= 24 * 3600
 
 
-def test_too_many_bytes_of_corpora(ann: Person, admin: Person) -> None:
+def test_corpora_beyond_the_cap_are_refused(ann: Person, admin: Person) -> None:
     ann.upload()
     admin.patch("/v1/usage/ann", {"max_corpora_bytes": len(ENGLISH) + 10})
     refused = ann.post("/v1/corpora", {"name": "more", "text": ENGLISH})
@@ -49,8 +49,8 @@ def test_too_many_bytes_of_corpora(ann: Person, admin: Person) -> None:
     assert ann.post("/v1/corpora", {"name": "little", "text": "1234"}).status_code == 201
 
 
-def test_too_many_stored_bytes(world: World, ann: Person, admin: Person) -> None:
-    model = world.model(ann)
+def test_storage_beyond_the_cap_is_refused(harness: ApiHarness, ann: Person, admin: Person) -> None:
+    model = harness.model(ann)
     stored = ann.get("/v1/usage").json["stored_bytes"]["used"]
     assert stored > len(ENGLISH)
     admin.patch("/v1/usage/ann", {"max_stored_bytes": int(stored)})
@@ -64,12 +64,12 @@ def test_too_many_stored_bytes(world: World, ann: Person, admin: Person) -> None
     assert ann.post("/v1/corpora", {"name": "more", "text": "x"}).status_code == 201
 
 
-def test_usage_shows_share_use_and_caps(world: World, ann: Person, bob: Person) -> None:
+def test_usage_shows_share_usage_and_caps(harness: ApiHarness, ann: Person, bob: Person) -> None:
     corpus = ann.upload()
     ann.train(corpus)
-    world.claim(ann.train(corpus)["id"])
-    charge(world, ann, 30)
-    charge(world, bob, 30)
+    harness.claim(ann.train(corpus)["id"])
+    charge(harness, ann, 30)
+    charge(harness, bob, 30)
     usage = ann.get("/v1/usage").json
     assert (usage["user"], usage["share"]) == ("ann", 1.0)
     assert usage["running"] == {"used": 2, "cap": 100, "own": False}
@@ -81,7 +81,9 @@ def test_usage_shows_share_use_and_caps(world: World, ann: Person, bob: Person) 
     assert usage["day_ends_at"].endswith("T00:00:00Z")
 
 
-def test_an_admin_sees_and_sets_the_caps_of_others(ann: Person, bob: Person, admin: Person) -> None:
+def test_only_admins_see_and_set_the_caps_of_others(
+    ann: Person, bob: Person, admin: Person
+) -> None:
     me = ann.get("/v1/me").json
     assert ann.get("/v1/usage/ann").json == ann.get(f"/v1/usage/{me['id']}").json
     problem(bob.get("/v1/usage/ann"), 403)

@@ -1,4 +1,4 @@
-"""Corpora through HTTP: three ways in, and what is refused."""
+"""Corpora over HTTP: three ways to upload, and what is refused."""
 
 import hashlib
 import io
@@ -7,7 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.api.conftest import MAX_CORPUS_BYTES
-from tests.api.harness import ENGLISH, Person, World, made, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, assert_succeeded, problem
 
 JSON = "application/json"
 FORM = "multipart/form-data"
@@ -22,7 +22,7 @@ def raw(person: Person, data: bytes, query: str = "", kind: str = "text/plain") 
     return person.post(f"/v1/corpora{query}", data=data, content_type=kind)
 
 
-def test_the_same_text_comes_in_by_three_ways(ann: Person) -> None:
+def test_a_text_can_be_uploaded_in_three_ways(ann: Person) -> None:
     data = TEXT.encode()
     answers = [
         ann.post("/v1/corpora", {"name": "zara", "text": TEXT, "visibility": "server"}),
@@ -54,7 +54,7 @@ def test_the_same_text_comes_in_by_three_ways(ann: Person) -> None:
     assert len({answer.json["id"] for answer in answers}) == 4
 
 
-def test_a_name_is_the_files_or_untitled_where_none_is_given(ann: Person) -> None:
+def test_the_default_name_is_the_file_name_or_untitled(ann: Person) -> None:
     named = ann.post("/v1/corpora", data=form(b"abc", "../dir/my book.txt"))
     assert named.json["name"] == "my book.txt"
     assert named.json["visibility"] == "private"
@@ -70,19 +70,19 @@ def test_a_name_is_the_files_or_untitled_where_none_is_given(ann: Person) -> Non
         ("utf-8-sig", "with a mark"),
     ],
 )
-def test_a_declared_encoding_is_the_way_in(ann: Person, encoding: str, text: str) -> None:
+def test_a_declared_encoding_is_decoded(ann: Person, encoding: str, text: str) -> None:
     data = text.encode(encoding)
     for answer in (
         raw(ann, data, f"?encoding={encoding}"),
         raw(ann, data, "", f"text/plain; charset={encoding}"),
         ann.post("/v1/corpora", data=form(data, encoding=encoding)),
     ):
-        made(answer)
+        assert_succeeded(answer)
         path = f"/v1/corpora/{answer.json['id']}/text"
         assert ann.get(path).get_data(as_text=True) == text
 
 
-def test_line_ends_and_a_bom_are_made_alike(ann: Person) -> None:
+def test_line_ends_and_a_bom_are_normalised(ann: Person) -> None:
     data = "\ufeffone\r\ntwo\rthree\n".encode()
     answer = raw(ann, data)
     text = ann.get(f"/v1/corpora/{answer.json['id']}/text").get_data(as_text=True)
@@ -90,7 +90,7 @@ def test_line_ends_and_a_bom_are_made_alike(ann: Person) -> None:
     assert answer.json["characters"] == len(text)
 
 
-def test_bytes_that_are_not_utf8_are_refused_with_their_offset(ann: Person) -> None:
+def test_invalid_utf8_is_refused_with_its_offset(ann: Person) -> None:
     data = b"good until here: \xe9 bad"
     for answer in (raw(ann, data), ann.post("/v1/corpora", data=form(data))):
         body = problem(answer, 422)
@@ -104,13 +104,13 @@ def test_an_empty_text_is_refused(ann: Person, data: bytes) -> None:
     assert "empty" in problem(raw(ann, data), 422)["detail"]
 
 
-def test_what_a_database_can_not_keep_is_refused(ann: Person) -> None:
+def test_characters_that_databases_can_not_store_are_refused(ann: Person) -> None:
     assert "U+0000 at position 2" in problem(raw(ann, b"ab\0c"), 422)["detail"]
     lone = ann.post("/v1/corpora", data=b'{"name":"x","text":"a\\ud800"}', content_type=JSON)
     problem(lone, 422)
 
 
-def test_a_form_must_be_what_it_says(ann: Person) -> None:
+def test_an_invalid_form_is_refused(ann: Person) -> None:
     post = ann.post
     assert (
         "file" in problem(post("/v1/corpora", data={"name": "x"}, content_type=FORM), 422)["detail"]
@@ -125,18 +125,20 @@ def test_a_form_must_be_what_it_says(ann: Person) -> None:
     problem(post("/v1/corpora", data=not_a_file, content_type=FORM), 422)
 
 
-def test_other_types_of_body_are_refused_with_those_that_are_taken(ann: Person) -> None:
+def test_an_unsupported_media_type_is_refused_with_the_supported_ones(ann: Person) -> None:
     for kind in ("application/pdf", ""):
         answer = ann.post("/v1/corpora", data=b"abc", content_type=kind)
         assert "multipart/form-data" in problem(answer, 415)["detail"]
         assert "text/plain" in answer.headers["Accept-Post"]
 
 
-def test_ten_megabytes_come_in_and_twelve_are_too_many(world: World, ann: Person) -> None:
+def test_ten_megabytes_are_accepted_and_more_than_twelve_refused(
+    harness: ApiHarness, ann: Person
+) -> None:
     data = (ENGLISH * 4).encode()
     data = data * (10_000_000 // len(data) + 1)
     for answer in (raw(ann, data), ann.post("/v1/corpora", data=form(data))):
-        made(answer)
+        assert_succeeded(answer)
         assert answer.json["bytes"] == len(data)
     kept = ann.get(f"/v1/corpora/{answer.json['id']}/text")
     assert kept.content_length == len(data)
@@ -147,11 +149,11 @@ def test_ten_megabytes_come_in_and_twelve_are_too_many(world: World, ann: Person
         ann.post("/v1/corpora", {"name": "x", "text": "x" * (MAX_CORPUS_BYTES + 1)}),
         ann.post("/v1/corpora", {"name": "x", "text": "x" * (MAX_CORPUS_BYTES + 100_000)}),
     ):
-        assert str(MAX_CORPUS_BYTES) in problem(too_much, 413)["detail"]
+        assert f"{MAX_CORPUS_BYTES:,}" in problem(too_much, 413)["detail"]
     assert raw(ann, b"x" * MAX_CORPUS_BYTES).status_code == 201
 
 
-def test_owners_rename_and_share(ann: Person, bob: Person) -> None:
+def test_owners_can_rename_and_share(ann: Person, bob: Person) -> None:
     corpus = ann.upload()
     path = f"/v1/corpora/{corpus}"
     assert ann.patch(path, {"name": " a better name "}).json["name"] == "a better name"
@@ -166,7 +168,7 @@ def test_owners_rename_and_share(ann: Person, bob: Person) -> None:
         problem(ann.patch(path, wrong), 422)
 
 
-def test_a_list_is_filtered(ann: Person, bob: Person) -> None:
+def test_lists_can_be_filtered(ann: Person, bob: Person) -> None:
     first, second = ann.upload(name="a"), ann.upload(name="b", visibility="server")
     bob.upload(name="a")
     other = bob.upload(name="c", visibility="server")
@@ -181,8 +183,8 @@ def test_a_list_is_filtered(ann: Person, bob: Person) -> None:
     assert ids(ann, "?name=A") == []
 
 
-def test_what_is_needed_is_not_deleted_and_others_names_stay_theirs(
-    world: World, ann: Person, bob: Person
+def test_a_corpus_in_use_is_not_deleted_and_other_users_names_stay_hidden(
+    harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
     path = f"/v1/corpora/{corpus}"

@@ -1,4 +1,4 @@
-"""What a training will take: told in the 202, and refused with the number to lower."""
+"""Estimates of trainings, and the refusal of those that fit on no worker."""
 
 import re
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from shared.queue.types import Progress
+from shared.queue.types import ProgressReport
 from shared.settings import Settings
 from shared.tables import Job
-from shared.worker_registry import WorkerSelf, show
+from shared.worker_registry import WorkerInfo, register
 from tests.api.conftest import settings_for
-from tests.api.harness import ENGLISH, Person, World, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, problem
 
 MEMORY_BYTES = 4_000_000_000
 
@@ -24,13 +24,13 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 
 def refused(ann: Person, **fields: Any) -> tuple[str, str]:
-    """The field of a request that does not fit, and what is said of it."""
+    """Return the field and the message of a refused request."""
     error = problem(ann.post("/v1/train", fields), 422)["errors"][0]
     return error["field"], error["message"]
 
 
 def trained(
-    world: World,
+    harness: ApiHarness,
     ann: Person,
     corpus: str,
     speed: float,
@@ -38,18 +38,18 @@ def trained(
     device: str = "host/cpu/train",
     **fields: Any,
 ) -> None:
-    """A training that has ended, with the speed it told last."""
+    """Complete a training with this speed in its last progress report."""
     job = ann.train(corpus, **fields)
-    claim = world.claim(job["id"])
-    told = Progress(400, 400, 4, 4, 1.5, 1.6, 0.004, speed, 0)
-    world.queue.record_progress(claim, told)
-    world.queue.succeed(claim)
-    with world.engine.begin() as connection:
+    claim = harness.claim(job["id"])
+    progress = ProgressReport(400, 400, 4, 4, 1.5, 1.6, 0.004, speed, 0)
+    harness.queue.record_progress(claim, progress)
+    harness.queue.succeed(claim)
+    with harness.engine.begin() as connection:
         values = {"ran_seconds": seconds, "worker_id": device}
         connection.execute(update(Job).where(Job.id == job["id"]).values(values))
 
 
-def test_the_answer_says_what_a_training_will_take(ann: Person) -> None:
+def test_the_response_has_an_estimate(ann: Person) -> None:
     corpus = ann.upload()
     small = ann.train(corpus, units=16)["estimate"]
     large = ann.train(corpus, units=512)["estimate"]
@@ -58,19 +58,21 @@ def test_the_answer_says_what_a_training_will_take(ann: Person) -> None:
     assert small["measured"] is False
 
 
-def test_what_no_worker_could_run_is_refused_with_the_number_to_lower(ann: Person) -> None:
+def test_a_training_too_large_for_any_worker_is_refused_with_the_number_to_lower(
+    ann: Person,
+) -> None:
     corpus = ann.upload()
     too_long = ann.post(
         "/v1/train", {"corpus": corpus, "units": 2048, "layers": 4, "epochs": 10_000}
     )
     error = problem(too_long, 422)["errors"][0]
     assert error["field"] in ("epochs", "units", "layers")
-    assert "lower " in error["message"]
+    assert "Lower " in error["message"]
     assert ann.items("/v1/jobs") == [], "nothing was queued"
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "fields",
     [
         {"units": 2048, "layers": 3, "batch_size": 1024},
         {"window": 512, "batch_size": 1024, "held_out": 0.5},
@@ -79,13 +81,13 @@ def test_what_no_worker_could_run_is_refused_with_the_number_to_lower(ann: Perso
     ],
     ids=["network", "window", "words", "time"],
 )
-def test_lowered_as_proposed_it_is_taken(ann: Person, wish: dict[str, Any]) -> None:
-    request = {"corpus": ann.upload(5 * ENGLISH), **wish}
+def test_a_training_lowered_as_proposed_is_accepted(ann: Person, fields: dict[str, Any]) -> None:
+    request = {"corpus": ann.upload(5 * ENGLISH), **fields}
     field, message = refused(ann, **request)
     assert re.search(
         r"needs about [\d.]+ GB of memory and [\d.]+ (seconds|minutes|hours|days)", message
     )
-    proposed = re.search(rf"lower {field} to (\d+)$", message)
+    proposed = re.search(rf"Lower {field} to (\d+)$", message)
     assert proposed
     assert ann.items("/v1/jobs") == []
     job = ann.train(**{**request, field: int(proposed[1])})
@@ -93,7 +95,7 @@ def test_lowered_as_proposed_it_is_taken(ann: Person, wish: dict[str, Any]) -> N
     refused(ann, **{**request, field: int(proposed[1]) + 1})
 
 
-def test_the_words_that_can_come_are_counted(ann: Person) -> None:
+def test_the_estimate_counts_the_most_words_possible(ann: Person) -> None:
     corpus = ann.upload()
     numbers = {"window": 1024, "batch_size": 1024, "held_out": 0.5, "units": 8}
     ann.train(corpus, **numbers)
@@ -103,22 +105,24 @@ def test_the_words_that_can_come_are_counted(ann: Person) -> None:
     assert few["checkpoint_bytes"] < many["checkpoint_bytes"]
 
 
-def test_a_checkpoint_s_network_is_not_proposed_to_be_smaller(world: World, ann: Person) -> None:
-    model = world.model(ann, units=2048)
+def test_the_network_of_a_base_checkpoint_is_not_proposed_for_lowering(
+    harness: ApiHarness, ann: Person
+) -> None:
+    model = harness.model(ann, units=2048)
     origin = {"from": model["checkpoints"]["latest"], "corpus": model["corpus"]}
     field, _ = refused(ann, **origin, batch_size=1024)
     assert field in ("batch_size", "window")
 
 
-def test_speeds_are_those_of_earlier_trainings_that_were_under_way(
-    world: World, ann: Person
+def test_speeds_come_from_earlier_trainings_that_ran_long_enough(
+    harness: ApiHarness, ann: Person
 ) -> None:
     corpus = ann.upload()
     guessed = ann.train(corpus)["estimate"]
-    trained(world, ann, corpus, 70.0, seconds=6)
+    trained(harness, ann, corpus, 70.0, seconds=6)
     assert ann.train(corpus)["estimate"] == guessed, "compiling was most of it"
     for speed in (70_000.0, 80_000.0, 60_000.0):
-        trained(world, ann, corpus, speed, seconds=60)
+        trained(harness, ann, corpus, speed, seconds=60)
     found = ann.train(corpus)["estimate"]
     assert (found["measured"], found["characters_per_second"]) == (True, 80_000)
     for other in ({"tokenizer": "word", "window": 12}, {"units": 64}, {"vocabulary_limit": 99}):
@@ -127,11 +131,11 @@ def test_speeds_are_those_of_earlier_trainings_that_were_under_way(
     assert not ann.train(ann.upload(chinese))["estimate"]["measured"], "a larger alphabet"
 
 
-def test_speeds_are_those_of_what_trains_now(world: World, ann: Person) -> None:
+def test_speeds_come_from_the_present_device_types(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
-    trained(world, ann, corpus, 20_000.0, seconds=60)
-    trained(world, ann, corpus, 900_000.0, seconds=60, device="host/gpu:0/train")
-    show(world.engine, WorkerSelf("host", "cpu:1", "train", 1, {}), ready=True)
+    trained(harness, ann, corpus, 20_000.0, seconds=60)
+    trained(harness, ann, corpus, 900_000.0, seconds=60, device="host/gpu:0/train")
+    register(harness.engine, WorkerInfo("host", "cpu:1", "train", 1, {}), ready=True)
     assert ann.train(corpus)["estimate"]["characters_per_second"] == 20_000
-    show(world.engine, WorkerSelf("host", "gpu:1", "train", 1, {}), ready=True)
+    register(harness.engine, WorkerInfo("host", "gpu:1", "train", 1, {}), ready=True)
     assert ann.train(corpus)["estimate"]["characters_per_second"] == 900_000

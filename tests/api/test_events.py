@@ -1,4 +1,4 @@
-"""A job that is followed: rows first, then what it says, no gap, no repeat, and its end."""
+"""Event streams: the rows first, then live events without gap or repeat, then the end."""
 
 import dataclasses
 from pathlib import Path
@@ -8,68 +8,70 @@ import pytest
 
 from api.app import create_app
 from shared.broker import Broker
-from shared.job_events import Listener, Speaker, key
+from shared.job_events import EventPublisher, EventReader, stream_key
 from shared.queue import Queue
 from shared.queue.types import Claim
 from shared.settings import Settings
-from tests.api.harness import Person, World, problem, record
-from tests.api.sse import Following, written
+from tests.api.harness import ApiHarness, Person, problem, record
+from tests.api.sse import EventStreamClient, joined_pieces
 from tests.services.redis import RedisServer
 
 TEXT = "and the sea was calm, and the moon was full"
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has left is noticed at the next word, and that need not take 15 seconds here."""
-    monkeypatch.setattr("api.operations.event_stream.LOOK_SECONDS", 0.3)
+def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the heartbeat, so that the server notices a closed stream soon."""
+    monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
     monkeypatch.setattr("api.operations.event_stream.HEARTBEAT_SECONDS", 0.2)
 
 
 @pytest.fixture
-def speaker(settings: Settings) -> Speaker:
-    return Speaker(settings.broker)
+def publisher(settings: Settings) -> EventPublisher:
+    return EventPublisher(settings.broker)
 
 
 @pytest.fixture
-def job(world: World, ann: Person) -> Any:
-    model = world.model(ann)
+def job(harness: ApiHarness, ann: Person) -> Any:
+    model = harness.model(ann)
     return ann.post("/v1/generate", {"model": model["id"], "length": len(TEXT)}).json
 
 
-def say(speaker: Speaker, claim: Claim, start: int, stop: int) -> None:
-    """As a worker does between two blocks."""
-    speaker.say(
+def publish_piece(publisher: EventPublisher, claim: Claim, start: int, stop: int) -> None:
+    """Publish a piece as a worker does between two blocks."""
+    publisher.publish(
         claim.job_id, claim.attempt, "piece", position=0, offset=start, text=TEXT[start:stop]
     )
-    assert speaker.flush()
+    assert publisher.flush()
 
 
-def end(world: World, speaker: Speaker, claim: Claim, text: str = TEXT) -> None:
-    world.queue.succeed(claim, [record(0, text, None)])
-    speaker.say(claim.job_id, claim.attempt, "state")
-    assert speaker.flush()
-
-
-def test_it_is_told_as_it_goes_to_its_end(
-    world: World, ann: Person, job: Any, speaker: Speaker
+def complete(
+    harness: ApiHarness, publisher: EventPublisher, claim: Claim, text: str = TEXT
 ) -> None:
-    follower = Following(ann, job["id"])
-    first = follower.next()
+    harness.queue.succeed(claim, [record(0, text, None)])
+    publisher.publish(claim.job_id, claim.attempt, "state")
+    assert publisher.flush()
+
+
+def test_a_stream_follows_a_job_to_its_end(
+    harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher
+) -> None:
+    client = EventStreamClient(ann, job["id"])
+    first = client.next()
     assert first is not None
     assert first.kind == "state"
     assert first.data["status"] == "queued"
     assert first.data["queue"]["position"] == 1
-    claim = world.claim(job["id"], "generate")
-    speaker.say(claim.job_id, claim.attempt, "state")
-    running = follower.until(lambda event: event.kind == "state")
+    claim = harness.claim(job["id"], "generate")
+    publisher.publish(claim.job_id, claim.attempt, "state")
+    running = client.until(lambda event: event.kind == "state")
     assert (running.data["status"], running.data["attempt"]) == ("running", 1)
-    say(speaker, claim, 0, 10)
-    assert follower.until(lambda event: event.kind == "piece").data["text"] == TEXT[:10]
-    say(speaker, claim, 10, 20)
-    end(world, speaker, claim)
-    events = follower.to_the_end()
-    assert written(events) == TEXT[:20]
+    publish_piece(publisher, claim, 0, 10)
+    assert client.until(lambda event: event.kind == "piece").data["text"] == TEXT[:10]
+    publish_piece(publisher, claim, 10, 20)
+    complete(harness, publisher, claim)
+    events = client.read_to_end()
+    assert joined_pieces(events) == TEXT[:20]
     text, last = events[-2:]
     assert text.kind == "text"
     assert text.data["text"] == TEXT
@@ -78,160 +80,172 @@ def test_it_is_told_as_it_goes_to_its_end(
     assert [text.id, last.id] == ["1-end1", "1-end"]
 
 
-def test_who_comes_late_has_the_rows_and_then_the_tail(
-    world: World, ann: Person, job: Any, speaker: Speaker
+def test_a_late_client_gets_the_rows_and_then_the_live_events(
+    harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher
 ) -> None:
-    claim = world.claim(job["id"], "generate")
-    say(speaker, claim, 0, 7)
-    say(speaker, claim, 7, 30)
-    follower = Following(ann, job["id"])
-    follower.until(lambda event: event.kind == "piece" and event.data["offset"] == 7)
-    assert [event.kind for event in follower.seen] == ["state", "piece", "piece"]
-    end(world, speaker, claim)
-    assert written(follower.to_the_end()) == TEXT[:30]
+    claim = harness.claim(job["id"], "generate")
+    publish_piece(publisher, claim, 0, 7)
+    publish_piece(publisher, claim, 7, 30)
+    client = EventStreamClient(ann, job["id"])
+    client.until(lambda event: event.kind == "piece" and event.data["offset"] == 7)
+    assert [event.kind for event in client.received] == ["state", "piece", "piece"]
+    complete(harness, publisher, claim)
+    assert joined_pieces(client.read_to_end()) == TEXT[:30]
 
 
-def test_another_attempt_goes_on_where_the_first_was_and_a_late_word_of_it_is_not_shown(
-    world: World, ann: Person, job: Any, speaker: Speaker
+def test_a_new_attempt_continues_the_text_and_late_pieces_of_the_old_one_are_dropped(
+    harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher
 ) -> None:
-    claim = world.claim(job["id"], "generate")
-    follower = Following(ann, job["id"])
-    say(speaker, claim, 0, 12)
-    follower.until(lambda event: event.kind == "piece")
-    world.queue.release(claim)
-    again = world.claim(job["id"], "generate")
-    speaker.say(again.job_id, again.attempt, "state")
-    # Another worker's clock may be behind.
-    say(Speaker(world.queue.settings.broker), again, 0, 5)
-    speaker.say(claim.job_id, claim.attempt, "piece", position=0, offset=12, text="a zombie's")
-    assert speaker.flush()
-    say(speaker, again, 5, 20)
-    end(world, speaker, again)
-    events = follower.to_the_end()
-    assert written(events) == TEXT[:20]
+    claim = harness.claim(job["id"], "generate")
+    client = EventStreamClient(ann, job["id"])
+    publish_piece(publisher, claim, 0, 12)
+    client.until(lambda event: event.kind == "piece")
+    harness.queue.release(claim)
+    again = harness.claim(job["id"], "generate")
+    publisher.publish(again.job_id, again.attempt, "state")
+    # The other worker's clock may be behind.
+    publish_piece(EventPublisher(harness.queue.settings.broker), again, 0, 5)
+    publisher.publish(
+        claim.job_id, claim.attempt, "piece", position=0, offset=12, text="a zombie's"
+    )
+    assert publisher.flush()
+    publish_piece(publisher, again, 5, 20)
+    complete(harness, publisher, again)
+    events = client.read_to_end()
+    assert joined_pieces(events) == TEXT[:20]
     assert "zombie" not in str(events)
     assert [e.data["attempt"] for e in events if e.kind == "state"] == [1, 2, 2]
 
 
-def test_what_has_ended_is_told_from_the_rows_once(
-    world: World, ann: Person, job: Any, speaker: Speaker, redis_of_session: RedisServer
+def test_an_ended_job_is_sent_once_from_the_rows(
+    harness: ApiHarness,
+    ann: Person,
+    job: Any,
+    publisher: EventPublisher,
+    redis_of_session: RedisServer,
 ) -> None:
-    world.write(job, ["one", "two"])
+    harness.write(job, ["one", "two"])
     redis_of_session.flush()
-    events = Following(ann, job["id"]).to_the_end()
+    events = EventStreamClient(ann, job["id"]).read_to_end()
     assert [(event.kind, event.id) for event in events] == [
         ("text", "1-end1"),
         ("text", "1-end2"),
         ("state", "1-end"),
     ]
     assert [event.data["text"] for event in events[:2]] == ["one", "two"]
-    rest = Following(ann, job["id"], "1-end1").to_the_end()
+    rest = EventStreamClient(ann, job["id"], "1-end1").read_to_end()
     assert [event.id for event in rest] == ["1-end2", "1-end"]
     path = f"/v1/jobs/{job['id']}/events"
     assert ann.get(path, headers={"Last-Event-ID": "1-end"}).status_code == 204
 
 
 @pytest.fixture
-def without_redis(settings: Settings, world: World, tmp_path: Path) -> World:
-    """The same server while Redis is down."""
+def without_redis(settings: Settings, harness: ApiHarness, tmp_path: Path) -> ApiHarness:
+    """Return the same server while Redis is down."""
     away = settings.model_copy(update={"redis_url": _secret(f"unix://{tmp_path}/no.sock")})
-    app = create_app(away, world.engine, Broker(settings.broker))
-    return dataclasses.replace(world, app=app, queue=Queue(world.engine, away))
+    app = create_app(away, harness.engine, Broker(settings.broker))
+    return dataclasses.replace(harness, app=app, queue=Queue(harness.engine, away))
 
 
 def _secret(url: str) -> Any:
     return Settings(redis_url=url).redis_url  # type: ignore[call-arg]  # by its alias
 
 
-def test_without_redis_the_rows_are_told(world: World, ann: Person, without_redis: World) -> None:
-    model = world.model(ann)
+def test_without_redis_the_rows_are_sent(
+    harness: ApiHarness, ann: Person, without_redis: ApiHarness
+) -> None:
+    model = harness.model(ann)
     job = ann.post("/v1/generate", {"model": model["id"]}).json
     there = Person(without_redis.app.test_client(), "ann", ann.key)
-    follower = Following(there, job["id"])
-    queued = follower.next()
+    client = EventStreamClient(there, job["id"])
+    queued = client.next()
     assert queued is not None
     assert queued.data["status"] == "queued"
-    world.write(job, [TEXT])
-    events = follower.to_the_end()
+    harness.write(job, [TEXT])
+    events = client.read_to_end()
     assert events[-2].data["text"] == TEXT
     assert events[-1].data["status"] == "succeeded"
 
 
-def test_a_training_tells_its_curves_and_its_texts(
-    world: World, ann: Person, speaker: Speaker
+def test_a_training_sends_its_curves_and_texts(
+    harness: ApiHarness, ann: Person, publisher: EventPublisher
 ) -> None:
     job = ann.train(ann.upload())
-    claim = world.claim(job["id"])
-    world.progress(claim, 100)
+    claim = harness.claim(job["id"])
+    harness.progress(claim, 100)
     early = [record(0, "early", None, requested=False, step=100, epoch=1.0)]
-    world.queue.record_texts(claim, early)
-    follower = Following(ann, job["id"])
-    text = follower.until(lambda event: event.kind == "text")
-    assert follower.seen[0].data["progress"]["step"] == 100
+    harness.queue.record_texts(claim, early)
+    client = EventStreamClient(ann, job["id"])
+    text = client.until(lambda event: event.kind == "text")
+    assert client.received[0].data["progress"]["step"] == 100
     assert (text.data["text"], text.data["step"]) == ("early", 100)
-    world.progress(claim, 200)
-    speaker.say(claim.job_id, claim.attempt, "metrics", step=200, loss=1.5)
-    metrics = follower.until(lambda event: event.kind == "metrics")
+    harness.progress(claim, 200)
+    publisher.publish(claim.job_id, claim.attempt, "metrics", step=200, loss=1.5)
+    metrics = client.until(lambda event: event.kind == "metrics")
     assert metrics.data == {"step": 200, "loss": 1.5}
-    late = Following(ann, job["id"])
+    late = EventStreamClient(ann, job["id"])
     assert late.until(lambda event: event.kind == "metrics") == metrics
-    assert [event.kind for event in late.seen] == ["state", "text", "metrics"]
-    late.leave()
+    assert [event.kind for event in late.received] == ["state", "text", "metrics"]
+    late.close()
     later = [record(i, f"later {i}", None, requested=False, step=200, epoch=2.0) for i in (0, 1)]
-    world.queue.record_texts(claim, later)
-    speaker.say(claim.job_id, claim.attempt, "texts", step=200)
-    texts = [follower.until(lambda event: event.kind == "text") for _ in range(2)]
+    harness.queue.record_texts(claim, later)
+    publisher.publish(claim.job_id, claim.attempt, "texts", step=200)
+    texts = [client.until(lambda event: event.kind == "text") for _ in range(2)]
     assert [text.data["text"] for text in texts] == ["later 0", "later 1"]
     assert [text.id is None for text in texts] == [True, False]
-    end(world, speaker, claim)
-    assert follower.to_the_end()[-1].data["status"] == "succeeded"
+    complete(harness, publisher, claim)
+    assert client.read_to_end()[-1].data["status"] == "succeeded"
 
 
-def test_the_end_of_a_training_is_told_once_and_to_its_end(world: World, ann: Person) -> None:
+def test_the_end_of_a_training_is_sent_once_and_completely(
+    harness: ApiHarness, ann: Person
+) -> None:
     job = ann.train(ann.upload())
-    claim = world.claim(job["id"])
+    claim = harness.claim(job["id"])
     texts = [record(i, f"text {i}", None, requested=False, step=100, epoch=1.0) for i in range(8)]
-    world.queue.record_texts(claim, texts)
-    world.queue.succeed(claim)
-    events = Following(ann, job["id"]).to_the_end()
+    harness.queue.record_texts(claim, texts)
+    harness.queue.succeed(claim)
+    events = EventStreamClient(ann, job["id"]).read_to_end()
     assert [event.id for event in events] == [*(f"1-end{i}" for i in range(1, 9)), "1-end"]
-    cut_off = Following(ann, job["id"], events[4].id)
-    assert cut_off.to_the_end() == events[5:]
+    cut_off = EventStreamClient(ann, job["id"], events[4].id)
+    assert cut_off.read_to_end() == events[5:]
     path = f"/v1/jobs/{job['id']}/events"
     assert ann.get(path, headers={"Last-Event-ID": "1-end"}).status_code == 204
 
 
 @pytest.mark.parametrize("what", ["cancel", "pause"])
-def test_what_the_owner_does_is_told_at_once(
-    world: World, ann: Person, job: Any, what: str
+def test_a_request_of_the_owner_is_sent_at_once(
+    harness: ApiHarness, ann: Person, job: Any, what: str
 ) -> None:
-    follower = Following(ann, job["id"])
-    follower.next()
+    client = EventStreamClient(ann, job["id"])
+    client.next()
     assert ann.post(f"/v1/jobs/{job['id']}/{what}").status_code == 202
-    told = follower.until(lambda event: event.kind == "state")
+    told = client.until(lambda event: event.kind == "state")
     assert told.data["status"] == {"cancel": "cancelled", "pause": "paused"}[what]
-    follower.leave()
+    client.close()
 
 
-def test_too_many_are_refused_and_a_seat_is_free_once_somebody_leaves(
-    settings: Settings, world: World, ann: Person, job: Any
+def test_too_many_streams_are_refused_until_one_closes(
+    settings: Settings, harness: ApiHarness, ann: Person, job: Any
 ) -> None:
     few = settings.model_copy(update={"max_listeners": 1, "api_threads": 2})
-    app = create_app(few, world.engine, Broker(few.broker))
+    app = create_app(few, harness.engine, Broker(few.broker))
     there = Person(app.test_client(), "ann", ann.key)
-    listeners = Following(there, job["id"])
+    listeners = EventStreamClient(there, job["id"])
     path = f"/v1/jobs/{job['id']}/events"
     refused = there.get(path)
     assert problem(refused, 503)["type"] == "/problems/too-many-listeners"
     assert int(refused.headers["Retry-After"]) > 0
-    # A listener is none of the two requests that may be worked on at once.
+    # A stream does not count as one of the two concurrent requests.
     assert there.get("/v1/jobs").status_code == 200
-    listeners.leave()
-    again = Following(there, job["id"])
-    again.leave()
+    listeners.close()
+    again = EventStreamClient(there, job["id"])
+    again.close()
 
 
-def test_others_follow_nothing_and_a_wrong_id_is_named(ann: Person, bob: Person, job: Any) -> None:
+def test_other_users_can_not_follow_and_an_invalid_event_id_is_named(
+    ann: Person, bob: Person, job: Any
+) -> None:
     path = f"/v1/jobs/{job['id']}/events"
     problem(bob.get(path), 404)
     body = problem(ann.get(path, headers={"Last-Event-ID": "yesterday"}), 422)
@@ -239,10 +253,10 @@ def test_others_follow_nothing_and_a_wrong_id_is_named(ann: Person, bob: Person,
     assert body["errors"][0]["value"] == "yesterday"
 
 
-def test_a_stream_is_bounded_and_goes(settings: Settings, redis_url: str) -> None:
-    speaker, listener = Speaker(settings.broker), Listener(settings.broker, 2, 1.0)
+def test_a_stream_is_bounded_and_expires(settings: Settings, redis_url: str) -> None:
+    publisher, listener = EventPublisher(settings.broker), EventReader(settings.broker, 2, 1.0)
     for i in range(4_000):
-        speaker.say("job", 1, "piece", position=0, offset=i, text="x")
-    assert speaker.flush(20)
-    assert 2_000 <= len(listener.all("job")) < 2_200
-    assert 0 < speaker._redis.ttl(key("job")) <= 3_600
+        publisher.publish("job", 1, "piece", position=0, offset=i, text="x")
+    assert publisher.flush(20)
+    assert 2_000 <= len(listener.read_all("job")) < 2_200
+    assert 0 < publisher._redis.ttl(stream_key("job")) <= 3_600

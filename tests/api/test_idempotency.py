@@ -1,4 +1,4 @@
-"""The same POST twice makes one thing."""
+"""Idempotency keys: repeating a POST creates one resource."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from shared.clock import database_now
 from shared.database import make_sessions
 from shared.tables import ApiKey, IdempotencyKey, Job, User
-from tests.api.harness import ENGLISH, Person, World, made, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, assert_succeeded, problem
 
 THREADS = 8
 
@@ -21,13 +21,13 @@ def once(person: Person, path: str, key: str, **options: Any) -> Any:
     return person.send("POST", path, headers={"Idempotency-Key": key}, **options)
 
 
-def rows(world: World, table: type) -> int:
-    with make_sessions(world.engine)() as session:
+def rows(harness: ApiHarness, table: type) -> int:
+    with make_sessions(harness.engine)() as session:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def test_every_post_that_makes_something_makes_it_once(world: World, admin: Person) -> None:
-    model = world.model(admin)
+def test_every_creating_post_creates_once(harness: ApiHarness, admin: Person) -> None:
+    model = harness.model(admin)
     corpus = model["corpus"]
     writing = {"model": model["id"]}
     requests: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -44,7 +44,7 @@ def test_every_post_that_makes_something_makes_it_once(world: World, admin: Pers
     ]
     for number, (path, same, other) in enumerate(requests):
         first = once(admin, path, f"key-{number}", **same)
-        made(first)
+        assert_succeeded(first)
         second = once(admin, path, f"key-{number}", **same)
         assert second.status_code == first.status_code
         assert second.json == first.json
@@ -58,14 +58,14 @@ def test_every_post_that_makes_something_makes_it_once(world: World, admin: Pers
     problem(once(admin, "/v1/users", "key-0", json={"name": "x"}), 409)
 
 
-def test_the_order_of_fields_says_nothing(world: World, ann: Person) -> None:
+def test_the_order_of_fields_does_not_matter(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
     first = once(ann, "/v1/train", "k", json={"corpus": corpus, "epochs": 2, "seed": 1})
     second = once(ann, "/v1/train", "k", json={"seed": 1, "epochs": 2, "corpus": corpus})
     assert second.json == first.json
 
 
-def test_a_form_is_the_same_by_its_file_and_fields(ann: Person) -> None:
+def test_forms_are_compared_by_file_and_fields(ann: Person) -> None:
     def upload(data: bytes, **fields: str) -> Any:
         form = {"file": (io.BytesIO(data), "a.txt"), **fields}
         return once(ann, "/v1/corpora", "k", data=form)
@@ -75,25 +75,27 @@ def test_a_form_is_the_same_by_its_file_and_fields(ann: Person) -> None:
     problem(upload(b"abc", name="b"), 409)
 
 
-def test_a_key_is_shown_once_and_kept_nowhere(world: World, ann: Person) -> None:
+def test_an_api_key_is_shown_once_and_stored_nowhere(harness: ApiHarness, ann: Person) -> None:
     first = once(ann, "/v1/users/ann/keys", "k", json={"name": "laptop"})
     assert first.status_code == 201
     assert first.json["key"].startswith(f"quire_{first.json['prefix']}_")
     second = once(ann, "/v1/users/ann/keys", "k", json={"name": "laptop"})
     assert second.json == first.json | {"key": None}
-    assert rows(world, ApiKey) == 2
+    assert rows(harness, ApiKey) == 2
     secret = first.json["key"].rpartition("_")[2]
-    with make_sessions(world.engine)() as session:
+    with make_sessions(harness.engine)() as session:
         assert secret not in str(session.scalars(select(IdempotencyKey.body)).all())
 
 
-def test_of_eight_at_once_one_makes_it_and_all_get_it(world: World, ann: Person) -> None:
+def test_eight_concurrent_requests_create_one_job_and_all_get_it(
+    harness: ApiHarness, ann: Person
+) -> None:
     corpus = ann.upload(ENGLISH)
-    before = rows(world, Job)
+    before = rows(harness, Job)
     barrier = Barrier(THREADS)
 
     def submit(_number: int) -> Any:
-        person = Person(world.app.test_client(), "ann", ann.key)
+        person = Person(harness.app.test_client(), "ann", ann.key)
         barrier.wait()
         return once(person, "/v1/train", "together", json={"corpus": corpus})
 
@@ -103,15 +105,17 @@ def test_of_eight_at_once_one_makes_it_and_all_get_it(world: World, ann: Person)
     assert len({answer.json["id"] for answer in answers}) == 1
     replayed = [answer.headers.get("Idempotency-Replayed") for answer in answers]
     assert sorted(replayed, key=str) == [None] + ["true"] * (THREADS - 1)
-    assert rows(world, Job) == before + 1
+    assert rows(harness, Job) == before + 1
 
 
-def test_of_two_bodies_at_once_one_is_refused(world: World, ann: Person) -> None:
+def test_one_of_two_different_concurrent_bodies_is_refused(
+    harness: ApiHarness, ann: Person
+) -> None:
     corpus = ann.upload(ENGLISH)
     barrier = Barrier(2)
 
     def submit(epochs: int) -> int:
-        person = Person(world.app.test_client(), "ann", ann.key)
+        person = Person(harness.app.test_client(), "ann", ann.key)
         barrier.wait()
         body = {"corpus": corpus, "epochs": epochs}
         return int(once(person, "/v1/train", "k", json=body).status_code)
@@ -120,43 +124,43 @@ def test_of_two_bodies_at_once_one_is_refused(world: World, ann: Person) -> None
         assert sorted(threads.map(submit, (1, 2))) == [202, 409]
 
 
-def test_a_refused_request_keeps_no_key(ann: Person) -> None:
+def test_a_refused_request_does_not_store_its_key(ann: Person) -> None:
     corpus = ann.upload("too short")
     problem(once(ann, "/v1/train", "k", json={"corpus": corpus}), 422)
-    made(once(ann, "/v1/train", "k", json={"corpus": ann.upload()}))
+    assert_succeeded(once(ann, "/v1/train", "k", json={"corpus": ann.upload()}))
 
 
-def test_keys_are_of_one_user(ann: Person, bob: Person) -> None:
+def test_keys_belong_to_one_user(ann: Person, bob: Person) -> None:
     body = {"name": "a", "text": "b"}
     first, second = (once(person, "/v1/corpora", "k", json=body) for person in (ann, bob))
     assert first.json["id"] != second.json["id"]
     assert "Idempotency-Replayed" not in second.headers
 
 
-def test_a_key_is_forgotten_after_a_day(world: World, ann: Person) -> None:
+def test_a_key_expires_after_a_day(harness: ApiHarness, ann: Person) -> None:
     body = {"name": "a", "text": "b"}
     first = once(ann, "/v1/corpora", "k", json=body)
-    with make_sessions(world.engine).begin() as session:
+    with make_sessions(harness.engine).begin() as session:
         old = database_now(session.connection()) - timedelta(hours=25)
         session.execute(update(IdempotencyKey).values(created_at=old))
     assert once(ann, "/v1/corpora", "k", json=body).json["id"] != first.json["id"]
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 201, "\u00e9"])
-def test_a_key_must_have_a_form(ann: Person, key: str) -> None:
+def test_a_malformed_key_is_refused(ann: Person, key: str) -> None:
     answer = once(ann, "/v1/corpora", key, json={"name": "a", "text": "b"})
     assert problem(answer, 422)["errors"][0]["field"] == "Idempotency-Key"
     assert ann.items("/v1/corpora") == []
 
 
-def test_one_name_for_two_users_at_once(world: World, admin: Person) -> None:
+def test_two_concurrent_users_can_not_take_one_name(harness: ApiHarness, admin: Person) -> None:
     barrier = Barrier(THREADS)
 
     def add(_number: int) -> int:
-        person = Person(world.app.test_client(), "root", admin.key)
+        person = Person(harness.app.test_client(), "root", admin.key)
         barrier.wait()
         return int(person.post("/v1/users", {"name": "same"}).status_code)
 
     with ThreadPoolExecutor(THREADS) as threads:
         assert sorted(threads.map(add, range(THREADS))) == [201] + [409] * (THREADS - 1)
-    assert rows(world, User) == 2
+    assert rows(harness, User) == 2

@@ -1,17 +1,17 @@
-"""Jobs: list, filter, read, cancel, run again; what they left behind."""
+"""Jobs: list, filter, read, cancel, run again; progress, curves and history."""
 
-from tests.api.harness import Person, World, problem, record
+from tests.api.harness import ApiHarness, Person, problem, record
 
 
 def ids(person: Person, query: str = "") -> list[str]:
     return [job["id"] for job in person.items(f"/v1/jobs{query}")]
 
 
-def test_a_list_is_filtered_and_one_owns_what_one_sees(
-    world: World, ann: Person, bob: Person
+def test_lists_are_filtered_and_show_own_jobs_only(
+    harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
-    model = world.model(ann, corpus, name="first")
+    model = harness.model(ann, corpus, name="first")
     train = ids(ann)[0]
     second = ann.train(corpus, name="second")
     written = ann.post("/v1/generate", {"model": model["id"], "name": "poem"}).json
@@ -28,12 +28,12 @@ def test_a_list_is_filtered_and_one_owns_what_one_sees(
         problem(ann.get(f"/v1/jobs{wrong}"), 422)
 
 
-def test_a_running_job_shows_progress_curves_and_history(world: World, ann: Person) -> None:
+def test_a_running_job_shows_progress_curves_and_history(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload())
-    claim = world.claim(job["id"])
+    claim = harness.claim(job["id"])
     for step in (10, 20, 30):
-        world.progress(claim, step)
-    world.checkpoint(claim, 30)
+        harness.progress(claim, step)
+    harness.checkpoint(claim, 30)
     running = ann.get(f"/v1/jobs/{job['id']}").json
     assert (running["status"], running["attempt"]) == ("running", 1)
     assert running["started_at"].endswith("Z")
@@ -59,16 +59,16 @@ def test_a_running_job_shows_progress_curves_and_history(world: World, ann: Pers
     assert events == ["submitted", "claimed", "checkpoint"]
 
 
-def test_samples_of_a_training_are_its_texts(world: World, ann: Person) -> None:
+def test_the_texts_of_a_training_are_its_samples(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload(), preset="classic")
-    claim = world.claim(job["id"])
-    checkpoint = world.checkpoint(claim, 5)
+    claim = harness.claim(job["id"])
+    checkpoint = harness.checkpoint(claim, 5)
     texts = [
         record(position, f"{step} {position}", checkpoint, requested=False, step=step, epoch=1.0)
         for step in (5, 9)
         for position in (0, 1)
     ]
-    world.queue.record_texts(claim, texts)
+    harness.queue.record_texts(claim, texts)
     path = f"/v1/jobs/{job['id']}/texts"
     assert [text["text"] for text in ann.items(path)] == ["5 0", "5 1", "9 0", "9 1"]
     page = ann.get(f"{path}?limit=3").json
@@ -78,32 +78,32 @@ def test_samples_of_a_training_are_its_texts(world: World, ann: Person) -> None:
     assert "texts" not in ann.get(f"/v1/jobs/{job['id']}").json
 
 
-def test_cancel(world: World, ann: Person) -> None:
+def test_cancel(harness: ApiHarness, ann: Person) -> None:
     queued, running = ann.train(corpus := ann.upload()), ann.train(corpus)
     path = f"/v1/jobs/{queued['id']}/cancel"
     ended = ann.post(path)
     assert ended.status_code == 202
     assert (ended.json["status"], ended.json["cancel_requested"]) == ("cancelled", True)
     assert "already been cancelled" in problem(ann.post(path), 409)["detail"]
-    claim = world.claim(running["id"])
+    claim = harness.claim(running["id"])
     asked = ann.post(f"/v1/jobs/{running['id']}/cancel")
     assert (asked.json["status"], asked.json["cancel_requested"]) == ("running", True)
     again = ann.post(f"/v1/jobs/{running['id']}/cancel")
     assert again.status_code == 202
-    assert world.queue.heartbeat(claim).cancel
+    assert harness.queue.heartbeat(claim).cancel
     problem(ann.post(path, {"force": True}), 422)
 
 
-def test_a_failed_job_says_why(world: World, ann: Person) -> None:
+def test_a_failed_job_has_its_error(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload())
     error = {"type": "/problems/diverged", "title": "It diverged", "detail": "lower the rate"}
-    world.queue.fail(world.claim(job["id"]), error)
+    harness.queue.fail(harness.claim(job["id"]), error)
     failed = ann.get(f"/v1/jobs/{job['id']}").json
     assert (failed["status"], failed["error"]) == ("failed", error)
 
 
-def test_a_training_runs_again_as_a_new_model(world: World, ann: Person) -> None:
-    model = world.model(ann, name="mine", epochs=2, seed=9)
+def test_a_rerun_training_creates_a_new_model(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann, name="mine", epochs=2, seed=9)
     again = ann.post(f"/v1/jobs/{model['job']}/rerun")
     assert again.status_code == 202
     job = again.json
@@ -113,16 +113,18 @@ def test_a_training_runs_again_as_a_new_model(world: World, ann: Person) -> None
     assert (job["status"], job["name"], job["spec"]) == ("queued", "mine", model["spec"])
 
 
-def test_a_generation_runs_again_until_its_model_is_gone(world: World, ann: Person) -> None:
-    model = world.model(ann)
+def test_a_generation_can_rerun_until_its_model_is_deleted(
+    harness: ApiHarness, ann: Person
+) -> None:
+    model = harness.model(ann)
     job = ann.post("/v1/generate", {"model": model["id"], "seed": 3, "prompt": "It"}).json
-    world.write(job)
+    harness.write(job)
     again = ann.post(f"/v1/jobs/{job['id']}/rerun").json
     assert again["spec"] == job["spec"]
-    world.write(again)
+    harness.write(again)
     assert ann.delete(f"/v1/models/{model['id']}").status_code == 204
     gone = problem(ann.post(f"/v1/jobs/{job['id']}/rerun"), 409)
-    assert "the model of this job is gone" in gone["detail"]
+    assert "the model of this job was deleted" in gone["detail"]
     kept = ann.post(f"/v1/jobs/{model['job']}/rerun")
     assert kept.status_code == 202
     assert ann.post(f"/v1/jobs/{kept.json['id']}/cancel").status_code == 202
@@ -131,10 +133,10 @@ def test_a_generation_runs_again_until_its_model_is_gone(world: World, ann: Pers
     problem(ann.post(f"/v1/jobs/{model['job']}/rerun"), 409)
 
 
-def test_nothing_is_run_again_with_what_is_not_shared_any_more(
-    world: World, ann: Person, bob: Person
+def test_a_rerun_needs_resources_that_are_still_shared(
+    harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
-    model = world.model(ann, visibility="server")
+    model = harness.model(ann, visibility="server")
     job = bob.post("/v1/generate", {"model": model["id"]}).json
     ann.patch(f"/v1/models/{model['id']}", {"visibility": "private"})
     problem(bob.post(f"/v1/jobs/{job['id']}/rerun"), 409)

@@ -1,23 +1,23 @@
-"""What a checkpoint and a sampled text say of where they come from, and what that keeps."""
+"""The lineage of checkpoints and samples, and what it keeps from being deleted."""
 
 from sqlalchemy import select
 
 from shared.queue.types import CheckpointRecord
 from shared.tables import Checkpoint
-from tests.api.harness import Person, World, record
+from tests.api.harness import ApiHarness, Person, record
 
 
-def test_a_sampled_text_knows_its_training_without_a_checkpoint(world: World, ann: Person) -> None:
+def test_a_sample_without_a_checkpoint_has_its_training(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload(), preset="classic", keep=1)
-    claim = world.claim(job["id"])
-    retired = world.checkpoint(claim, 5, 3.0)
+    claim = harness.claim(job["id"])
+    retired = harness.checkpoint(claim, 5, 3.0)
     texts = [
         record(0, "of one that is retired", retired, requested=False, step=5, epoch=1.0),
         record(0, "of a step between two", None, requested=False, step=7, epoch=1.4),
     ]
-    world.queue.record_texts(claim, texts)
-    best = world.checkpoint(claim, 10, 1.0)
-    world.queue.record_texts(
+    harness.queue.record_texts(claim, texts)
+    best = harness.checkpoint(claim, 10, 1.0)
+    harness.queue.record_texts(
         claim, [record(0, "of one that is kept", best, requested=False, step=10, epoch=2.0)]
     )
     found = {
@@ -33,12 +33,14 @@ def test_a_sampled_text_knows_its_training_without_a_checkpoint(world: World, an
     assert {each["model"] for each in found.values()} == {job["model"]}
 
 
-def test_a_job_and_its_checkpoints_say_whether_they_are_exact(world: World, ann: Person) -> None:
+def test_a_job_and_its_checkpoints_show_whether_they_are_exact(
+    harness: ApiHarness, ann: Person
+) -> None:
     job = ann.train(ann.upload())
-    claim = world.claim(job["id"])
-    before = world.checkpoint(claim, 5)
+    claim = harness.claim(job["id"])
+    before = harness.checkpoint(claim, 5)
     assert ann.get(f"/v1/jobs/{job['id']}").json["exact"] is True
-    with world.engine.connect() as connection:
+    with harness.engine.connect() as connection:
         row = connection.execute(select(Checkpoint).where(Checkpoint.id == before)).one()
     elsewhere = CheckpointRecord(
         step=9,
@@ -51,7 +53,7 @@ def test_a_job_and_its_checkpoints_say_whether_they_are_exact(world: World, ann:
         fingerprint={"threads": 2},
         exact=False,
     )
-    after = world.queue.record_checkpoint(claim, elsewhere)
+    after = harness.queue.record_checkpoint(claim, elsewhere)
     listed = ann.items(f"/v1/models/{job['model']}/checkpoints")
     assert {each["id"]: each["exact"] for each in listed} == {before: True, after: False}
     assert ann.get(f"/v1/checkpoints/{after}").json["lineage"]["exact"] is False
@@ -60,17 +62,17 @@ def test_a_job_and_its_checkpoints_say_whether_they_are_exact(world: World, ann:
     assert shown["exact"] is False
 
 
-def test_what_a_training_began_from_stays_as_long_as_its_model(world: World, ann: Person) -> None:
+def test_a_base_checkpoint_is_kept_as_long_as_the_model(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
     job = ann.train(corpus, keep=1)
-    claim = world.claim(job["id"])
-    first = world.checkpoint(claim, 1, 3.0)
+    claim = harness.claim(job["id"])
+    first = harness.checkpoint(claim, 1, 3.0)
     second = ann.train(corpus, **{"from": first})
     for step in (2, 3):
-        last = world.checkpoint(claim, step, 3.0 - step / 10)
+        last = harness.checkpoint(claim, step, 3.0 - step / 10)
 
     def there() -> set[str]:
-        world.queue.retire_checkpoints()
+        harness.queue.retire_checkpoints()
         return {each["id"] for each in ann.items(f"/v1/models/{job['model']}/checkpoints")}
 
     assert there() == {first, last}

@@ -1,17 +1,19 @@
-"""Loss curves, texts and history of a job, as somebody reads them who watches it."""
+"""Loss curves, texts and history of a job, as a client polls them."""
 
 from typing import Any
 
 import pytest
 
-from shared.queue.types import Claim, Progress
-from tests.api.harness import Person, World, problem, record
+from shared.queue.types import Claim, ProgressReport
+from tests.api.harness import ApiHarness, Person, problem, record
 
 
-def put(world: World, claim: Claim, step: int, loss: float, val_loss: float | None = None) -> None:
-    """Write a point; it is a judged one where it has a validation loss."""
-    progress = Progress(step, 9000, step / 100, 90, loss, val_loss, 0.004, 10_000.0, 12.5)
-    world.queue.record_progress(claim, progress, judged=val_loss is not None)
+def put(
+    harness: ApiHarness, claim: Claim, step: int, loss: float, val_loss: float | None = None
+) -> None:
+    """Record a point, which is a validation if it has a validation loss."""
+    progress = ProgressReport(step, 9000, step / 100, 90, loss, val_loss, 0.004, 10_000.0, 12.5)
+    harness.queue.record_progress(claim, progress, validated=val_loss is not None)
 
 
 def steps(points: list[Any]) -> list[int]:
@@ -19,15 +21,15 @@ def steps(points: list[Any]) -> list[int]:
 
 
 @pytest.fixture
-def claim(world: World, ann: Person) -> Claim:
-    return world.claim(ann.train(ann.upload(), preset="classic")["id"])
+def claim(harness: ApiHarness, ann: Person) -> Claim:
+    return harness.claim(ann.train(ann.upload(), preset="classic")["id"])
 
 
-def test_a_point_says_everything_and_tells_training_from_validation(
-    world: World, ann: Person, claim: Claim
+def test_a_point_has_all_fields_and_validations_can_be_filtered(
+    harness: ApiHarness, ann: Person, claim: Claim
 ) -> None:
-    put(world, claim, 50, 2.0)
-    put(world, claim, 100, 1.75, val_loss=1.5)
+    put(harness, claim, 50, 2.0)
+    put(harness, claim, 100, 1.75, val_loss=1.5)
     path = f"/v1/jobs/{claim.job_id}/metrics"
     first, second = ann.items(path)
     assert first.pop("at").endswith("Z")
@@ -45,16 +47,18 @@ def test_a_point_says_everything_and_tells_training_from_validation(
     assert steps(ann.items(f"{path}?validation=false")) == [50]
 
 
-def test_who_watches_asks_for_what_is_new_only(world: World, ann: Person, claim: Claim) -> None:
+def test_a_client_can_ask_for_new_points_only(
+    harness: ApiHarness, ann: Person, claim: Claim
+) -> None:
     path = f"/v1/jobs/{claim.job_id}/metrics"
     assert ann.items(path) == []
     for step in (10, 20, 30):
-        put(world, claim, step, 2.0)
+        put(harness, claim, step, 2.0)
     assert steps(ann.items(f"{path}?after=0")) == [10, 20, 30]
     assert steps(ann.items(f"{path}?after=20")) == [30]
     assert ann.items(f"{path}?after=30") == []
-    put(world, claim, 40, 1.9)
-    put(world, claim, 30, 1.0)
+    put(harness, claim, 40, 1.9)
+    put(harness, claim, 30, 1.0)
     assert steps(ann.items(f"{path}?after=30")) == [40]
     assert ann.items(f"{path}?after=20")[0]["loss"] == 1.0, "a step done again replaces its point"
     page = ann.get(f"{path}?after=10&limit=2").json
@@ -63,12 +67,10 @@ def test_who_watches_asks_for_what_is_new_only(world: World, ann: Person, claim:
     assert (steps(rest["items"]), rest["next_cursor"]) == ([40], None)
 
 
-def test_a_long_curve_is_thinned_and_still_looks_the_same(
-    world: World, ann: Person, claim: Claim
-) -> None:
+def test_a_thinned_curve_keeps_its_shape(harness: ApiHarness, ann: Person, claim: Claim) -> None:
     for step in range(1, 301):
         judged = 1.4 + abs(step - 200) / 1000 if step % 50 == 0 else None
-        put(world, claim, step, 14.5 if step == 171 else 3.0 - step / 200, judged)
+        put(harness, claim, step, 14.5 if step == 171 else 3.0 - step / 200, judged)
     path = f"/v1/jobs/{claim.job_id}/metrics"
     page = ann.get(f"{path}?points=60").json
     thinned = steps(page["items"])
@@ -89,10 +91,12 @@ def test_a_long_curve_is_thinned_and_still_looks_the_same(
     assert problem(ann.get(f"{path}?points=20&cursor=x"), 422)["errors"][0]["field"] == "cursor"
 
 
-def test_points_without_a_loss_are_thinned_too(world: World, ann: Person, claim: Claim) -> None:
+def test_points_without_a_loss_are_thinned_too(
+    harness: ApiHarness, ann: Person, claim: Claim
+) -> None:
     for step in range(1, 41):
-        progress = Progress(step, 90, step / 10, 9, None, None, 0.004, None, None)
-        world.queue.record_progress(claim, progress)
+        progress = ProgressReport(step, 90, step / 10, 9, None, None, 0.004, None, None)
+        harness.queue.record_progress(claim, progress)
     thinned = steps(ann.items(f"/v1/jobs/{claim.job_id}/metrics?points=10"))
     assert thinned == [1, 40]
 
@@ -110,17 +114,15 @@ def test_points_without_a_loss_are_thinned_too(world: World, ann: Person, claim:
         ("before=3", "before"),
     ],
 )
-def test_what_a_curve_is_asked_for_is_in_bounds(
-    ann: Person, claim: Claim, query: str, field: str
-) -> None:
+def test_the_query_of_a_curve_has_bounds(ann: Person, claim: Claim, query: str, field: str) -> None:
     body = problem(ann.get(f"/v1/jobs/{claim.job_id}/metrics?{query}"), 422)
     assert body["errors"][0]["field"] == field
 
 
-def test_history_is_read_in_order_and_on_from_an_event(
-    world: World, ann: Person, claim: Claim
+def test_history_is_in_order_and_can_be_continued(
+    harness: ApiHarness, ann: Person, claim: Claim
 ) -> None:
-    world.queue.record_event(claim, "resumed", step=30, epoch=0.3)
+    harness.queue.record_event(claim, "resumed", step=30, epoch=0.3)
     path = f"/v1/jobs/{claim.job_id}/history"
     events = ann.items(path)
     assert [event["type"] for event in events] == ["submitted", "claimed", "resumed"]
@@ -133,17 +135,17 @@ def test_history_is_read_in_order_and_on_from_an_event(
     problem(ann.get(f"{path}?after=-1"), 422)
 
 
-def test_texts_of_a_training_by_step_and_temperature(
-    world: World, ann: Person, claim: Claim
+def test_the_texts_of_a_training_can_be_filtered(
+    harness: ApiHarness, ann: Person, claim: Claim
 ) -> None:
-    checkpoint = world.checkpoint(claim, 100)
+    checkpoint = harness.checkpoint(claim, 100)
     for epoch in (1, 2):
         texts = [
             record(i, f"{epoch} {heat}", checkpoint, heat, requested=False, step=100 * epoch,
                    epoch=float(epoch))
             for i, heat in enumerate((0.2, 0.5))
         ]  # fmt: skip
-        world.queue.record_texts(claim, texts)
+        harness.queue.record_texts(claim, texts)
     path = f"/v1/jobs/{claim.job_id}/texts"
     first = ann.items(path)[0]
     assert (first["step"], first["epoch"], first["temperature"]) == (100, 1.0, 0.2)

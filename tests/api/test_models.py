@@ -4,11 +4,11 @@ import hashlib
 
 from safetensors.numpy import load
 
-from tests.api.harness import Person, World, problem, safetensors
+from tests.api.harness import ApiHarness, Person, problem, safetensors
 
 
-def test_owners_rename_and_share(world: World, ann: Person, bob: Person) -> None:
-    model = world.model(ann, name="old")
+def test_owners_can_rename_and_share(harness: ApiHarness, ann: Person, bob: Person) -> None:
+    model = harness.model(ann, name="old")
     path = f"/v1/models/{model['id']}"
     assert ann.patch(path, {"name": "new", "visibility": "server"}).json == model | {
         "name": "new",
@@ -22,12 +22,14 @@ def test_owners_rename_and_share(world: World, ann: Person, bob: Person) -> None
     assert bob.items("/v1/models?name=old") == []
 
 
-def test_a_deleted_model_takes_its_checkpoints_and_leaves_texts(world: World, ann: Person) -> None:
-    model = world.model(ann)
+def test_deleting_a_model_deletes_its_checkpoints_and_keeps_texts(
+    harness: ApiHarness, ann: Person
+) -> None:
+    model = harness.model(ann)
     job = ann.post("/v1/generate", {"model": model["id"]}).json
     path = f"/v1/models/{model['id']}"
     assert "unfinished job" in problem(ann.delete(path), 409)["detail"]
-    world.write(job)
+    harness.write(job)
     assert ann.delete(path).status_code == 204
     problem(ann.get(path), 404)
     problem(ann.get(f"/v1/checkpoints/{model['checkpoints']['best']}"), 404)
@@ -38,21 +40,25 @@ def test_a_deleted_model_takes_its_checkpoints_and_leaves_texts(world: World, an
     assert ann.get(f"/v1/jobs/{model['job']}").json["checkpoints"] == {"best": None, "latest": None}
 
 
-def test_a_model_that_others_cite_stays(world: World, ann: Person, bob: Person) -> None:
-    model = world.model(ann, visibility="server")
+def test_a_model_cited_by_other_users_can_not_be_deleted(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
+    model = harness.model(ann, visibility="server")
     job = bob.post("/v1/generate", {"model": model["id"], "name": "a secret of bob's"}).json
     detail = problem(ann.delete(f"/v1/models/{model['id']}"), 409)["detail"]
     assert "unfinished job of other users" in detail
-    world.write(job)
+    harness.write(job)
     cited = problem(ann.delete(f"/v1/models/{model['id']}"), 409)["detail"]
-    assert "make the model private instead" in cited
+    assert "Make the model private instead" in cited
     assert "secret" not in detail + cited
 
 
-def test_checkpoints_are_listed_named_and_downloaded(world: World, ann: Person) -> None:
+def test_checkpoints_can_be_listed_resolved_and_downloaded(
+    harness: ApiHarness, ann: Person
+) -> None:
     job = ann.train(ann.upload())
-    claim = world.claim(job["id"])
-    ids = [world.checkpoint(claim, step, loss) for step, loss in ((7, 1.0), (14, 2.0))]
+    claim = harness.claim(job["id"])
+    ids = [harness.checkpoint(claim, step, loss) for step, loss in ((7, 1.0), (14, 2.0))]
     model = f"/v1/models/{job['model']}"
     listed = ann.items(f"{model}/checkpoints")
     assert [each["id"] for each in listed] == ids[::-1]
@@ -76,10 +82,10 @@ def test_checkpoints_are_listed_named_and_downloaded(world: World, ann: Person) 
     assert set(load(file.get_data())) >= {"lstm.0.kernel", "head.bias"}
 
 
-def test_others_read_the_checkpoints_of_a_model_of_the_server(
-    world: World, ann: Person, bob: Person
+def test_other_users_read_the_checkpoints_of_a_shared_model(
+    harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
-    model = world.model(ann, visibility="server")
+    model = harness.model(ann, visibility="server")
     checkpoint = model["checkpoints"]["best"]
     assert bob.get(f"/v1/checkpoints/{checkpoint}").json["job"] is None
     assert bob.get(f"/v1/checkpoints/{checkpoint}/download").get_data() == safetensors(100)

@@ -1,4 +1,4 @@
-"""The description of the API is true: requests made from it get answers that it foresees."""
+"""The OpenAPI document is correct: requests generated from it get the responses it describes."""
 
 import json
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
 from tests.api.conftest import settings_for
-from tests.api.harness import World, made
-from tests.api.test_private import things_of
+from tests.api.harness import ApiHarness, assert_succeeded
+from tests.api.test_privacy import create_resources
 
 CHECKS = [
     not_a_server_error,
@@ -42,19 +42,19 @@ def described(
     migrated_sqlite: Path,
     redis_of_session: Any,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
-    """One server for all examples, with things to be found in it."""
+) -> Iterator[ApiHarness]:
+    """One server with resources, for all examples."""
     directory = tmp_path_factory.mktemp("described")
     (directory / "quire.db").write_bytes(migrated_sqlite.read_bytes())
     url = f"sqlite:///{directory}/quire.db"
     engine = make_engine(url)
     found = settings_for(url, redis_of_session.url, directory)
     app = create_app(found, engine, Broker(redis_of_session.url))
-    yield World(app, engine, Queue(engine, found))
+    yield ApiHarness(app, engine, Queue(engine, found))
     engine.dispose()
 
 
-def test_it_is_openapi_3_1(described: World) -> None:
+def test_it_is_openapi_3_1(described: ApiHarness) -> None:
     spec = described.app.test_client().get("/openapi.json").json
     assert spec["openapi"].startswith("3.1.")
     assert spec["info"]["title"] == "Quire"
@@ -79,16 +79,22 @@ def test_it_is_openapi_3_1(described: World) -> None:
         assert list(problems) == ["application/problem+json"]
 
 
-def test_the_file_format_is_described(described: World) -> None:
+def test_promote_replaces_lift(described: ApiHarness) -> None:
+    paths = described.app.test_client().get("/openapi.json").json["paths"]  # type: ignore[index]
+    assert paths["/v1/jobs/{id}/promote"]["post"]["deprecated"] is False
+    assert paths["/v1/jobs/{id}/lift"]["post"]["deprecated"] is True
+
+
+def test_the_file_format_is_described(described: ApiHarness) -> None:
     spec = described.app.test_client().get("/openapi.json").json
     told = spec["paths"]["/v1/checkpoints/{id}/download"]["get"]["description"]
     for words in ("lstm.{l}.recurrent_kernel", "[U, 4U]", "i, f, c, o", "safetensors"):
         assert words in told
 
 
-def test_answers_are_as_described(described: World) -> None:
+def test_responses_match_the_document(described: ApiHarness) -> None:
     ann = described.person("ann", "admin")
-    things = things_of(described, ann)
+    things = create_resources(described, ann)
     schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
     operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) > 30
@@ -101,7 +107,7 @@ def test_answers_are_as_described(described: World) -> None:
             assert 200 in _try(found, ann.key), operation.label
 
 
-def test_what_is_made_is_as_described(described: World) -> None:
+def test_created_resources_match_the_document(described: ApiHarness) -> None:
     bob = described.person("bob")
     schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
     model = described.model(bob, preset="classic")
@@ -114,7 +120,7 @@ def test_what_is_made_is_as_described(described: World) -> None:
     }
     for path, body in bodies.items():
         answer = bob.post(path, body)
-        made(answer)
+        assert_succeeded(answer)
         rule = path.replace(model["job"], "{id}").replace("/bob/", "/{user}/")
         schema[rule]["POST"].validate_response(answer)
 

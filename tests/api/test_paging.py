@@ -1,11 +1,11 @@
-"""Lists in pages."""
+"""Pagination."""
 
 import base64
 import json
 
 import pytest
 
-from tests.api.harness import Person, World, problem
+from tests.api.harness import ApiHarness, Person, problem
 
 
 def all_pages(person: Person, path: str, limit: int) -> list[str]:
@@ -19,7 +19,7 @@ def all_pages(person: Person, path: str, limit: int) -> list[str]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-def test_pages_hold_everything_once_newest_first(ann: Person, bob: Person) -> None:
+def test_pages_hold_every_item_once_newest_first(ann: Person, bob: Person) -> None:
     made = []
     for number in range(7):
         made.append(ann.upload(f"text {number}", name="same" if number % 2 else "other"))
@@ -30,7 +30,7 @@ def test_pages_hold_everything_once_newest_first(ann: Person, bob: Person) -> No
     assert all_pages(ann, "/v1/corpora?name=same&", 2) == [made[5], made[3], made[1]]
 
 
-def test_what_comes_meanwhile_moves_nothing(ann: Person) -> None:
+def test_new_items_do_not_shift_pages(ann: Person) -> None:
     made = [ann.upload(f"text {number}") for number in range(4)]
     page = ann.get("/v1/corpora?limit=2").json
     ann.upload("one more")
@@ -62,19 +62,19 @@ def encoded(value: object) -> str:
         encoded({"corpora": 1}),
     ],
 )
-def test_a_cursor_that_no_list_gave_is_refused(ann: Person, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(ann: Person, cursor: str) -> None:
     body = problem(ann.get("/v1/corpora", query_string={"cursor": cursor}), 422)
     assert body["errors"][0]["field"] == "cursor"
 
 
 @pytest.mark.parametrize("step", [-1, 2**31, 2**70, 1.5, True, "1"])
-def test_a_number_in_a_cursor_is_in_bounds(world: World, ann: Person, step: object) -> None:
+def test_a_number_in_a_cursor_has_bounds(harness: ApiHarness, ann: Person, step: object) -> None:
     job = ann.train(ann.upload())["id"]
     path = f"/v1/jobs/{job}/metrics?cursor={encoded(['metrics', step])}"
     problem(ann.get(path), 422)
 
 
 @pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "1.5", ""])
-def test_a_limit_is_in_bounds(ann: Person, limit: str) -> None:
+def test_a_limit_has_bounds(ann: Person, limit: str) -> None:
     body = problem(ann.get(f"/v1/corpora?limit={limit}"), 422)
     assert body["errors"][0]["field"] == "limit"

@@ -1,4 +1,4 @@
-"""The API as a process: how it starts, serves and stops."""
+"""The API process: how it starts, serves and stops."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from shared.broker import Broker
 from shared.database import make_engine, make_sessions
 from shared.queue import Queue
 from tests.api.conftest import settings_for
-from tests.api.harness import ENGLISH, World
+from tests.api.harness import ENGLISH, ApiHarness
 
 LIMIT_BYTES = 1_000_000
 START_SECONDS = 30
@@ -58,7 +58,7 @@ def process(environment: dict[str, str], *options: str) -> Iterator[subprocess.P
 
 
 def address(server: subprocess.Popen[str]) -> str:
-    """What the server says once it listens."""
+    """Return the URL that the server prints."""
     assert server.stdout is not None
     line = server.stdout.readline()
     assert line.startswith("Quire's API listens on http://127.0.0.1:"), line
@@ -73,7 +73,7 @@ def key_for(database_url: str, name: str) -> str:
     return key
 
 
-def test_it_serves_many_at_once_and_says_where(
+def test_the_server_handles_concurrent_requests_and_prints_its_url(
     environment: dict[str, str], database_url: str
 ) -> None:
     key = key_for(database_url, "ann")
@@ -105,7 +105,7 @@ def test_it_serves_many_at_once_and_says_where(
 
 
 @pytest.mark.parametrize(("one_core", "cores"), [("true", 1), ("false", None)])
-def test_it_keeps_to_one_core_unless_told(
+def test_the_server_runs_on_one_core_by_default(
     environment: dict[str, str], database_url: str, one_core: str, cores: int | None
 ) -> None:
     key_for(database_url, "ann")
@@ -124,7 +124,7 @@ def test_it_keeps_to_one_core_unless_told(
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    """A body without a stated length: it is sent in chunks."""
+    """Yield a body without a Content-Length, which is sent in chunks."""
     yield from (data[start : start + 10_000] for start in range(0, len(data), 10_000))
 
 
@@ -133,7 +133,7 @@ def in_a_form(data: bytes) -> bytes:
     return head + data + b"\r\n--XX--\r\n"
 
 
-def test_a_body_is_whole_or_refused(environment: dict[str, str], database_url: str) -> None:
+def test_an_incomplete_body_is_refused(environment: dict[str, str], database_url: str) -> None:
     key = key_for(database_url, "ann")
     just, more = b"x" * LIMIT_BYTES, b"x" * (LIMIT_BYTES + 1)
     much = b"x" * (4 * LIMIT_BYTES)
@@ -158,7 +158,7 @@ def test_a_body_is_whole_or_refused(environment: dict[str, str], database_url: s
                 answer = client.post("/v1/corpora", content=content, headers=kind)
                 assert answer.status_code == status, answer.text
                 if status == 413:
-                    assert str(LIMIT_BYTES) in answer.json()["detail"]
+                    assert f"{LIMIT_BYTES:,}" in answer.json()["detail"]
                 else:
                     assert answer.json()["bytes"] == LIMIT_BYTES
                 assert client.get("/v1/me").json()["name"] == "ann"
@@ -174,14 +174,16 @@ def test_a_body_is_whole_or_refused(environment: dict[str, str], database_url: s
         assert server.wait(STOP_SECONDS) == 0
 
 
-def test_at_term_whoever_waits_is_answered(
+def test_waiting_requests_are_answered_on_sigterm(
     environment: dict[str, str], database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     settings = settings_for(database_url, redis_url, tmp_path)
     engine = make_engine(database_url)
-    world = World(create_app(settings, engine, Broker(redis_url)), engine, Queue(engine, settings))
-    ann = world.person("ann")
-    body = {"model": world.model(ann)["id"]}
+    harness = ApiHarness(
+        create_app(settings, engine, Broker(redis_url)), engine, Queue(engine, settings)
+    )
+    ann = harness.person("ann")
+    body = {"model": harness.model(ann)["id"]}
     engine.dispose()
     with process(environment, "--port", "0") as server:
         url = address(server)
@@ -216,7 +218,7 @@ def test_at_term_whoever_waits_is_answered(
         ({"QUIRE_API_THREAD": "3"}, (), "did you mean QUIRE_API_THREADS?"),
     ],
 )
-def test_a_setting_that_is_not_allowed_is_one_line(
+def test_an_invalid_setting_prints_one_line(
     environment: dict[str, str], changes: dict[str, str], options: tuple[str, ...], said: str
 ) -> None:
     with process(environment | changes, *options) as server:
@@ -226,18 +228,18 @@ def test_a_setting_that_is_not_allowed_is_one_line(
     assert said in error
 
 
-def test_another_schema_is_refused_with_the_way_out(
+def test_another_schema_is_refused_with_advice(
     environment: dict[str, str], database_url: str
 ) -> None:
     downgrade(database_url)
     with process(environment) as server:
         _, error = server.communicate(timeout=START_SECONDS)
     assert server.returncode == 1
-    assert "run quire migrate" in error
+    assert "Run quire migrate" in error
     assert "Traceback" not in error
 
 
-def test_a_database_that_does_not_answer_is_one_line(environment: dict[str, str]) -> None:
+def test_an_unreachable_database_prints_one_line(environment: dict[str, str]) -> None:
     nowhere = {"DATABASE_URL": "postgresql://quire:a-password@127.0.0.1:1/quire"}
     with process(environment | nowhere) as server:
         _, error = server.communicate(timeout=START_SECONDS)
@@ -246,7 +248,7 @@ def test_a_database_that_does_not_answer_is_one_line(environment: dict[str, str]
     assert "a-password" not in error
 
 
-def test_a_port_in_use_stops_it(environment: dict[str, str]) -> None:
+def test_a_port_in_use_stops_the_server(environment: dict[str, str]) -> None:
     with process(environment, "--port", "0") as first:
         port = address(first).rpartition(":")[2]
         with process(environment, "--port", port) as second:

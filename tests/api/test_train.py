@@ -1,16 +1,16 @@
-"""``POST /v1/train``: what may be asked for, what is stored, and what is refused."""
+"""``POST /v1/train``: its fields, what is stored, and what is refused."""
 
 import math
 from typing import Any
 
 import pytest
 
-from shared.queue.types import Progress
+from shared.queue.types import ProgressReport
 from shared.specs.presets import PRESETS, TrainNumbers, minimum_characters
-from tests.api.harness import ENGLISH, Person, World, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, problem
 
 
-def test_a_training_is_a_model_and_a_job(world: World, ann: Person) -> None:
+def test_a_training_creates_a_model_and_a_job(harness: ApiHarness, ann: Person) -> None:
     corpus = ann.upload()
     answer = ann.post("/v1/train", {"corpus": corpus, "epochs": 3, "seed": 7})
     assert answer.status_code == 202
@@ -39,10 +39,10 @@ def test_a_training_is_a_model_and_a_job(world: World, ann: Person) -> None:
     assert (model["corpus"], model["job"], model["preset"]) == (corpus, job["id"], "default")
     assert (model["name"], model["visibility"]) == ("orwell", "private")
     assert model["vocabulary_size"] == len(set(ENGLISH))
-    assert world.claim(job["id"]).spec == expected
+    assert harness.claim(job["id"]).spec == expected
 
 
-def test_a_model_without_a_name_is_called_as_its_corpus_and_by_no_name_that_is_taken(
+def test_the_default_name_of_a_model_is_a_free_variant_of_its_corpus_name(
     ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(name="letters", visibility="server")
@@ -66,7 +66,7 @@ def test_the_classic_preset_lower_cases(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_training_writes_texts_unless_it_is_told_not_to(ann: Person, preset: str) -> None:
+def test_a_training_samples_texts_by_default(ann: Person, preset: str) -> None:
     corpus = ann.upload()
     sample = ann.train(corpus, preset=preset)["spec"]["sample"]
     assert (sample["length"], sample["every_epochs"]) == (400, 1)
@@ -80,7 +80,7 @@ def test_a_training_writes_texts_unless_it_is_told_not_to(ann: Person, preset: s
     }
 
 
-def test_texts_by_steps_by_epochs_or_both(ann: Person) -> None:
+def test_samples_by_steps_epochs_or_both(ann: Person) -> None:
     corpus = ann.upload()
 
     def rhythm(**sample: Any) -> tuple[Any, Any]:
@@ -91,23 +91,23 @@ def test_texts_by_steps_by_epochs_or_both(ann: Person) -> None:
     assert rhythm(every_steps=50, every_epochs=2) == (2, 50)
     assert rhythm(every_epochs=2) == (2, None)
     never = ann.post("/v1/train", {"corpus": corpus, "sample": {"every_epochs": None}})
-    assert "let sample itself be null" in problem(never, 422)["detail"]
+    assert "set sample itself to null" in problem(never, 422)["detail"]
 
 
-def test_a_model_of_words_tells_its_size_once_it_is_known(world: World, ann: Person) -> None:
+def test_a_word_model_shows_its_size_once_known(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload(), tokenizer="word", vocabulary_limit=100, window=12)
     assert (job["spec"]["tokenizer"], job["spec"]["vocabulary_limit"]) == ("word", 100)
     model = ann.get(f"/v1/models/{job['model']}").json
     assert model["tokenizer"] == "word"
     assert (model["vocabulary_size"], model["characters_per_token"]) == (None, None)
-    claim = world.claim(job["id"])
-    saved = world.checkpoint(claim, 100, 4 * math.log(2))
+    claim = harness.claim(job["id"])
+    saved = harness.checkpoint(claim, 100, 4 * math.log(2))
     assert ann.get(f"/v1/checkpoints/{saved}").json["bits_per_char"] is None
-    world.queue.record_vocabulary(claim, 40, 4.0)
+    harness.queue.record_vocabulary(claim, 40, 4.0)
     model = ann.get(f"/v1/models/{job['model']}").json
     assert (model["vocabulary_size"], model["characters_per_token"]) == (40, 4.0)
     assert ann.get(f"/v1/checkpoints/{saved}").json["bits_per_char"] == pytest.approx(1)
-    world.progress(claim, 200)
+    harness.progress(claim, 200)
     for name, value in (
         ("tokenizer", "bpe"),
         ("vocabulary_limit", 15),
@@ -117,11 +117,11 @@ def test_a_model_of_words_tells_its_size_once_it_is_known(world: World, ann: Per
         assert problem(wrong, 422)["errors"][0]["field"] == name
 
 
-def test_losses_are_told_in_bits_per_character(world: World, ann: Person) -> None:
+def test_losses_are_shown_in_bits_per_character(harness: ApiHarness, ann: Person) -> None:
     job = ann.train(ann.upload())
-    claim = world.claim(job["id"])
-    told = Progress(9, 400, 0.1, 4, 1.5, 2.0, 0.004, 10_000.0, 12.5, 2.0 / math.log(2))
-    world.queue.record_progress(claim, told)
+    claim = harness.claim(job["id"])
+    told = ProgressReport(9, 400, 0.1, 4, 1.5, 2.0, 0.004, 10_000.0, 12.5, 2.0 / math.log(2))
+    harness.queue.record_progress(claim, told)
     bits = ann.get(f"/v1/jobs/{job['id']}").json["progress"]["bits_per_char"]
     assert bits == pytest.approx(2.885, abs=1e-3)
     assert ann.items(f"/v1/jobs/{job['id']}/metrics")[0]["bits_per_char"] == bits
@@ -187,7 +187,7 @@ def test_every_number_can_be_set(ann: Person) -> None:
     assert job["spec"] | none == job["spec"]
 
 
-def test_every_number_has_bounds_and_what_lies_beyond_is_refused_by_its_name(ann: Person) -> None:
+def test_every_number_has_bounds_and_is_named_beyond_them(ann: Person) -> None:
     words = {"lowercase", "tokenizer", "predict", "optimizer", "schedule"}
     assert OUT_OF_BOUNDS.keys() == TrainNumbers.model_fields.keys() - words
     corpus = ann.upload()
@@ -200,17 +200,17 @@ def test_every_number_has_bounds_and_what_lies_beyond_is_refused_by_its_name(ann
         assert [each["field"] for each in problem(wrong, 422)["errors"]] == [name]
 
 
-def test_a_text_too_short_is_refused_with_the_least(ann: Person) -> None:
+def test_a_short_corpus_is_refused_with_the_minimum(ann: Person) -> None:
     least = minimum_characters(PRESETS["default"].window, 0.05)
     short = ann.upload(ENGLISH[: least - 1])
     detail = problem(ann.post("/v1/train", {"corpus": short}), 422)["detail"]
-    assert str(least) in detail
-    assert str(least - 1) in detail
+    assert f"{least:,}" in detail
+    assert f"{least - 1:,}" in detail
     ann.train(short, window=20)
     ann.train(ann.upload(ENGLISH[:least]))
 
 
-def test_no_corpus_of_that_id(ann: Person, bob: Person) -> None:
+def test_an_unknown_corpus_is_not_found(ann: Person, bob: Person) -> None:
     missing = "01890a5d-ac96-774b-bcce-b302099a8057"
     private = bob.upload()
     answers = [ann.post("/v1/train", {"corpus": id}) for id in (missing, private)]
@@ -220,11 +220,11 @@ def test_no_corpus_of_that_id(ann: Person, bob: Person) -> None:
     ann.train(shared)
 
 
-def test_the_queue_of_one_user_is_full_and_another_is_not(
-    world: World, ann: Person, bob: Person
+def test_the_queue_of_one_user_is_full_but_not_that_of_another(
+    harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     corpus = ann.upload(visibility="server")
-    for _ in range(world.queue.settings.max_queued_per_user):
+    for _ in range(harness.queue.settings.max_queued_per_user):
         ann.train(corpus)
     full = ann.post("/v1/train", {"corpus": corpus})
     assert "12 queued jobs" in problem(full, 429)["detail"]

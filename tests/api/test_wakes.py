@@ -1,4 +1,4 @@
-"""Commit, then wake: whoever hears a wake finds the job."""
+"""Commit, then wake: a woken worker finds the job."""
 
 import time
 from collections.abc import Iterator
@@ -11,9 +11,8 @@ from sqlalchemy import Connection, event, select
 
 from shared import broker
 from shared.database import reading
-from shared.queue.types import Kind
-from shared.tables import Job
-from tests.api.harness import Person, World
+from shared.tables import Job, Kind
+from tests.api.harness import ApiHarness, Person
 from tests.services.postgres import PostgresServer
 
 GAP_SECONDS = 0.3
@@ -22,25 +21,25 @@ ENOUGH = 4
 
 
 @pytest.fixture
-def slow_commit(world: World) -> Iterator[None]:
-    """Widen the gap between the last statement of a transaction and its commit."""
+def slow_commit(harness: ApiHarness) -> Iterator[None]:
+    """Delay every commit after the last statement of its transaction."""
 
     def wait(_connection: Connection) -> None:
         time.sleep(GAP_SECONDS)
 
-    event.listen(world.engine, "commit", wait)
+    event.listen(harness.engine, "commit", wait)
     yield
-    event.remove(world.engine, "commit", wait)
+    event.remove(harness.engine, "commit", wait)
 
 
 @pytest.mark.usefixtures("slow_commit")
-def test_whoever_hears_the_wake_finds_the_job(world: World, ann: Person, redis_url: str) -> None:
+def test_a_woken_worker_finds_the_job(harness: ApiHarness, ann: Person, redis_url: str) -> None:
     corpus = ann.upload()
     client = redis.Redis.from_url(broker.redis_url(redis_url), socket_timeout=30)
 
     def hear() -> list[str]:
         assert client.brpop(["train"], timeout=20) is not None
-        with reading(world.engine) as connection:
+        with reading(harness.engine) as connection:
             return list(connection.scalars(select(Job.status)))
 
     with ThreadPoolExecutor(1) as pool:
@@ -50,16 +49,16 @@ def test_whoever_hears_the_wake_finds_the_job(world: World, ann: Person, redis_u
     client.close()
 
 
-def test_a_database_that_goes_after_the_commit_does_not_take_the_202_back(
-    world: World,
+def test_a_database_lost_after_the_commit_does_not_revoke_the_202(
+    harness: ApiHarness,
     ann: Person,
     postgres: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if world.engine.dialect.name != "postgresql":
+    if harness.engine.dialect.name != "postgresql":
         pytest.skip("SQLite goes with its process alone")
     corpus = ann.upload()
-    name = world.engine.url.database
+    name = harness.engine.url.database
     wake = broker.Broker.wake
 
     def lose_the_database(self: broker.Broker, kind: Kind, job_id: str) -> bool:
@@ -80,11 +79,11 @@ def test_a_database_that_goes_after_the_commit_does_not_take_the_202_back(
     assert ann.get(f"/v1/jobs/{job['id']}").json["status"] == "queued"
 
 
-def test_a_flood_leaves_no_more_wakes_than_wake_everybody(
-    world: World, ann: Person, redis_url: str, monkeypatch: pytest.MonkeyPatch
+def test_a_flood_of_jobs_sends_a_bounded_number_of_wakes(
+    harness: ApiHarness, ann: Person, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "ENOUGH_WAKES", ENOUGH)
-    model = world.model(ann)["id"]
+    monkeypatch.setattr(broker, "MAX_WAITING_WAKES", ENOUGH)
+    model = harness.model(ann)["id"]
     with redis.Redis.from_url(broker.redis_url(redis_url)) as client:
         client.delete("generate")
         count = ENOUGH + 3

@@ -1,1 +1,1 @@
-"""The whole of Quire, as people use it."""
+"""End-to-end tests: the whole of Quire, as people use it."""

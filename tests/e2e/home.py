@@ -1,4 +1,4 @@
-"""A person's home directory, in which the real `quire` runs as it would for them."""
+"""A home directory of its own for each test, in which the real `quire` runs."""
 
 import json
 import os
@@ -17,21 +17,24 @@ import psutil
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 180.0
 STOP_SECONDS = 90.0
-#: A training that takes no time, whatever it learns.
+#: Options of a training that takes almost no time; it learns nothing.
 TINY = ["--epochs", "1", "--set", "units=16", "--set", "embedding=8", "--set", "window=16"]
 TEXT = "The quick brown fox jumps over the lazy dog, and the dog does not mind. " * 150
 
 
 class Home:
-    """A person's directory, in which `quire` runs as it would for them."""
+    """A home directory in which `quire` runs as it would for a user."""
+
+    program: tuple[str, ...] = (sys.executable, "-m", "quire")
+    working_directory = ROOT
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.data_dir = path / "data"
         self.port = free_port()
         self.first_texts: list[str] = []
-        own = ("QUIRE_", "XDG_", "DATABASE_URL", "REDIS_URL")
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(own)} | {
+        inherited = ("QUIRE_", "XDG_", "DATABASE_URL", "REDIS_URL")
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(inherited)} | {
             "HOME": str(path),
             "COLUMNS": "100",
         }
@@ -39,10 +42,10 @@ class Home:
     def quire(
         self, *arguments: str, code: int = 0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, and insist on its exit code."""
+        """Run a command to its end, and check its exit code."""
         done = subprocess.run(
-            [sys.executable, "-m", "quire", *arguments],
-            cwd=ROOT,
+            [*self.program, *arguments],
+            cwd=self.working_directory,
             env=self.environment | environment,
             capture_output=True,
             text=True,
@@ -61,10 +64,10 @@ class Home:
         log = (self.path / "up.txt").open("w+")
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "quire", "up"),
+                *(*self.program, "up"),
                 *("--data-dir", str(self.data_dir), "--port", str(self.port)),
             ],
-            cwd=ROOT,
+            cwd=self.working_directory,
             env=self.environment,
             stdout=log,
             stderr=log,
@@ -74,7 +77,7 @@ class Home:
         try:
             wait_until(lambda: running.ended or "Quire runs at" in running.output, READY_SECONDS)
             assert not running.ended, running.output
-            # What greets the person comes after the address, in one go.
+            # The greeting follows the address at once; wait for its last line.
             wait_until(lambda: "Ctrl-C stops it" in running.output, 10)
             yield running
         finally:
@@ -100,11 +103,12 @@ class Up:
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def child(self, module: str) -> psutil.Process:
+    def child(self, part: str) -> psutil.Process:
+        """The child whose process title names a part: `api` or `supervisor`."""
         for child in psutil.Process(self.process.pid).children():
-            if child.cmdline()[1:3] == ["-m", module]:
+            if " ".join(child.cmdline()).startswith(f"quire: {part} "):
                 return child
-        raise AssertionError(f"no child runs {module}")
+        raise AssertionError(f"no child is titled quire: {part}")
 
     def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)
@@ -123,11 +127,11 @@ class Up:
                 self.process.wait()
 
 
-def runs(process: psutil.Process) -> bool:
-    """Whether a process lives; one that has ended may still be in the table.
+def is_running(process: psutil.Process) -> bool:
+    """Return whether a process runs; a zombie has ended.
 
-    It stays there until its parent asks how it ended, and the first process of a container,
-    which inherits those without one, may never ask.
+    A zombie stays in the process table until its parent waits for it. The init process of a
+    container, which adopts orphans, may never do so.
     """
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -144,5 +148,5 @@ def free_port() -> int:
 def wait_until(condition: Callable[[], object], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""`quire up` for real: train, generate, kill, stop, and find everything again."""
+"""`quire up` for real: train, generate, kill parts, stop, and start again with the same data."""
 
 import re
 import signal
@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.home import STOP_SECONDS, TEXT, TINY, Home, Up, runs, wait_until
+from tests.e2e.home import STOP_SECONDS, TEXT, TINY, Home, Up, is_running, wait_until
 
-#: One that never ends by itself.
+#: Options of a training that never ends by itself.
 LONG = ["--epochs", "10000", "--set", "patience=null", *TINY[2:]]
 
 
@@ -20,37 +20,37 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.mark.slow
-def test_a_servers_life(home: Home) -> None:
+def test_the_life_of_a_server(home: Home) -> None:
     with home.up() as up:
         keys = re.findall(r"quire_[0-9a-z]{8}_[0-9a-f]{64}", up.output)
-        assert len(keys) == 1, "the admin key is shown, once"
+        assert len(keys) == 1, "the admin key is shown once"
         login = home.path / ".config" / "quire" / "client.json"
         assert login.stat().st_mode & 0o777 == 0o600
         assert home.json("whoami")["role"] == "admin"
         assert {device["lane"] for device in home.json("devices")} == {"train", "generate"}
 
-        check_the_work(home)
+        check_train_and_generate(home)
         check_refusals(home, up)
         check_restart(home, up)
 
         family = up.family()
         assert up.interrupt() == 0
-        assert not [process for process in family if runs(process)], "something is left"
+        assert not [process for process in family if is_running(process)], "a process is left"
 
     with home.up() as up:
         assert "admin key" not in up.output
         assert [corpus["name"] for corpus in home.json("corpus", "list")] == ["fox"]
         assert [model["name"] for model in home.json("models")] == ["reynard"]
-        # Those of the training, at each temperature, and those that were asked for.
+        # Four samples of the training, one at each temperature, and two generated texts.
         assert len(home.json("texts")) == 4 + 2
         assert {job["status"] for job in home.json("jobs")} == {"succeeded", "cancelled"}
         again = home.json("generate", "reynard", "--length", "30", "--seed", "7", "-n", "2")
         assert [text["text"] for text in again["texts"]] == home.first_texts
-        check_killed(home, up)
+        check_kill(home, up)
 
 
-def check_the_work(home: Home) -> None:
-    """A file in, a model and texts out; and what the commands say of them."""
+def check_train_and_generate(home: Home) -> None:
+    """Train on a file, generate texts, and run the commands that show both."""
     fox = str(home.path / "fox.txt")
     trained = home.json("train", "--corpus", fox, "--name", "reynard", *TINY, "--wait")
     assert trained["status"] == "succeeded"
@@ -79,7 +79,7 @@ def check_the_work(home: Home) -> None:
 
 
 def check_refusals(home: Home, up: Up) -> None:
-    """Exit codes, and one readable line for each error."""
+    """Check exit codes, and that each error is one readable line."""
     for code, arguments in (
         (3, ("generate", "nobody")),
         (3, ("job", "show", "019ab0c4-0000-7000-8000-000000000000")),
@@ -100,7 +100,7 @@ def check_refusals(home: Home, up: Up) -> None:
 
 
 def check_restart(home: Home, up: Up) -> None:
-    """The API is killed, and comes back by itself."""
+    """Kill the API: it is restarted."""
     api = up.child("api")
     api.send_signal(signal.SIGKILL)
     wait_until(lambda: "signal SIGKILL; restarting" in up.output, 20)
@@ -109,12 +109,12 @@ def check_restart(home: Home, up: Up) -> None:
     assert home.json("whoami")["name"] == "admin"
 
 
-def check_killed(home: Home, up: Up) -> None:
-    """`quire up` itself is killed: its parts end, and the next one starts."""
+def check_kill(home: Home, up: Up) -> None:
+    """Kill `quire up` itself: its parts end, and another `quire up` can start."""
     family = up.family()
     up.process.kill()
     up.process.wait()
     psutil.wait_procs(family, timeout=STOP_SECONDS)
-    assert not [process for process in family if runs(process)]
+    assert not [process for process in family if is_running(process)]
     with home.up():
         assert home.json("whoami")["name"] == "admin"

@@ -1,5 +1,8 @@
-"""Two worlds for all faults: one on SQLite whose workers die at named points, and one whose
-PostgreSQL, Redis and API can be taken away."""
+"""Two harnesses for all fault tests, started once.
+
+One has SQLite and workers that die at named points; the other has a PostgreSQL, a Redis and an API
+that tests can stop.
+"""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,36 +17,36 @@ from tests.faults.parts import EPOCHS, FAULT, Api, Redis, digest, gone, running_
 from tests.services.postgres import Cluster, cluster
 from tests.services.redis import RedisServer
 from tests.services.servers import ServerMissing, short_directory
-from tests.worker.harness import Worker, World, make_world, some_text, until
+from tests.worker.harness import Worker, WorkerHarness, make_harness, some_text, until
 
-#: Gives the digest of a training of so many epochs.
-Undisturbed = Callable[..., str]
+#: Returns the digest of an uninterrupted training of so many epochs.
+ExpectedDigest = Callable[..., str]
 #: Longer than a tiny training takes to compile on a busy machine.
 HUNG_SECONDS = 15
 
 
 @pytest.fixture(scope="package")
-def mortal(
+def failpoint_harness(
     migrated_sqlite: Path, redis_of_session: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    """SQLite, and workers that die when the name of a job says so."""
-    directory = tmp_path_factory.mktemp("mortal")
+) -> Iterator[WorkerHarness]:
+    """SQLite, and workers that die at the point that a job's name gives."""
+    directory = tmp_path_factory.mktemp("failpoints")
     shutil.copyfile(migrated_sqlite, directory / "quire.db")
     redis_of_session.flush()
-    world = make_world(
+    harness = make_harness(
         f"sqlite:///{directory / 'quire.db'}",
         redis_of_session.url,
         directory,
         QUIRE_FAILPOINT=FAULT,
         QUIRE_HUNG_SECONDS=str(HUNG_SECONDS),
     )
-    yield world
-    world.engine.dispose()
+    yield harness
+    harness.engine.dispose()
 
 
 @pytest.fixture(scope="package")
-def mortal_worker(mortal: World) -> Iterator[Worker]:
-    with mortal.worker() as worker:
+def failpoint_worker(failpoint_harness: WorkerHarness) -> Iterator[Worker]:
+    with failpoint_harness.worker() as worker:
         yield worker
 
 
@@ -77,92 +80,92 @@ def postmaster(database_cluster: Cluster) -> Iterator["Postmaster"]:
 
 
 class Postmaster:
-    """The process of a PostgreSQL that comes and goes."""
+    """A PostgreSQL that tests can stop and start again."""
 
     def __init__(self, own: Cluster) -> None:
         self._cluster = own
         self.url = own.url
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it accepts connections."""
         self._context = self._cluster.serve()
         self.process = self._context.__enter__()
 
     def stop(self) -> None:
-        """Stop it, if it still runs."""
+        """Stop it if it is running."""
         self._context.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="package")
-def deprived(
+def outage_harness(
     postmaster: Postmaster, broker_server: Redis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    """PostgreSQL and a Redis that both can be taken away."""
+) -> Iterator[WorkerHarness]:
+    """A PostgreSQL and a Redis that tests can stop."""
     upgrade(postmaster.url)
-    world = make_world(postmaster.url, broker_server.url, tmp_path_factory.mktemp("deprived"))
-    world.corpus(some_text())
-    yield world
-    world.engine.dispose()
+    harness = make_harness(postmaster.url, broker_server.url, tmp_path_factory.mktemp("outages"))
+    harness.corpus(some_text())
+    yield harness
+    harness.engine.dispose()
 
 
 @pytest.fixture(scope="package")
-def deprived_worker(deprived: World) -> Iterator[Worker]:
-    with deprived.worker() as worker:
+def outage_worker(outage_harness: WorkerHarness) -> Iterator[Worker]:
+    with outage_harness.worker() as worker:
         yield worker
 
 
 class SecondHost:
-    """Another host's workers, which tests may end: started again where they are wanted."""
+    """The workers of another host. Tests may kill them; `up` starts them again."""
 
     name = "there"
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, harness: WorkerHarness) -> None:
+        self._harness = harness
         self._stack = ExitStack()
         self._worker: Worker | None = None
 
     def up(self) -> Worker:
-        """The workers, ready for a job."""
+        """Start the workers if they are not running, and wait until they are ready."""
         if self._worker is None or self._worker.process.poll() is not None:
             self.down()
-            self._worker = self._stack.enter_context(self._world.worker(host=self.name))
+            self._worker = self._stack.enter_context(self._harness.worker(host=self.name))
         until(self._is_ready, "the second host")
         return self._worker
 
     def down(self) -> None:
-        """End what still runs."""
+        """Stop the workers if they are running."""
         self._stack.close()
 
     def _is_ready(self) -> bool:
         return all(
             row.ready_at and not gone(row.pid) and not row.current_job_id
-            for row in self._world.devices(self.name)
+            for row in self._harness.devices(self.name)
         )
 
 
 @pytest.fixture(scope="package")
-def second_host(deprived: World) -> Iterator[SecondHost]:
-    host = SecondHost(deprived)
+def second_host(outage_harness: WorkerHarness) -> Iterator[SecondHost]:
+    host = SecondHost(outage_harness)
     yield host
     host.down()
 
 
 @pytest.fixture(scope="package")
-def api(deprived: World) -> Iterator[Api]:
-    with running_api(deprived) as api:
+def api(outage_harness: WorkerHarness) -> Iterator[Api]:
+    with running_api(outage_harness) as api:
         yield api
 
 
 @pytest.fixture(scope="package")
-def undisturbed() -> Undisturbed:
-    """The digest of a training that nothing happened to; found once, in the first world asked."""
+def expected_digest() -> ExpectedDigest:
+    """The digest of an uninterrupted training; computed once, in the first harness given."""
     found: dict[int, str] = {}
 
-    def find(world: World, epochs: int = EPOCHS) -> str:
+    def find(harness: WorkerHarness, epochs: int = EPOCHS) -> str:
         if epochs not in found:
-            job_id = train(world, epochs=epochs)
-            world.succeeded(job_id)
-            found[epochs] = digest(world, job_id)
+            job_id = train(harness, epochs=epochs)
+            harness.wait_until_succeeded(job_id)
+            found[epochs] = digest(harness, job_id)
         return found[epochs]
 
     return find

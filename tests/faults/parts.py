@@ -1,4 +1,4 @@
-"""The parts beside the workers that a fault hits: a Redis and an API of the test's own."""
+"""A Redis and an API of the tests' own, and helpers that submit and check trainings."""
 
 import secrets
 import signal
@@ -19,25 +19,25 @@ from shared.accounts import create_key
 from shared.database import make_sessions
 from shared.tables import Job, JobEvent, User
 from tests.services.redis import configuration, find_program
-from tests.worker.harness import World, until
+from tests.worker.harness import WorkerHarness, until
 
-#: How the names of the jobs begin whose workers die; see worker/execution/failpoints.py.
+#: The prefix of the names of jobs whose workers die; see worker/execution/failpoints.py.
 FAULT = "fault:"
-#: The network with which a worker warms itself: no attempt has to compile its own.
+#: The network of a worker's warm-up, so that no attempt has to compile its own.
 WARM = {"window": 16, "units": 32, "embedding": 64, "batch_size": 4, "held_out": 0.1}
-#: Some seconds of training, in epochs that end several times a second.
+#: Some seconds of training, in epochs of a fraction of a second.
 EPOCHS = 40
 ENDS = ("succeeded", "failed", "cancelled")
-#: Redis' own, on an address that nobody else listens on.
+#: Redis' default port, on an address of the test's own.
 PORT = 6379
 
 
 class Redis:
-    """A server that can be killed, frozen, and started again at the same place.
+    """A server that can be killed, frozen, and started again at the same address.
 
     Args:
-        directory: A short one, for its socket.
-        address: An IP address of this machine to listen on; by default on its socket alone.
+        directory: Holds the socket, so its path must be short.
+        address: An IP address of this machine to listen on; by default only the socket is used.
     """
 
     def __init__(self, directory: Path, address: str = "") -> None:
@@ -60,13 +60,13 @@ class Redis:
 
     @property
     def url(self) -> str:
-        """Its address, whether it runs or not."""
+        """Its URL, whether it runs or not."""
         if self._address:
             return f"redis://:{self._password}@{self._address}:{PORT}/0"
         return f"unix://:{self._password}@{self._socket}?db=0"
 
     def client(self) -> redis.Redis:
-        """A client, to be closed."""
+        """A client, which the caller closes."""
         return redis.Redis.from_url(self.url)
 
     def start(self) -> None:
@@ -79,7 +79,7 @@ class Redis:
         until(self._answers, "Redis")
 
     def kill(self) -> None:
-        """End it at once (SIGKILL); what it held is lost."""
+        """Kill it (SIGKILL); its data are lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -100,38 +100,38 @@ class Redis:
 
 @dataclass(frozen=True)
 class Api:
-    """A running ``python -m api``, and somebody who uses it."""
+    """A running ``python -m api``, and a client of one of its users."""
 
     client: httpx2.Client
     pid: int
 
-    def submit(self, world: World, epochs: int = 1) -> str:
-        """Submit a training; the job's id."""
-        answer = self.client.post("/v1/train", json=training(world, epochs))
+    def submit(self, harness: WorkerHarness, epochs: int = 1) -> str:
+        """Submit a training. Returns the job's id."""
+        answer = self.client.post("/v1/train", json=training(harness, epochs))
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
 
-def training(world: World, epochs: int) -> dict[str, object]:
-    """What asks for a small training."""
-    [corpus] = world.corpora.values()
+def training(harness: WorkerHarness, epochs: int) -> dict[str, object]:
+    """The body of a request for a small training."""
+    [corpus] = harness.corpora.values()
     return {"corpus": corpus, "epochs": epochs, "seed": 1, "sample": None, **WARM}
 
 
-def train(world: World, epochs: int = EPOCHS, **changes: Any) -> str:
-    """Submit a training; the job's id."""
-    return world.train(epochs=epochs, **WARM | changes)
+def train(harness: WorkerHarness, epochs: int = EPOCHS, **changes: Any) -> str:
+    """Submit a training. Returns the job's id."""
+    return harness.train(epochs=epochs, **WARM | changes)
 
 
 @contextmanager
-def running_api(world: World, **variables: str) -> Iterator[Api]:
-    """An API on the world's database and Redis, until the block is left."""
-    with make_sessions(world.engine).begin() as session:
-        owner = session.get_one(User, world.user())
+def running_api(harness: WorkerHarness, **variables: str) -> Iterator[Api]:
+    """Run an API on the harness's database and Redis inside the block."""
+    with make_sessions(harness.engine).begin() as session:
+        owner = session.get_one(User, harness.user())
         key = create_key(session, owner).key
     process = subprocess.Popen(
         [sys.executable, "-m", "api", "--port", "0"],
-        env={**world.environment, "QUIRE_TRAIN_SHARDS": "1", **variables},
+        env={**harness.environment, "QUIRE_TRAIN_SHARDS": "1", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -150,31 +150,31 @@ def running_api(world: World, **variables: str) -> Iterator[Api]:
             process.wait(20)
 
 
-def digest(world: World, job_id: str) -> str:
-    """That of all variables after a training's last step."""
-    job = world.job(job_id)
-    last = world.checkpoints(job_id)[-1]
+def digest(harness: WorkerHarness, job_id: str) -> str:
+    """The digest of all variables after a training's last step."""
+    job = harness.job(job_id)
+    last = harness.checkpoints(job_id)[-1]
     assert job.progress is not None
     assert last.step == job.progress["steps_total"]
     return last.digest
 
 
 def parent(pid: int) -> int:
-    """The process that started another."""
+    """The id of the process that started another."""
     return int(psutil.Process(pid).ppid())
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended, waited for or not."""
+    """Whether a process has ended; a zombie counts as ended."""
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
 
-def assert_consistent(world: World) -> None:
-    """Every job has ended once, with all that belongs to its end and nothing twice."""
-    with world.reading() as session:
+def assert_consistent(harness: WorkerHarness) -> None:
+    """Check that every job has ended exactly once, with everything that belongs to its end."""
+    with harness.reading() as session:
         jobs = list(session.scalars(select(Job)))
         ends = session.execute(
             select(JobEvent.job_id, JobEvent.type).where(JobEvent.type.in_(ENDS))
@@ -184,7 +184,7 @@ def assert_consistent(world: World) -> None:
         if job.status != "succeeded":
             continue
         if job.kind == "train":
-            digest(world, job.id)
+            digest(harness, job.id)
         else:
             wanted = len(job.spec["temperatures"]) * job.spec["n"]
-            assert [text.position for text in world.texts(job.id)] == list(range(wanted))
+            assert [text.position for text in harness.texts(job.id)] == list(range(wanted))

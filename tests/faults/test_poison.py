@@ -1,40 +1,40 @@
-"""poison: a job that kills its worker every time."""
+"""poison: a job kills its worker in every attempt."""
 
 import pytest
 
 from tests.faults.parts import FAULT, train
-from tests.worker.harness import Worker, World
+from tests.worker.harness import Worker, WorkerHarness
 
 pytestmark = pytest.mark.slow
 
 
-def test_poison(mortal: World, mortal_worker: Worker) -> None:
-    world = mortal
-    poison = train(world, name=FAULT + "poison", epochs=1)
-    other = train(world, epochs=1)
-    job = world.ended(poison, seconds=120)
+def test_poison(failpoint_harness: WorkerHarness, failpoint_worker: Worker) -> None:
+    harness = failpoint_harness
+    poison = train(harness, name=FAULT + "poison", epochs=1)
+    other = train(harness, epochs=1)
+    job = harness.wait_until_ended(poison, seconds=120)
     assert job.status == "failed"
-    assert job.attempt == world.count(poison, "claimed") == world.queue.settings.max_attempts
+    assert job.attempt == harness.count(poison, "claimed") == harness.queue.settings.max_attempts
     assert job.error is not None
     assert job.error["type"] == "/problems/worker-lost"
     assert "3 attempts ended without progress" in job.error["detail"]
-    world.succeeded(other, seconds=90)
-    assert world.count(other, "claimed") == 1
+    harness.wait_until_succeeded(other, seconds=90)
+    assert harness.count(other, "claimed") == 1
 
 
-def test_poison_in_a_batch(mortal: World, mortal_worker: Worker) -> None:
-    world = mortal
-    model = world.succeeded(world.train(), seconds=90).model_id
+def test_poison_in_a_batch(failpoint_harness: WorkerHarness, failpoint_worker: Worker) -> None:
+    harness = failpoint_harness
+    model = harness.wait_until_succeeded(harness.train(), seconds=90).model_id
     assert model
-    # Without a wake, so that one claim takes all of them.
-    poison = world.generate(model, name=FAULT + "poison", wake=False)
-    mates = [world.generate(model, wake=False) for _ in range(3)]
-    world.broker.wake("generate", poison)
-    for mate in mates:
-        assert world.succeeded(mate, seconds=120).attempt == 2
-    job = world.ended(poison, seconds=120)
+    # No wake is sent before the last one, so that one claim takes all jobs.
+    poison = harness.generate(model, name=FAULT + "poison", wake=False)
+    others = [harness.generate(model, wake=False) for _ in range(3)]
+    harness.broker.wake("generate", poison)
+    for other in others:
+        assert harness.wait_until_succeeded(other, seconds=120).attempt == 2
+    job = harness.wait_until_ended(poison, seconds=120)
     assert job.status == "failed"
     assert job.error is not None
     assert job.error["type"] == "/problems/worker-lost"
-    # Once beside the others, which counts for nobody, and then alone.
-    assert job.attempt == world.queue.settings.max_attempts + 1
+    # The first attempt, beside the others, counts against no job; the rest run alone.
+    assert job.attempt == harness.queue.settings.max_attempts + 1

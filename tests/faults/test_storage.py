@@ -1,4 +1,4 @@
-"""storage: SQLite is locked by somebody else, and the disk is full during a checkpoint."""
+"""storage: another process locks SQLite, and the disk is full during a checkpoint."""
 
 import resource
 import subprocess
@@ -12,19 +12,19 @@ import psutil
 import pytest
 
 from shared import blobs
-from tests.faults.conftest import Undisturbed
+from tests.faults.conftest import ExpectedDigest
 from tests.faults.parts import Api, digest, running_api, train, training
 from tests.services.redis import RedisServer
-from tests.worker.harness import Worker, World, make_world, some_text
+from tests.worker.harness import Worker, WorkerHarness, make_harness, some_text
 
 pytestmark = pytest.mark.slow
 
 LOCKED_SECONDS = 30.0
-#: As by default.
+#: The default settings.
 LEASE = {"QUIRE_LEASE_SECONDS": "60", "QUIRE_HEARTBEAT_SECONDS": "10"}
-#: A sixth of what a writer waits for another by default: it is refused while the lock is held.
+#: A sixth of a writer's default wait, so that it is refused while the lock is held.
 BUSY_SECONDS = 5
-#: Longer than an epoch takes, at whose end a checkpoint is due.
+#: Longer than an epoch, at whose end a checkpoint is due.
 FULL_SECONDS = 4.0
 LOCK = """
 import sys, time
@@ -37,41 +37,41 @@ time.sleep(float(sys.argv[2]))
 
 
 @pytest.fixture(scope="module")
-def stored(
+def storage_harness(
     migrated_sqlite: Path, redis_of_session: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    """A SQLite, and leases that are as long as by default."""
-    directory = tmp_path_factory.mktemp("stored")
+) -> Iterator[WorkerHarness]:
+    """A SQLite database, and leases of the default length."""
+    directory = tmp_path_factory.mktemp("storage")
     path = directory / "quire.db"
     path.write_bytes(migrated_sqlite.read_bytes())
-    world = make_world(
+    harness = make_harness(
         f"sqlite:///{path}?timeout={BUSY_SECONDS}",
         redis_of_session.url.replace("db=0", "db=2"),
         directory,
         **LEASE,
     )
-    world.corpus(some_text())
-    yield world
-    world.engine.dispose()
+    harness.corpus(some_text())
+    yield harness
+    harness.engine.dispose()
 
 
 @pytest.fixture(scope="module")
-def stored_worker(stored: World) -> Iterator[Worker]:
-    with stored.worker() as worker:
+def storage_worker(storage_harness: WorkerHarness) -> Iterator[Worker]:
+    with storage_harness.worker() as worker:
         yield worker
 
 
 @pytest.fixture(scope="module")
-def stored_api(stored: World) -> Iterator[Api]:
-    with running_api(stored) as api:
+def storage_api(storage_harness: WorkerHarness) -> Iterator[Api]:
+    with running_api(storage_harness) as api:
         yield api
 
 
 @contextmanager
 def full_disk(*pids: int) -> Iterator[None]:
-    """Let processes write no further than a file's first byte, wherever that file lies.
+    """Keep processes from writing past the first byte of any file.
 
-    The kernel refuses by EFBIG what a full disk refuses by ENOSPC, and needs no disk for it.
+    The kernel then fails with EFBIG where a full disk fails with ENOSPC.
     """
     free = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
     for pid, (_, hard) in free.items():
@@ -83,60 +83,65 @@ def full_disk(*pids: int) -> Iterator[None]:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
 
-def assert_checkpoints_are_whole(world: World, job_id: str) -> None:
-    """Every checkpoint that has a row has its bytes."""
-    for checkpoint in world.checkpoints(job_id):
-        assert len(blobs.load(world.engine, checkpoint.sha256)) == checkpoint.size_bytes
+def assert_checkpoints_are_whole(harness: WorkerHarness, job_id: str) -> None:
+    """Check that every checkpoint with a row has its bytes."""
+    for checkpoint in harness.checkpoints(job_id):
+        assert len(blobs.load(harness.engine, checkpoint.sha256)) == checkpoint.size_bytes
 
 
 def test_storage_locked(
-    stored: World, stored_worker: Worker, stored_api: Api, undisturbed: Undisturbed
+    storage_harness: WorkerHarness,
+    storage_worker: Worker,
+    storage_api: Api,
+    expected_digest: ExpectedDigest,
 ) -> None:
-    world, wanted = stored, undisturbed(stored)
-    job_id = train(world)
-    world.first_checkpoint(job_id)
-    path = str(world.engine.url.database)
+    harness, expected = storage_harness, expected_digest(storage_harness)
+    job_id = train(harness)
+    harness.first_checkpoint(job_id)
+    path = str(harness.engine.url.database)
     argv = [sys.executable, "-c", LOCK, path, str(LOCKED_SECONDS)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=world.environment) as locker:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=harness.environment) as locker:
         assert locker.stdout is not None
         assert locker.stdout.readline() == b"locked\n"
-        answer = stored_api.client.post("/v1/train", json=training(world, 1))
+        answer = storage_api.client.post("/v1/train", json=training(harness, 1))
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
         assert "busy with another's write: nothing was changed" in answer.json()["detail"]
-        # Who only reads waits for nobody.
-        assert stored_api.client.get(f"/v1/jobs/{job_id}").json()["status"] == "running"
-        assert_checkpoints_are_whole(world, job_id)
+        # Reads need not wait.
+        assert storage_api.client.get(f"/v1/jobs/{job_id}").json()["status"] == "running"
+        assert_checkpoints_are_whole(harness, job_id)
         assert locker.poll() is None
-    assert world.succeeded(job_id).attempt == 1
-    assert digest(world, job_id) == wanted
-    # Its owner can see why it stood still, and for how long.
-    held_up = world.event(job_id, "checkpoint_held_up")
+    assert harness.wait_until_succeeded(job_id).attempt == 1
+    assert digest(harness, job_id) == expected
+    # The history tells the owner why it stood still, and for how long.
+    held_up = harness.event(job_id, "checkpoint_held_up")
     assert "busy with another's write" in held_up["reason"]
     assert held_up["seconds"] > LOCKED_SECONDS / 2
-    world.succeeded(stored_api.submit(world))
+    harness.wait_until_succeeded(storage_api.submit(harness))
 
 
-def test_storage_full(stored: World, stored_worker: Worker, stored_api: Api) -> None:
-    world = stored
+def test_storage_full(
+    storage_harness: WorkerHarness, storage_worker: Worker, storage_api: Api
+) -> None:
+    harness = storage_harness
     large = {"units": 256, "epochs": 6}
-    calm = train(world, **large)
-    world.succeeded(calm)
-    job_id = train(world, **large)
-    world.first_checkpoint(job_id)
-    workers = [one.pid for one in psutil.Process(stored_api.pid).children()]
-    with full_disk(world.child("train"), *workers):
-        answer = stored_api.client.post("/v1/train", json=training(world, 1))
+    undisturbed = train(harness, **large)
+    harness.wait_until_succeeded(undisturbed)
+    job_id = train(harness, **large)
+    harness.first_checkpoint(job_id)
+    workers = [child.pid for child in psutil.Process(storage_api.pid).children()]
+    with full_disk(harness.child_pid("train"), *workers):
+        answer = storage_api.client.post("/v1/train", json=training(harness, 1))
         assert answer.status_code == 503
         assert "disk" in answer.json()["detail"]
-        there = len(world.checkpoints(job_id))
+        before = len(harness.checkpoints(job_id))
         time.sleep(FULL_SECONDS)
-        # Nothing half: those from before, and no other.
-        assert len(world.checkpoints(job_id)) == there
-        assert_checkpoints_are_whole(world, job_id)
-        assert world.job(job_id).status == "running"
-    assert world.succeeded(job_id).attempt == 1
-    assert digest(world, job_id) == digest(world, calm)
-    # One was tried meanwhile, and refused. Its log can't say so: it lies on the same disk.
-    assert "the server's disk" in world.event(job_id, "checkpoint_held_up")["reason"]
-    world.succeeded(stored_api.submit(world))
+        # No partial checkpoint appears.
+        assert len(harness.checkpoints(job_id)) == before
+        assert_checkpoints_are_whole(harness, job_id)
+        assert harness.job(job_id).status == "running"
+    assert harness.wait_until_succeeded(job_id).attempt == 1
+    assert digest(harness, job_id) == digest(harness, undisturbed)
+    # One was refused meanwhile. The log cannot show it, because it lies on the same disk.
+    assert "the server's disk" in harness.event(job_id, "checkpoint_held_up")["reason"]
+    harness.wait_until_succeeded(storage_api.submit(harness))

@@ -1,4 +1,4 @@
-"""wakes: stolen by a thief, and doubled a thousand times."""
+"""wakes: some are stolen, and one is repeated a thousand times."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.parts import Api, Redis, assert_consistent
-from tests.worker.harness import Worker, World, until
+from tests.worker.harness import Worker, WorkerHarness, until
 from worker.maintenance import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
@@ -24,14 +24,14 @@ with open(sys.argv[2], "ab", buffering=0) as loot:
         loot.write(message + b"\\n")
 """
 DUPLICATES = 1000
-#: A wake counts as lost after `WAIT_SECONDS`, and is sent again by each sweep, one in 0.5 s; the
-#: thief may take every other one of those, too. The rest is for a busy machine.
+#: A wake counts as lost after `WAIT_SECONDS`. Each sweep, one in 0.5 s, then sends it again; the
+#: thief may take every other one of those too. The rest is time for a busy machine.
 SWEPT_SECONDS = WAIT_SECONDS + 3 * 0.5 + 5.0
 
 
 @contextmanager
 def thief(url: str, loot: Path) -> Iterator[None]:
-    """Somebody who takes wakes as the workers do."""
+    """Run a process that takes wakes as the workers do."""
     process = subprocess.Popen([sys.executable, "-c", THIEF, url, str(loot)])
     try:
         yield
@@ -41,37 +41,41 @@ def thief(url: str, loot: Path) -> Iterator[None]:
 
 
 def test_wakes(
-    deprived: World, deprived_worker: Worker, broker_server: Redis, api: Api, tmp_path: Path
+    outage_harness: WorkerHarness,
+    outage_worker: Worker,
+    broker_server: Redis,
+    api: Api,
+    tmp_path: Path,
 ) -> None:
-    world, loot = deprived, tmp_path / "loot"
-    # The thief and the worker wait in one line: each gets every other message.
+    harness, loot = outage_harness, tmp_path / "loot"
+    # Redis serves the thief and the worker in turn: each gets every other message.
     submitted = []
     with thief(broker_server.url, loot):
         until(lambda: waiters(broker_server) >= 3, "the thief")
         while not (loot.exists() and loot.read_bytes().count(b"\n") >= 2):
-            submitted.append(api.submit(world))
-            world.succeeded(submitted[-1])
+            submitted.append(api.submit(harness))
+            harness.wait_until_succeeded(submitted[-1])
     taken = {json.loads(line)["headers"]["id"] for line in loot.read_bytes().splitlines()}
     for job_id in submitted:
-        assert world.count(job_id, "claimed") == 1
-        assert world.waited(job_id) < SWEPT_SECONDS
-    # It was the sweep that found them, and nobody else.
-    assert max(world.waited(job_id) for job_id in taken) > WAIT_SECONDS
+        assert harness.count(job_id, "claimed") == 1
+        assert harness.wait_seconds(job_id) < SWEPT_SECONDS
+    # Only the sweep can have found the stolen ones.
+    assert max(harness.wait_seconds(job_id) for job_id in taken) > WAIT_SECONDS
     stolen, *_ = loot.read_bytes().splitlines()
     with broker_server.client() as client:
         client.lpush("train", *[stolen] * DUPLICATES)
-        doubled = api.submit(world)
+        doubled = api.submit(harness)
         client.lpush("train", *[stolen] * DUPLICATES)
-        world.succeeded(doubled)
+        harness.wait_until_succeeded(doubled)
         until(lambda: not client.llen("train"), "the end of the duplicates")
-    # Whoever took the last of them is done with it when it has run another job.
-    world.succeeded(api.submit(world))
+    # Once another job has run, the last of them has been handled.
+    harness.wait_until_succeeded(api.submit(harness))
     for job_id in (*submitted, doubled):
-        assert world.count(job_id, "claimed") == world.job(job_id).attempt == 1
-    assert_consistent(world)
+        assert harness.count(job_id, "claimed") == harness.job(job_id).attempt == 1
+    assert_consistent(harness)
 
 
 def waiters(server: Redis) -> int:
-    """How many clients wait for a message."""
+    """How many clients are waiting for a message."""
     with server.client() as client:
-        return sum("b" in one["flags"] for one in client.client_list())
+        return sum("b" in connection["flags"] for connection in client.client_list())

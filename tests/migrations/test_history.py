@@ -1,4 +1,4 @@
-"""The one history of the schema: forward, in agreement with the models, and back."""
+"""Migrations: up, down, and in agreement with the models."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -44,17 +44,17 @@ def test_models_and_migrations_agree(empty_database_url: str) -> None:
             checks = {
                 check["name"] for check in inspect(connection).get_check_constraints(table.name)
             }
-            wanted = {
+            expected = {
                 constraint.name
                 for constraint in table.constraints
                 if isinstance(constraint, CheckConstraint)
             }
-            assert checks == wanted, table.name
+            assert checks == expected, table.name
     engine.dispose()
 
 
 def test_a_forgotten_column_would_be_noticed(empty_database_url: str) -> None:
-    """The comparison above can fail: it sees one column less."""
+    """The comparison above fails for a missing column."""
     upgrade(empty_database_url)
     engine = make_engine(empty_database_url)
     with engine.begin() as connection:
@@ -66,7 +66,7 @@ def test_a_forgotten_column_would_be_noticed(empty_database_url: str) -> None:
 
 
 @pytest.mark.parametrize("times", [4])
-def test_several_may_migrate_at_once(empty_database_url: str, times: int) -> None:
+def test_several_processes_may_migrate_at_once(empty_database_url: str, times: int) -> None:
     with ThreadPoolExecutor(times) as pool:
         list(pool.map(lambda _: upgrade(empty_database_url), range(times)))
     assert current(empty_database_url) == newest()

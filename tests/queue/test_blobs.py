@@ -1,4 +1,4 @@
-"""Bytes in the database: whole or not there."""
+"""Bytes in the database are whole, or an error says that they are not."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -7,15 +7,16 @@ import pytest
 from sqlalchemy import Engine, delete, func, select, update
 
 from shared import blobs
+from shared.queue.maintenance.blob_sweep import sweep_blobs
 from shared.queue.types import CheckpointRecord, TextRecord
 from shared.tables import CHUNK_BYTES, Blob, BlobChunk, Corpus
-from tests.queue.conftest import World
+from tests.queue.conftest import QueueHarness
 
 DATA = bytes(range(256)) * (CHUNK_BYTES // 100)
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, len(DATA)])
-def test_what_goes_in_comes_out(engine: Engine, size: int) -> None:
+def test_loaded_bytes_are_the_stored_ones(engine: Engine, size: int) -> None:
     sha256 = blobs.store(engine, DATA[:size])
     assert sha256 == hashlib.sha256(DATA[:size]).hexdigest()
     assert blobs.load(engine, sha256) == DATA[:size]
@@ -37,7 +38,7 @@ def test_a_changed_byte_is_noticed(engine: Engine) -> None:
         connection.execute(update(BlobChunk).where(BlobChunk.position == 0).values(data=flipped))
     with pytest.raises(blobs.CorruptBlob, match=sha256):
         blobs.load(engine, sha256)
-    # The way out that its reader is told: store it again.
+    # Storing the bytes again repairs them.
     assert blobs.load(engine, blobs.store(engine, DATA)) == DATA
 
 
@@ -52,28 +53,28 @@ def test_a_lost_piece_is_noticed(engine: Engine) -> None:
     assert blobs.load(engine, blobs.store(engine, DATA)) == DATA
 
 
-def test_the_sweep_takes_what_nobody_needs(world: World) -> None:
-    orphan = blobs.store(world.engine, b"nobody's")
-    with world.engine.connect() as connection:
+def test_the_sweep_deletes_unneeded_blobs(harness: QueueHarness) -> None:
+    orphan = blobs.store(harness.engine, b"nobody's")
+    with harness.engine.connect() as connection:
         needed = connection.scalars(select(Corpus.sha256)).one()
-    assert blobs.sweep(world.engine) == 0, "young bytes may be about to be published"
-    assert blobs.sweep(world.engine, kept_seconds=0) == 1
-    assert blobs.load(world.engine, needed)
+    assert sweep_blobs(harness.engine) == 0, "recent bytes may be about to be published"
+    assert sweep_blobs(harness.engine, kept_seconds=0) == 1
+    assert blobs.load(harness.engine, needed)
     with pytest.raises(blobs.MissingBlob):
-        blobs.load(world.engine, orphan)
+        blobs.load(harness.engine, orphan)
 
 
-def test_what_a_text_was_written_with_outlives_every_sweep(world: World) -> None:
-    world.submit("ada")
-    [training] = world.claim()
-    sha256 = blobs.store(world.engine, b"a network")
-    checkpoint = world.queue.record_checkpoint(
+def test_what_a_text_was_written_with_outlives_every_sweep(harness: QueueHarness) -> None:
+    harness.submit("ada")
+    [training] = harness.claim()
+    sha256 = blobs.store(harness.engine, b"a network")
+    checkpoint = harness.queue.record_checkpoint(
         training, CheckpointRecord(1, 1.0, 1.5, 1.5, "0" * 64, sha256, 9)
     )
-    world.queue.succeed(training)
-    world.submit("ada", "generate")
-    [generation] = world.claim("generate")
+    harness.queue.succeed(training)
+    harness.submit("ada", "generate")
+    [generation] = harness.claim("generate")
     text = TextRecord(0, "It ", "was", 0.5, None, None, 7, "length", checkpoint)
-    world.queue.succeed(generation, [text])
-    blobs.sweep(world.engine, kept_seconds=0)
-    assert blobs.load(world.engine, sha256) == b"a network"
+    harness.queue.succeed(generation, [text])
+    sweep_blobs(harness.engine, kept_seconds=0)
+    assert blobs.load(harness.engine, sha256) == b"a network"

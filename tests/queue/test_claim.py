@@ -1,4 +1,4 @@
-"""Claims that race each other."""
+"""Claims that race."""
 
 import multiprocessing
 import time
@@ -16,7 +16,8 @@ from shared.queue import CLAIM_LOCKS, Queue
 from shared.queue.types import Claim
 from shared.scheduling import policy
 from shared.settings import Settings
-from tests.queue.conftest import World
+from shared.tables import Kind
+from tests.queue.conftest import QueueHarness
 
 PROCESSES = 8
 JOBS = 1000
@@ -24,7 +25,7 @@ THREADS = 16
 
 
 def claim_everything(url: str, worker: str) -> list[tuple[str, int]]:
-    """Claim until nothing is left; runs in a process of its own."""
+    """Claim until no job is left; this runs in a process of its own."""
     engine = make_engine(url)
     queue = Queue(engine, Settings())
     mine: list[tuple[str, int]] = []
@@ -34,10 +35,12 @@ def claim_everything(url: str, worker: str) -> list[tuple[str, int]]:
     return mine
 
 
-def test_eight_processes_claim_a_thousand_jobs_each_once(world: World, database_url: str) -> None:
+def test_eight_processes_claim_a_thousand_jobs_each_once(
+    harness: QueueHarness, database_url: str
+) -> None:
     submitted = set()
     for number in range(20):
-        submitted |= set(world.submit(f"user{number}", "generate", JOBS // 20))
+        submitted |= set(harness.submit(f"user{number}", "generate", JOBS // 20))
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         workers = [(database_url, f"host/cpu:{number}/generate") for number in range(PROCESSES)]
         claimed = [claim for mine in pool.starmap(claim_everything, workers) for claim in mine]
@@ -47,8 +50,8 @@ def test_eight_processes_claim_a_thousand_jobs_each_once(world: World, database_
 
 
 @contextmanager
-def lock_held(engine: Engine, kind: str) -> Iterator[Callable[[int], None]]:
-    """Hold the claim's lock, and a function that returns once so many claims wait for it."""
+def lock_held(engine: Engine, kind: Kind) -> Iterator[Callable[[int], None]]:
+    """Hold the lock of claims; yield a function that returns once so many claims wait for it."""
     with engine.connect() as holder, engine.connect() as watcher:
         if engine.dialect.name == "postgresql":
             holder.execute(text("SELECT pg_advisory_lock(:key)"), {"key": CLAIM_LOCKS[kind]})
@@ -77,21 +80,21 @@ def lock_held(engine: Engine, kind: str) -> Iterator[Callable[[int], None]]:
             holder.rollback()
 
 
-def test_the_cap_holds_when_claims_start_before_the_lock_is_free(world: World) -> None:
-    """The gap between snapshot and lock is as wide as can be: all start before any may go on."""
-    world.submit("ada", "train", 10)
+def test_the_cap_holds_when_claims_start_before_the_lock_is_free(harness: QueueHarness) -> None:
+    """All claims start before any may continue, so that a snapshot could be as old as possible."""
+    harness.submit("ada", "train", 10)
     with ThreadPoolExecutor(THREADS) as pool:
-        with lock_held(world.engine, "train") as wait_for:
-            futures = [pool.submit(world.claim, "train") for _ in range(THREADS)]
+        with lock_held(harness.engine, "train") as wait_for:
+            futures = [pool.submit(harness.claim, "train") for _ in range(THREADS)]
             wait_for(THREADS)
         claims = [claim for future in futures for claim in future.result()]
-    assert len(claims) == world.settings.max_running_per_user
+    assert len(claims) == harness.settings.max_running_per_user
     assert len({claim.job_id for claim in claims}) == len(claims)
 
 
 @pytest.fixture
 def slow_pick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Widen the gap between what fairness reads and what the claim writes."""
+    """Widen the gap between what the policy reads and what the claim writes."""
     pick = policy.pick
 
     def slowly(*args: Any, **options: Any) -> list[str]:
@@ -103,36 +106,36 @@ def slow_pick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("slow_pick")
-def test_the_cap_is_reached_and_not_passed_when_reading_is_slow(world: World) -> None:
-    world.submit("ada", "train", 10)
-    claims = claim_at_once(world)
-    assert len(claims) == world.settings.max_running_per_user
+def test_the_cap_is_reached_and_not_exceeded_when_the_policy_is_slow(harness: QueueHarness) -> None:
+    harness.submit("ada", "train", 10)
+    claims = claim_at_once(harness)
+    assert len(claims) == harness.settings.max_running_per_user
 
 
 @pytest.mark.usefixtures("slow_pick")
-def test_no_claim_comes_back_empty_while_there_is_work(world: World) -> None:
-    """Without the serialising lock all read the same best job, and all but one get nothing."""
+def test_no_claim_comes_back_empty_while_there_is_work(harness: QueueHarness) -> None:
+    """Without the lock, all would read the same best job, and all but one would get nothing."""
     for number in range(THREADS):
-        world.submit(f"user{number}", "train")
-    claims = claim_at_once(world)
+        harness.submit(f"user{number}", "train")
+    claims = claim_at_once(harness)
     assert len(claims) == THREADS
     assert set(Counter(claim.job_id for claim in claims).values()) == {1}
 
 
 @pytest.mark.usefixtures("slow_pick")
-def test_each_claim_is_charged_before_the_next_one_picks(world: World) -> None:
-    """One user's flood does not take all devices: the other is served in turn."""
-    world.submit("flood", "generate", 20)
-    world.submit("grace", "generate", 20)
-    claims = claim_at_once(world, "generate")
+def test_each_claim_is_charged_before_the_next_one_picks(harness: QueueHarness) -> None:
+    """A user with many jobs does not take all devices: another user is served in turn."""
+    harness.submit("flood", "generate", 20)
+    harness.submit("grace", "generate", 20)
+    claims = claim_at_once(harness, "generate")
     shares = Counter(claim.user_id for claim in claims)
-    assert shares == {world.user("flood"): THREADS // 2, world.user("grace"): THREADS // 2}
+    assert shares == {harness.user("flood"): THREADS // 2, harness.user("grace"): THREADS // 2}
 
 
-def claim_at_once(world: World, kind: str = "train") -> list[Claim]:
-    """One claim from each of many threads, at the same time."""
+def claim_at_once(harness: QueueHarness, kind: Kind = "train") -> list[Claim]:
+    """Claim from many threads at once."""
     with ThreadPoolExecutor(THREADS) as pool:
         futures = [
-            pool.submit(world.queue.claim, kind, f"host/cpu:{n}/{kind}") for n in range(THREADS)
+            pool.submit(harness.queue.claim, kind, f"host/cpu:{n}/{kind}") for n in range(THREADS)
         ]
         return [claim for future in futures for claim in future.result()]

@@ -1,4 +1,4 @@
-"""Commit, then wake; and a wake that can't be sent is no reason to refuse a job."""
+"""Wakes follow the commit, and a job is queued even if its wake can't be sent."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,10 @@ import redis
 
 from shared import broker
 from shared.broker import Broker
-from tests.queue.conftest import World
+from tests.queue.conftest import QueueHarness
 
 
-def test_a_wake_carries_the_job_s_id_and_lies_in_its_kind_s_queue(redis_url: str) -> None:
+def test_a_wake_carries_the_job_s_id_in_the_queue_of_its_kind(redis_url: str) -> None:
     client = redis.Redis.from_url(broker.redis_url(redis_url))
     client.flushall()
     assert Broker(redis_url).wake("generate", "some-job") is True
@@ -20,26 +20,26 @@ def test_a_wake_carries_the_job_s_id_and_lies_in_its_kind_s_queue(redis_url: str
     client.close()
 
 
-def test_a_wake_sent_thrice_or_never_changes_no_row(world: World, redis_url: str) -> None:
+def test_a_wake_sent_thrice_or_never_changes_no_row(harness: QueueHarness, redis_url: str) -> None:
     sender = Broker(redis_url)
-    first, second = world.submit(count=2)
+    first, second = harness.submit(count=2)
     for _ in range(3):
         sender.wake("train", first)
-    claims = world.claim(limit=9)
+    claims = harness.claim(limit=9)
     assert [claim.job_id for claim in claims] == [first, second]
     assert [claim.attempt for claim in claims] == [1, 1]
-    assert world.claim(limit=9) == []
+    assert harness.claim(limit=9) == []
 
 
-def test_without_a_broker_the_wake_is_refused_soon_and_the_job_is_queued(
-    world: World, tmp_path: Path
+def test_without_a_broker_the_wake_fails_soon_and_the_job_is_queued(
+    harness: QueueHarness, tmp_path: Path
 ) -> None:
-    [job_id] = world.submit()
+    [job_id] = harness.submit()
     assert Broker(f"unix://{tmp_path}/nobody.sock").wake("train", job_id) is False
-    assert world.job(job_id).status == "queued"
+    assert harness.job(job_id).status == "queued"
 
 
-def test_an_address_is_spelled_for_each_reader() -> None:
+def test_broker_addresses_are_written_for_each_library() -> None:
     ours = "unix://:p%40ss@/run/redis.sock?db=2"
     theirs = "redis+socket://:p%40ss@/run/redis.sock?virtual_host=2"
     assert broker.celery_url(ours) == theirs

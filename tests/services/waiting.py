@@ -1,4 +1,4 @@
-"""Waiting for what other processes do."""
+"""Waits for other processes."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,11 @@ Found = TypeVar("Found")
 
 
 def until(look: Callable[[], Found | None], what: str, seconds: float = PATIENCE_SECONDS) -> Found:
-    """Look again and again until there is something; what it is."""
+    """Call `look` until it returns something true, and return that.
+
+    Raises:
+        AssertionError: The time is over; the message starts with `what`.
+    """
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"

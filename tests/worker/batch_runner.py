@@ -1,4 +1,4 @@
-"""A batch_runner in the test's own process, and what it needs: networks that nobody has to train."""
+"""A batch runner in the test's own process, and untrained models for it."""
 
 import threading
 from collections.abc import Iterator
@@ -8,77 +8,82 @@ from typing import Any
 
 from shared import blobs
 from shared.queue.types import CheckpointRecord, Claim
-from shared.worker_registry import WorkerSelf, show
-from tests.worker.harness import World, make_world, some_text
+from shared.worker_registry import WorkerInfo, register
+from tests.worker.harness import WorkerHarness, make_harness, some_text
 from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache
 from worker.execution.batch_runner import BatchRunner
 from worker.execution.heartbeat import Heartbeat
 from worker.handlers.generate import Generate
-from worker.ml.checkpoint import Checkpoint, digest, pack
+from worker.ml.checkpoint import TrainingState, digest, pack
 from worker.ml.config import NetworkConfig
 from worker.ml.model import initial_weights
 from worker.ml.sampling.engine import Engine
 
-NOWHERE = "redis://127.0.0.1:1/0"
-ME = WorkerSelf("here", "cpu", "generate", 1, {})
+UNREACHABLE_REDIS = "redis://127.0.0.1:1/0"
+WORKER = WorkerInfo("here", "cpu", "generate", 1, {})
 CHARACTERS = "".join(sorted(set(some_text())))
-#: So long that a test surely does something before its end, and is cancelled or drained after it.
+#: So long that the text is surely unfinished when a test cancels or drains it.
 ENDLESS = 1_000_000
 SMALL = NetworkConfig(len(CHARACTERS), embedding=8, units=16, layers=1, window=None)
 
 
 @contextmanager
-def bare_world(database_url: str, directory: Path) -> Iterator[World]:
-    """A world without Redis and without workers but a test's own."""
-    world = make_world(database_url, NOWHERE, directory)
-    yield world
-    world.engine.dispose()
+def bare_harness(database_url: str, directory: Path) -> Iterator[WorkerHarness]:
+    """A harness without Redis, whose only workers run in the test's own process."""
+    harness = make_harness(database_url, UNREACHABLE_REDIS, directory)
+    yield harness
+    harness.engine.dispose()
 
 
-def begin_training(world: World) -> Claim:
-    """A training that runs, and whose checkpoints the test saves."""
-    job_id = world.train(wake=False)
-    [claim] = world.queue.claim("train", "here/cpu/train")
+def begin_training(harness: WorkerHarness) -> Claim:
+    """Claim a training whose checkpoints the test saves itself."""
+    job_id = harness.train(wake=False)
+    [claim] = harness.queue.claim("train", "here/cpu/train")
     assert claim.job_id == job_id
     return claim
 
 
 def save(
-    world: World, training: Claim, *, step: int = 1, seed: int = 0, network: NetworkConfig = SMALL
+    harness: WorkerHarness,
+    training: Claim,
+    *,
+    step: int = 1,
+    seed: int = 0,
+    network: NetworkConfig = SMALL,
 ) -> str:
-    """An untrained network as a checkpoint, better than those of lesser steps; its id."""
+    """Save an untrained network as a checkpoint, better than earlier ones. Returns its id."""
     weights = {name: array * 3 for name, array in initial_weights(network, seed).items()}
-    state = Checkpoint(weights, {}, network, CHARACTERS, lowercase=False, meta={})
+    state = TrainingState(weights, {}, network, CHARACTERS, lowercase=False, meta={})
     data = pack(state)
-    sha256 = blobs.store(world.engine, data)
+    sha256 = blobs.store(harness.engine, data)
     record = CheckpointRecord(step, 1.0, 1.0, 1 / step, digest(state), sha256, len(data))
-    return world.queue.record_checkpoint(training, record)
+    return harness.queue.record_checkpoint(training, record)
 
 
-def make_model(world: World, seed: int = 0, network: NetworkConfig = SMALL) -> str:
-    """A model with one checkpoint; its id."""
-    training = begin_training(world)
-    save(world, training, seed=seed, network=network)
-    world.queue.succeed(training)
+def make_model(harness: WorkerHarness, seed: int = 0, network: NetworkConfig = SMALL) -> str:
+    """Make a model with one checkpoint. Returns its id."""
+    training = begin_training(harness)
+    save(harness, training, seed=seed, network=network)
+    harness.queue.succeed(training)
     assert training.model_id
     return training.model_id
 
 
-def make_batch_runner(world: World, *, most_jobs: int = 100) -> BatchRunner:
-    """One that is ready, its heartbeat beating."""
-    show(world.engine, ME, ready=True)
-    generate = Generate(Corpora(world.engine), ModelCache(world.engine, "cpu", 10**8))
-    heartbeat = Heartbeat(world.queue, ME)
+def make_batch_runner(harness: WorkerHarness, *, max_jobs: int = 100) -> BatchRunner:
+    """A registered batch runner with a running heartbeat."""
+    register(harness.engine, WORKER, ready=True)
+    generate = Generate(Corpora(harness.engine), ModelCache(harness.engine, "cpu", 10**8))
+    heartbeat = Heartbeat(harness.queue, WORKER)
     heartbeat.start()
     return BatchRunner(
-        world.queue, heartbeat, ME, generate, Engine(2), room=64, most_jobs=most_jobs
+        harness.queue, heartbeat, WORKER, generate, Engine(2), full_batch=64, max_jobs=max_jobs
     )
 
 
 @contextmanager
-def at_work(batch_runner: BatchRunner) -> Iterator[threading.Thread]:
-    """A batch_runner that runs beside the test, until nothing is left."""
+def running(batch_runner: BatchRunner) -> Iterator[threading.Thread]:
+    """Let a batch runner work in a thread until no job is left."""
     thread = threading.Thread(target=batch_runner.run_all, args=("a wake",))
     thread.start()
     yield thread
@@ -87,25 +92,25 @@ def at_work(batch_runner: BatchRunner) -> Iterator[threading.Thread]:
     batch_runner._heartbeat.stop()
 
 
-def run(world: World) -> int:
-    """Let a batch_runner run all there is; how many jobs it ran."""
-    batch_runner = make_batch_runner(world)
+def run(harness: WorkerHarness) -> int:
+    """Run all jobs in a batch runner. Returns how many it ran."""
+    batch_runner = make_batch_runner(harness)
     count = batch_runner.run_all("a wake")
     batch_runner._heartbeat.stop()
     return count
 
 
-def write(world: World, model: str, **asked: Any) -> list[Any]:
-    """The texts of one job, run alone."""
-    job_id = world.generate(model, wake=False, **asked)
-    run(world)
-    world.succeeded(job_id, 0)
-    return world.texts(job_id)
+def write(harness: WorkerHarness, model: str, **fields: Any) -> list[Any]:
+    """Generate one job's texts, with no other job in the batch."""
+    job_id = harness.generate(model, wake=False, **fields)
+    run(harness)
+    harness.wait_until_succeeded(job_id, 0)
+    return harness.texts(job_id)
 
 
 def written(batch_runner: BatchRunner, job_id: str) -> int:
-    """Tokens that a batch_runner has of a job's first text; none before it has begun."""
-    for (held, _), run in list(batch_runner._runs.items()):
-        if held == job_id:
-            return len(run.writing.texts[0].stream.written)
+    """How many tokens of a job's first text are written; 0 before the job has started."""
+    for (started, _), run in list(batch_runner._runs.items()):
+        if started == job_id:
+            return len(run.generation.sequences[0].output_ids)
     return 0

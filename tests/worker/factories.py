@@ -1,4 +1,4 @@
-"""Submits jobs as the API does: users, corpora, trainings and generations."""
+"""Creates users, corpora and jobs as the API does."""
 
 import random
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from shared.clock import database_now
 from shared.corpus_text import normalise
 from shared.database import make_sessions
 from shared.queue import Queue
-from shared.queue.types import Kind, Submission
+from shared.queue.types import Submission
 from shared.specs.generation import GenerateSpec
 from shared.specs.presets import resolve_train
-from shared.tables import Corpus, Model, User
-from tests.worker.queries import Seeing
+from shared.tables import Corpus, Kind, Model, User
+from tests.worker.queries import JobQueries
 
-#: Threads and shards of every training here: results are compared to the bit.
+#: TensorFlow threads of every training here, because results are compared to the bit.
 THREADS = 1
-#: Small enough that an epoch takes a fraction of a second once it is compiled.
-#: It learns slowly, so that a long training is not stopped early.
+#: So small that an epoch takes a fraction of a second once its graph is compiled. The low rate
+#: keeps a long training from stopping early.
 TINY = {
     "window": 16,
     "units": 16,
@@ -52,26 +52,26 @@ WORDS = (
 
 
 def some_text(words: int = 1200) -> str:
-    """A corpus that is the same every time."""
+    """A corpus; the same on every call."""
     chosen = random.Random(7).choices(WORDS, k=words)
     return ". ".join(" ".join(chosen[i : i + 8]).capitalize() for i in range(0, words, 8))
 
 
 @dataclass
-class Asking(Seeing):
-    """Submits jobs, and wakes workers for them."""
+class JobFactory(JobQueries):
+    """Submits jobs and wakes workers for them."""
 
     queue: Queue
     broker: Broker
     corpora: dict[str, str] = field(default_factory=dict, kw_only=True)
 
     def user(self, name: str = "ada") -> str:
-        """A user's id; made on first mention."""
+        """A user's id; the user is created on the first call."""
         with make_sessions(self.engine).begin() as session:
             return _user(session, name)
 
     def corpus(self, text: str) -> str:
-        """A corpus's id; stored on first mention."""
+        """A corpus's id; the corpus is stored on the first call."""
         if text not in self.corpora:
             normal = normalise(text)
             data = normal.text.encode()
@@ -103,10 +103,13 @@ class Asking(Seeing):
         preset: Any = "default",
         name: str = "train",
         user: str = "ada",
-        order: Mapping[str, Any] | None = None,
+        scheduling: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> str:
-        """Submit a training of a new model; the job's id. `order` is more of the submission."""
+        """Submit a training of a new model. Returns the job's id.
+
+        `scheduling` holds more fields of the `Submission`, `changes` more fields of the spec.
+        """
         corpus_id = self.corpus(text or some_text())
         spec = resolve_train(preset, TINY | changes, seed=seed, threads=THREADS, shards=1)
         with make_sessions(self.engine).begin() as session:
@@ -126,7 +129,7 @@ class Asking(Seeing):
             session.flush()
             model_id = model.id
         plain = spec.model_dump()
-        return self._submit("train", plain, model_id, corpus_id, wake, name, user, order)
+        return self._submit("train", plain, model_id, corpus_id, wake, name, user, scheduling)
 
     def generate(
         self,
@@ -141,10 +144,13 @@ class Asking(Seeing):
         seed: int = 5,
         user: str = "ada",
         name: str = "generate",
-        order: Mapping[str, Any] | None = None,
+        scheduling: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> str:
-        """Submit a generation; the job's id. `changes` are more fields of its spec."""
+        """Submit a generation. Returns the job's id.
+
+        `scheduling` holds more fields of the `Submission`, `changes` more fields of the spec.
+        """
         spec = GenerateSpec(
             checkpoint=checkpoint,
             prompt=prompt,
@@ -157,7 +163,7 @@ class Asking(Seeing):
         with make_sessions(self.engine)() as session:
             corpus_id = session.get_one(Model, model_id).corpus_id
         plain = spec.model_dump(mode="json")
-        return self._submit("generate", plain, model_id, corpus_id, wake, name, user, order)
+        return self._submit("generate", plain, model_id, corpus_id, wake, name, user, scheduling)
 
     def _submit(
         self,
@@ -168,30 +174,30 @@ class Asking(Seeing):
         wake: bool,
         name: str,
         user: str,
-        order: Mapping[str, Any] | None,
+        scheduling: Mapping[str, Any] | None,
     ) -> str:
         submission = Submission(
-            kind, self.user(user), name, dict(spec), model_id, corpus_id, **(order or {})
+            kind, self.user(user), name, dict(spec), model_id, corpus_id, **(scheduling or {})
         )
         with self.engine.begin() as connection:
-            job_id = self.queue.submit(connection, submission)
+            job_id = self.queue.submit(connection, submission).id
         if wake:
             assert self.broker.wake(kind, job_id)
         return job_id
 
     def pause(self, job_id: str) -> str:
-        """Pause, as the API does."""
+        """Pause a job as the API does."""
         with self.engine.begin() as connection:
             return self.queue.pause(connection, job_id)
 
     def resume(self, job_id: str) -> None:
-        """Resume and wake, as the API does."""
+        """Resume a training and wake a worker, as the API does."""
         with self.engine.begin() as connection:
             self.queue.resume(connection, job_id)
         assert self.broker.wake("train", job_id)
 
     def cancel(self, job_id: str) -> str:
-        """Cancel, as the API does."""
+        """Cancel a job as the API does."""
         with self.engine.begin() as connection:
             return self.queue.cancel(connection, job_id)
 

@@ -1,4 +1,4 @@
-"""A database, a Redis and real workers as subprocesses, for the tests of this directory."""
+"""A database, a Redis and real workers as subprocesses, for tests."""
 
 import os
 import signal
@@ -15,15 +15,15 @@ from shared.database import make_engine
 from shared.queue import Queue
 from shared.settings import Settings
 from tests.services.waiting import until
-from tests.worker.factories import THREADS, TINY, Asking, some_text
+from tests.worker.factories import THREADS, TINY, JobFactory, some_text
 
 __all__ = [
     "THREADS",
     "TINY",
     "Worker",
-    "World",
+    "WorkerHarness",
     "continue_process",
-    "make_world",
+    "make_harness",
     "some_text",
     "stop_process",
     "until",
@@ -41,11 +41,11 @@ class Worker:
 
     @property
     def log(self) -> str:
-        """Everything it and its children have said."""
+        """The log of the supervisor and its children."""
         return self.log_path.read_text(errors="replace")
 
     def stop(self, seconds: float = 35.0) -> float:
-        """End it as `quire up` would; the seconds it took."""
+        """Stop it as `quire up` does. Returns how many seconds that took."""
         started = time.monotonic()
         self.process.terminate()
         self.process.wait(seconds)
@@ -53,8 +53,8 @@ class Worker:
 
 
 @dataclass
-class World(Asking):
-    """What a test needs to submit jobs and look at what became of them."""
+class WorkerHarness(JobFactory):
+    """Starts workers, submits jobs and reads what became of them."""
 
     environment: dict[str, str]
     directory: Path
@@ -69,14 +69,14 @@ class World(Asking):
         variables: Mapping[str, str] | None = None,
         directory: Path | None = None,
     ) -> Iterator[Worker]:
-        """Run a supervisor with its workers until the block is left.
+        """Run a supervisor with its workers inside the block.
 
         Args:
             devices: As `--devices`.
             host: As `--host-name`.
-            ready: Wait until all of its lanes are.
-            variables: More of its environment.
-            directory: Of its source; this one's if not given.
+            ready: Whether to wait until all lanes are ready.
+            variables: Additional environment variables.
+            directory: The source tree to run; by default this one.
         """
         self.workers += 1
         log_path = self.directory / f"worker-{self.workers}.log"
@@ -112,8 +112,10 @@ class World(Asking):
                     process.wait()
 
 
-def make_world(database_url: str, redis_url: str, directory: Path, **variables: str) -> World:
-    """A world on a migrated database; `variables` are more of its workers' environment."""
+def make_harness(
+    database_url: str, redis_url: str, directory: Path, **variables: str
+) -> WorkerHarness:
+    """A harness on a migrated database; `variables` go into the workers' environment."""
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
@@ -128,7 +130,7 @@ def make_world(database_url: str, redis_url: str, directory: Path, **variables: 
     }
     engine = make_engine(database_url)
     settings = Settings(lease_seconds=2, heartbeat_seconds=0.5, sweep_seconds=0.5)
-    return World(engine, Queue(engine, settings), Broker(redis_url), environment, directory)
+    return WorkerHarness(engine, Queue(engine, settings), Broker(redis_url), environment, directory)
 
 
 def stop_process(pid: int) -> None:
@@ -137,5 +139,5 @@ def stop_process(pid: int) -> None:
 
 
 def continue_process(pid: int) -> None:
-    """Let a frozen process go on (SIGCONT)."""
+    """Continue a frozen process (SIGCONT)."""
     os.kill(pid, signal.SIGCONT)

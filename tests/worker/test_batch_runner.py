@@ -1,4 +1,4 @@
-"""The `generate` lane in this process: many jobs in one batch, each with an end of its own."""
+"""The batch runner in this process: many jobs in one batch, each finishing by itself."""
 
 import time
 from collections.abc import Iterator
@@ -11,142 +11,149 @@ from shared import worker_registry
 from shared.tables import Job
 from tests.worker.batch_runner import (
     ENDLESS,
-    ME,
-    at_work,
-    bare_world,
+    WORKER,
+    bare_harness,
     begin_training,
     make_batch_runner,
     make_model,
     run,
+    running,
     save,
     write,
     written,
 )
-from tests.worker.harness import World, until
+from tests.worker.harness import WorkerHarness, until
 
 
 @pytest.fixture
-def world(database_url: str, tmp_path: Path) -> Iterator[World]:
-    with bare_world(database_url, tmp_path) as world:
-        yield world
+def harness(database_url: str, tmp_path: Path) -> Iterator[WorkerHarness]:
+    with bare_harness(database_url, tmp_path) as harness:
+        yield harness
 
 
 @pytest.fixture
-def model(world: World) -> str:
-    return make_model(world)
+def model(harness: WorkerHarness) -> str:
+    return make_model(harness)
 
 
-def test_texts_are_the_same_alone_and_among_strangers(world: World, model: str) -> None:
-    other = make_model(world, seed=1)
-    asked = [
+def test_texts_are_the_same_alone_and_among_strangers(harness: WorkerHarness, model: str) -> None:
+    other = make_model(harness, seed=1)
+    requests = [
         {"seed": 9, "n": 3, "temperatures": (0.3, 1.0), "length": 150},
         {"seed": 2, "prompt": None, "top_k": 4},
         {"seed": 3, "prompt": "The", "length": 700},
         {"seed": 9, "repetition_penalty": 1.5, "temperatures": ({"from": 1.2, "to": 0.1},)},
     ]
-    alone = [[text.text for text in write(world, model, **each)] for each in asked]
-    jobs = [world.generate(model, wake=False, **each) for each in asked]
-    strangers = [world.generate(other, wake=False, seed=seed, n=9) for seed in range(6)]
-    assert run(world) == len(jobs) + len(strangers)
+    alone = [[text.text for text in write(harness, model, **request)] for request in requests]
+    jobs = [harness.generate(model, wake=False, **request) for request in requests]
+    strangers = [harness.generate(other, wake=False, seed=seed, n=9) for seed in range(6)]
+    assert run(harness) == len(jobs) + len(strangers)
     for job_id, texts in zip(jobs, alone, strict=True):
-        world.succeeded(job_id, 0)
-        assert [text.text for text in world.texts(job_id)] == texts
-    assert all(world.succeeded(job_id, 0).attempt == 1 for job_id in strangers)
+        harness.wait_until_succeeded(job_id, 0)
+        assert [text.text for text in harness.texts(job_id)] == texts
+    assert all(harness.wait_until_succeeded(job_id, 0).attempt == 1 for job_id in strangers)
 
 
-def test_short_texts_do_not_wait_for_a_long_one_whose_cancel_keeps_what_was_written(
-    world: World, model: str
+def test_short_texts_overtake_a_long_one_whose_cancel_keeps_what_is_written(
+    harness: WorkerHarness, model: str
 ) -> None:
-    long = world.generate(model, wake=False, length=ENDLESS, n=2)
-    with at_work(make_batch_runner(world)):
-        until(lambda: world.job(long).status == "running", "the long one")
-        # Nobody wakes the batch_runner: it looks between two blocks.
-        short = [world.generate(model, wake=False, seed=seed, user="bob") for seed in range(5)]
+    long = harness.generate(model, wake=False, length=ENDLESS, n=2)
+    with running(make_batch_runner(harness)):
+        until(lambda: harness.job(long).status == "running", "the long text")
+        # No wake is sent: the batch runner looks for jobs between two blocks.
+        short = [harness.generate(model, wake=False, seed=seed, user="bob") for seed in range(5)]
         for job_id in short:
-            world.succeeded(job_id)
-        assert world.job(long).status == "running"
-        world.cancel(long)
-        assert world.ended(long).status == "cancelled"
-    texts = world.texts(long)
+            harness.wait_until_succeeded(job_id)
+        assert harness.job(long).status == "running"
+        harness.cancel(long)
+        assert harness.wait_until_ended(long).status == "cancelled"
+    texts = harness.texts(long)
     assert [text.finish_reason for text in texts] == ["cancelled"] * 2
     assert all(0 < len(text.text) < ENDLESS and text.bits_per_char > 0 for text in texts)
-    whole = write(world, model, length=200, n=2)
+    whole = write(harness, model, length=200, n=2)
     assert [text.text[:200] for text in texts] == [text.text for text in whole]
 
 
 @pytest.mark.parametrize("seed", [5])
-def test_a_drained_desk_gives_its_jobs_back_and_the_next_writes_the_same(
-    world: World, model: str, seed: int
+def test_a_drained_batch_runner_returns_its_jobs_and_the_next_one_writes_the_same(
+    harness: WorkerHarness, model: str, seed: int
 ) -> None:
-    expected = [text.text for text in write(world, model, length=20_000, seed=seed)]
-    job_id = world.generate(model, wake=False, length=20_000, seed=seed)
-    endless = world.generate(model, wake=False, length=ENDLESS)
-    with at_work(make_batch_runner(world)):
-        until(lambda: world.job(endless).status == "running", "the start")
-        worker_registry.request_drain(world.engine, ME.id)
-    assert world.job(endless).status == "queued"
-    assert world.job(endless).fruitless_attempts == 0
-    assert world.texts(endless) == []
-    world.cancel(endless)
-    run(world)
-    assert [text.text for text in world.texts(world.succeeded(job_id, 0).id)] == expected
+    expected = [text.text for text in write(harness, model, length=20_000, seed=seed)]
+    job_id = harness.generate(model, wake=False, length=20_000, seed=seed)
+    endless = harness.generate(model, wake=False, length=ENDLESS)
+    with running(make_batch_runner(harness)):
+        until(lambda: harness.job(endless).status == "running", "the start")
+        worker_registry.request_drain(harness.engine, WORKER.id)
+    assert harness.job(endless).status == "queued"
+    assert harness.job(endless).fruitless_attempts == 0
+    assert harness.texts(endless) == []
+    harness.cancel(endless)
+    run(harness)
+    assert [
+        text.text for text in harness.texts(harness.wait_until_succeeded(job_id, 0).id)
+    ] == expected
 
 
-def test_a_drained_text_is_written_anew_with_what_it_began_with(world: World) -> None:
-    """Although its model's training has saved a better checkpoint meanwhile."""
-    training = begin_training(world)
-    save(world, training)
+def test_a_drained_text_is_written_again_with_its_first_checkpoint(harness: WorkerHarness) -> None:
+    """Even though its model's training has saved a better checkpoint meanwhile."""
+    training = begin_training(harness)
+    save(harness, training)
     model = training.model_id
     assert model
-    [expected] = write(world, model, length=200)
-    job_id = world.generate(model, wake=False, length=ENDLESS)
-    with at_work(make_batch_runner(world)):
-        until(lambda: world.job(job_id).status == "running", "the start")
-        worker_registry.request_drain(world.engine, ME.id)
-    assert world.job(job_id).status == "queued"
-    better = save(world, training, step=2, seed=1)
-    batch_runner = make_batch_runner(world)
-    with at_work(batch_runner):
-        until(lambda: written(batch_runner, job_id) > 200, "as much")
-        world.cancel(job_id)
-    [text] = world.texts(job_id)
+    [expected] = write(harness, model, length=200)
+    job_id = harness.generate(model, wake=False, length=ENDLESS)
+    with running(make_batch_runner(harness)):
+        until(lambda: harness.job(job_id).status == "running", "the start")
+        worker_registry.request_drain(harness.engine, WORKER.id)
+    assert harness.job(job_id).status == "queued"
+    better = save(harness, training, step=2, seed=1)
+    batch_runner = make_batch_runner(harness)
+    with running(batch_runner):
+        until(lambda: written(batch_runner, job_id) > 200, "as many tokens")
+        harness.cancel(job_id)
+    [text] = harness.texts(job_id)
     assert (text.checkpoint_id, text.text[:200]) == (expected.checkpoint_id, expected.text)
-    [anew] = write(world, model)
-    assert anew.checkpoint_id == better
+    [restarted] = write(harness, model)
+    assert restarted.checkpoint_id == better
 
 
-def test_it_holds_no_more_jobs_than_it_may(world: World, model: str) -> None:
-    jobs = [world.generate(model, wake=False, length=ENDLESS, seed=seed) for seed in range(4)]
-    batch_runner = make_batch_runner(world, most_jobs=2)
-    with at_work(batch_runner):
+def test_it_runs_at_most_max_jobs(harness: WorkerHarness, model: str) -> None:
+    jobs = [harness.generate(model, wake=False, length=ENDLESS, seed=seed) for seed in range(4)]
+    batch_runner = make_batch_runner(harness, max_jobs=2)
+    with running(batch_runner):
         until(lambda: len(batch_runner._runs) == 2, "two runs")
         time.sleep(0.5)
-        statuses = [world.job(job_id).status for job_id in jobs]
+        statuses = [harness.job(job_id).status for job_id in jobs]
         assert sorted(statuses) == ["queued", "queued", "running", "running"]
         for job_id in jobs:
-            world.cancel(job_id)
+            harness.cancel(job_id)
 
 
-def test_one_user_s_long_texts_do_not_fill_a_desk(world: World, model: str) -> None:
-    endless = [world.generate(model, wake=False, length=ENDLESS, seed=seed) for seed in range(20)]
-    batch_runner = make_batch_runner(world, most_jobs=16)
-    with at_work(batch_runner):
-        until(lambda: sum(world.job(one).status == "running" for one in endless) == 14, "a crowd")
-        other = world.generate(model, wake=False, user="bob")
-        assert world.succeeded(other, 20).attempt == 1
-        assert sum(world.job(one).status == "running" for one in endless) == 14
-        for one in endless:
-            with world.engine.begin() as connection:
-                world.queue.cancel(connection, one)
+def test_one_users_long_texts_do_not_fill_the_batch(harness: WorkerHarness, model: str) -> None:
+    endless = [harness.generate(model, wake=False, length=ENDLESS, seed=seed) for seed in range(20)]
+    batch_runner = make_batch_runner(harness, max_jobs=16)
+    with running(batch_runner):
+        until(
+            lambda: sum(harness.job(job_id).status == "running" for job_id in endless) == 14,
+            "fourteen running jobs",
+        )
+        other = harness.generate(model, wake=False, user="bob")
+        assert harness.wait_until_succeeded(other, 20).attempt == 1
+        assert sum(harness.job(job_id).status == "running" for job_id in endless) == 14
+        for job_id in endless:
+            with harness.engine.begin() as connection:
+                harness.queue.cancel(connection, job_id)
 
 
-def test_one_that_runs_alone_has_the_desk_for_itself(world: World, model: str) -> None:
-    jobs = [world.generate(model, wake=False, length=2_000, seed=seed) for seed in range(4)]
-    with world.engine.begin() as connection:
+def test_a_job_marked_alone_shares_its_batch_with_nobody(
+    harness: WorkerHarness, model: str
+) -> None:
+    jobs = [harness.generate(model, wake=False, length=2_000, seed=seed) for seed in range(4)]
+    with harness.engine.begin() as connection:
         connection.execute(update(Job).where(Job.id == sorted(jobs)[1]).values(alone=True))
-    assert run(world) == 4
+    assert run(harness) == 4
     spans = sorted(
-        ((job.claimed_at, job.finished_at, job.alone) for job in map(world.job, jobs)),
+        ((job.claimed_at, job.finished_at, job.alone) for job in map(harness.job, jobs)),
         key=lambda span: span[0],
     )
     at = next(i for i, span in enumerate(spans) if span[2])

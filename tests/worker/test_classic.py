@@ -1,8 +1,8 @@
-"""A `classic` model draws from the very distribution that the script does.
+"""A `classic` model samples from the same distribution as the original script.
 
-Real workers train it and write with it. Its file is downloaded over HTTP and run by the page of
-NumPy in docs/checkpoint-format.md, anew over the last 60 characters for each character, and
-`exp(log p / T)`, normalised, is drawn from with the same random numbers.
+Real workers train the model and generate with it. Its checkpoint is downloaded over HTTP and run by
+the NumPy code in docs/checkpoint-format.md, which reads the last 60 characters again for each
+character and samples from the normalised `exp(log p / T)` with the same random numbers.
 """
 
 from collections.abc import Iterator
@@ -17,35 +17,35 @@ from shared.database import make_sessions
 from shared.settings import load_settings
 from shared.tables import User
 from tests.unit.ml.test_checkpoint_page import network_of_the_page
-from tests.worker.harness import Worker, World
+from tests.worker.harness import Worker, WorkerHarness
 from worker.ml.sampling.rng import uniforms
 
 LENGTH, WINDOW = 150, 60
 TEMPERATURES = (0.5, 1.0, 1.2)
-#: A float32's running sum may be off by so much, and a random number may lie just there.
+#: The error of a float32's running sum; a random number may lie that close to it.
 TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def worker(sqlite_world: World) -> Iterator[Worker]:
-    with sqlite_world.worker() as worker:
+def worker(sqlite_harness: WorkerHarness) -> Iterator[Worker]:
+    with sqlite_harness.worker() as worker:
         yield worker
 
 
 @pytest.fixture(scope="module")
-def downloaded(sqlite_world: World, worker: Worker) -> tuple[Any, str]:
-    """A network of the page, from what the API gives, and the model's id."""
-    world = sqlite_world
-    training = world.train(
+def downloaded(sqlite_harness: WorkerHarness, worker: Worker) -> tuple[Any, str]:
+    """The NumPy network of a checkpoint downloaded from the API, and the model's id."""
+    harness = sqlite_harness
+    training = harness.train(
         preset="classic", window=WINDOW, embedding=0, units=32, batch_size=64, epochs=3, sample=None
     )
-    model = world.succeeded(training, 120).model_id
+    model = harness.wait_until_succeeded(training, 120).model_id
     assert model
-    addresses = {name: world.environment[name.upper()] for name in ("database_url", "redis_url")}
-    app = create_app(load_settings(**addresses), world.engine, world.broker)
-    with make_sessions(world.engine).begin() as session:
+    addresses = {name: harness.environment[name.upper()] for name in ("database_url", "redis_url")}
+    app = create_app(load_settings(**addresses), harness.engine, harness.broker)
+    with make_sessions(harness.engine).begin() as session:
         key = create_key(session, session.query(User).one()).key
-    checkpoint = world.checkpoints(training)[-1].id
+    checkpoint = harness.checkpoints(training)[-1].id
     response = app.test_client().get(
         f"/v1/checkpoints/{checkpoint}/download", headers={"Authorization": f"Bearer {key}"}
     )
@@ -55,12 +55,12 @@ def downloaded(sqlite_world: World, worker: Worker) -> tuple[Any, str]:
     return network, model
 
 
-def test_each_character_is_the_one_that_numpy_draws(
-    sqlite_world: World, worker: Worker, downloaded: tuple[Any, str]
+def test_each_character_is_the_one_that_numpy_samples(
+    sqlite_harness: WorkerHarness, worker: Worker, downloaded: tuple[Any, str]
 ) -> None:
     network, model = downloaded
-    job = sqlite_world.succeeded(
-        sqlite_world.generate(
+    job = sqlite_harness.wait_until_succeeded(
+        sqlite_harness.generate(
             model,
             checkpoint="latest",
             prompt=None,
@@ -69,7 +69,7 @@ def test_each_character_is_the_one_that_numpy_draws(
             logprobs=True,
         )
     )
-    for text, temperature in zip(sqlite_world.texts(job.id), TEMPERATURES, strict=True):
+    for text, temperature in zip(sqlite_harness.texts(job.id), TEMPERATURES, strict=True):
         ids = network.encode(text.prompt)
         assert len(ids) == WINDOW
         numbers = uniforms(text.seed, 0, LENGTH)

@@ -1,4 +1,4 @@
-"""Reading a list of devices, and asking NVML for the GPUs."""
+"""Parsing a list of devices, and finding GPUs with NVML."""
 
 import importlib
 import sys
@@ -27,16 +27,18 @@ def gpu_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     importlib.reload(worker.gpu)
 
 
-def test_no_driver_is_no_gpu_and_no_error(gpu_module: ModuleType) -> None:
+def test_without_a_driver_there_is_no_gpu_and_no_error(gpu_module: ModuleType) -> None:
     assert gpu_module.find_gpus() == []
 
 
-def test_a_broken_driver_is_no_gpu(gpu_module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_broken_driver_there_is_no_gpu(
+    gpu_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("QUIRE_TEST_GPUS", "broken")
     assert gpu_module.find_gpus() == []
 
 
-def test_gpus_come_with_uuid_name_and_memory(
+def test_gpus_have_uuid_name_and_memory(
     gpu_module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUIRE_TEST_GPUS", "GPU-1,GPU-2")
@@ -60,7 +62,7 @@ def test_gpus_come_with_uuid_name_and_memory(
         ("gpu:0,cpu", ["gpu:0", "cpu"]),
     ],
 )
-def test_devices_by_every_name(wanted: str, names: list[str]) -> None:
+def test_every_spelling_of_a_device(wanted: str, names: list[str]) -> None:
     assert [device.name for device in resolve(wanted, GPUS, CORES)] == names
 
 
@@ -78,26 +80,26 @@ def test_a_gpu_is_pinned_by_uuid_and_a_core_by_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "says"),
+    ("wanted", "message"),
     [
-        ("cpu:7", "'cpu:7' is not there; there are the cores 0, 1"),
-        ("gpu:2", "'gpu:2' is not there; there are the GPUs gpu:0 GPU-11aa (H200), gpu:1"),
-        ("GPU-33", "'GPU-33' is not there"),
-        ("GPU-", "is the beginning of several UUIDs"),
-        ("tpu", "'tpu' is not a device: auto, cpu, cpu:N, gpu:N or a GPU's UUID"),
+        ("cpu:7", "'cpu:7' does not exist; this machine has the cores 0, 1"),
+        ("gpu:2", "'gpu:2' does not exist; this machine has the GPUs gpu:0 GPU-11aa (H200), gpu:1"),
+        ("GPU-33", "'GPU-33' does not exist"),
+        ("GPU-", "is a prefix of several UUIDs"),
+        ("tpu", "'tpu' is not a device: use auto, cpu, cpu:N, gpu:N or a GPU's UUID"),
         ("cpu:x", "'cpu:x' is not a device"),
         ("", "'' is not a device"),
-        ("gpu:0,0", "'0' is named twice: gpu:0 is one device"),
+        ("gpu:0,0", "'0' is listed twice (as gpu:0)"),
         ("cpu,auto", "'auto' is not a device"),
     ],
 )
-def test_a_bad_device_is_named_with_what_there_is(wanted: str, says: str) -> None:
+def test_a_bad_device_is_named_with_the_devices_that_exist(wanted: str, message: str) -> None:
     with pytest.raises(BadDevice) as refused:
         resolve(wanted, GPUS, CORES)
     assert "QUIRE_DEVICES (--devices): " in str(refused.value)
-    assert says in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_machine_without_gpus_says_so() -> None:
-    with pytest.raises(BadDevice, match="no GPU that NVML can see"):
+    with pytest.raises(BadDevice, match="NVML finds no GPU on this machine"):
         resolve("gpu:0", [], CORES)

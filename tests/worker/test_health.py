@@ -1,4 +1,4 @@
-"""A container's health check: each kind of job has a worker of this host that lives."""
+"""The container's health check: each lane has a live worker on this host."""
 
 import os
 import subprocess
@@ -8,15 +8,15 @@ import pytest
 
 from shared import worker_registry
 from shared.database import make_engine
-from shared.queue.types import Kind
 from shared.settings import Settings
-from shared.worker_registry import WorkerSelf
+from shared.tables import Kind
+from shared.worker_registry import WorkerInfo
 from worker.health import silent_lanes
 
 
 def show(url: str, host: str, lane: Kind) -> None:
     engine = make_engine(url)
-    worker_registry.show(engine, WorkerSelf(host, "cpu", lane, os.getpid(), {}), ready=True)
+    worker_registry.register(engine, WorkerInfo(host, "cpu", lane, os.getpid(), {}), ready=True)
     engine.dispose()
 
 
@@ -25,7 +25,7 @@ def settings(database_url: str) -> Settings:
     return Settings.model_validate({"database_url": database_url, "host_name": "here"})
 
 
-def test_both_kinds_need_a_worker_of_this_host(database_url: str, settings: Settings) -> None:
+def test_each_lane_needs_a_worker_on_this_host(database_url: str, settings: Settings) -> None:
     show(database_url, "elsewhere", "train")
     assert silent_lanes(settings) == {"train", "generate"}
     show(database_url, "here", "train")
@@ -34,7 +34,7 @@ def test_both_kinds_need_a_worker_of_this_host(database_url: str, settings: Sett
     assert silent_lanes(settings) == frozenset()
 
 
-def test_one_that_was_not_heard_of_within_a_lease_does_not_live(
+def test_a_worker_without_a_heartbeat_within_a_lease_is_not_live(
     database_url: str, settings: Settings
 ) -> None:
     show(database_url, "here", "train")
@@ -43,12 +43,15 @@ def test_one_that_was_not_heard_of_within_a_lease_does_not_live(
     assert silent_lanes(impatient) == {"train", "generate"}
 
 
-def test_the_exit_code_tells(settings_env: dict[str, str]) -> None:
+def test_the_exit_code_and_message(settings_env: dict[str, str]) -> None:
     environment = {**settings_env, "QUIRE_HOST_NAME": "here", "QUIRE_LEASE_SECONDS": "60"}
     argv = [sys.executable, "-m", "worker.health"]
-    sick = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    assert (sick.returncode, sick.stderr) == (1, "no worker of this host for: generate, train\n")
+    unhealthy = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert (unhealthy.returncode, unhealthy.stderr) == (
+        1,
+        "no live worker on this host for: generate, train\n",
+    )
     show(settings_env["DATABASE_URL"], "here", "train")
     show(settings_env["DATABASE_URL"], "here", "generate")
-    well = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    assert (well.returncode, well.stderr) == (0, "")
+    healthy = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert (healthy.returncode, healthy.stderr) == (0, "")

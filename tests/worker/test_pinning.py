@@ -1,32 +1,32 @@
-"""Each process sees its own device, and sees it before TensorFlow loads."""
+"""Each process is bound to its device before TensorFlow loads."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.worker.harness import World
+from tests.worker.harness import WorkerHarness
 
 FAKES = Path(__file__).parent / "fakes"
-#: Those that this process may use; two devices want two.
+#: The cores that this process may use; two devices need two of them.
 CORES = sorted(os.sched_getaffinity(0))
 
 
 def environment_of(pid: int) -> dict[str, str]:
-    """What a process was started with."""
+    """The environment that a process was started with."""
     entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
     return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
 @pytest.mark.slow
-def test_every_lane_of_a_gpu_sees_that_gpu_alone(sqlite_world: World) -> None:
+def test_every_lane_of_a_gpu_sees_only_that_gpu(sqlite_harness: WorkerHarness) -> None:
     uuids = ["GPU-11111111-aaaa", "GPU-22222222-bbbb"]
     variables = {
         "PYTHONPATH": f"{FAKES}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep),
         "QUIRE_TEST_GPUS": ",".join(uuids),
     }
-    with sqlite_world.worker(devices=uuids[1], host="gpus", variables=variables):
-        rows = sqlite_world.devices("gpus")
+    with sqlite_harness.worker(devices=uuids[1], host="gpus", variables=variables):
+        rows = sqlite_harness.devices("gpus")
         assert [(row.device, row.lane) for row in rows] == [
             ("gpu:1", "generate"),
             ("gpu:1", "train"),
@@ -37,11 +37,11 @@ def test_every_lane_of_a_gpu_sees_that_gpu_alone(sqlite_world: World) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(len(CORES) < 2, reason="one core is no two devices")
-def test_every_lane_of_a_core_runs_on_that_core_alone(sqlite_world: World) -> None:
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+def test_every_lane_of_a_core_runs_only_on_that_core(sqlite_harness: WorkerHarness) -> None:
     first, second = CORES[:2]
-    with sqlite_world.worker(devices=f"cpu:{first},cpu:{second}", host="cores"):
-        rows = sqlite_world.devices("cores")
+    with sqlite_harness.worker(devices=f"cpu:{first},cpu:{second}", host="cores"):
+        rows = sqlite_harness.devices("cores")
         pinned = {(row.device, row.lane): os.sched_getaffinity(row.pid) for row in rows}
         assert pinned == {
             (f"cpu:{core}", lane): {core}
@@ -50,6 +50,6 @@ def test_every_lane_of_a_core_runs_on_that_core_alone(sqlite_world: World) -> No
         }
         assert all(environment_of(row.pid)["CUDA_VISIBLE_DEVICES"] == "-1" for row in rows)
         # Both devices work, and at the same time.
-        jobs = [sqlite_world.train(epochs=60) for _ in range(2)]
-        ran_on = {sqlite_world.succeeded(job).worker_id for job in jobs}
+        jobs = [sqlite_harness.train(epochs=60) for _ in range(2)]
+        ran_on = {sqlite_harness.wait_until_succeeded(job).worker_id for job in jobs}
         assert ran_on == {f"cores/cpu:{core}/train" for core in (first, second)}

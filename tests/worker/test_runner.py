@@ -1,4 +1,4 @@
-"""What a failure becomes: one job, one handler that ends in its own way, and the row after it."""
+"""Each outcome of a run, and the job's row after it."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,28 +10,28 @@ from sqlalchemy import exc
 
 from shared.queue.errors import LeaseLost
 from shared.queue.types import TextRecord
-from shared.worker_registry import WorkerSelf, show
-from tests.worker.harness import World, make_world, until
+from shared.worker_registry import WorkerInfo, register
+from tests.worker.harness import WorkerHarness, make_harness, until
 from worker.execution.failures import CorpusDeleted
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.lease import CancelRequested, DrainRequested, Lease
 from worker.execution.runner import Runner
 from worker.ml.training.divergence import Diverged
 
-NOWHERE = "redis://127.0.0.1:1/0"
-ME = WorkerSelf("here", "cpu", "train", 1, {})
+UNREACHABLE_REDIS = "redis://127.0.0.1:1/0"
+WORKER = WorkerInfo("here", "cpu", "train", 1, {})
 
 
 @pytest.fixture
-def world(database_url: str, tmp_path: Path) -> Iterator[World]:
-    world = make_world(database_url, NOWHERE, tmp_path)
-    yield world
-    world.engine.dispose()
+def harness(database_url: str, tmp_path: Path) -> Iterator[WorkerHarness]:
+    harness = make_harness(database_url, UNREACHABLE_REDIS, tmp_path)
+    yield harness
+    harness.engine.dispose()
 
 
-def run(world: World, handler: Callable[[Lease], Sequence[TextRecord]]) -> int:
-    """Let a worker run all there is, with this handler; how many jobs it ran."""
-    runner = Runner(world.queue, Heartbeat(world.queue, ME), ME, {"train": handler})
+def run(harness: WorkerHarness, handler: Callable[[Lease], Sequence[TextRecord]]) -> int:
+    """Run all jobs with a handler. Returns how many were run."""
+    runner = Runner(harness.queue, Heartbeat(harness.queue, WORKER), WORKER, {"train": handler})
     return runner.run_all(wake="a wake")
 
 
@@ -42,15 +42,15 @@ def raising(error: BaseException) -> Callable[[Lease], Sequence[TextRecord]]:
     return handler
 
 
-def test_it_runs_until_nothing_is_left(world: World) -> None:
-    jobs = [world.train(wake=False) for _ in range(3)]
-    assert run(world, lambda lease: ()) == 3
-    assert [world.job(job).status for job in jobs] == ["succeeded"] * 3
-    assert run(world, lambda lease: ()) == 0
+def test_it_runs_until_no_job_is_left(harness: WorkerHarness) -> None:
+    jobs = [harness.train(wake=False) for _ in range(3)]
+    assert run(harness, lambda lease: ()) == 3
+    assert [harness.job(job).status for job in jobs] == ["succeeded"] * 3
+    assert run(harness, lambda lease: ()) == 0
 
 
 @pytest.mark.parametrize(
-    ("error", "slug", "says"),
+    ("error", "slug", "message"),
     [
         (CorpusDeleted("train"), "corpus-deleted", "Upload it again"),
         (Diverged(12, float("nan")), "diverged", "lower `learning_rate`"),
@@ -63,27 +63,27 @@ def test_it_runs_until_nothing_is_left(world: World) -> None:
         (ZeroDivisionError("by zero"), "unexpected-error", "ZeroDivisionError: by zero"),
     ],
 )
-def test_a_failure_is_told_with_a_way_out(
-    world: World, error: Exception, slug: str, says: str
+def test_a_failure_names_its_way_out(
+    harness: WorkerHarness, error: Exception, slug: str, message: str
 ) -> None:
-    job_id = world.train(wake=False)
-    assert run(world, raising(error)) == 1
-    job = world.job(job_id)
+    job_id = harness.train(wake=False)
+    assert run(harness, raising(error)) == 1
+    job = harness.job(job_id)
     assert job.status == "failed"
     assert job.error is not None
     assert job.error["type"] == f"/problems/{slug}"
-    assert says in job.error["detail"]
+    assert message in job.error["detail"]
     assert "Traceback" not in job.error["detail"]
 
 
-def test_a_cancel_ends_the_job(world: World) -> None:
-    job_id = world.train(wake=False)
-    run(world, raising(CancelRequested()))
-    assert world.job(job_id).status == "cancelled"
+def test_a_cancel_ends_the_job(harness: WorkerHarness) -> None:
+    job_id = harness.train(wake=False)
+    run(harness, raising(CancelRequested()))
+    assert harness.job(job_id).status == "cancelled"
 
 
-def test_a_drain_gives_the_job_back_unharmed(world: World) -> None:
-    job_id = world.train(wake=False)
+def test_a_drain_returns_the_job_to_the_queue(harness: WorkerHarness) -> None:
+    job_id = harness.train(wake=False)
     runs = iter([DrainRequested(), None])
 
     def handler(lease: Lease) -> Sequence[TextRecord]:
@@ -91,84 +91,84 @@ def test_a_drain_gives_the_job_back_unharmed(world: World) -> None:
             raise error
         return ()
 
-    run(world, handler)
-    job = world.job(job_id)
+    run(harness, handler)
+    job = harness.job(job_id)
     assert (job.status, job.attempt, job.fruitless_attempts) == ("succeeded", 2, 1)
 
 
 @pytest.mark.parametrize("error", ["lost", "away"])
-def test_a_run_that_can_no_longer_write_leaves_the_job_to_the_rescue(
-    world: World, error: str
+def test_a_run_that_can_no_longer_write_is_left_to_the_rescue(
+    harness: WorkerHarness, error: str
 ) -> None:
-    job_id = world.train(wake=False)
+    job_id = harness.train(wake=False)
 
     def handler(lease: Lease) -> Sequence[TextRecord]:
         if error == "lost":
             raise LeaseLost(lease.claim)
         raise exc.OperationalError("SELECT", {}, Exception("server closed the connection"))
 
-    run(world, handler)
-    assert world.job(job_id).status == "running"
-    until(lambda: [rescue.job_id for rescue in world.queue.rescue()] == [job_id], "the rescue", 5)
+    run(harness, handler)
+    assert harness.job(job_id).status == "running"
+    until(lambda: [rescue.job_id for rescue in harness.queue.rescue()] == [job_id], "the rescue", 5)
 
 
 def test_a_claim_without_a_database_is_no_error(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.train(wake=False)
+    harness.train(wake=False)
 
     def away(*_: object, **__: object) -> None:
         raise exc.OperationalError("SELECT", {}, Exception("no route to host"))
 
-    monkeypatch.setattr(world.queue, "claim", away)
-    assert run(world, lambda lease: ()) == 0
+    monkeypatch.setattr(harness.queue, "claim", away)
+    assert run(harness, lambda lease: ()) == 0
 
 
-def test_an_end_waits_for_a_database_that_comes_back(
-    world: World, monkeypatch: pytest.MonkeyPatch
+def test_an_outcome_waits_for_a_database_that_comes_back(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = world.train(wake=False)
-    succeed, tries = world.queue.succeed, []
+    job_id = harness.train(wake=False)
+    succeed, tries = harness.queue.succeed, []
 
-    def sometimes(*arguments: object, **options: object) -> None:
+    def fail_once(*arguments: object, **options: object) -> None:
         tries.append(arguments)
         if len(tries) == 1:
             raise exc.OperationalError("UPDATE", {}, Exception("the database is starting up"))
         succeed(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(world.queue, "succeed", sometimes)
-    run(world, lambda lease: ())
-    assert world.job(job_id).status == "succeeded"
+    monkeypatch.setattr(harness.queue, "succeed", fail_once)
+    run(harness, lambda lease: ())
+    assert harness.job(job_id).status == "succeeded"
 
 
-def test_a_pulse_keeps_the_lease_and_hears_a_cancel(world: World) -> None:
-    show(world.engine, ME, ready=True)
-    job_id = world.train(wake=False)
-    heartbeat = Heartbeat(world.queue, ME)
+def test_a_heartbeat_renews_the_lease_and_notices_a_cancel(harness: WorkerHarness) -> None:
+    register(harness.engine, WORKER, ready=True)
+    job_id = harness.train(wake=False)
+    heartbeat = Heartbeat(harness.queue, WORKER)
     heartbeat.start()
 
     def handler(lease: Lease) -> Sequence[TextRecord]:
         time.sleep(3)  # longer than the lease
         assert not lease.must_stop
-        assert world.queue.rescue() == []
-        world.cancel(job_id)
+        assert harness.queue.rescue() == []
+        harness.cancel(job_id)
         until(lambda: lease.must_stop, "the cancel", 5)
         lease.check()
         return ()
 
-    runner = Runner(world.queue, heartbeat, ME, {"train": handler})
+    runner = Runner(harness.queue, heartbeat, WORKER, {"train": handler})
     assert runner.run_all(wake="a wake") == 1
     heartbeat.stop()
-    assert world.job(job_id).status == "cancelled"
+    assert harness.job(job_id).status == "cancelled"
 
 
-def test_a_lease_that_was_not_renewed_is_lost(world: World) -> None:
-    world.train(wake=False)
+def test_a_lease_that_was_not_renewed_is_lost(harness: WorkerHarness) -> None:
+    harness.train(wake=False)
 
     def handler(lease: Lease) -> Sequence[TextRecord]:
-        # No heartbeat was started, as where the database is away or the process is frozen.
+        # No heartbeat runs, as if the database were away or the process frozen.
         until(lambda: lease.lost, "the end of the lease", 5)
         lease.check()
         return ()
 
-    assert run(world, handler) == 1
+    assert run(harness, handler) == 1

@@ -1,4 +1,4 @@
-"""The promise of a seed, on real workers: whoever writes beside, and whoever stops in between."""
+"""A seed gives the same text on real workers, whatever else runs and whatever is interrupted."""
 
 import random
 import time
@@ -8,28 +8,28 @@ from typing import Any
 import pytest
 
 from tests.worker.batch_runner import SMALL, make_model
-from tests.worker.harness import World, until
+from tests.worker.harness import WorkerHarness, until
 
 pytestmark = pytest.mark.slow
 
 JOBS = 48
-#: Those submitted before the worker is asked to stop; the last of them are so long that it has
-#: surely not written them by then.
+#: Jobs submitted before the worker is asked to stop. The last of them are so long that they are
+#: surely unfinished by then.
 BEFORE, LAST = 24, 3
 LONG, SHORT = 100_000, 400
-#: Between two submissions, at most.
+#: The longest pause between two submissions.
 PAUSE_SECONDS = 0.1
 USERS = ("ada", "bob", "grace")
-#: Two that may share a step, and one with a window.
+#: Two networks that may share a step, and one with a window.
 NETWORKS = (SMALL, SMALL, replace(SMALL, embedding=0, window=20))
 
 
 def requests(models: list[str]) -> list[dict[str, Any]]:
-    """What is asked for: all kinds of texts, each with a seed of its own."""
+    """Requests for all kinds of texts, request with its own seed."""
     draw = random.Random(3)
     asked = []
     for seed in range(JOBS):
-        one: dict[str, Any] = {
+        request: dict[str, Any] = {
             "model_id": draw.choice(models),
             "length": SHORT,
             "temperatures": draw.choice([(0.5,), (0.2, 1.2)]),
@@ -41,36 +41,41 @@ def requests(models: list[str]) -> list[dict[str, Any]]:
             "user": USERS[seed % len(USERS)],
         }
         if BEFORE - LAST <= seed < BEFORE:
-            one |= {"model_id": models[0], "length": LONG, "n": 1, "temperatures": (0.5,)}
-        asked.append(one)
+            request |= {"model_id": models[0], "length": LONG, "n": 1, "temperatures": (0.5,)}
+        asked.append(request)
     return asked
 
 
-def told(world: World, job_id: str) -> list[tuple[object, ...]]:
-    """All that a job's texts tell of how they were drawn."""
+def results(harness: WorkerHarness, job_id: str) -> list[tuple[object, ...]]:
+    """A job's texts, and how they were sampled."""
     return [
         (text.text, text.seed, text.checkpoint_id, text.mean_logprob, text.logprobs)
-        for text in world.texts(job_id)
+        for text in harness.texts(job_id)
     ]
 
 
-def test_texts_of_a_crowd_through_a_drain_are_those_of_each_job_alone(sqlite_world: World) -> None:
-    world = sqlite_world
-    models = [make_model(world, seed, network) for seed, network in enumerate(NETWORKS)]
+def test_texts_of_a_crowd_through_a_drain_are_those_of_each_job_alone(
+    sqlite_harness: WorkerHarness,
+) -> None:
+    harness = sqlite_harness
+    models = [make_model(harness, seed, network) for seed, network in enumerate(NETWORKS)]
     asked = requests(models)
     pauses = random.Random(5)
     jobs = []
-    with world.worker() as worker:
-        for i, each in enumerate(asked):
+    with harness.worker() as worker:
+        for i, request in enumerate(asked):
             if i == BEFORE:
-                until(lambda: world.job(jobs[-1]).status == "running", "the last one before")
+                until(
+                    lambda: harness.job(jobs[-1]).status == "running",
+                    "the last job before the stop",
+                )
                 worker.process.terminate()
-            jobs.append(world.generate(**each))
+            jobs.append(harness.generate(**request))
             time.sleep(pauses.uniform(0, PAUSE_SECONDS))
         worker.process.wait(35)
-    with world.worker():
-        rows = [world.succeeded(job_id) for job_id in jobs]
-        assert any(row.attempt > 1 for row in rows), "the drain gave something back"
-        for job_id, each in zip(jobs, asked, strict=True):
-            alone = world.succeeded(world.generate(**each))
-            assert told(world, job_id) == told(world, alone.id)
+    with harness.worker():
+        rows = [harness.wait_until_succeeded(job_id) for job_id in jobs]
+        assert any(row.attempt > 1 for row in rows), "the drain interrupted a job"
+        for job_id, request in zip(jobs, asked, strict=True):
+            alone = harness.wait_until_succeeded(harness.generate(**request))
+            assert results(harness, job_id) == results(harness, alone.id)

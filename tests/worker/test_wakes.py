@@ -1,4 +1,4 @@
-"""Redis comes and goes; jobs wait for it and are found."""
+"""Workers wait for Redis at the start, and survive its absence later."""
 
 import secrets
 import signal
@@ -11,14 +11,14 @@ import pytest
 
 from tests.services.redis import configuration, find_program
 from tests.services.servers import ServerMissing, short_directory
-from tests.worker.harness import make_world
+from tests.worker.harness import make_harness
 
 pytestmark = pytest.mark.slow
 
 
 @contextmanager
 def running_redis(directory: Path, password: str) -> Iterator[None]:
-    """A server at a place that is known before it runs."""
+    """Run a Redis in a directory that is known in advance."""
     file = directory / "redis.conf"
     file.touch(mode=0o600)
     file.write_text(configuration(directory, directory / "redis.sock", password))
@@ -32,7 +32,7 @@ def running_redis(directory: Path, password: str) -> Iterator[None]:
         process.wait(20)
 
 
-def test_workers_wait_for_redis_and_outlive_it(sqlite_url: str, tmp_path: Path) -> None:
+def test_workers_wait_for_redis_and_survive_its_end(sqlite_url: str, tmp_path: Path) -> None:
     try:
         find_program()
     except ServerMissing as error:
@@ -40,18 +40,18 @@ def test_workers_wait_for_redis_and_outlive_it(sqlite_url: str, tmp_path: Path) 
     with short_directory("redis") as directory:
         password = secrets.token_hex(16)
         url = f"unix://:{password}@{directory / 'redis.sock'}?db=0"
-        world = make_world(sqlite_url, url, tmp_path)
-        with world.worker() as worker:
-            job_id = world.train(wake=False, epochs=1)
-            assert not world.broker.wake("train", job_id)
-            assert world.job(job_id).status == "queued"
+        harness = make_harness(sqlite_url, url, tmp_path)
+        with harness.worker() as worker:
+            job_id = harness.train(wake=False, epochs=1)
+            assert not harness.broker.wake("train", job_id)
+            assert harness.job(job_id).status == "queued"
             with running_redis(directory, password):
-                world.succeeded(job_id, seconds=60)
-            # It is away again, and the workers stay.
-            later = world.train(wake=False, epochs=1)
+                harness.wait_until_succeeded(job_id, seconds=60)
+            # Redis is gone again, and the workers stay.
+            later = harness.train(wake=False, epochs=1)
             assert worker.process.poll() is None
-            pid = world.child("train")
+            pid = harness.child_pid("train")
             with running_redis(directory, password):
-                world.succeeded(later, seconds=60)
-            assert world.child("train") == pid
+                harness.wait_until_succeeded(later, seconds=60)
+            assert harness.child_pid("train") == pid
             assert worker.process.poll() is None

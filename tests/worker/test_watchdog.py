@@ -1,4 +1,4 @@
-"""The watchdog: what hangs is ended, and the log says where it stood."""
+"""The watchdog ends a process that hangs, and the log shows where it hung."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-#: Beside the run that hangs: a thread whose stack changes all the time.
+#: Beside the run that hangs, a thread's stack changes all the time.
 PROGRAM = """
 import ctypes, threading, time
 from worker.execution.watchdog import Watchdog
@@ -14,7 +14,7 @@ from worker.execution.watchdog import Watchdog
 def busy(depth=0):
     return 0 if depth == 60 else busy(depth + 1)
 
-def restless():
+def busy_forever():
     while True:
         busy()
 
@@ -25,18 +25,18 @@ def hang_in_python():
 def hang_with_the_lock():
     ctypes.PyDLL(None).sleep(600)
 
-def show_life():
+def feed():
     for _ in range(20):
         time.sleep(0.05)
-        watchdog.show_life()
+        watchdog.feed()
 
-def rest():
-    watchdog.rest()
+def disarm():
+    watchdog.disarm()
     time.sleep(1)
 
-threading.Thread(target=restless, daemon=True).start()
+threading.Thread(target=busy_forever, daemon=True).start()
 watchdog = Watchdog(0.5, grace_seconds=0.5)
-watchdog.watch()
+watchdog.arm()
 """
 
 
@@ -51,28 +51,28 @@ def run(then: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("times", range(5))
-def test_the_log_says_where_every_thread_stood(times: int) -> None:
+def test_the_log_shows_every_threads_stack(times: int) -> None:
     ended = run("hang_in_python()")
     assert ended.returncode == 1
     assert "in hang_in_python" in ended.stderr
-    assert "in restless" in ended.stderr
+    assert "in busy_forever" in ended.stderr
 
 
-def test_a_library_that_keeps_pythons_lock_is_ended_too() -> None:
+def test_a_library_that_holds_pythons_lock_is_ended_too() -> None:
     started = time.monotonic()
     ended = run("hang_with_the_lock()")
-    # The stacks are read while they change, so that this ending may be a crash as well.
+    # The stacks are read while they change, so the process may also end by a crash.
     assert ended.returncode != 0
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.parametrize("begun", ["watchdog.watch()", "watchdog.watch(); watchdog.rest()"])
-def test_one_who_begins_or_ends_beside_it_does_not_hide_what_hangs(begun: str) -> None:
+@pytest.mark.parametrize("begun", ["watchdog.arm()", "watchdog.arm(); watchdog.disarm()"])
+def test_a_run_that_starts_or_ends_does_not_hide_another_that_hangs(begun: str) -> None:
     ended = run(f"{begun}; hang_in_python()")
     assert ended.returncode == 1
     assert "in hang_in_python" in ended.stderr
 
 
-def test_who_shows_life_or_rests_goes_on() -> None:
-    ended = run("show_life(); rest(); print('went on')")
+def test_a_fed_or_disarmed_watchdog_does_nothing() -> None:
+    ended = run("feed(); disarm(); print('went on')")
     assert (ended.returncode, ended.stdout) == (0, "went on\n"), ended.stderr

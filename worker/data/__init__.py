@@ -1,1 +1,1 @@
-"""Rows and bytes that jobs read and write: corpora, checkpoints, loaded models."""
+"""What jobs read: corpora, checkpoints and loaded models."""

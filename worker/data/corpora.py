@@ -1,115 +1,118 @@
-"""The texts that jobs read, kept in memory while they are asked for again and again."""
+"""The texts that jobs read, cached in memory or streamed piece by piece."""
 
 import codecs
 import hashlib
 import random
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
+from cachetools import LRUCache
 from sqlalchemy import Engine, bindparam, select
 
 from shared import blobs
 from shared.database import reading
 from shared.specs.estimates import INDEXED_CHARACTERS
 from shared.tables import Corpus
+from worker.data.lru import bounded_cache
 from worker.ml.novelty import NoveltyIndex
 from worker.ml.words import whole_words
 
-#: Python keeps a text in 1 to 4 bytes a character; this bounds the characters, not the bytes.
-KEPT_CHARACTERS = 64_000_000
+#: Bounds characters, not bytes: Python stores a character in 1 to 4 bytes.
+CACHED_CHARACTERS = 64_000_000
 PIECE_CHARACTERS = 60
-#: The one letter whose small form depends on its neighbours: σ within a word, ς at its end.
+#: The one letter whose lower case depends on its neighbours: σ within a word, ς at its end.
 FINAL_SIGMA = "\u03a3"
 
-#: Built once: it lies between a request and its text.
-_FOUND = select(Corpus.sha256, Corpus.characters).where(Corpus.id == bindparam("corpus"))
+#: Built once, because it delays every request's first text.
+_CORPUS_BY_ID = select(Corpus.sha256, Corpus.characters).where(Corpus.id == bindparam("corpus"))
 
 log = structlog.get_logger(__name__)
+#: The SHA-256 of a text, and whether it is lower-cased.
+TextKey = tuple[str, bool]
 
 
 class Corpora:
-    """Texts by their corpus, lower-cased or not; the least recently used go first."""
+    """Texts and novelty indexes by corpus, lower-cased or not, in caches of bounded size.
+
+    Args:
+        engine: The database.
+        cached_characters: The most characters that all cached texts may have. One text is kept
+            however long it is.
+        indexed_characters: The most that all indexes may have; a longer text gets no index.
+    """
 
     def __init__(
         self,
         engine: Engine,
-        kept_characters: int = KEPT_CHARACTERS,
+        cached_characters: int = CACHED_CHARACTERS,
         indexed_characters: int = INDEXED_CHARACTERS,
     ) -> None:
         self._engine = engine
-        self._kept_characters = kept_characters
         self._indexed_characters = indexed_characters
-        self._texts: OrderedDict[tuple[str, bool], str] = OrderedDict()
-        self._indexes: OrderedDict[tuple[str, bool], NoveltyIndex] = OrderedDict()
+        self._texts: LRUCache[TextKey, str] = bounded_cache(cached_characters, len)
+        self._indexes: LRUCache[TextKey, NoveltyIndex] = bounded_cache(
+            indexed_characters, lambda index: index.characters
+        )
 
     def text(self, corpus_id: str | None, *, lowercase: bool) -> str | None:
-        """The whole text; None where the corpus is gone.
+        """The whole text; None if the corpus was deleted.
 
         Raises:
-            shared.blobs.MissingBlob: Its bytes are not in the database.
-            shared.blobs.CorruptBlob: They have changed.
+            shared.blobs.MissingBlob: The text's bytes are not in the database.
+            shared.blobs.CorruptBlob: The bytes have changed.
         """
         sha256 = self._sha256(corpus_id)
-        return None if sha256 is None else self._text(sha256, lowercase)
+        return None if sha256 is None else self._text((sha256, lowercase))
 
     def index(self, corpus_id: str | None, *, lowercase: bool) -> NoveltyIndex | None:
-        """Where copies are looked for; None where the corpus is gone, broken or too long."""
+        """The index that finds copies; None if the corpus was deleted, is broken or too long."""
         with reading(self._engine) as connection:
-            found = connection.execute(_FOUND, {"corpus": corpus_id}).one_or_none()
-        if found is None or found.characters > self._indexed_characters:
+            row = connection.execute(_CORPUS_BY_ID, {"corpus": corpus_id}).one_or_none()
+        if row is None or row.characters > self._indexed_characters:
             return None
-        key = (found.sha256, lowercase)
-        if key in self._indexes:
-            self._indexes.move_to_end(key)
-            return self._indexes[key]
-        try:
-            index = NoveltyIndex(self._text(*key))
-        except (blobs.MissingBlob, blobs.CorruptBlob) as error:
-            # A text that begins from a prompt needs no corpus, and is written all the same.
-            log.warning("novelty_unknown", corpus=corpus_id, reason=str(error))
-            return None
-        self._indexes[key] = index
-        while sum(each.characters for each in self._indexes.values()) > self._indexed_characters:
-            if len(self._indexes) == 1:
-                break
-            self._indexes.popitem(last=False)
+        key = (row.sha256, lowercase)
+        index = self._indexes.get(key)
+        if index is None:
+            try:
+                index = NoveltyIndex(self._text(key))
+            except (blobs.MissingBlob, blobs.CorruptBlob) as error:
+                # A text with a prompt needs no corpus, so it is written without its novelty.
+                log.warning("novelty_unknown", corpus=corpus_id, reason=str(error))
+                return None
+            self._indexes[key] = index
         return index
 
     def _sha256(self, corpus_id: str | None) -> str | None:
         with reading(self._engine) as connection:
-            sha256: str | None = connection.scalar(_FOUND, {"corpus": corpus_id})
+            sha256: str | None = connection.scalar(_CORPUS_BY_ID, {"corpus": corpus_id})
         return sha256
 
-    def _text(self, sha256: str, lowercase: bool) -> str:
-        key = (sha256, lowercase)
-        if key in self._texts:
-            self._texts.move_to_end(key)
-            return self._texts[key]
-        text = blobs.load(self._engine, sha256).decode()
-        self._texts[key] = text = text.lower() if lowercase else text
-        while len(self._texts) > 1 and sum(map(len, self._texts.values())) > self._kept_characters:
-            self._texts.popitem(last=False)
+    def _text(self, key: TextKey) -> str:
+        text = self._texts.get(key)
+        if text is None:
+            sha256, lowercase = key
+            text = blobs.load(self._engine, sha256).decode()
+            self._texts[key] = text = text.lower() if lowercase else text
         return text
 
 
 def novelty(index: NoveltyIndex | None, text: str) -> dict[str, Any]:
-    """The fields of a `TextRecord` that tell what the text has from the corpus."""
+    """The fields of a `TextRecord` that say how much of the text the corpus holds."""
     return {} if index is None else asdict(index.look_up(text))
 
 
 @dataclass(frozen=True, slots=True)
-class Streamed:
-    """A corpus read piece by piece, so that a large one is never held whole.
+class CorpusStream:
+    """A corpus read piece by piece, so that a large one is never in memory as a whole.
 
     Attributes:
-        sha256: What names its bytes.
-        characters: How many it has; lower-cased, a few more perhaps.
-        pieces: The text. They end at white space where a letter's small form depends on its
-            neighbours. `shared.blobs.MissingBlob` is raised where bytes are not there, and
-            `shared.blobs.CorruptBlob` at the end where they have changed.
+        sha256: Names the corpus's bytes.
+        characters: Its length; the lower-cased text may be a few characters longer.
+        pieces: The text. If the lower case of a letter depends on its neighbours, pieces end at
+            white space. Raises `shared.blobs.MissingBlob` where bytes are missing, and
+            `shared.blobs.CorruptBlob` at the end if they have changed.
     """
 
     sha256: str
@@ -117,8 +120,8 @@ class Streamed:
     pieces: Iterator[str]
 
 
-def stream(engine: Engine, corpus_id: str | None, *, lowercase: bool) -> Streamed | None:
-    """A corpus, lower-cased or not; None where it is gone."""
+def stream(engine: Engine, corpus_id: str | None, *, lowercase: bool) -> CorpusStream | None:
+    """A corpus as a stream, lower-cased or not; None if it was deleted."""
     with reading(engine) as connection:
         row = connection.execute(
             select(Corpus.sha256, Corpus.characters, Corpus.alphabet).where(Corpus.id == corpus_id)
@@ -128,7 +131,7 @@ def stream(engine: Engine, corpus_id: str | None, *, lowercase: bool) -> Streame
     pieces = _decoded(engine, row.sha256)
     if lowercase:
         pieces = _lowered(pieces, keep_words=FINAL_SIGMA in row.alphabet)
-    return Streamed(row.sha256, row.characters, pieces)
+    return CorpusStream(row.sha256, row.characters, pieces)
 
 
 def _decoded(engine: Engine, sha256: str) -> Iterator[str]:
@@ -154,20 +157,21 @@ def _lowered(text: Iterator[str], *, keep_words: bool) -> Iterator[str]:
 
 
 def random_piece(text: str, seed: int, characters: int | None, *, by_words: bool = False) -> str:
-    """A piece of a text to begin from, decided by a seed.
+    """A piece of a text for a prompt, chosen by a seed.
 
     Args:
         text: The corpus.
-        seed: That of the text that is to be written.
-        characters: How many; None takes `PIECE_CHARACTERS`. A shorter text is taken whole.
-        by_words: Leave out the words that are cut in two at its ends.
+        seed: The seed of the text to be written.
+        characters: The piece's length; None means `PIECE_CHARACTERS`. A shorter text is taken
+            whole.
+        by_words: Leave out the words that are cut in two at the piece's ends.
     """
-    piece = text[random_place(len(text), seed, characters)]
+    piece = text[random_slice(len(text), seed, characters)]
     return whole_words(piece) if by_words else piece
 
 
-def random_place(length: int, seed: int, characters: int | None) -> slice:
-    """Where `random_piece` finds its piece in a text of `length` characters."""
+def random_slice(length: int, seed: int, characters: int | None) -> slice:
+    """Where `random_piece` takes its piece from a text of `length` characters."""
     wanted = characters or PIECE_CHARACTERS
     start = random.Random(seed).randrange(max(1, length - wanted + 1))  # noqa: S311 - no secret
     return slice(start, start + wanted)

@@ -1,43 +1,48 @@
-"""Networks that are ready to write, kept in memory by the checkpoint they come from."""
+"""Models that are ready to generate, kept in memory by their checkpoint."""
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cachetools import LRUCache
 from sqlalchemy import Engine, select
 
 from shared.database import reading
 from shared.tables import Checkpoint as Row
 from worker.data import checkpoints
+from worker.data.lru import bounded_cache
 from worker.ml.config import NetworkConfig
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.training.step import Backend
 from worker.ml.vocabulary import Vocabulary
 
 Processor = Literal["cpu", "gpu"]
-#: A writer holds its weights folded, which takes up to about twice their size.
+#: A sampler folds its weights, which takes up to about twice their size.
 COPIES = 2
 
 
 def backend_of(processor: Processor) -> Backend:
-    """Who computes a training's gradients: on a GPU Keras' layers, which run on cuDNN."""
+    """What computes a training's gradients: on a GPU Keras' layers, which run on cuDNN."""
     return "keras" if processor == "gpu" else "xla"
 
 
 def make_sampler(
     weights: Mapping[str, Any], network: NetworkConfig, processor: Processor
 ) -> Sampler:
-    """A sampler as it suits what TensorFlow runs on: to the bit on a CPU, in products on a GPU."""
+    """A sampler for a processor: exact to the bit on a CPU, in matrix products on a GPU."""
     return Sampler(weights, network, exact=processor == "cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A checkpoint that writes.
+    """A checkpoint in memory, ready to generate.
 
     Attributes:
-        size_bytes: What it holds of the memory, roughly.
+        sampler: Its network.
+        vocabulary: What its tokens mean.
+        lowercase: Whether it was trained on lower-cased text.
+        window: Tokens of context, for a network that has a window.
+        size_bytes: Memory that it takes, roughly.
     """
 
     sampler: Sampler
@@ -48,37 +53,36 @@ class LoadedModel:
 
 
 class ModelCache:
-    """Writers by checkpoint, up to `kept_bytes`; the least recently used go first.
+    """Loaded models by checkpoint; the least recently used are evicted first.
 
-    One whose texts are being written stays with them for as long as they need it.
+    Jobs keep a reference to their model, so an evicted model lives until they finish.
+
+    Args:
+        engine: The database.
+        processor: What TensorFlow runs on.
+        max_bytes: The most that all models may take. One model is kept however large it is.
     """
 
-    def __init__(self, engine: Engine, processor: Processor, kept_bytes: int) -> None:
+    def __init__(self, engine: Engine, processor: Processor, max_bytes: int) -> None:
         self._engine = engine
         self._processor: Processor = processor
-        self._kept_bytes = kept_bytes
-        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._models: LRUCache[str, LoadedModel] = bounded_cache(
+            max_bytes, lambda model: model.size_bytes
+        )
 
     def get(self, checkpoint_id: str) -> LoadedModel:
-        """The writer of a checkpoint, loaded if need be.
+        """The model of a checkpoint, loaded if it is not in memory.
 
         Raises:
-            shared.blobs.MissingBlob: Its bytes are not in the database.
-            shared.blobs.CorruptBlob: They have changed.
-            BadCheckpoint: They are no checkpoint.
-            worker.ml.sampling.sampler.NotFinite: Its training had diverged.
+            shared.blobs.MissingBlob: The checkpoint's bytes are not in the database.
+            shared.blobs.CorruptBlob: The bytes have changed.
+            BadCheckpoint: The bytes are not a checkpoint.
+            worker.ml.sampling.sampler.NonFiniteWeights: The checkpoint's training had diverged.
         """
-        writer = self._loaded.get(checkpoint_id)
-        if writer is not None:
-            self._loaded.move_to_end(checkpoint_id)
-            return writer
-        self._loaded[checkpoint_id] = writer = self._load(checkpoint_id)
-        while len(self._loaded) > 1 and self._held() > self._kept_bytes:
-            self._loaded.popitem(last=False)
-        return writer
-
-    def _held(self) -> int:
-        return sum(writer.size_bytes for writer in self._loaded.values())
+        model = self._models.get(checkpoint_id)
+        if model is None:
+            model = self._models[checkpoint_id] = self._load(checkpoint_id)
+        return model
 
     def _load(self, checkpoint_id: str) -> LoadedModel:
         with reading(self._engine) as connection:

@@ -1,1 +1,1 @@
-"""How a claimed job runs: its lease, its heartbeat, its outcome."""
+"""Runs claimed jobs: leases, heartbeats and outcomes."""

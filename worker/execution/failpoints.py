@@ -1,8 +1,8 @@
-"""Named points at which a worker dies or hangs, for tests alone: nothing here runs in production.
+"""Named points at which a worker dies or hangs. Only tests use them.
 
-`QUIRE_FAILPOINT`, which is unset, says how the names of the jobs begin that are meant: with
-``QUIRE_FAILPOINT=fault:`` a job named ``fault:mid-step`` kills its worker in the middle of a step.
-So one worker serves the tests of all points, and other jobs beside them.
+`QUIRE_FAILPOINT` is unset in production. Otherwise it is a prefix of job names: with
+``QUIRE_FAILPOINT=fault:``, a job named ``fault:mid-step`` kills its worker in the middle of a step.
+One worker can therefore serve the tests of all points, and run ordinary jobs beside them.
 """
 
 import os
@@ -19,32 +19,32 @@ from shared.queue import Queue
 from shared.queue.types import Claim
 from shared.settings import Settings
 
-#: Each of the first five kills an attempt once, the first; `poison` kills every one after its
-#: claim; `hung` lets the first never come back from a step.
+#: The first five kill the first attempt only. `poison` kills every attempt after its claim. `hung`
+#: makes the first attempt hang in a step.
 Point = Literal[
     "after-claim", "mid-step", "mid-checkpoint", "before-finish", "after-finish", "poison", "hung"
 ]
 POINTS: tuple[Point, ...] = get_args(Point)
-#: Into a call of the graph, which takes `worker.ml.training.progress.CALL_SECONDS`.
+#: Within a call of the graph, which takes `worker.ml.training.progress.CALL_SECONDS`.
 MID_STEP_SECONDS = 0.1
-#: An end that comes after one checkpoint shows whether the next attempt goes on from there.
+#: A failure after one checkpoint shows whether the next attempt resumes from it.
 CHECKPOINTS_BEFORE = 1
 
 
 def make_queue(engine: Engine, settings: Settings) -> Queue:
-    """The queue of a worker; one that dies at the named points where the setting is set."""
+    """A worker's queue; with `QUIRE_FAILPOINT` set, one that fails at the named points."""
     if settings.failpoint is None:
         return Queue(engine, settings)
     return FailingQueue(engine, settings, settings.failpoint)
 
 
 class FailingQueue(Queue):
-    """A queue whose caller dies before or after a call.
+    """A queue whose calls kill or hang their process at the named points.
 
     Args:
         engine: As for `Queue`.
         settings: As for `Queue`.
-        prefix: How the names of the jobs begin that are meant.
+        prefix: The prefix of the names of jobs that fail.
     """
 
     def __init__(self, engine: Engine, settings: Settings, prefix: str) -> None:
@@ -56,35 +56,35 @@ class FailingQueue(Queue):
         """As `Queue.claim`."""
         claims = super().claim(*args, **kwargs)
         for claim in claims:
-            self._at(claim, "after-claim", _die)
-            self._at(claim, "poison", _die)
+            self._fail_at(claim, "after-claim", _die)
+            self._fail_at(claim, "poison", _die)
         return claims
 
     def record_progress(self, claim: Claim, *args: Any, **kwargs: Any) -> None:
         """As `Queue.record_progress`, which a training calls between two steps."""
         super().record_progress(claim, *args, **kwargs)
         if self._checkpoints[claim.job_id] >= CHECKPOINTS_BEFORE:
-            self._at(claim, "mid-step", threading.Timer(MID_STEP_SECONDS, _die).start)
-            self._at(claim, "hung", _hang)
+            self._fail_at(claim, "mid-step", threading.Timer(MID_STEP_SECONDS, _die).start)
+            self._fail_at(claim, "hung", _hang)
 
     def record_checkpoint(self, claim: Claim, *args: Any, **kwargs: Any) -> str:
-        """As `Queue.record_checkpoint`; its bytes are stored by then, and its row is not."""
+        """As `Queue.record_checkpoint`; the bytes are stored by then, the row is not."""
         if self._checkpoints[claim.job_id] >= CHECKPOINTS_BEFORE:
-            self._at(claim, "mid-checkpoint", _die)
+            self._fail_at(claim, "mid-checkpoint", _die)
         checkpoint_id = super().record_checkpoint(claim, *args, **kwargs)
         self._checkpoints[claim.job_id] += 1
         return checkpoint_id
 
-    def finish(self, outcomes: Any, **kwargs: Any) -> list[Claim]:
-        """As `Queue.finish`; `Queue.succeed` comes through here too."""
-        for claim, *_ in outcomes:
-            self._at(claim, "before-finish", _die)
-        lost = super().finish(outcomes, **kwargs)
-        for claim, *_ in outcomes:
-            self._at(claim, "after-finish", _die)
+    def finish(self, finished: Any, **kwargs: Any) -> list[Claim]:
+        """As `Queue.finish`, which `Queue.succeed` calls too."""
+        for claim, *_ in finished:
+            self._fail_at(claim, "before-finish", _die)
+        lost = super().finish(finished, **kwargs)
+        for claim, *_ in finished:
+            self._fail_at(claim, "after-finish", _die)
         return lost
 
-    def _at(self, claim: Claim, point: Point, fail: Callable[[], object]) -> None:
+    def _fail_at(self, claim: Claim, point: Point, fail: Callable[[], object]) -> None:
         if claim.name == self._prefix + point and (claim.attempt == 1 or point == "poison"):
             fail()
 

@@ -1,22 +1,22 @@
-"""Why a run can fail, in words for the job's owner: each error with its way out."""
+"""Why a run can fail, as its owner reads it: every error names its way out."""
 
 from typing import Any
 
 import tensorflow as tf
 
 from shared.blobs import CorruptBlob, MissingBlob
-from shared.queue.errors import StorageFull
 from shared.queue.types import problem
+from shared.scheduling.errors import StorageFull
 from worker.ml.checkpoint import BadCheckpoint
-from worker.ml.sampling.sampler import NotFinite
+from worker.ml.sampling.sampler import NonFiniteWeights
 from worker.ml.training.divergence import Diverged
-from worker.ml.training.variables import Mismatch
+from worker.ml.training.variables import CheckpointMismatch
 from worker.ml.vectorize import TooShort
 from worker.ml.vocabulary import UnknownCharacter
 
 
 class RunFailed(Exception):
-    """A run cannot go on, and its owner can be told why."""
+    """A run cannot go on, for a reason that its owner can act on."""
 
     slug = "failed"
     title = "The job failed"
@@ -27,10 +27,10 @@ class RunFailed(Exception):
 
 
 class ModelDeleted(RunFailed):
-    """The model was deleted while the job waited."""
+    """The model was deleted while the job was queued."""
 
     slug = "model-deleted"
-    title = "The model is gone"
+    title = "The model was deleted"
 
     def __init__(self) -> None:
         super().__init__(
@@ -42,48 +42,48 @@ class CorpusDeleted(RunFailed):
     """The corpus was deleted, and the run needs its text."""
 
     slug = "corpus-deleted"
-    title = "The corpus is gone"
+    title = "The corpus was deleted"
 
     def __init__(self, kind: str) -> None:
         way_out = (
-            "Upload it again and train on that."
+            "Upload it again, and train on the new corpus."
             if kind == "train"
-            else "Without it there is no random piece to begin from: give a `prompt`."
+            else "Random prompts are taken from it: give a `prompt` instead."
         )
         super().__init__(f"The job's corpus was deleted before the job ran. {way_out}")
 
 
-class CheckpointGone(RunFailed):
-    """The checkpoint that a training was to begin from is not there any more."""
+class StartingPointDeleted(RunFailed):
+    """The checkpoint that a training should start from was deleted."""
 
     slug = "checkpoint-gone"
-    title = "The checkpoint to begin from is gone"
+    title = "The checkpoint to start from was deleted"
 
     def __init__(self, checkpoint_id: str) -> None:
         super().__init__(
-            f"The training was to begin from checkpoint {checkpoint_id}, which was deleted before "
-            "it ran. Begin from another one (`from`), or anew without it."
+            f"Checkpoint {checkpoint_id}, which the training should start from, was deleted before "
+            "the training ran. Start from another checkpoint (`from`), or from scratch without it."
         )
 
 
-class NothingToWriteWith(RunFailed):
-    """The model has no such checkpoint."""
+class NoSuchCheckpoint(RunFailed):
+    """The model has no checkpoint of the requested name."""
 
     slug = "no-checkpoint"
     title = "The model has no such checkpoint"
 
-    def __init__(self, asked: str) -> None:
+    def __init__(self, requested: str) -> None:
         super().__init__(
-            f"`checkpoint` is {asked!r}, and the model has none of that name: let its training "
-            "write one first (GET /v1/models/{id}/checkpoints lists them), or name another."
+            f"`checkpoint` is {requested!r}, but the model has no such checkpoint. Wait until its "
+            "training has saved one, or name another; GET /v1/models/{id}/checkpoints lists them."
         )
 
 
-class OtherVocabulary(RunFailed):
-    """The corpus is not the one the model was made for."""
+class VocabularyMismatch(RunFailed):
+    """The corpus holds a character that the model's vocabulary lacks."""
 
     slug = "other-vocabulary"
-    title = "Corpus and model do not fit"
+    title = "The corpus does not fit the model"
 
     def __init__(self, character: str, position: int) -> None:
         super().__init__(
@@ -92,63 +92,64 @@ class OtherVocabulary(RunFailed):
         )
 
 
-#: Errors that are known by their type: slug, title, and what to do, after the error's own words.
+#: Errors known by their type: slug, title, and the way out, which follows the error's own message.
 _KNOWN: tuple[tuple[type[Exception], str, str, str], ...] = (
-    (TooShort, "text-too-short", "The text is too short", "Take a longer one, a smaller `window`, "
+    (TooShort, "text-too-short", "The text is too short", "Use a longer text, a smaller `window` "
      "or another `held_out`."),
-    (Diverged, "diverged", "The training diverged", "Going back to the best weights with half "
-     "the rate did not help, or was turned off (`rollbacks`). Train again with a lower "
-     "`learning_rate`, or with `clip_norm` set. The best checkpoint up to then is kept."),
-    (Mismatch, "other-training", "The checkpoint belongs to another training", "Submit the "
-     "training again: it begins anew."),
-    (UnknownCharacter, "unknown-character", "A character the model does not know", "Leave it out "
-     "of the prompt, or let `unknown` be \"skip\" or \"replace\"."),
-    (NotFinite, "not-finite", "The checkpoint cannot write", "Its training diverged: name an "
-     "earlier checkpoint, or `best`."),
+    (Diverged, "diverged", "The training diverged", "Restoring the best weights at half the "
+     "learning rate did not help, or `rollbacks` turned it off. Train again with a lower "
+     "`learning_rate`, or set `clip_norm`. The best checkpoint so far is kept."),
+    (CheckpointMismatch, "other-training", "The checkpoint belongs to another training",
+     "Submit the training again: it starts from scratch."),
+    (UnknownCharacter, "unknown-character", "The model does not know a character", "Remove it "
+     "from the prompt, or set `unknown` to \"skip\" or \"replace\"."),
+    (NonFiniteWeights, "not-finite", "The checkpoint cannot generate text",
+     "Its training diverged: name an earlier checkpoint, or `best`."),
     (BadCheckpoint, "bad-checkpoint", "The checkpoint is damaged", "Name another checkpoint of "
      "the model (`latest`, or an id)."),
     (CorruptBlob, "damaged-bytes", "Stored bytes are damaged", "Name another checkpoint, or "
-     "upload the corpus again; the server's admin should check its disk."),
-    (StorageFull, StorageFull.slug, "The checkpoint may not be stored", "Then run it again."),
+     "upload the corpus again. The server's admin should check its disk."),
+    (StorageFull, StorageFull.slug, "No storage is left for the checkpoint", "Then run the job "
+     "again."),
     (MissingBlob, "missing-bytes", "Stored bytes are missing", "Name another checkpoint, or "
-     "upload the corpus again; the server's admin should check its database."),
+     "upload the corpus again. The server's admin should check its database."),
 )  # fmt: skip
 _OUT_OF_MEMORY = {
-    "train": "Ask for less: fewer `units` or `layers`, a smaller `batch_size` or `window`.",
-    "generate": "Ask for less: fewer texts at once (`n`, temperatures), or a smaller model.",
+    "train": "Use fewer `units` or `layers`, or a smaller `batch_size` or `window`.",
+    "generate": "Ask for fewer texts at once (`n`, `temperatures`), or use a smaller model.",
 }
 
 
 def explain(error: Exception, kind: str) -> dict[str, Any]:
-    """A failure as its job's owner reads it."""
+    """A failure as the job's owner reads it."""
     if isinstance(error, RunFailed):
         return problem(error.slug, error.title, error.detail)
     if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
         return problem(
             "out-of-memory",
-            "The device has too little memory",
+            "The device ran out of memory",
             f"The run needed more memory than its device has. {_OUT_OF_MEMORY[kind]}",
         )
     for known, slug, title, way_out in _KNOWN:
         if isinstance(error, known):
-            words = str(error)
-            return problem(slug, title, f"{words[:1].upper()}{words[1:]}. {way_out}")
+            message = str(error)
+            return problem(slug, title, f"{message[:1].upper()}{message[1:]}. {way_out}")
     return problem(
         "unexpected-error",
         "The job failed unexpectedly",
-        f"{type(error).__name__}: {error}. The worker's log has more; running the job again may "
-        "help, and if it does not, this is a fault of Quire's.",
+        f"{type(error).__name__}: {error}. Run the job again; if it fails again, this is a bug in "
+        "Quire. The worker's log has the details.",
     )
 
 
-def overdue(kind: str) -> dict[str, Any]:
+def deadline_exceeded(kind: str) -> dict[str, Any]:
     """The failure of a run that took longer than its `deadline_seconds`."""
-    kept = "checkpoints are kept" if kind == "train" else "texts are kept as far as they go"
+    kept = "checkpoints" if kind == "train" else "texts written so far"
     return problem(
         "deadline-reached",
-        "It took longer than it might",
-        f"The job had run for its `deadline_seconds` and was not done. Its {kept}; "
-        "run it again with a longer deadline, or without one.",
+        "Deadline exceeded",
+        f"The job ran for its `deadline_seconds` without finishing. Its {kept} are kept. Run it "
+        "again with a longer deadline, or without one.",
     )
 
 

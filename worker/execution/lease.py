@@ -1,4 +1,4 @@
-"""A claim while it runs: how sure it still is, and what its worker is asked to do."""
+"""A claim while its job runs: whether it still holds, and what is asked of the run."""
 
 import threading
 import time
@@ -6,68 +6,59 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import exc
 
-from shared.database_errors import ailment
-from shared.job_events import Kind, Speaker
+from shared.database_errors import describe_failure
+from shared.job_events import EntryKind, EventPublisher
 from shared.queue.errors import LeaseLost
-from shared.queue.types import Claim, Orders
-
-#: What SQLAlchemy raises while the database cannot be reached or is too busy.
-DATABASE_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
-RETRY_SECONDS = 0.5
+from shared.queue.types import Claim, LeaseDirectives
+from worker.execution.outages import DATABASE_AWAY, RETRY_SECONDS, driver_message
 
 log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 
-def reason(error: Exception) -> str:
-    """What the driver said, without the statement and its values."""
-    return str(getattr(error, "orig", None) or error).strip()
-
-
 class CancelRequested(Exception):
-    """The job's owner wants it to end."""
-
-
-class PutDown(Exception):
-    """The job is to leave its device unharmed, and to go on later from where it is."""
-
-    why = ""
-
-
-class DrainRequested(PutDown):
-    """The worker is about to stop: the job goes back to the line."""
-
-    why = "drained"
-
-
-class PauseRequested(PutDown):
-    """The job's owner wants it to stand still."""
-
-    why = "paused"
-
-
-class YieldRequested(PutDown):
-    """The job has had its quantum, and somebody less served waits for the device."""
-
-    why = "yielded"
+    """The job's owner has cancelled it."""
 
 
 class DeadlineReached(Exception):
-    """The job has run for as long as its owner let it."""
+    """The job has run for its `deadline_seconds`."""
+
+
+class Interrupted(Exception):
+    """The run must stop now; the job goes on later from where it is."""
+
+    reason = ""
+
+
+class DrainRequested(Interrupted):
+    """The worker is about to stop; the job returns to the queue."""
+
+    reason = "drained"
+
+
+class PauseRequested(Interrupted):
+    """The job's owner has paused it."""
+
+    reason = "paused"
+
+
+class YieldRequested(Interrupted):
+    """The job has used its quantum, and a user who was served less is waiting."""
+
+    reason = "yielded"
 
 
 class Lease:
-    """What a run looks at between two steps. One thread renews it, another runs under it.
+    """What a run checks between two steps. One thread renews it, another runs under it.
 
     Args:
         claim: The job and the attempt.
-        seconds: How long the database keeps the job for this attempt after a renewal.
+        seconds: How long the database reserves the job for this attempt after a renewal.
         asked_at: `time.monotonic` of a moment before the claim.
         draining: Set when the worker is asked to stop.
-        show_life: Called whenever the run asks whether it may go on; see `worker.execution.watchdog`.
-        speaker: Tells those who follow the job; nobody if not given.
+        feed_watchdog: Called on every check; see `worker.execution.watchdog`.
+        publisher: Publishes the job's events; None publishes none.
     """
 
     def __init__(
@@ -76,8 +67,8 @@ class Lease:
         seconds: float,
         asked_at: float,
         draining: threading.Event,
-        show_life: Callable[[], None] = lambda: None,
-        speaker: Speaker | None = None,
+        feed_watchdog: Callable[[], None] = lambda: None,
+        publisher: EventPublisher | None = None,
     ) -> None:
         self.claim = claim
         self._seconds = seconds
@@ -88,22 +79,22 @@ class Lease:
         self._yielding = threading.Event()
         self._overdue = threading.Event()
         self._fenced = threading.Event()
-        self._show_life = show_life
-        self._speaker = speaker
+        self._feed_watchdog = feed_watchdog
+        self._publisher = publisher
 
     @property
     def lost(self) -> bool:
         """Whether another attempt may have the job by now.
 
-        True once the database said so, and also when it has not been heard of for a whole
-        lease: then a rescue is free to take the job, and this run's work would be for nothing.
+        True once the database said so, and also after a whole lease without a renewal: a rescue
+        may then take the job, and this run's work would be wasted.
         """
-        self._show_life()
+        self._feed_watchdog()
         return self._fenced.is_set() or time.monotonic() - self._renewed_at > self._seconds
 
     @property
     def held_seconds(self) -> float:
-        """How long the run has had the job."""
+        """How long the run has held the job."""
         return time.monotonic() - self._claimed_at
 
     @property
@@ -113,23 +104,23 @@ class Lease:
 
     @property
     def must_save(self) -> bool:
-        """Whether the run is to stop, and what it has done so far is wanted."""
-        asked = (self._draining, self._paused, self._yielding, self._overdue)
-        return any(event.is_set() for event in asked)
+        """Whether the run must stop and save its work first."""
+        requests = (self._draining, self._paused, self._yielding, self._overdue)
+        return any(event.is_set() for event in requests)
 
     @property
     def must_stop(self) -> bool:
-        """Whether there is any reason to stop; `check` says which."""
+        """Whether the run must stop for any reason; `check` raises which."""
         return self._cancelled.is_set() or self.must_save or self.lost
 
     def check(self) -> None:
         """Return if the run may go on.
 
         Raises:
-            LeaseLost: Write nothing more.
-            CancelRequested: As its name says.
-            DeadlineReached: As its name says.
-            PutDown: One of its kinds; the job goes on another time.
+            LeaseLost: Another attempt may have the job: write nothing more.
+            CancelRequested: The owner has cancelled the job.
+            DeadlineReached: The job has run for its `deadline_seconds`.
+            Interrupted: The job goes on another time; the subclass says why.
         """
         self.check_lost()
         if self._cancelled.is_set():
@@ -144,63 +135,63 @@ class Lease:
             raise YieldRequested
 
     def check_lost(self) -> None:
-        """Return if the lease is still sure.
+        """Return if the lease still holds.
 
         Raises:
-            LeaseLost: Write nothing more.
+            LeaseLost: Another attempt may have the job: write nothing more.
         """
         if self.lost:
             raise LeaseLost(self.claim)
 
-    def say(self, kind: Kind, **data: Any) -> None:
-        """Tell those who follow the job, unless another attempt may have it by now."""
-        if self._speaker is not None and not self.lost:
-            self._speaker.say(self.claim.job_id, self.claim.attempt, kind, **data)
+    def publish(self, kind: EntryKind, **data: Any) -> None:
+        """Publish an event to the job's followers, unless another attempt may have the job."""
+        if self._publisher is not None and not self.lost:
+            self._publisher.publish(self.claim.job_id, self.claim.attempt, kind, **data)
 
-    def renewed(self, asked_at: float) -> None:
+    def mark_renewed(self, asked_at: float) -> None:
         """Note a renewal that was asked for at `asked_at`."""
         self._renewed_at = asked_at
 
-    def obey(self, orders: Orders) -> None:
-        """Note what is asked of the run. What was asked once is not taken back."""
-        asked = (
-            (orders.cancel, self._cancelled),
-            (orders.pause, self._paused),
-            (orders.yield_, self._yielding),
-            (orders.overdue, self._overdue),
+    def apply(self, directives: LeaseDirectives) -> None:
+        """Note what is asked of the run. A request is never taken back."""
+        requests = (
+            (directives.cancel, self._cancelled),
+            (directives.pause, self._paused),
+            (directives.yield_, self._yielding),
+            (directives.overdue, self._overdue),
         )
-        for wanted, event in asked:
-            if wanted:
+        for requested, event in requests:
+            if requested:
                 event.set()
 
     def fence(self) -> None:
-        """Note that the database gave the job to another attempt, or saw it end."""
+        """Note that the database gave the job to another attempt, or that the job has ended."""
         self._fenced.set()
 
     def persist(
         self,
         write: Callable[[], Result],
-        held_up: Callable[[str, float], object] = lambda _why, _seconds: None,
+        on_delayed: Callable[[str, float], object] = lambda _reason, _seconds: None,
     ) -> Result:
-        """Write, and wait out a database that is away for as long as the lease is sure.
+        """Write, retrying while the database is away and the lease holds.
 
         Args:
-            write: Writes; tried again until it can.
-            held_up: Called after a write that had to wait, with the reason and for how long.
+            write: The function that writes.
+            on_delayed: Called after a write that had to be retried, with the reason and the delay.
 
         Raises:
-            LeaseLost: The database was away for too long, or the write met the fence.
+            LeaseLost: The database was away for too long, or another attempt has the job.
         """
-        began, why = time.monotonic(), ""
+        began, reason = time.monotonic(), ""
         while True:
             try:
                 result = write()
             except DATABASE_AWAY as error:
-                why = ailment(reason(error))
-                log.warning("database_away", why=why, reason=reason(error))
+                reason = describe_failure(driver_message(error))
+                log.warning("database_away", why=reason, reason=driver_message(error))
             else:
-                if why:
-                    held_up(why, time.monotonic() - began)
+                if reason:
+                    on_delayed(reason, time.monotonic() - began)
                 return result
             self.check_lost()
             time.sleep(RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""Ends this process when the run in it shows no more life, whatever its other threads do."""
+"""Ends this process when a run in it hangs, whatever its other threads do."""
 
 import faulthandler
 import os
@@ -6,24 +6,24 @@ import threading
 import time
 
 STDERR = 2
-#: How much later the timer in C fires, which needs no lock of Python's.
+#: How much later the timer in C fires, which does not need Python's lock.
 GRACE_SECONDS = 5.0
-#: A sign of life sets that timer anew, but not more often than this: each time starts a thread.
+#: Feeding the watchdog resets that timer at most this often: each reset starts a thread.
 RENEW_SECONDS = 1.0
 
 
 class Watchdog:
-    """A deadline that only the run itself can put off.
+    """A deadline that only the runs themselves can postpone.
 
-    The heartbeat renews a lease for as long as the process lives, and so would keep a job for ever
-    whose step never ends. At the deadline a thread writes into the log where every other one
-    stands, and ends the process; the parent then starts another, and the lease of the job runs
-    out. Where a library keeps Python's lock that thread can't run: a timer of faulthandler's,
-    in C, then does the same a little later. It comes second because it reads the stacks of
-    threads that run on, and may crash over one that changes under its eyes.
+    The heartbeat renews leases for as long as the process lives, so it would keep a job forever
+    whose step never ends. At the deadline a thread logs the stacks of all threads and ends the
+    process; the parent starts another one, and the job's lease expires. While a library holds
+    Python's lock, that thread cannot run: a faulthandler timer, in C, then does the same a little
+    later. The timer comes second because it reads the stacks of running threads, and may crash
+    when one of them changes.
 
     Args:
-        seconds: How long a run may show no life.
+        seconds: How long a run may go without feeding the watchdog.
         grace_seconds: How long after the deadline the timer in C fires.
     """
 
@@ -33,17 +33,22 @@ class Watchdog:
         self._renew_seconds = min(RENEW_SECONDS, seconds / 10)
         self._deadline = 0.0
         self._timer_set_at = 0.0
-        self._watching = 0
+        self._runs = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def watch(self) -> None:
-        """Expect signs of life from a run more, until `rest` is called for it."""
+    @property
+    def armed(self) -> bool:
+        """Whether any run is being watched."""
+        return self._runs > 0
+
+    def arm(self) -> None:
+        """Watch one more run, until `disarm` is called for it."""
         with self._changed:
-            self._watching += 1
-            if self._watching > 1:
-                # One deadline is for all: who begins beside others shows life.
-                self.show_life()
+            self._runs += 1
+            if self._runs > 1:
+                # All runs share one deadline: starting another one is a sign of life.
+                self.feed()
                 return
             self._set(time.monotonic())
             if self._thread is None:
@@ -51,18 +56,18 @@ class Watchdog:
                 self._thread.start()
             self._changed.notify()
 
-    def rest(self) -> None:
-        """A run that was watched has ended."""
+    def disarm(self) -> None:
+        """Stop watching one run."""
         with self._changed:
-            self._watching -= 1
-            if not self._watching:
+            self._runs -= 1
+            if not self._runs:
                 faulthandler.cancel_dump_traceback_later()
                 self._changed.notify()
 
-    def show_life(self) -> None:
-        """Say that the run still runs: called by the run's own thread, between two steps."""
+    def feed(self) -> None:
+        """Postpone the deadline. A run's own thread calls this between two steps."""
         now = time.monotonic()
-        if self._watching and now - self._timer_set_at >= self._renew_seconds:
+        if self._runs and now - self._timer_set_at >= self._renew_seconds:
             self._set(now)
 
     def _set(self, now: float) -> None:
@@ -75,11 +80,11 @@ class Watchdog:
     def _run(self) -> None:
         with self._changed:
             while True:
-                left_seconds = self._deadline - time.monotonic()
-                if not self._watching:
+                seconds_left = self._deadline - time.monotonic()
+                if not self._runs:
                     self._changed.wait()
-                elif left_seconds > 0:
-                    self._changed.wait(left_seconds)
+                elif seconds_left > 0:
+                    self._changed.wait(seconds_left)
                 else:
                     faulthandler.dump_traceback(file=STDERR, all_threads=True)
                     os._exit(1)

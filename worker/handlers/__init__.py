@@ -1,1 +1,1 @@
-"""What each kind of job does, between the queue and the pipeline."""
+"""What each kind of job does, between the queue and `worker.ml`."""

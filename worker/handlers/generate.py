@@ -1,52 +1,48 @@
-"""What a `generate` job asks of a network: a checkpoint and a prompt in, texts out."""
+"""Starts a `generate` job: a checkpoint and a prompt become sequences for the engine."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
 
-import numpy as np
-
-from shared.queue.types import Claim, TextRecord
-from shared.specs.generation import GenerateSpec, Schedule
+from shared.queue.types import Claim
+from shared.specs.generation import GenerateSpec
 from shared.specs.seeds import text_seed
-from worker.data.corpora import Corpora, novelty, random_piece
+from worker.data.corpora import Corpora, random_piece
 from worker.data.model_cache import LoadedModel, ModelCache
-from worker.execution.failures import CorpusDeleted, ModelDeleted, NothingToWriteWith
-from worker.ml.novelty import NoveltyIndex
-from worker.ml.sampling.sampler import SamplingRequest
-from worker.ml.sampling.sequence import Stream
-
-#: Log-probabilities are told to so many digits after the point.
-LOGPROB_DIGITS = 5
+from worker.execution.failures import CorpusDeleted, ModelDeleted, NoSuchCheckpoint
+from worker.handlers.generation_run import GeneratedText, GenerationRun, temperature_ends
+from worker.ml.sampling.request import SamplingRequest
 
 
 class Generate:
-    """Makes jobs into streams that an engine can run.
+    """The handler of `generate` jobs.
 
     Args:
         corpora: The texts that random prompts are taken from.
-        samplers: The networks.
+        models: The loaded models.
     """
 
-    def __init__(self, corpora: Corpora, samplers: ModelCache) -> None:
+    def __init__(self, corpora: Corpora, models: ModelCache) -> None:
         self._corpora = corpora
-        self._models = samplers
+        self._models = models
 
-    def begin(self, claim: Claim) -> "Writing":
-        """All texts of a job, none of them begun."""
+    def __call__(self, claim: Claim) -> GenerationRun:
+        """Load a job's model and return all its texts, none of them begun.
+
+        Raises:
+            ModelDeleted: The model is gone.
+            NoSuchCheckpoint: The model has no checkpoint of the requested name.
+            CorpusDeleted: A random prompt was asked for, and the corpus is gone.
+        """
         spec = GenerateSpec.model_validate(claim.spec)
-        checkpoint_id = _checkpoint(claim, spec.checkpoint)
-        writer = self._models.get(checkpoint_id)
-        index = self._corpora.index(claim.corpus_id, lowercase=writer.lowercase)
-        writing = Writing(spec, checkpoint_id, writer, index)
+        checkpoint_id = _checkpoint_id(claim, spec.checkpoint)
+        model = self._models.get(checkpoint_id)
+        index = self._corpora.index(claim.corpus_id, lowercase=model.lowercase)
+        run = GenerationRun(spec, checkpoint_id, model, index)
         for (j, temperature), i in product(enumerate(spec.temperatures), range(spec.n)):
             seed = text_seed(spec.seed, j, i)
-            prompt = self._prompt(claim, spec, writer, seed)
-            first, last = _ends(temperature)
-            draft = SamplingRequest(
-                prompt=writer.vocabulary.encode(prompt),
+            prompt = self._prompt(claim, spec, model, seed)
+            first, last = temperature_ends(temperature)
+            request = SamplingRequest(
+                prompt=model.vocabulary.encode(prompt),
                 length=spec.length,
                 temperature=first,
                 top_k=spec.top_k,
@@ -55,172 +51,22 @@ class Generate:
                 temperature_to=last,
                 repetition_penalty=spec.repetition_penalty,
             )
-            writing.texts.append(_Text(prompt, writer.sampler.start(draft)))
-        return writing
+            run.texts.append(GeneratedText(prompt, model.sampler.new_sequence(request)))
+        return run
 
-    def _prompt(self, claim: Claim, spec: GenerateSpec, writer: LoadedModel, seed: int) -> str:
+    def _prompt(self, claim: Claim, spec: GenerateSpec, model: LoadedModel, seed: int) -> str:
         if spec.prompt:
-            return spec.prompt.lower() if writer.lowercase else spec.prompt
-        text = self._corpora.text(claim.corpus_id, lowercase=writer.lowercase)
+            return spec.prompt.lower() if model.lowercase else spec.prompt
+        text = self._corpora.text(claim.corpus_id, lowercase=model.lowercase)
         if text is None:
             raise CorpusDeleted("generate")
-        by_words = bool(writer.vocabulary.words)
-        return random_piece(text, seed, writer.window, by_words=by_words)
+        by_words = bool(model.vocabulary.words)
+        return random_piece(text, seed, model.window, by_words=by_words)
 
 
-@dataclass(slots=True)
-class _Text:
-    """One text of a job.
-
-    Attributes:
-        searched: Tokens in which no stop string was found.
-        told: Tokens that those who follow the job have, and the characters of these.
-    """
-
-    prompt: str
-    stream: Stream
-    searched: int = 0
-    stopped: bool = False
-    told: int = 0
-    told_characters: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """The texts of one job while they are written.
-
-    Attributes:
-        spec: What was asked for.
-        checkpoint_id: What they cite.
-        writer: The network and its vocabulary.
-        index: Of the corpus, by which a text's novelty is told; None where there is none.
-        texts: In their order: by temperature, then by `n`.
-    """
-
-    spec: GenerateSpec
-    checkpoint_id: str
-    writer: LoadedModel
-    index: NoveltyIndex | None = None
-    texts: list[_Text] = field(default_factory=list)
-
-    @property
-    def streams(self) -> list[Stream]:
-        """Those that have still to be moved."""
-        return [text.stream for text in self.texts if text.stream.left and not text.stopped]
-
-    def notice_stops(self) -> list[Stream]:
-        """The streams that have come upon a stop string since the last time; done with."""
-        if not self.spec.stop:
-            return []
-        stopped = [text for text in self.texts if not text.stopped and self._has_stop(text)]
-        for text in stopped:
-            text.stopped = True
-        return [text.stream for text in stopped]
-
-    def _has_stop(self, text: _Text) -> bool:
-        written = text.stream.written
-        if len(written) == text.searched:
-            return False
-        # A stop string may have begun in what was searched before.
-        start = max(0, text.searched - max(map(len, self.spec.stop)))
-        new = self.writer.vocabulary.decode(written[start:])
-        text.searched = len(written)
-        return any(stop in new for stop in self.spec.stop)
-
-    def pieces(self) -> list[dict[str, Any]]:
-        """What was written since the last time, as `shared.job_events` has pieces.
-
-        What may turn out to be the beginning of a stop string is held back.
-        """
-        held_back = max(map(len, self.spec.stop), default=1) - 1
-        found = []
-        for position, text in enumerate(self.texts):
-            written = text.stream.written
-            until = len(written) - held_back
-            if self.spec.score or text.stopped or until <= text.told:
-                continue
-            piece = self.writer.vocabulary.decode(written[text.told : until])
-            said = {"position": position, "offset": text.told_characters, "text": piece}
-            found.append(said if text.told_characters else said | {"prompt": text.prompt})
-            text.told = until
-            text.told_characters += len(piece)
-        return found
-
-    def check(self) -> None:
-        """Raise what the engine met with one of the streams."""
-        for text in self.texts:
-            if text.stream.error is not None:
-                raise text.stream.error
-
-    def records(self, unfinished: str | None = None) -> list[TextRecord]:
-        """The texts as they are kept.
-
-        Args:
-            unfinished: The `finish_reason` of those that are not at their end, as far as they
-                are written; those of which nothing is are left out.
-        """
-        return [
-            self._record(position, text, unfinished or "length")
-            for position, text in enumerate(self.texts)
-            if unfinished is None or text.stopped or len(text.stream.written)
-        ]
-
-    def _record(self, position: int, text: _Text, unfinished: str) -> TextRecord:
-        spec, stream = self.spec, text.stream
-        written = self.writer.vocabulary.decode(stream.written)
-        logprobs = [float(one) for one in stream.logprobs]
-        reason = unfinished if stream.left else "length"
-        if text.stopped:
-            written = _cut(written, spec.stop)
-            logprobs = logprobs[: self._tokens(stream, len(written))]
-            reason = "stop"
-        judged = written
-        if spec.score:
-            # Of the first token nobody asked the network.
-            judged = self.writer.vocabulary.decode(stream.draft.prompt[1:])
-        nats = math.fsum(logprobs)
-        first, last = _ends(spec.temperatures[position // spec.n])
-        return TextRecord(
-            position=position,
-            prompt=text.prompt,
-            text=written,
-            temperature=first,
-            top_k=spec.top_k,
-            top_p=spec.top_p,
-            seed=stream.draft.seed,
-            finish_reason="scored" if spec.score else reason,
-            checkpoint_id=self.checkpoint_id,
-            temperature_to=last,
-            repetition_penalty=spec.repetition_penalty,
-            echo=spec.echo,
-            mean_logprob=nats / len(logprobs) if logprobs else None,
-            bits_per_char=-nats / math.log(2) / len(judged) if judged else None,
-            logprobs=[round(one, LOGPROB_DIGITS) for one in logprobs] if spec.logprobs else None,
-            **({} if spec.score else novelty(self.index, written)),
-        )
-
-    def _tokens(self, stream: Stream, characters: int) -> int:
-        """How many tokens of a text lie within its first characters."""
-        decode = self.writer.vocabulary.decode
-        lengths = [len(decode([token])) for token in stream.written]
-        return int(np.searchsorted(np.cumsum(lengths), characters, side="right"))
-
-
-def _checkpoint(claim: Claim, asked: str) -> str:
+def _checkpoint_id(claim: Claim, requested: str) -> str:
     if claim.model_id is None:
         raise ModelDeleted
     if claim.checkpoint_id is None:
-        raise NothingToWriteWith(asked)
+        raise NoSuchCheckpoint(requested)
     return claim.checkpoint_id
-
-
-def _cut(text: str, stops: Sequence[str]) -> str:
-    """The text before the first stop string that it holds."""
-    return text[: min(text.find(stop) for stop in stops if stop in text)]
-
-
-def _ends(temperature: float | Schedule) -> tuple[float, float | None]:
-    """The temperature of the first character, and that of the last where it is another."""
-    if isinstance(temperature, Schedule):
-        return temperature.first, temperature.last
-    return temperature, None

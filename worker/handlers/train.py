@@ -1,28 +1,26 @@
-"""Runs a `train` job: corpus in, checkpoints, loss curve and texts out."""
+"""Runs a `train` job: a corpus becomes checkpoints, a loss curve and sampled texts."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import structlog
-from sqlalchemy import select
-from sqlalchemy.orm import aliased
-
-from shared.database import reading
 from shared.queue import Queue
 from shared.queue.types import TextRecord
 from shared.specs.presets import TrainSpec
-from shared.tables import Checkpoint as CheckpointRow
-from shared.tables import Corpus, Model
 from worker.data import checkpoints, corpora
 from worker.data.corpora import Corpora
 from worker.data.model_cache import Processor, backend_of
-from worker.execution.failures import CheckpointGone, CorpusDeleted, ModelDeleted, OtherVocabulary
+from worker.execution.failures import CorpusDeleted, VocabularyMismatch
 from worker.execution.lease import Lease
-from worker.handlers.training_run import Training
-from worker.ml.checkpoint import Checkpoint, fingerprint
+from worker.handlers.job_history import record_event
+from worker.handlers.starting_point import StartingPoint, read_model
+from worker.handlers.training_checkpoints import TrainingCheckpoints
+from worker.handlers.training_run import TrainingRun
+from worker.handlers.training_texts import TrainingTexts
+from worker.ml.checkpoint import TrainingState, fingerprint
 from worker.ml.config import TrainConfig
 from worker.ml.training.trainer import Trainer
-from worker.ml.training.transfer import first_state, goes_on, longer
+from worker.ml.training.transfer import can_continue, extend_epochs, initial_state
 from worker.ml.vectorize import (
     characters_per_token,
     encode_pieces,
@@ -32,38 +30,38 @@ from worker.ml.vectorize import (
 from worker.ml.vocabulary import Ids, UnknownCharacter, Vocabulary
 from worker.ml.words import blocks, frequent_words
 
-log = structlog.get_logger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """The checkpoint that a training begins from, where it does not begin anew.
+class _Inputs:
+    """What an attempt reads before it trains.
 
     Attributes:
-        id: The checkpoint's.
-        job_id: The training that wrote it.
-        step: Of that training.
-        sha256: Of the checkpoint's bytes.
-        judged: Whether it has a validation loss.
-        corpus_sha256: The text it was trained on.
-        lowercase: Whether that was lower-cased.
+        spec: The job's spec.
+        checkpoints: The job's checkpoints.
+        resumed: The newest of them, with its arrays; None in a first attempt.
+        start: Another training's checkpoint to start from; None if there is none.
+        start_state: Its arrays; None if the attempt resumes.
+        vocabulary: What the ids mean.
+        ids: The corpus.
+        corpus_sha256: Names the corpus's bytes.
     """
 
-    id: str
-    job_id: str
-    step: int
-    sha256: str
-    judged: bool
+    spec: TrainSpec
+    checkpoints: TrainingCheckpoints
+    resumed: TrainingState | None
+    start: StartingPoint | None
+    start_state: TrainingState | None
+    vocabulary: Vocabulary
+    ids: Ids
     corpus_sha256: str
-    lowercase: bool
 
 
 class Train:
-    """Trains, in one process after another if need be.
+    """The handler of `train` jobs. A job may take several attempts, each in another process.
 
     Args:
-        queue: Where the facts are written.
-        corpora: The texts, where copies from them are looked for.
+        queue: The queue.
+        corpora: The texts, for their novelty indexes.
         processor: What TensorFlow runs on.
         threads: TensorFlow's threads in this process; fixed when it started.
     """
@@ -76,186 +74,145 @@ class Train:
 
     def __call__(self, lease: Lease) -> tuple[TextRecord, ...]:
         """Train a job to its end, from its newest checkpoint if it has one."""
+        inputs = self._load(lease)
+        trainer = self._build_trainer(lease, inputs)
+        self._run(lease, inputs, trainer)
+        return ()
+
+    def _load(self, lease: Lease) -> _Inputs:
         spec = TrainSpec.model_validate(lease.claim.spec)
-        characters, origin = self._model(lease)
-        state = resumed = self._newest_state(lease)
-        before = None
-        if state is None and origin is not None:
-            before = checkpoints.load(self._queue.engine, origin.sha256)
-        vocabulary, ids, corpus_sha256 = self._read(lease, spec, characters, state or before)
-        config = TrainConfig.from_spec(spec.model_dump(), len(vocabulary))
+        alphabet, start = read_model(self._queue.engine, lease.claim)
+        own_checkpoints = TrainingCheckpoints(self._queue, lease)
+        resumed, start_state = own_checkpoints.newest(), None
+        if resumed is None and start is not None:
+            start_state = checkpoints.load(self._queue.engine, start.sha256)
+        vocabulary, ids, corpus_sha256 = self._encode(lease, spec, alphabet, resumed or start_state)
+        return _Inputs(
+            spec=spec,
+            checkpoints=own_checkpoints,
+            resumed=resumed,
+            start=start,
+            start_state=start_state,
+            vocabulary=vocabulary,
+            ids=ids,
+            corpus_sha256=corpus_sha256,
+        )
+
+    def _build_trainer(self, lease: Lease, inputs: _Inputs) -> Trainer:
+        """A trainer at the step where this attempt begins; deviations go into the history."""
+        spec, start = inputs.spec, inputs.start
+        config = TrainConfig.from_spec(spec.model_dump(), len(inputs.vocabulary))
         if config.threads != self._threads:
-            if resumed is None:
-                # A resume tells what differs from the process before it.
-                asked = {"asked": config.threads, "got": self._threads}
-                self._tell(lease, "inexact", threads=asked)
+            if inputs.resumed is None:
+                # A resumed training records below how this process differs from the last one.
+                threads = {"asked": config.threads, "got": self._threads}
+                record_event(self._queue, lease, "inexact", threads=threads)
             config = replace(config, threads=self._threads)
-        if origin is not None and before is not None:
-            same_text = (corpus_sha256, spec.lowercase) == (origin.corpus_sha256, origin.lowercase)
-            state = self._begin(lease, config, vocabulary, origin, before, same_text=same_text)
+        state = inputs.resumed
+        if start is not None and inputs.start_state is not None:
+            state = self._save_first_state(lease, inputs, start, inputs.start_state, config)
+        recall_from = [lease.claim.job_id]
         if state is not None:
-            learnt_from, _tail = split_held_out(ids, config)
-            config = longer(state, config, steps_per_epoch(config, len(learnt_from)))
+            training_ids, _tail = split_held_out(inputs.ids, config)
+            config = extend_epochs(state, config, steps_per_epoch(config, len(training_ids)))
+            if start is not None and state.meta.get("start_step"):
+                # This training continues another one and counts its steps, so that an earlier
+                # step's checkpoint may be the other one's.
+                recall_from.append(start.job_id)
         trainer = Trainer(
             config,
-            ids,
-            vocabulary,
+            inputs.ids,
+            inputs.vocabulary,
             lowercase=spec.lowercase,
             state=state,
             backend=backend_of(self._processor),
-            # Only a training that goes on counts its steps from its origin's.
-            recall=lambda step: self._recall(lease, origin if trainer.start_step else None, step),
+            load_state=partial(inputs.checkpoints.recall, recall_from),
         )
         trainer.exact &= spec.threads == self._threads
-        per_token = characters_per_token(vocabulary, ids, config)
+        if state is not None and (changes := _differences(state, config, self._processor)):
+            record_event(self._queue, lease, "inexact", **changes)
+        return trainer
+
+    def _run(self, lease: Lease, inputs: _Inputs, trainer: Trainer) -> None:
+        spec, vocabulary, ids = inputs.spec, inputs.vocabulary, inputs.ids
+        per_token = characters_per_token(vocabulary, ids, trainer.config)
         if spec.tokenizer == "word":
             size = len(vocabulary)
             lease.persist(lambda: self._queue.record_vocabulary(lease.claim, size, per_token))
         index = None
         if spec.sample is not None:
             index = self._corpora.index(lease.claim.corpus_id, lowercase=spec.lowercase)
-        training = Training(
-            self._queue, lease, spec, trainer, ids, self._processor, per_token, index
-        )
-        if state is not None and (other := _differences(state, config, self._processor)):
-            self._tell(lease, "inexact", **other)
-        if resumed is not None:
-            self._tell(lease, "resumed", step=trainer.step, epoch=trainer.epoch)
-            training.make_up_texts(resumed)
-        training.run()
-        return ()
+        texts = TrainingTexts(self._queue, lease, spec, trainer, ids, self._processor, index)
+        run = TrainingRun(self._queue, lease, trainer, inputs.checkpoints, texts, per_token)
+        if inputs.resumed is not None:
+            run.resume(inputs.resumed)
+        run.run()
 
-    def _model(self, lease: Lease) -> tuple[str, Origin | None]:
-        with reading(self._queue.engine) as connection:
-            row = connection.execute(
-                select(Model.vocabulary, Model.from_checkpoint_id).where(
-                    Model.id == lease.claim.model_id
-                )
-            ).one_or_none()
-            if row is None:
-                raise ModelDeleted
-            characters: str = row.vocabulary
-            if row.from_checkpoint_id is None:
-                return characters, None
-            of = aliased(Model)
-            found = connection.execute(
-                select(
-                    CheckpointRow.id,
-                    CheckpointRow.job_id,
-                    CheckpointRow.step,
-                    CheckpointRow.sha256,
-                    CheckpointRow.val_loss.is_not(None).label("judged"),
-                    Corpus.sha256.label("corpus_sha256"),
-                    of.spec,
-                )
-                .join(of, CheckpointRow.model_id == of.id)
-                .join(Corpus, of.corpus_id == Corpus.id)
-                .where(CheckpointRow.id == row.from_checkpoint_id)
-            ).one_or_none()
-        if found is None:
-            # It is needed only until the training has a checkpoint of its own.
-            if next(checkpoints.newest_first(self._queue.engine, lease.claim.job_id), None):
-                return characters, None
-            raise CheckpointGone(row.from_checkpoint_id)
-        return characters, Origin(
-            found.id,
-            found.job_id,
-            found.step,
-            found.sha256,
-            bool(found.judged),
-            found.corpus_sha256,
-            found.spec["lowercase"],
-        )
-
-    def _read(
-        self, lease: Lease, spec: TrainSpec, characters: str, state: Checkpoint | None
+    def _encode(
+        self, lease: Lease, spec: TrainSpec, alphabet: str, state: TrainingState | None
     ) -> tuple[Vocabulary, Ids, str]:
-        """The vocabulary, the text's ids, and what names its bytes.
+        """The vocabulary, the corpus's ids, and the SHA-256 that names its bytes.
 
-        The words are those that the training began with; before its first checkpoint they are
-        found anew, the same for the same text.
+        A checkpoint brings its words along. Before the first one they are counted, with the same
+        result for the same text.
         """
         corpus = self._stream(lease, spec)
-        vocabulary, pieces = Vocabulary(characters), corpus.pieces
+        vocabulary, pieces = Vocabulary(alphabet), corpus.pieces
         if spec.tokenizer == "word":
             if state is None:
-                # Read twice, once to choose the words: so it is never held as a whole.
+                # The corpus is read twice, so that it is never in memory as a whole.
                 words = frequent_words(pieces, spec.vocabulary_limit)
                 corpus = self._stream(lease, spec)
             else:
                 words = state.words
-            vocabulary, pieces = Vocabulary(characters, words), blocks(corpus.pieces)
+            vocabulary, pieces = Vocabulary(alphabet, words), blocks(corpus.pieces)
         try:
             ids = encode_pieces(vocabulary, pieces, corpus.characters)
         except UnknownCharacter as error:
-            raise OtherVocabulary(error.character, error.position) from None
+            raise VocabularyMismatch(error.character, error.position) from None
         return vocabulary, ids, corpus.sha256
 
-    def _stream(self, lease: Lease, spec: TrainSpec) -> corpora.Streamed:
+    def _stream(self, lease: Lease, spec: TrainSpec) -> corpora.CorpusStream:
         corpus_id = lease.claim.corpus_id
         corpus = corpora.stream(self._queue.engine, corpus_id, lowercase=spec.lowercase)
         if corpus is None:
             raise CorpusDeleted("train")
         return corpus
 
-    def _begin(
+    def _save_first_state(
         self,
         lease: Lease,
+        inputs: _Inputs,
+        start: StartingPoint,
+        start_state: TrainingState,
         config: TrainConfig,
-        vocabulary: Vocabulary,
-        origin: Origin,
-        before: Checkpoint,
-        *,
-        same_text: bool,
-    ) -> Checkpoint:
-        """Keep what the training begins from as its own first checkpoint."""
-        here = fingerprint(config.threads, config.shards, self._processor)
-        state = first_state(
-            before,
+    ) -> TrainingState:
+        """Save what the training starts from as its own first checkpoint."""
+        lowercase = inputs.spec.lowercase
+        same_text = (inputs.corpus_sha256, lowercase) == (start.corpus_sha256, start.lowercase)
+        state = initial_state(
+            start_state,
             config,
-            vocabulary,
-            here,
-            lowercase=bool(lease.claim.spec["lowercase"]),
+            inputs.vocabulary,
+            fingerprint(config.threads, config.shards, self._processor),
+            lowercase=lowercase,
             same_text=same_text,
         )
-        on = same_text and goes_on(before, config)
-        checkpoints.save(self._queue, lease, state, judged=on and origin.judged)
-        step = state.meta["step"]
-        self._tell(lease, "began_from", checkpoint=origin.id, step=step, goes_on=on)
+        continues = same_text and can_continue(start_state, config)
+        inputs.checkpoints.save(state, validated=continues and start.validated)
+        record_event(
+            self._queue,
+            lease,
+            "began_from",
+            checkpoint=start.id,
+            step=state.meta["step"],
+            goes_on=continues,
+        )
         return state
 
-    def _newest_state(self, lease: Lease) -> Checkpoint | None:
-        for saved in checkpoints.newest_first(self._queue.engine, lease.claim.job_id):
-            state = self._load(lease, saved)
-            if state is not None:
-                return state
-        return None
 
-    def _recall(self, lease: Lease, origin: Origin | None, step: int) -> Checkpoint | None:
-        """The checkpoint of a step, or the best of the job's own that can be used."""
-        jobs = [lease.claim.job_id, *([] if origin is None else [origin.job_id])]
-        saved = checkpoints.at_step(self._queue.engine, jobs, step)
-        if saved is not None and (state := self._load(lease, saved)) is not None:
-            return state
-        for saved in checkpoints.best_first(self._queue.engine, lease.claim.job_id):
-            if saved.step != step and (state := self._load(lease, saved)) is not None:
-                return state
-        return None
-
-    def _load(self, lease: Lease, saved: checkpoints.Saved) -> Checkpoint | None:
-        try:
-            return checkpoints.load(self._queue.engine, saved.sha256)
-        except checkpoints.UNUSABLE as error:
-            log.error("checkpoint_unusable", checkpoint=saved.id, reason=str(error))
-            self._tell(lease, "checkpoint_unusable", step=saved.step, reason=str(error))
-        return None
-
-    def _tell(self, lease: Lease, kind: str, **data: object) -> None:
-        lease.persist(lambda: self._queue.record_event(lease.claim, kind, **data))
-
-
-def _differences(state: Checkpoint, config: TrainConfig, processor: Processor) -> dict[str, Any]:
-    """What the checkpoint was computed with and this process is not: ``{name: {was, is}}``."""
+def _differences(state: TrainingState, config: TrainConfig, processor: Processor) -> dict[str, Any]:
+    """How this process differs from the checkpoint's: ``{name: {was, is}}``."""
     here = fingerprint(config.threads, config.shards, processor)
     there = state.meta.get("fingerprint") or {}
     return {

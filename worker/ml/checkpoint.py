@@ -1,8 +1,8 @@
-"""A training at one moment, as bytes anybody can read: safetensors and JSON, no pickle.
+"""The state of a training as bytes in an open format: safetensors and JSON, no pickle.
 
-The network's weights stand under their documented names in their true shapes, so that a page of
-NumPy can run it. What only a resumed training needs (optimizer slots, raw weights beside their
-average) stands under the prefix `training.`. The header's metadata holds one entry, `quire`.
+The network's weights have their documented names and true shapes, so a page of NumPy can run the
+network. Tensors that only a resumed training needs (optimizer slots, raw weights beside their
+average) have the prefix `training.`. The header's metadata has one entry, `quire`.
 """
 
 import hashlib
@@ -26,32 +26,36 @@ from worker.ml.vocabulary import Vocabulary
 FORMAT = 1
 TRAINING_PREFIX = "training."
 METADATA_KEY = "quire"
-#: Instruction sets that decide which kernels run, and with them the last bits of a result.
+#: Instruction sets that decide which kernels run, and so the last bits of a result.
 CPU_FEATURES = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "asimd")
 
 Array = npt.NDArray[Any]
 
 
 class BadCheckpoint(ValueError):
-    """These bytes are not a checkpoint of Quire, or not one that fits its own description."""
+    """The bytes are not a checkpoint of Quire, or its tensors don't match its header."""
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """Everything needed to generate, and to go on training as if nothing had happened.
+class TrainingState:
+    """Everything needed to generate, and to resume the training to the bit.
 
     Attributes:
-        weights: Those to generate with, float32, named and shaped as `network.weight_shapes()`.
-        training: Float32 of the weights' shapes: optimizer slots (`momentum.…`, `velocity.…`)
-            and, where `weights` are an average, those that are trained (`raw.…`).
-        network: The network's numbers.
-        characters: Those of the vocabulary, in the order of their ids.
+        weights: The weights to generate with, float32, named and shaped as in
+            `network.weight_shapes()`.
+        training: Float32 arrays of the weights' shapes: optimizer slots (`momentum.…`,
+            `velocity.…`) and, if `weights` are an average, the trained weights (`raw.…`).
+        network: The network's dimensions.
+        characters: The characters of the vocabulary, in the order of their ids.
         lowercase: Whether texts are lower-cased before they are encoded.
-        meta: JSON values. `step`, `epoch`, `loss`, `val_loss`; `loop`, the loop's own state;
-            `config`, how it was trained; `start_step`, the first checkpoint's of that training,
-            and `start_rollbacks`, those before it;
-            `fingerprint`, what computed it; `exact`, whether that computed all of it.
-        words: Those of the vocabulary, whose ids follow; none with `tokenizer: "char"`.
+        meta: JSON values: `step`, `epoch`, `loss`, `val_loss`; `loop`, the state of the loop;
+            `config`, the training's config; `start_step`, the step of its first checkpoint, and
+            `start_rollbacks`, the rollbacks before that; `fingerprint`, what computed it;
+            `exact`, whether one fingerprint computed all steps.
+        words: The words of the vocabulary, whose ids follow; empty with `tokenizer: "char"`.
+
+    Raises:
+        BadCheckpoint: Names, shapes, types or the vocabulary don't match the network.
     """
 
     weights: Mapping[str, Array]
@@ -66,47 +70,47 @@ class Checkpoint:
         _check(self)
 
 
-def pack(checkpoint: Checkpoint) -> bytes:
-    """The checkpoint as safetensors; the same checkpoint gives the same bytes."""
-    tensors = {name: np.ascontiguousarray(array) for name, array in checkpoint.weights.items()}
-    for name, array in checkpoint.training.items():
+def pack(state: TrainingState) -> bytes:
+    """Serialize a state as safetensors; equal states give equal bytes."""
+    tensors = {name: np.ascontiguousarray(array) for name, array in state.weights.items()}
+    for name, array in state.training.items():
         tensors[TRAINING_PREFIX + name] = np.ascontiguousarray(array)
-    described = {"format": FORMAT, **_description(checkpoint), "meta": dict(checkpoint.meta)}
-    return save(tensors, metadata={METADATA_KEY: _canonical(described)})
+    metadata = {"format": FORMAT, **_description(state), "meta": dict(state.meta)}
+    return save(tensors, metadata={METADATA_KEY: _canonical(metadata)})
 
 
-def unpack(data: bytes) -> Checkpoint:
-    """The checkpoint that `pack` wrote.
+def unpack(data: bytes) -> TrainingState:
+    """Deserialize a state that `pack` wrote.
 
     Raises:
-        BadCheckpoint: The bytes are damaged or cut short, or a tensor's name, shape or type does
-            not fit the network that the header describes.
+        BadCheckpoint: The bytes are damaged or truncated, or the name, shape or type of a tensor
+            does not match the network in the header.
     """
     try:
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        described = json.loads(header["__metadata__"][METADATA_KEY])
+        metadata = json.loads(header["__metadata__"][METADATA_KEY])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise BadCheckpoint(f"not a checkpoint of Quire: {error}") from error
-    if not isinstance(described, dict) or described.get("format") != FORMAT:
-        raise BadCheckpoint(f"the header is not of format {FORMAT}, the only one known here")
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise BadCheckpoint(f"the header is not of format {FORMAT}, the only supported one")
     training = {
         name.removeprefix(TRAINING_PREFIX): array
         for name, array in tensors.items()
         if name.startswith(TRAINING_PREFIX)
     }
     weights = {name: array for name, array in tensors.items() if name not in _prefixed(training)}
-    if not _is_described(described):
-        raise BadCheckpoint("the header misses what a network needs, or has it in another type")
+    if not _has_valid_fields(metadata):
+        raise BadCheckpoint("the header misses a field of a checkpoint, or has one of another type")
     try:
-        return Checkpoint(
+        return TrainingState(
             weights=weights,
             training=training,
-            network=NetworkConfig(**described["network"]),
-            characters=described["characters"],
-            lowercase=described["lowercase"],
-            meta=described["meta"],
-            words=tuple(described.get("words", ())),
+            network=NetworkConfig(**metadata["network"]),
+            characters=metadata["characters"],
+            lowercase=metadata["lowercase"],
+            meta=metadata["meta"],
+            words=tuple(metadata.get("words", ())),
         )
     except BadCheckpoint:
         raise
@@ -114,16 +118,16 @@ def unpack(data: bytes) -> Checkpoint:
         raise BadCheckpoint(f"the header does not describe a network: {error}") from error
 
 
-def digest(checkpoint: Checkpoint) -> str:
-    """SHA-256 over all variables, the vocabulary, the config and the loop's state, in hexadecimal.
+def digest(state: TrainingState) -> str:
+    """SHA-256 of all variables, the vocabulary, the config and the loop's state, in hexadecimal.
 
-    What computed it (the fingerprint) and what was measured beside it do not count: two runs that
-    agree in every bit of the training agree here.
+    The fingerprint and other measurements are left out, so two runs whose trainings agree in every
+    bit have equal digests.
     """
     sha = hashlib.sha256()
-    facts = {key: checkpoint.meta.get(key) for key in ("loop", "config")}
-    sha.update(_canonical({**_description(checkpoint), **facts}).encode())
-    for kind, tensors in (("weights", checkpoint.weights), ("training", checkpoint.training)):
+    facts = {key: state.meta.get(key) for key in ("loop", "config")}
+    sha.update(_canonical({**_description(state), **facts}).encode())
+    for kind, tensors in (("weights", state.weights), ("training", state.training)):
         for name in sorted(tensors):
             array = np.ascontiguousarray(tensors[name])
             sha.update(f"\n{kind} {name} {array.dtype.str} {array.shape}\n".encode())
@@ -135,7 +139,7 @@ def digest(checkpoint: Checkpoint) -> str:
 def fingerprint(threads: int, shards: int, device: str) -> dict[str, Any]:
     """What decides the last bits of a training: versions, processor, thread and shard counts.
 
-    Equal instruction sets are not enough: how a product is cut depends on the caches as well.
+    Equal instruction sets are not enough, because the tiling of a product also depends on caches.
     """
     return {
         "tensorflow": version("tensorflow"),
@@ -156,7 +160,7 @@ def _cpu_features() -> list[str]:
 
 
 def _cpuinfo(*keys: str) -> set[str]:
-    """What Linux says of the processors under one of those names; each value once."""
+    """The distinct values of any of these keys in /proc/cpuinfo; empty where there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -165,24 +169,26 @@ def _cpuinfo(*keys: str) -> set[str]:
     return {value.strip() for key, _, value in entries if key.strip() in keys}
 
 
-def _check(checkpoint: Checkpoint) -> None:
-    shapes = checkpoint.network.weight_shapes()
-    missing, unknown = shapes.keys() - checkpoint.weights.keys(), checkpoint.weights.keys() - shapes
+def _check(state: TrainingState) -> None:
+    shapes = state.network.weight_shapes()
+    missing, unknown = shapes.keys() - state.weights.keys(), state.weights.keys() - shapes
     if missing or unknown:
-        raise BadCheckpoint(f"weights missing: {sorted(missing)}; not known: {sorted(unknown)}")
-    for name, array in checkpoint.weights.items():
+        raise BadCheckpoint(
+            f"missing weights: {sorted(missing)}; unknown weights: {sorted(unknown)}"
+        )
+    for name, array in state.weights.items():
         _check_array(name, array, shapes[name])
-    for name, array in checkpoint.training.items():
+    for name, array in state.training.items():
         weight = name.partition(".")[2]
         if weight not in shapes:
             raise BadCheckpoint(f"{TRAINING_PREFIX}{name} belongs to no weight of this network")
         _check_array(TRAINING_PREFIX + name, array, shapes[weight])
     try:
-        size = len(Vocabulary(checkpoint.characters, checkpoint.words))
+        size = len(Vocabulary(state.characters, state.words))
     except ValueError as error:
         raise BadCheckpoint(str(error)) from error
-    if size != checkpoint.network.vocabulary_size:
-        raise BadCheckpoint(f"{size} tokens for a network of {checkpoint.network.vocabulary_size}")
+    if size != state.network.vocabulary_size:
+        raise BadCheckpoint(f"{size} tokens for a network of {state.network.vocabulary_size}")
 
 
 def _check_array(name: str, array: Array, shape: tuple[int, ...]) -> None:
@@ -192,20 +198,20 @@ def _check_array(name: str, array: Array, shape: tuple[int, ...]) -> None:
         )
 
 
-def _description(checkpoint: Checkpoint) -> dict[str, Any]:
+def _description(state: TrainingState) -> dict[str, Any]:
     return {
-        "network": asdict(checkpoint.network),
-        "characters": checkpoint.characters,
-        **({"words": list(checkpoint.words)} if checkpoint.words else {}),
-        "lowercase": checkpoint.lowercase,
+        "network": asdict(state.network),
+        "characters": state.characters,
+        **({"words": list(state.words)} if state.words else {}),
+        "lowercase": state.lowercase,
     }
 
 
-def _is_described(described: dict[str, Any]) -> bool:
+def _has_valid_fields(metadata: dict[str, Any]) -> bool:
     kinds = {"network": dict, "characters": str, "lowercase": bool, "meta": dict}
-    words = described.get("words", [])
+    words = metadata.get("words", [])
     listed = isinstance(words, list) and all(isinstance(word, str) for word in words)
-    return listed and all(isinstance(described.get(key), kind) for key, kind in kinds.items())
+    return listed and all(isinstance(metadata.get(key), kind) for key, kind in kinds.items())
 
 
 def _prefixed(training: Mapping[str, Array]) -> set[str]:

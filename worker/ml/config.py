@@ -1,26 +1,29 @@
-"""What a network is and how it is trained, as plain numbers; its weights' names and shapes."""
+"""Configuration of a network and of its training, and the names and shapes of its weights."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-#: The smallest run-time vocabulary: every plain alphabet fits, so they share one compiled graph.
+#: The smallest run-time vocabulary. Every plain alphabet fits, so they share a compiled graph.
 SMALLEST_BUCKET = 64
-#: Buckets are multiples of this at least: the floats in one 512-bit register.
+#: Buckets are multiples of at least this: the floats in one 512-bit register.
 SMALLEST_STEP = 16
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """The network: characters in, logits out.
+    """The dimensions of a network: tokens in, logits out.
 
     Attributes:
-        vocabulary_size: Different characters, V; the true number, without padding.
-        embedding: Units of the embedding, E; 0 feeds one-hot characters to the first layer.
+        vocabulary_size: Number of tokens, V, without padding.
+        embedding: Units of the embedding, E; 0 feeds one-hot tokens to the first layer.
         units: Units of each LSTM layer, U.
-        layers: LSTM layers, one above the other.
-        window: Characters that `classic` sees before each prediction, from a zero state;
-            None for a network that carries its state from character to character.
+        layers: Number of LSTM layers.
+        window: Tokens that `classic` sees before each prediction, from a zero state; None for a
+            network that carries its state from token to token.
+
+    Raises:
+        ValueError: A dimension is out of range.
     """
 
     vocabulary_size: int
@@ -33,16 +36,18 @@ class NetworkConfig:
         for name, least in (("vocabulary_size", 1), ("embedding", 0), ("units", 1), ("layers", 1)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
-                raise ValueError(f"{name} is {value!r}; needed is a whole number from {least}")
+                raise ValueError(f"{name} is {value!r}; it must be a whole number from {least}")
         if self.window is not None and (type(self.window) is not int or self.window < 1):
-            raise ValueError(f"window is {self.window!r}; needed is a whole number from 1, or None")
+            raise ValueError(
+                f"window is {self.window!r}; it must be a whole number from 1, or None"
+            )
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every weight, in their fixed order; V is not padded."""
+        """Name and shape of every weight, in a fixed order; V is not padded."""
         return self._shapes(self.vocabulary_size)
 
     def padded_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The same as `weight_shapes` at run time, with V padded to its bucket."""
+        """`weight_shapes` at run time, with V padded to its bucket."""
         return self._shapes(padded_vocabulary(self.vocabulary_size))
 
     def _shapes(self, vocabulary: int) -> dict[str, tuple[int, ...]]:
@@ -62,32 +67,34 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """A training with everything decided; two equal configs on equal ids give equal weights.
+    """The config of a training; equal configs on equal ids give equal weights.
 
     Attributes:
         network: The network to train.
-        predict: "last": only the character after a window; "every": the one after each position.
-        window: Characters in one window, T.
-        stride: Characters between the starts of two windows; used when `predict` is "last".
-        batch_size: Windows in one step, B.
-        optimizer: "rmsprop" with Keras' own numbers (rho 0.9, epsilon 1e-7) or "adam".
+        predict: "last": only the token after a window; "every": the one after each position.
+        window: Tokens in a window, T.
+        stride: Tokens between the starts of two windows; used if `predict` is "last".
+        batch_size: Windows in a step, B.
+        optimizer: "rmsprop" with Keras' defaults (rho 0.9, epsilon 1e-7), or "adam".
         learning_rate: The rate, or the peak of the schedule.
         schedule: "constant", or "cosine" over all steps with a short warm-up.
-        beta_2: Adam's memory of squared gradients.
-        clip_norm: Bound of the gradients' global norm; None for no bound.
-        average_decay: Memory of the exponential average of the weights; None keeps no average.
-        dropout: Share of each layer's outputs that a step leaves out; 0 leaves out nothing.
-        epochs: Passes over the windows; one that ends inside a pass is a fraction. None where
-            `seconds` decide.
-        held_out: Share of the text, at its end, that is kept for validation.
+        beta_2: Adam's decay rate of squared gradients.
+        clip_norm: Limit of the gradients' global norm; None for no limit.
+        average_decay: Decay of the exponential average of the weights; None keeps no average.
+        dropout: Share of each layer's outputs that a step drops; 0 drops nothing.
+        epochs: Passes over the windows, possibly a fraction; None if `seconds` is given.
+        held_out: Share of the text, at its end, that is held out for validation.
         seed: Decides the initial weights and the order of the windows.
-        shards: Pieces a batch is cut into and computed side by side; another count, other bits.
-        threads: Threads of one operation; another count, other bits.
-        seconds: How long to train; the first of them measure the speed and fix the steps.
-        validate_every: Steps between validations within an epoch; None for a rhythm of its own.
-        patience: Validations without a better one after which training ends; None for no bound.
-        rollbacks: How often a loss that explodes is undone, at half the rate; with 0 only one
-            that is no number ends a training.
+        shards: Parts of a batch that are computed in parallel; another number gives other bits.
+        threads: Threads of one operation; another number gives other bits.
+        seconds: Time budget; its first part measures the speed, which fixes the steps.
+        validate_every: Steps between validations within an epoch; None for the default interval.
+        patience: Validations without improvement after which training stops; None never stops.
+        rollbacks: How often an exploding loss is undone, at half the rate. With 0, only a loss
+            that is NaN or infinite ends the training.
+
+    Raises:
+        ValueError: Not exactly one of `epochs` and `seconds` is given.
     """
 
     network: NetworkConfig
@@ -115,12 +122,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.seconds is None):
             raise ValueError(
-                f"epochs is {self.epochs} and seconds is {self.seconds}: one of them is needed"
+                f"epochs is {self.epochs} and seconds is {self.seconds}: give exactly one of them"
             )
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], vocabulary_size: int) -> "TrainConfig":
-        """The config of a stored job: `spec` holds the fields by name, and may hold more."""
+        """The config of a stored job; `spec` has its fields by name, and may have more."""
         network = NetworkConfig(
             vocabulary_size=vocabulary_size,
             embedding=spec["embedding"],
@@ -128,22 +135,22 @@ class TrainConfig:
             layers=spec["layers"],
             window=spec["window"] if spec["predict"] == "last" else None,
         )
-        # A job that was queued before there was dropout trains as it was asked to.
+        # A job queued before dropout existed trains without it.
         numbers = {"dropout": 0.0, **spec}
         names = [field.name for field in fields(cls) if field.name in numbers]
         seconds = (spec.get("budget") or {}).get("seconds")
         return cls(network=network, seconds=seconds, **{name: numbers[name] for name in names})
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values; the network's numbers are nested."""
+        """The config as JSON values, with the network nested."""
         return asdict(self)
 
 
 def padded_vocabulary(size: int) -> int:
-    """The bucket that a vocabulary of `size` characters runs in.
+    """The padded size of a vocabulary of `size` tokens: its bucket.
 
-    Corpora with vocabularies of one bucket share a compiled graph. Buckets lie an eighth of
-    an octave apart, so that at most 12.5 % is padding (above 128; below it, fewer than 16).
+    Corpora whose vocabularies fall into one bucket share a compiled graph. Buckets lie an eighth
+    of an octave apart, so at most 12.5 % is padding (above 128; fewer than 16 tokens below it).
     """
     if size <= SMALLEST_BUCKET:
         return SMALLEST_BUCKET
@@ -152,13 +159,13 @@ def padded_vocabulary(size: int) -> int:
 
 
 def held_out_characters(characters: int, share: float) -> int:
-    """Characters at a text's end that are kept for validation."""
+    """Characters at the end of a text that are held out for validation."""
     return int(characters * share)
 
 
 def minimum_characters(config: TrainConfig) -> int:
-    """The shortest text that leaves a window to learn from and one to be judged by."""
-    # As shared/specs/presets.py has it once more: the pipeline imports nothing from there.
+    """The shortest text with one window to train on and one to validate on."""
+    # shared/specs/presets.py repeats this, because the pipeline imports nothing from shared.
     needed = config.window + 1
     count = int(needed / min(config.held_out, 1 - config.held_out))
     while True:

@@ -1,9 +1,9 @@
-"""A layer of LSTM cells from a zero state, its steps and its back-propagation through time by hand.
+"""An LSTM layer from a zero state, with hand-written back-propagation through time.
 
-Keras' own layer leaves three quarters of a CPU idle: it runs one small graph per step. Here XLA
-compiles the loop, only `h·R` and `dz·Rᵀ` stay inside it, and everything that does not need the
-recursion is one large product outside: the input's projection before, the gradient of R after.
-Formulas: Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; Keras' gate
+Keras' own layer leaves three quarters of a CPU idle, because it runs one small graph per step. Here
+XLA compiles the loop. Only `h·R` and `dz·Rᵀ` stay inside it; everything that needs no recursion is
+one large product outside: the projection of the input before the loop, the gradient of R after it.
+Formulas: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000; Keras' gate
 order i, f, c, o.
 """
 
@@ -17,15 +17,15 @@ Tensor = Any
 
 
 def unroll(projected: Tensor, recurrent: Tensor) -> Tensor:
-    """Hidden states of every step, starting from zeros.
+    """Hidden states of all steps, starting from zeros.
 
     Args:
         projected: Inputs times kernel plus bias, float32 [T, B, 4U], gates in the order i, f, c, o.
         recurrent: Recurrent kernel R, float32 [U, 4U].
 
     Returns:
-        Float32 [T, B, U]. Differentiable in both arguments. T, B and U must be known when the
-        graph is made.
+        Float32 [T, B, U], differentiable in both arguments. T, B and U must be known when the
+        graph is built.
     """
     return tf.custom_gradient(_unroll)(projected, recurrent)
 
@@ -34,8 +34,8 @@ def _unroll(projected: Tensor, recurrent: Tensor) -> tuple[Tensor, Callable[[Ten
     steps, batch, _ = projected.shape
     units = recurrent.shape[0]
     zeros = tf.zeros((batch, units))
-    # σ(z) is ½·tanh(½·z) + ½, so one tanh over the whole row opens all gates: XLA turns that into
-    # vector instructions, which it does not with a function of its own for each gate's slice.
+    # σ(z) is ½·tanh(½·z) + ½, so one tanh over the whole row computes all gates. XLA vectorizes it,
+    # which it does not with a separate function for each gate's slice.
     half = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), units)
     shift = np.repeat(np.array([0.5, 0.5, 0.0, 0.5], np.float32), units)
 
@@ -45,7 +45,7 @@ def _unroll(projected: Tensor, recurrent: Tensor) -> tuple[Tensor, Callable[[Ten
         c = f * c + i * g
         squashed = tf.tanh(c)
         h = o * squashed
-        # Each in a record of its own: what the way back reads then lies side by side.
+        # One record each, so that the backward pass reads contiguous memory.
         kept = zip(records, (h, i, f, g, o, c, squashed), strict=True)
         return t + 1, h, c, *(record.write(t, each) for record, each in kept)
 
@@ -83,5 +83,5 @@ def _record(steps: int, batch: int, width: int) -> Any:
 
 
 def _repeat(body: Callable[..., tuple[Any, ...]], start: tuple[Any, ...], steps: int) -> Any:
-    # XLA can only lay out the records of a loop whose length it knows.
+    # XLA can lay out the records only of a loop whose length it knows.
     return tf.while_loop(lambda t, *_: t < steps, body, start, maximum_iterations=steps)

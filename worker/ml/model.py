@@ -1,6 +1,6 @@
-"""What the network is: its initial weights, its padding, and its logits in TensorFlow's own terms.
+"""The network: its initial weights, its padding, and its logits in TensorFlow operations.
 
-embedding (or one-hot characters) → LSTM layers → one dense layer of logits.
+embedding (or one-hot tokens) → LSTM layers → one dense layer of logits.
 """
 
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ from worker.ml.lstm import unroll
 Tensor = Any
 Weights = dict[str, npt.NDArray[np.float32]]
 
-#: Standard deviation of the initial embedding. Large (Keras' own is 0.03): characters then differ
-#: from the first step on, which saves about a third of the steps to a given loss.
+#: Standard deviation of the initial embedding. Large (Keras' own is 0.03), so that characters
+#: differ from the first step on, which saves about a third of the steps to a given loss.
 EMBEDDING_SCALE = 0.3
-#: Logit of a padded character: its probability is exactly 0, and so is every gradient through it.
+#: Logit of a padded token: its probability is exactly 0, and so is every gradient through it.
 MASKED_LOGIT = -1e9
-#: The stream of random numbers for initial weights; epochs use the seed with their own number.
+#: The random stream of the initial weights; an epoch's stream has the epoch's number.
 WEIGHTS_STREAM = 2**63
 
 
 def initial_weights(network: NetworkConfig, seed: int) -> Weights:
     """Weights before the first step, in true shapes; one seed gives one network.
 
-    Kernels are Glorot uniform, recurrent kernels orthogonal, biases 0 and 1 for the forget gate,
-    as Keras makes them. The random numbers are the same everywhere; the last bits of the
-    recurrent kernels are those of the LAPACK that factors them, which picks its kernels by CPU.
+    As in Keras, kernels are Glorot uniform, recurrent kernels orthogonal, and biases 0, except 1
+    for the forget gate. The random numbers are the same everywhere. The last bits of the recurrent
+    kernels depend on the CPU, because LAPACK factors them with code chosen by CPU.
     """
     random = np.random.Generator(np.random.Philox(key=[seed, WEIGHTS_STREAM]))
     weights: Weights = {}
@@ -51,10 +51,10 @@ def initial_weights(network: NetworkConfig, seed: int) -> Weights:
 
 
 def pad(weights: Mapping[str, npt.NDArray[Any]], network: NetworkConfig) -> Weights:
-    """Arrays named after weights (`velocity.head.bias` too), enlarged to the vocabulary's bucket.
+    """Enlarge arrays named after weights (`velocity.head.bias` too) to the vocabulary's bucket.
 
-    Padded entries are 0, and the head's own bias masks its padded logits; gradients there are
-    exactly 0, so they stay.
+    Padded entries are 0, except that the head's bias masks the padded logits. Gradients there are
+    exactly 0, so the entries never change.
     """
     shapes = network.padded_shapes()
     padded: Weights = {}
@@ -67,7 +67,7 @@ def pad(weights: Mapping[str, npt.NDArray[Any]], network: NetworkConfig) -> Weig
 
 
 def crop(arrays: Mapping[str, npt.NDArray[Any]], network: NetworkConfig) -> Weights:
-    """What `pad` enlarged, in its true shapes again."""
+    """Undo `pad`: cut arrays to their true shapes."""
     shapes = network.weight_shapes()
     return {
         name: np.ascontiguousarray(array[tuple(map(slice, shapes[weight_of(name, network)]))])
@@ -76,7 +76,7 @@ def crop(arrays: Mapping[str, npt.NDArray[Any]], network: NetworkConfig) -> Weig
 
 
 def weight_of(name: str, network: NetworkConfig) -> str:
-    """The weight that a variable belongs to: itself, or the one after the slot's name."""
+    """The weight that a variable belongs to: itself, or the name after its slot's."""
     return name if name in network.weight_shapes() else name.partition(".")[2]
 
 
@@ -92,9 +92,9 @@ def logits(
     Args:
         weights: By name, padded.
         ids: Int32 [T, B], time first.
-        network: The network's numbers.
-        last: Only those after the last step.
-        masks: Factors of each layer's outputs, [layers, B, U]; see dropout.py.
+        network: The network's dimensions.
+        last: Return only the logits after the last step.
+        masks: Factors of each layer's outputs, [layers, B, U]; see training/dropout.py.
 
     Returns:
         Float32 [T, B, V], or [1, B, V]; V is padded.
@@ -123,9 +123,9 @@ def _first_projection(weights: Mapping[str, Tensor], ids: Tensor, network: Netwo
     """Inputs of the first layer times its kernel plus its bias, [T·B, 4U].
 
     A one-hot vector times the kernel *is* a row of the kernel, so the row is looked up and no
-    one-hot input is ever made. An embedding folds into the same table, `embedding · kernel`,
-    where the vocabulary is smaller than the number of characters to look up. XLA adds up the
-    gradient of looked-up rows ten times faster than it multiplies with one-hot vectors.
+    one-hot input is built. An embedding folds into the same table, `embedding · kernel`, if the
+    vocabulary is no larger than the number of tokens to look up. XLA sums the gradient of
+    looked-up rows ten times faster than it multiplies with one-hot vectors.
     """
     kernel, bias = weights["lstm.0.kernel"], weights["lstm.0.bias"]
     flat = tf.reshape(ids, (-1,))

@@ -1,4 +1,4 @@
-"""TensorFlow's process-wide switches, set once before anything of it runs."""
+"""TensorFlow's process-wide settings, set once before it runs anything."""
 
 from typing import Literal
 
@@ -6,20 +6,20 @@ import tensorflow as tf
 
 
 class RuntimeStarted(RuntimeError):
-    """TensorFlow already runs in this process with other settings; a new process is needed."""
+    """TensorFlow already runs in this process with other settings; use a new process."""
 
 
 def configure(threads: int, device: Literal["cpu", "gpu"], memory_bytes: int | None = None) -> None:
-    """Fix what decides the bits of a result and the share of the machine.
+    """Set what decides the bits of a result and how much of the machine it uses.
 
     Args:
-        threads: Threads of one operation, and operations side by side. With 1 the shards of a
-            batch run one after the other.
-        device: "cpu" hides every GPU; "gpu" takes its memory as needed, not all at once.
-        memory_bytes: The most that is taken of a GPU's memory; None sets no bound.
+        threads: Threads of one operation, and operations that run in parallel. With 1, the shards
+            of a batch run one after the other.
+        device: "cpu" hides every GPU; "gpu" allocates its memory as needed, not all at once.
+        memory_bytes: The most GPU memory to use; None sets no limit.
 
     Raises:
-        RuntimeStarted: Something of TensorFlow ran before.
+        RuntimeStarted: TensorFlow has already run something.
     """
     try:
         if tf.config.threading.get_intra_op_parallelism_threads() != threads:

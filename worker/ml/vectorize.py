@@ -1,6 +1,6 @@
-"""Text to what a trainer needs: ids, a held-out tail, and windows as index arithmetic.
+"""Prepares text for training: ids, a held-out tail, and windows as index arithmetic.
 
-No window is ever copied out of the corpus before its own step; an epoch is a list of starts.
+No window is copied out of the corpus before its own step; an epoch is a list of start positions.
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from worker.ml.vocabulary import Ids, UnknownCharacter, Vocabulary
 
 Starts = npt.NDArray[np.int32]
 
-#: Characters that one validation reads at most.
-JUDGED_CHARACTERS = 1_000_000
-#: Where TensorFlow takes an array as it lies, without a copy.
+#: The most characters that a validation reads.
+VALIDATION_CHARACTERS = 1_000_000
+#: Alignment with which TensorFlow uses an array without a copy.
 ALIGNED_BYTES = 64
-#: Stands in a step for a window that is not there: the last step of an epoch may be short.
+#: Marks a missing window: the last step of an epoch may be short.
 NO_WINDOW = -1
 
 
@@ -27,8 +27,8 @@ class TooShort(ValueError):
 
     def __init__(self, tokens: int, minimum: int) -> None:
         super().__init__(
-            f"the text has {tokens:,} tokens (characters, or words where the tokenizer takes "
-            f"words); this training needs at least {minimum:,}"
+            f"the text has {tokens:,} tokens (characters, or words with the word tokenizer); "
+            f"this training needs at least {minimum:,}"
         )
         self.tokens = tokens
         self.minimum = minimum
@@ -39,30 +39,31 @@ def vectorize(text: str, words: int = 0) -> tuple[Vocabulary, Ids]:
 
     Args:
         text: The corpus.
-        words: How many of its words are tokens beside its characters; 0 for characters alone.
+        words: The most words to use as tokens beside the characters; 0 uses characters alone.
     """
     vocabulary = Vocabulary.of(text, words)
     return vocabulary, vocabulary.encode(text)
 
 
 def characters_per_token(vocabulary: Vocabulary, ids: Ids, config: TrainConfig) -> float:
-    """How many characters of the held-out tail a token stands for: 1 where all are characters.
+    """Characters per token of the held-out tail; 1 for a vocabulary of characters.
 
-    Nats per token over this, over ln 2, are bits per character, which compare across tokenizers.
+    Nats per token divided by this and by ln 2 are bits per character, which are comparable across
+    tokenizers.
     """
     _, tail = split_held_out(ids, config)
     return len(vocabulary.decode(tail)) / len(tail) if vocabulary.words else 1.0
 
 
 def encode_pieces(vocabulary: Vocabulary, pieces: Iterable[str], characters: int) -> Ids:
-    """Ids of a text that comes in pieces, as TensorFlow takes them without a copy.
+    """Encode a text that comes in pieces, into an array that TensorFlow uses without a copy.
 
-    So nothing of a large text is held but its ids: one, two or four bytes each.
+    Only the ids of a large text are held in memory: one, two or four bytes each.
 
     Args:
-        vocabulary: What the ids mean.
-        pieces: The text, parted where tokens end.
-        characters: How long it is, as far as is known; more tokens than that cost a copy.
+        vocabulary: The vocabulary.
+        pieces: The text, split where tokens end.
+        characters: Its expected length; more tokens than this cost a copy.
 
     Raises:
         UnknownCharacter: With its position in the whole text.
@@ -76,26 +77,26 @@ def encode_pieces(vocabulary: Vocabulary, pieces: Iterable[str], characters: int
             raise UnknownCharacter(error.character, read + error.position) from None
         read += len(piece)
         if count + len(found) > len(ids):
-            longer: Ids = empty_ids((count + len(found)) * 9 // 8, vocabulary.dtype)
-            longer[:count] = ids[:count]
-            ids = longer
+            larger: Ids = empty_ids((count + len(found)) * 9 // 8, vocabulary.dtype)
+            larger[:count] = ids[:count]
+            ids = larger
         ids[count : count + len(found)] = found
         count += len(found)
     return ids[:count]
 
 
 def empty_ids(count: int, dtype: np.dtype[Any]) -> Any:
-    """Room for ids that TensorFlow will take as it lies."""
-    room = np.empty(count * dtype.itemsize + ALIGNED_BYTES, np.uint8)
-    first = -room.ctypes.data % ALIGNED_BYTES
-    return room[first : first + count * dtype.itemsize].view(dtype)
+    """An uninitialized array of ids, aligned so that TensorFlow uses it without a copy."""
+    buffer = np.empty(count * dtype.itemsize + ALIGNED_BYTES, np.uint8)
+    first = -buffer.ctypes.data % ALIGNED_BYTES
+    return buffer[first : first + count * dtype.itemsize].view(dtype)
 
 
 def split_held_out(ids: npt.NDArray[Any], config: TrainConfig) -> tuple[Any, Any]:
-    """Views of the ids to learn from and of the contiguous tail to be judged by.
+    """Views of the ids to train on and of the contiguous tail to validate on.
 
     Raises:
-        TooShort: One of them would not hold a window and the character after it.
+        TooShort: One of them would not hold a window and the token after it.
     """
     tail = held_out_characters(len(ids), config.held_out)
     if min(tail, len(ids) - tail) <= config.window:
@@ -104,7 +105,7 @@ def split_held_out(ids: npt.NDArray[Any], config: TrainConfig) -> tuple[Any, Any
 
 
 def windows_per_epoch(config: TrainConfig, characters: int) -> int:
-    """Windows in one pass over `characters` characters to learn from."""
+    """Windows in one pass over `characters` characters to train on."""
     last_start = characters - config.window - 1
     stride = config.stride if config.predict == "last" else config.window
     return last_start // stride + 1
@@ -116,11 +117,11 @@ def steps_per_epoch(config: TrainConfig, characters: int) -> int:
 
 
 def epoch_starts(config: TrainConfig, characters: int, epoch: int) -> Starts:
-    """Where the windows of each step of an epoch start: [steps, B], shuffled.
+    """Start positions of the windows of each step of an epoch: [steps, B], shuffled.
 
-    The order is Philox(seed, epoch)'s own and needs no state: any step of any epoch can be
-    found again. When every position is predicted, windows lie side by side from an offset that
-    is drawn anew, so that each epoch cuts the text elsewhere.
+    The order depends only on Philox(seed, epoch), so any step of any epoch can be recomputed
+    without state. If every position is predicted, windows lie side by side from a random offset,
+    so each epoch cuts the text at other places.
     """
     random = np.random.Generator(np.random.Philox(key=[config.seed, epoch]))
     count = windows_per_epoch(config, characters)
@@ -136,17 +137,17 @@ def epoch_starts(config: TrainConfig, characters: int, epoch: int) -> Starts:
 
 
 def validation_starts(
-    config: TrainConfig, characters: int, most: int = JUDGED_CHARACTERS
+    config: TrainConfig, characters: int, most: int = VALIDATION_CHARACTERS
 ) -> Starts:
-    """Where the windows of the tail start: [steps, B], in order.
+    """Start positions of the windows of the tail: [steps, B], in order.
 
-    As the script's own, `stride` apart, when only the last character is predicted; else side by
-    side, so that each position counts once.
+    Windows are `stride` apart, as in the classic script, if only the last token is predicted.
+    Otherwise they lie side by side, so that each position counts once.
 
     Args:
-        config: The training's numbers.
-        characters: Of the tail.
-        most: Characters to read at most; of a longer tail, evenly spread windows are taken.
+        config: The training's config.
+        characters: Length of the tail.
+        most: The most characters to read; a longer tail is sampled with evenly spaced windows.
     """
     stride = config.stride if config.predict == "last" else config.window
     count = (characters - config.window - 1) // stride + 1
@@ -156,7 +157,7 @@ def validation_starts(
 
 def _in_steps(count: int, first: int, stride: int, batch_size: int) -> Starts:
     starts = np.full((-(-count // batch_size), batch_size), NO_WINDOW, np.int32)
-    # Summed up in place: with a large text, starts are the largest array of a training.
+    # Summed in place: for a large text, the starts are the largest array of a training.
     flat = starts.reshape(-1)[:count]
     flat[:] = stride
     flat[0] = first

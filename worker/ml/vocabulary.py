@@ -1,4 +1,4 @@
-"""Text to ids and back: characters by one look-up table, words by a dictionary that spells."""
+"""Encodes text as token ids and back: characters by a table, words by a dictionary."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,36 +12,36 @@ from worker.ml.words import frequent_words, pieces
 Ids = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
 CODE_POINTS = 0x110000
-#: Characters encoded at a time: the code points of a piece take 4 bytes each, the ids stay small.
-PIECE_CHARACTERS = 1 << 16
+#: Characters encoded at a time, because their code points take 4 bytes each; the ids take less.
+CHUNK_CHARACTERS = 1 << 16
 
 
 class UnknownCharacter(ValueError):
-    """Position {position} holds {character!r}, which the vocabulary does not know."""
+    """Position {position} holds {character!r}, which is not in the vocabulary."""
 
     def __init__(self, character: str, position: int) -> None:
         super().__init__(
             f"position {position} holds {character!r} (U+{ord(character):04X}), "
-            "which the vocabulary does not know"
+            "which is not in the vocabulary"
         )
         self.character = character
         self.position = position
 
 
 class Vocabulary:
-    """The tokens a network knows; immutable.
+    """The tokens of a network; immutable.
 
-    The characters come first: a character's id is its place in `characters`. The words of
-    `tokenizer: "word"` follow them in their own order. A word that is not among them is spelled
-    with characters, so every text of known characters has ids, and they give it back.
+    The characters come first: the id of a character is its index in `characters`. The words of
+    `tokenizer: "word"` follow in their own order. Any other word is spelled with characters, so
+    every text of known characters has ids, and decoding them gives the text again.
     """
 
     def __init__(self, characters: str, words: Sequence[str] = ()) -> None:
         """Take characters and words in the order of their ids.
 
         Raises:
-            ValueError: There is no character, one occurs twice, or a word is no longer than a
-                character, holds one that is not there, or occurs twice.
+            ValueError: There is no character, a character or word occurs twice, or a word is
+                shorter than two characters or contains an unknown one.
         """
         if not characters:
             raise ValueError("a vocabulary needs at least one character")
@@ -52,7 +52,9 @@ class Vocabulary:
         known = set(characters)
         for word in words:
             if len(word) < 2 or not known.issuperset(word):
-                raise ValueError(f"{word!r} is not a word of the vocabulary's characters")
+                raise ValueError(
+                    f"{word!r} is not a word of at least two of the vocabulary's characters"
+                )
         self._characters = characters
         self._words = tuple(words)
 
@@ -61,14 +63,14 @@ class Vocabulary:
         """The vocabulary of a text.
 
         Args:
-            text: The corpus, whose different characters come in the order of their code points.
-            words: How many of its commonest words are tokens too, at most.
+            text: The corpus; its distinct characters are ordered by code point.
+            words: The most of its most frequent words to use as tokens too.
         """
-        # Flags by code point: several times faster than a set of one-character strings.
+        # Flags by code point are several times faster than a set of one-character strings.
         seen = np.zeros(CODE_POINTS, bool)
-        for start in range(0, len(text), PIECE_CHARACTERS):
-            # NumPy looks places up twice as fast when they already have its own type for them.
-            seen[_code_points(text[start : start + PIECE_CHARACTERS]).astype(np.intp)] = True
+        for start in range(0, len(text), CHUNK_CHARACTERS):
+            # NumPy indexes twice as fast with its own index type.
+            seen[_code_points(text[start : start + CHUNK_CHARACTERS]).astype(np.intp)] = True
         characters = "".join(map(chr, np.flatnonzero(seen)))
         return cls(characters, frequent_words([text], words) if words else ())
 
@@ -79,7 +81,7 @@ class Vocabulary:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words, whose ids follow those of the characters; none where characters are all."""
+        """The words, whose ids follow the characters'; empty for a vocabulary of characters."""
         return self._words
 
     @property
@@ -88,19 +90,19 @@ class Vocabulary:
         return np.min_scalar_type(len(self) - 1)
 
     def encode(self, text: str) -> Ids:
-        """Ids of a text's tokens, in the vocabulary's `dtype`: [len(text)], or fewer with words.
+        """The ids of a text, in the vocabulary's `dtype`: [len(text)], or fewer with words.
 
         Raises:
-            UnknownCharacter: The text holds a character that the vocabulary lacks; the first one.
+            UnknownCharacter: Names the first character that is not in the vocabulary.
         """
         return self._encode_words(text) if self._words else self._encode_characters(text)
 
     def _encode_characters(self, text: str) -> Ids:
         table, unknown = self._table, len(self._characters)
         ids = np.empty(len(text), self.dtype)
-        for start in range(0, len(text), PIECE_CHARACTERS):
-            points = _code_points(text[start : start + PIECE_CHARACTERS])
-            # Code points past the table's end read its last entry, which says "unknown".
+        for start in range(0, len(text), CHUNK_CHARACTERS):
+            points = _code_points(text[start : start + CHUNK_CHARACTERS])
+            # Code points beyond the table read its last entry, which means "unknown".
             found = np.take(table, points, mode="clip")
             if found.max() == unknown:
                 place = start + int(np.argmax(found == unknown))
@@ -112,8 +114,8 @@ class Vocabulary:
         known = self._spelling
         found = [np.empty(0, self.dtype)]
         try:
-            for some in pieces(text):
-                ids = chain.from_iterable(map(known.__getitem__, some))
+            for batch in pieces(text):
+                ids = chain.from_iterable(map(known.__getitem__, batch))
                 found.append(np.fromiter(ids, self.dtype))
         except KeyError:
             place = next(i for i, character in enumerate(text) if character not in known)
@@ -121,7 +123,7 @@ class Vocabulary:
         return np.concatenate(found)
 
     def decode(self, ids: npt.ArrayLike) -> str:
-        """The text of some ids, of any shape's flat order.
+        """The text of ids of any shape, in flat order.
 
         Raises:
             IndexError: An id is not below the vocabulary's size.
@@ -142,7 +144,7 @@ class Vocabulary:
 
     @cached_property
     def _table(self) -> npt.NDArray[np.unsignedinteger]:
-        """Ids by code point; what has no id holds the size of the vocabulary."""
+        """Ids by code point; the number of characters stands for an unknown one."""
         points = _code_points(self._characters)
         size = len(points)
         table = np.full(int(points.max()) + 2, size, np.min_scalar_type(size))
@@ -165,7 +167,7 @@ class Vocabulary:
 
 
 class _Spelling(dict[str, tuple[int, ...]]):
-    """The ids of every piece: one for what is known, else one for each of its characters."""
+    """The ids of every piece: one id for a known piece, else one for each of its characters."""
 
     def __init__(self, characters: str, words: Sequence[str]) -> None:
         super().__init__((token, (i,)) for i, token in enumerate([*characters, *words]))
@@ -173,7 +175,7 @@ class _Spelling(dict[str, tuple[int, ...]]):
     def __missing__(self, piece: str) -> tuple[int, ...]:
         if len(piece) == 1:
             raise KeyError(piece)
-        # Not kept: most of what is spelled is rare.
+        # Not cached: most spelled pieces are rare.
         return tuple(self[character][0] for character in piece)
 
 

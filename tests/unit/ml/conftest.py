@@ -1,4 +1,4 @@
-"""TensorFlow as the worker sets it up, and small trainings that every test can afford."""
+"""TensorFlow configured as in the worker, and trainings small enough for every test."""
 
 from collections.abc import Callable
 from pydoc_data import topics
@@ -6,39 +6,39 @@ from typing import Any
 
 import pytest
 
-from worker.ml.checkpoint import Checkpoint
+from worker.ml.checkpoint import TrainingState
 from worker.ml.config import NetworkConfig, TrainConfig
 from worker.ml.runtime import configure
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 
-#: Makes a training: (kind, state to go on from, changes).
+#: Starts a training: (kind, state to continue, changes).
 Start = Callable[..., Trainer]
-#: Of the changes, those that are the trainer's and not the network's.
-TRAINERS_OWN = ("backend", "recall")
+#: The changes that are arguments of the trainer, not of its config.
+TRAINER_ARGUMENTS = ("backend", "load_state")
 
 configure(threads=2, device="cpu")
 
 
 @pytest.fixture(scope="session")
 def english() -> str:
-    """Real English text that every CPython carries: 465,126 characters."""
+    """Real English text that comes with every CPython: 465,126 characters."""
     return "\n".join(topics.topics[key] for key in sorted(topics.topics))
 
 
 @pytest.fixture(scope="module")
 def text(english: str) -> str:
-    """A page of it."""
+    """A page of English."""
     return english[:1500]
 
 
 @pytest.fixture
 def start(text: str) -> Start:
-    """A training of a small preset on a page of English, from its beginning or a checkpoint."""
+    """Starts trainings of a small preset on a page of English, anew or from a checkpoint."""
     vocabulary, ids = vectorize(text)
 
-    def begin(kind: str, state: Checkpoint | None = None, **changes: Any) -> Trainer:
-        own = {name: changes.pop(name) for name in TRAINERS_OWN if name in changes}
+    def begin(kind: str, state: TrainingState | None = None, **changes: Any) -> Trainer:
+        own = {name: changes.pop(name) for name in TRAINER_ARGUMENTS if name in changes}
         config = small_config(kind, len(vocabulary), **changes)
         return Trainer(config, ids, vocabulary, state=state, **own)
 
@@ -46,7 +46,7 @@ def start(text: str) -> Start:
 
 
 def small_config(kind: str, vocabulary_size: int, **changes: Any) -> TrainConfig:
-    """The preset's ways with small numbers; `units`, `layers` and `embedding` may change too."""
+    """A preset with small numbers; `changes` may include `units`, `layers` and `embedding`."""
     classic = kind == "classic"
     window = changes.pop("window", 12)
     network = NetworkConfig(

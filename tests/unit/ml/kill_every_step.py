@@ -1,4 +1,4 @@
-"""Trains a small network and is killed after its first step, whichever that is: a test's child.
+"""Trains a small network and kills itself after its first step; run by a test, again and again.
 
 ``python -m tests.unit.ml.kill_every_step FILE TEXT``: FILE holds the training so far.
 """
@@ -15,7 +15,7 @@ from worker.ml.vectorize import vectorize
 
 
 def trainer(text: str, path: Path) -> Trainer:
-    """The training, from where it is."""
+    """The training, resumed from its file if there is one."""
     vocabulary, ids = vectorize(text)
     config = small_config("default", len(vocabulary), batch_size=40, validate_every=1, dropout=0.2)
     state = unpack(path.read_bytes()) if path.exists() else None

@@ -1,4 +1,4 @@
-"""Networks and drafts that the tests of the sampler and of the engine share."""
+"""Networks and requests shared by the tests of the sampler and of the engine."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,10 +10,10 @@ import pytest
 from shared.specs.presets import PresetName, resolve_train
 from worker.ml.config import NetworkConfig, TrainConfig
 from worker.ml.sampling import step
-from worker.ml.sampling.sampler import SamplingRequest
+from worker.ml.sampling.request import SamplingRequest
 from worker.ml.sampling.step import StepShape
 
-#: A difference in a bit may take long to change a character.
+#: A difference in one bit may take many characters to show.
 CHARACTERS = 400
 Weights = dict[str, npt.NDArray[np.float32]]
 
@@ -22,7 +22,7 @@ CLASSIC = NetworkConfig(vocabulary_size=40, embedding=0, units=20, layers=1, win
 
 
 def preset(name: PresetName, vocabulary_size: int = 96) -> NetworkConfig:
-    """The network of a preset that nobody has changed, as a training makes it."""
+    """The network of an unchanged preset, as a training builds it."""
     spec = resolve_train(name, {}, seed=0, threads=1, shards=1)
     return TrainConfig.from_spec(spec.model_dump(), vocabulary_size).network
 
@@ -36,13 +36,13 @@ def make_weights(network: NetworkConfig, seed: int = 0, scale: float = 0.6) -> W
     }
 
 
-def draft(prompt: object = (1, 2, 3), **changes: object) -> SamplingRequest:
+def make_request(prompt: object = (1, 2, 3), **changes: object) -> SamplingRequest:
     plain = SamplingRequest(np.asarray(prompt), 40, 1.0, None, None, 7)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def drafts(network: NetworkConfig, count: int, seed: int = 0) -> list[SamplingRequest]:
-    """Drafts that differ in everything, each of `CHARACTERS` characters."""
+def make_requests(network: NetworkConfig, count: int, seed: int = 0) -> list[SamplingRequest]:
+    """Requests that differ in every field but the length, which is `CHARACTERS`."""
     dice = np.random.default_rng(seed)
     return [
         SamplingRequest(
@@ -61,7 +61,7 @@ def drafts(network: NetworkConfig, count: int, seed: int = 0) -> list[SamplingRe
 def reference_logits(
     weights: Weights, network: NetworkConfig, ids: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.float64]:
-    """The logits after `ids`, from a zero state, step by step as the formulas say."""
+    """The logits after `ids`, from a zero state, computed step by step from the formulas."""
     width = network.units
     states = [(np.zeros(width), np.zeros(width)) for _ in range(network.layers)]
     for character in ids:
@@ -78,13 +78,13 @@ def reference_logits(
 
 
 def count_traces(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
-    """The shapes of which a graph is traced from now on: TensorFlow then runs the step's Python."""
+    """The shapes whose graphs are traced from now on: tracing runs the step's Python code."""
     traced: list[StepShape] = []
-    advance = step.advance
+    original = step.step_network
 
-    def noticed(shape: StepShape, *arguments: Any) -> Any:
+    def traced_step(shape: StepShape, *arguments: Any) -> Any:
         traced.append(shape)
-        return advance(shape, *arguments)
+        return original(shape, *arguments)
 
-    monkeypatch.setattr(step, "advance", noticed)
+    monkeypatch.setattr(step, "step_network", traced_step)
     return traced

@@ -1,4 +1,4 @@
-"""Checkpoints as bytes: what comes back, what is refused, and what NumPy does with one."""
+"""Checkpoints as bytes: round trips, refusals, and a network run in NumPy."""
 
 import json
 import struct
@@ -12,7 +12,7 @@ import tensorflow as tf
 from safetensors.numpy import load, save
 
 from tests.unit.ml.conftest import small_config
-from worker.ml.checkpoint import BadCheckpoint, Checkpoint, digest, fingerprint, pack, unpack
+from worker.ml.checkpoint import BadCheckpoint, TrainingState, digest, fingerprint, pack, unpack
 from worker.ml.model import logits
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
@@ -21,7 +21,7 @@ Array = npt.NDArray[np.floating]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(english: str) -> Checkpoint:
+def checkpoint(english: str) -> TrainingState:
     vocabulary, ids = vectorize(english[:400] + "紅樓夢")
     config = small_config("default", len(vocabulary), layers=2, epochs=1)
     trainer = Trainer(config, ids, vocabulary, lowercase=True)
@@ -29,7 +29,7 @@ def checkpoint(english: str) -> Checkpoint:
     return trainer.state()
 
 
-def test_everything_comes_back(checkpoint: Checkpoint) -> None:
+def test_every_field_survives_a_round_trip(checkpoint: TrainingState) -> None:
     data = pack(checkpoint)
     back = unpack(data)
     assert pack(back) == data
@@ -46,7 +46,7 @@ def test_everything_comes_back(checkpoint: Checkpoint) -> None:
         assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
 
 
-def test_words_come_back_and_count_in_the_digest(english: str) -> None:
+def test_words_survive_a_round_trip_and_change_the_digest(english: str) -> None:
     vocabulary, ids = vectorize(english[:3000], words=40)
     config = small_config("default", len(vocabulary), epochs=1)
     state = Trainer(config, ids, vocabulary).state()
@@ -62,7 +62,7 @@ def test_words_come_back_and_count_in_the_digest(english: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["a string", [1], {"a": "b"}])
-def test_words_of_another_type_are_refused(checkpoint: Checkpoint, words: Any) -> None:
+def test_words_of_another_type_are_refused(checkpoint: TrainingState, words: Any) -> None:
     data = pack(checkpoint)
     size = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + size])
@@ -74,7 +74,7 @@ def test_words_of_another_type_are_refused(checkpoint: Checkpoint, words: Any) -
         unpack(struct.pack("<Q", len(written)) + written + data[8 + size :])
 
 
-def test_weights_are_unpadded_under_their_documented_names(checkpoint: Checkpoint) -> None:
+def test_weights_are_unpadded_under_their_documented_names(checkpoint: TrainingState) -> None:
     tensors = load(pack(checkpoint))
     shapes = checkpoint.network.weight_shapes()
     assert {name: tensors[name].shape for name in shapes} == shapes
@@ -83,8 +83,8 @@ def test_weights_are_unpadded_under_their_documented_names(checkpoint: Checkpoin
     assert len(rest) == 3 * len(shapes)
 
 
-def test_the_digest_sees_every_variable_and_the_loop_but_not_the_machine(
-    checkpoint: Checkpoint,
+def test_the_digest_covers_every_variable_and_the_loop_but_not_the_machine(
+    checkpoint: TrainingState,
 ) -> None:
     seen = {digest(checkpoint)}
     for kind in ("weights", "training"):
@@ -102,12 +102,12 @@ def test_the_digest_sees_every_variable_and_the_loop_but_not_the_machine(
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 8, 100, 2000, -1])
-def test_cut_bytes_are_refused(checkpoint: Checkpoint, cut: int) -> None:
+def test_truncated_bytes_are_refused(checkpoint: TrainingState, cut: int) -> None:
     with pytest.raises(BadCheckpoint, match="not a checkpoint"):
         unpack(pack(checkpoint)[:cut])
 
 
-def test_foreign_bytes_are_refused(checkpoint: Checkpoint) -> None:
+def test_foreign_bytes_are_refused(checkpoint: TrainingState) -> None:
     data = pack(checkpoint)
     pickled = b"\x80\x04\x95" + b"\x00" * 50
     endless = struct.pack("<Q", 2**63) + data[8:]
@@ -116,15 +116,15 @@ def test_foreign_bytes_are_refused(checkpoint: Checkpoint) -> None:
             unpack(bad)
 
 
-def test_tensors_that_do_not_fit_are_named(checkpoint: Checkpoint) -> None:
+def test_mismatched_tensors_are_named(checkpoint: TrainingState) -> None:
     weights = dict(checkpoint.weights)
     kernel = weights["head.kernel"]
     for bad in (kernel[:, :-1], kernel.astype(np.float64), kernel.T):
         with pytest.raises(BadCheckpoint, match=r"head\.kernel"):
             replace(checkpoint, weights={**weights, "head.kernel": bad})
-    with pytest.raises(BadCheckpoint, match=r"not known: \['extra'\]"):
+    with pytest.raises(BadCheckpoint, match=r"unknown weights: \['extra'\]"):
         replace(checkpoint, weights={**weights, "extra": kernel})
-    with pytest.raises(BadCheckpoint, match=r"missing: \['head\.kernel'\]"):
+    with pytest.raises(BadCheckpoint, match=r"missing weights: \['head\.kernel'\]"):
         replace(checkpoint, weights={n: w for n, w in weights.items() if n != "head.kernel"})
     with pytest.raises(BadCheckpoint, match=r"training\.velocity\.x"):
         replace(checkpoint, training={"velocity.x": kernel})
@@ -143,8 +143,8 @@ def test_tensors_that_do_not_fit_are_named(checkpoint: Checkpoint) -> None:
         ({"meta": []}, "misses"),
     ],
 )
-def test_a_header_that_lies_is_refused(
-    checkpoint: Checkpoint, change: dict[str, object], message: str
+def test_a_header_that_does_not_match_the_tensors_is_refused(
+    checkpoint: TrainingState, change: dict[str, object], message: str
 ) -> None:
     data = pack(checkpoint)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -155,7 +155,7 @@ def test_a_header_that_lies_is_refused(
 
 
 def numpy_logits(weights: dict[str, Array], ids: list[int], layers: int) -> Array:
-    """The whole network in NumPy, from nothing but what the format's description says."""
+    """The whole network in NumPy, written from the description of the format alone."""
 
     def sigmoid(z: Array) -> Array:
         return 1 / (1 + np.exp(-z))
@@ -177,7 +177,7 @@ def numpy_logits(weights: dict[str, Array], ids: list[int], layers: int) -> Arra
     return inputs @ weights["head.kernel"] + weights["head.bias"]
 
 
-def test_a_page_of_numpy_runs_the_network(checkpoint: Checkpoint) -> None:
+def test_a_page_of_numpy_runs_the_network(checkpoint: TrainingState) -> None:
     weights = {n: a for n, a in load(pack(checkpoint)).items() if not n.startswith("training.")}
     ids = [1, 5, 0, 3, 3, 2, 7]
     network = checkpoint.network

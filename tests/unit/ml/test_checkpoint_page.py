@@ -1,4 +1,4 @@
-"""The page of NumPy in docs/checkpoint-format.md runs a checkpoint as Quire does."""
+"""The NumPy code in docs/checkpoint-format.md runs a checkpoint as Quire does."""
 
 import re
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from worker.ml.checkpoint import Checkpoint, pack
+from worker.ml.checkpoint import TrainingState, pack
 from worker.ml.config import NetworkConfig
 from worker.ml.model import initial_weights
-from worker.ml.sampling.sampler import Sampler, SamplingRequest
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sampler import Sampler
 from worker.ml.vocabulary import Vocabulary
 
 PAGE = Path(__file__).parents[3] / "docs" / "checkpoint-format.md"
@@ -28,19 +29,21 @@ def network_of_the_page() -> Any:
     ("embedding", "layers", "window"), [(0, 1, 12), (8, 1, None), (8, 2, None), (0, 2, 5)]
 )
 @pytest.mark.parametrize("words", [(), (" and", " the", "the", " its", "is", "\n\n")])
-def test_the_page_writes_what_quire_writes(
+def test_the_documented_code_generates_what_quire_generates(
     embedding: int, layers: int, window: int | None, words: tuple[str, ...]
 ) -> None:
     network = NetworkConfig(len(CHARACTERS) + len(words), embedding, 24, layers, window)
-    # Larger than fresh weights are, so that the likeliest character is likely by far.
+    # Larger than initial weights, so that the likeliest character is clearly the likeliest.
     weights = {
         name: array if name == "head.bias" else array * 2
         for name, array in initial_weights(network, seed=3).items()
     }
-    checkpoint = Checkpoint(weights, {}, network, CHARACTERS, True, {}, words)
+    checkpoint = TrainingState(weights, {}, network, CHARACTERS, True, {}, words)
     vocabulary = Vocabulary(CHARACTERS, words)
     prompt = vocabulary.encode("the sun and its\nhouse")
-    [ids] = Sampler(weights, network).write([SamplingRequest(prompt, 40, 0.0, None, None, seed=1)])
+    [ids] = Sampler(weights, network).generate(
+        [SamplingRequest(prompt, 40, 0.0, None, None, seed=1)]
+    )
     page = network_of_the_page()(pack(checkpoint))
     assert page.encode("The sun and its\nhouse") == prompt.tolist()
     assert page.write("The sun and its\nhouse", 40) == vocabulary.decode(np.asarray(ids))

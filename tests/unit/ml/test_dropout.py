@@ -1,4 +1,4 @@
-"""What a step leaves out: the right share, the same again, and nothing where nobody asked."""
+"""Dropout masks: the right share, reproducible, and none without dropout."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,11 @@ from worker.ml.config import TrainConfig
 from worker.ml.training.dropout import step_masks
 
 
-def test_nothing_is_left_out_unless_asked() -> None:
+def test_there_are_no_masks_without_dropout() -> None:
     assert step_masks(small_config("classic", 20), range(3)) is None
 
 
-def test_the_share_is_right_and_the_mean_stays() -> None:
+def test_the_share_is_right_and_the_mean_is_kept() -> None:
     config = small_config("default", 20, units=64, layers=2, dropout=0.25)
     masks = step_masks(config, range(40))
     assert masks is not None
@@ -23,7 +23,7 @@ def test_the_share_is_right_and_the_mean_stays() -> None:
     assert masks.mean() == pytest.approx(1, abs=0.01)
 
 
-def test_a_mask_depends_on_seed_and_step_alone() -> None:
+def test_a_mask_depends_only_on_seed_and_step() -> None:
     config = small_config("default", 20, dropout=0.5)
     whole, rest = step_masks(config, range(6)), step_masks(config, range(4, 6))
     other = step_masks(small_config("default", 20, dropout=0.5, seed=8), range(6))
@@ -34,7 +34,7 @@ def test_a_mask_depends_on_seed_and_step_alone() -> None:
     assert not np.array_equal(whole, other)
 
 
-def test_a_job_from_before_dropout_trains_without_it() -> None:
+def test_a_job_queued_before_dropout_existed_trains_without_it() -> None:
     spec = resolve_train("default", {}, seed=1, threads=2, shards=2).model_dump()
     assert TrainConfig.from_spec(spec, 30).dropout == spec["dropout"] > 0
     del spec["dropout"]

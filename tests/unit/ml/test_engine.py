@@ -1,4 +1,4 @@
-"""One batch for everybody: whose turn it is, how long a block is, and how a text ends."""
+"""Continuous batching: scheduling, block lengths, and how a sequence ends."""
 
 import os
 import subprocess
@@ -13,29 +13,36 @@ import structlog
 
 from shared.specs.presets import PRESETS, PresetName
 from tests.unit.ml.count_compilations import (
+    generate_with_a_new_shape,
+    generate_with_others,
     warm_everything,
-    write_with_a_new_shape,
-    write_with_others,
 )
-from tests.unit.ml.networks import CLASSIC, STATEFUL, count_traces, draft, make_weights, preset
+from tests.unit.ml.networks import (
+    CLASSIC,
+    STATEFUL,
+    count_traces,
+    make_request,
+    make_weights,
+    preset,
+)
 from worker.ml.sampling import step
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import STACK, Sampler
-from worker.ml.sampling.sequence import Stream
+from worker.ml.sampling.sequence import Sequence
 from worker.ml.sampling.step import BLOCK, GRAPHS, MULTIPLY_ADDS_PER_CALL, step_function
 
 
 def test_many_checkpoints_share_steps_and_few_take_turns() -> None:
     samplers = [Sampler(make_weights(STATEFUL, seed), STATEFUL) for seed in range(40)]
     engine = Engine(threads=2)
-    for count, moved_at_once in ((2, 2), (4, 2), (5, 5), (40, 2 * STACK)):
-        streams = [sampler.start(draft(length=400)) for sampler in samplers[:count]]
-        for stream, sampler in zip(streams, samplers, strict=False):
-            engine.admit(stream, sampler, owner="ann")
-        assert len(engine.step()) == moved_at_once
-        for stream in streams:
-            engine.leave(stream)
-    # With a window nothing is stacked, nor where a step is large products anyway.
+    for count, advanced_at_once in ((2, 2), (4, 2), (5, 5), (40, 2 * STACK)):
+        sequences = [sampler.new_sequence(make_request(length=400)) for sampler in samplers[:count]]
+        for sequence, sampler in zip(sequences, samplers, strict=False):
+            engine.add(sequence, sampler, owner="ann")
+        assert len(engine.step()) == advanced_at_once
+        for sequence in sequences:
+            engine.remove(sequence)
+    # Networks with a window are not stacked, nor are large ones.
     wide = replace(STATEFUL, units=512)
     for network in (CLASSIC, wide):
         assert not Sampler(make_weights(network), network).stackable
@@ -45,9 +52,9 @@ def test_many_checkpoints_share_steps_and_few_take_turns() -> None:
 def test_a_checkpoint_of_a_known_shape_traces_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     warm_everything()
     traces = count_traces(monkeypatch)
-    write_with_others()
+    generate_with_others()
     assert not traces
-    write_with_a_new_shape()
+    generate_with_a_new_shape()
     assert traces
 
 
@@ -61,27 +68,27 @@ def test_a_checkpoint_of_a_known_shape_compiles_nothing(tmp_path: Path) -> None:
         text=True,
         env={**os.environ, "XLA_FLAGS": flags},
     )
-    # Five sizes of a batch, with limits and without.
+    # Five batch sizes, filtered and not.
     assert list(map(int, ended.stdout.split())) == [10, 10, 11]
 
 
-def test_that_a_graph_must_go_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dropped_graph_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert step_function.cache_info().maxsize == GRAPHS
     monkeypatch.setattr(step, "GRAPHS", step_function.cache_info().currsize + 1)
-    for units, told in ((26, []), (27, ["graph_dropped"])):
+    for units, expected in ((26, []), (27, ["graph_dropped"])):
         network = replace(STATEFUL, units=units)
         with structlog.testing.capture_logs() as logs:
-            Sampler(make_weights(network), network).warm()
-        assert [each["event"] for each in logs] == told
+            Sampler(make_weights(network), network).warm_up()
+        assert [entry["event"] for entry in logs] == expected
 
 
-def finish(engine: Engine, rounds: int = 10_000) -> list[Stream]:
-    """Run to the end; the streams in the order in which they ended."""
-    ended: list[Stream] = []
+def finish(engine: Engine, rounds: int = 10_000) -> list[Sequence]:
+    """Run to the end; returns the sequences in the order in which they ended."""
+    ended: list[Sequence] = []
     for _ in range(rounds):
         if not len(engine):
             break
-        ended += [stream for stream in engine.step() if not stream.left]
+        ended += [sequence for sequence in engine.step() if not sequence.remaining_steps]
     engine.close()
     return ended
 
@@ -90,25 +97,25 @@ def finish(engine: Engine, rounds: int = 10_000) -> list[Stream]:
 def test_a_short_text_does_not_wait_for_a_long_one(others: str) -> None:
     sampler = Sampler(make_weights(CLASSIC), CLASSIC)
     engine = Engine(threads=1)
-    long = [sampler.start(draft(length=4000, seed=seed)) for seed in range(3)]
-    for stream in long:
-        engine.admit(stream, sampler, owner="ann")
+    long = [sampler.new_sequence(make_request(length=4000, seed=seed)) for seed in range(3)]
+    for sequence in long:
+        engine.add(sequence, sampler, owner="ann")
     for _ in range(3):
         engine.step()
-    short = sampler.start(draft(length=40))
-    engine.admit(short, sampler, owner=others)
+    short = sampler.new_sequence(make_request(length=40))
+    engine.add(short, sampler, owner=others)
     assert finish(engine)[0] is short
-    assert all(not stream.left for stream in long)
+    assert all(not sequence.remaining_steps for sequence in long)
 
 
 def test_texts_of_one_owner_take_turns() -> None:
     sampler = Sampler(make_weights(CLASSIC), CLASSIC)
     engine = Engine(threads=1)
-    streams = [sampler.start(draft(length=4000, seed=seed)) for seed in range(3)]
-    for stream in streams:
-        engine.admit(stream, sampler, owner="ann")
+    sequences = [sampler.new_sequence(make_request(length=4000, seed=seed)) for seed in range(3)]
+    for sequence in sequences:
+        engine.add(sequence, sampler, owner="ann")
     moved = [engine.step() for _ in range(6)]
-    assert moved == [[stream] for stream in streams * 2]
+    assert moved == [[sequence] for sequence in sequences * 2]
     engine.close()
 
 
@@ -117,74 +124,76 @@ def test_three_checkpoints_of_one_owner_take_turns_on_two_threads() -> None:
     samplers = [Sampler(make_weights(wide, seed), wide) for seed in range(3)]
     assert not samplers[0].stackable
     engine = Engine(threads=2)
-    pairs = [[sampler.start(draft(length=4000)) for _ in range(2)] for sampler in samplers]
+    pairs = [
+        [sampler.new_sequence(make_request(length=4000)) for _ in range(2)] for sampler in samplers
+    ]
     for sampler, pair in zip(samplers, pairs, strict=True):
-        for stream in pair:
-            engine.admit(stream, sampler, owner="ann")
+        for sequence in pair:
+            engine.add(sequence, sampler, owner="ann")
     blocks = [engine.step() for _ in range(3)]
-    # In three blocks of two checkpoints each one has had its two, and all its streams moved.
+    # In three blocks of two checkpoints, each had two, and all its sequences advanced.
     for pair in pairs:
         assert sum(set(pair) <= set(moved) for moved in blocks) == 2
     assert [len(moved) for moved in blocks] == [4, 4, 4]
-    short = samplers[2].start(draft(length=40))
-    engine.admit(short, samplers[2], owner="ann")
+    short = samplers[2].new_sequence(make_request(length=40))
+    engine.add(short, samplers[2], owner="ann")
     assert finish(engine)[0] is short
 
 
 def test_owners_take_turns_however_many_texts_each_has() -> None:
     sampler = Sampler(make_weights(CLASSIC), CLASSIC)
-    # Compiles, which would count as something that one of them had.
-    sampler.write([draft(length=600)])
+    # Compile first, or that time would count as one owner's.
+    sampler.generate([make_request(length=600)])
     engine = Engine(threads=1)
-    many = [sampler.start(draft(length=600, seed=seed)) for seed in range(20)]
-    one = sampler.start(draft(length=600))
-    for stream in many:
-        engine.admit(stream, sampler, owner="ann")
-    engine.admit(one, sampler, owner="bob")
-    while one.left:
+    many = [sampler.new_sequence(make_request(length=600, seed=seed)) for seed in range(20)]
+    one = sampler.new_sequence(make_request(length=600))
+    for sequence in many:
+        engine.add(sequence, sampler, owner="ann")
+    engine.add(one, sampler, owner="bob")
+    while one.remaining_steps:
         engine.step()
-    # A window's texts are written one at a time: bob had every second block, or about that.
-    used = sum(stream.seconds for stream in many)
+    # With a window, texts are generated one at a time: bob had about every second block.
+    used = sum(sequence.seconds for sequence in many)
     assert 0.3 < used / one.seconds < 3
     engine.close()
 
 
 def test_batches_side_by_side_pay_for_the_device_once() -> None:
-    """Two threads make no second device: what is charged is at most the time that passed."""
+    """Two threads are not two devices: at most the time that passed is charged."""
     samplers = [Sampler(make_weights(CLASSIC, seed), CLASSIC) for seed in range(2)]
     engine = Engine(threads=2)
-    streams = [sampler.start(draft(length=300)) for sampler in samplers]
-    for stream, sampler in zip(streams, samplers, strict=True):
-        engine.admit(stream, sampler, owner="ann")
+    sequences = [sampler.new_sequence(make_request(length=300)) for sampler in samplers]
+    for sequence, sampler in zip(sequences, samplers, strict=True):
+        engine.add(sequence, sampler, owner="ann")
     began = time.perf_counter()
     finish(engine)
     passed = time.perf_counter() - began
-    charged = sum(stream.seconds for stream in streams)
+    charged = sum(sequence.seconds for sequence in sequences)
     assert 0 < charged <= passed
     engine.close()
 
 
-def test_streams_of_several_checkpoints_all_come_to_their_end() -> None:
+def test_sequences_of_several_checkpoints_are_all_completed() -> None:
     samplers = [Sampler(make_weights(STATEFUL, seed), STATEFUL) for seed in range(5)]
-    expected = [sampler.write([draft(length=100)])[0] for sampler in samplers]
+    expected = [sampler.generate([make_request(length=100)])[0] for sampler in samplers]
     engine = Engine(threads=2)
-    streams = [sampler.start(draft(length=100)) for sampler in samplers]
-    for stream, sampler in zip(streams, samplers, strict=True):
-        engine.admit(stream, sampler, owner="ann")
+    sequences = [sampler.new_sequence(make_request(length=100)) for sampler in samplers]
+    for sequence, sampler in zip(sequences, samplers, strict=True):
+        engine.add(sequence, sampler, owner="ann")
     assert len(finish(engine)) == 5
-    for stream, text in zip(streams, expected, strict=True):
-        np.testing.assert_array_equal(stream.written, text)
+    for sequence, text in zip(sequences, expected, strict=True):
+        np.testing.assert_array_equal(sequence.output_ids, text)
 
 
-def test_the_first_characters_come_with_a_short_block() -> None:
+def test_the_first_characters_come_after_a_short_block() -> None:
     sampler = Sampler(make_weights(STATEFUL), STATEFUL)
     engine = Engine(threads=1)
-    stream = sampler.start(draft(range(30), length=300))
-    engine.admit(stream, sampler, owner="ann")
+    sequence = sampler.new_sequence(make_request(range(30), length=300))
+    engine.add(sequence, sampler, owner="ann")
     engine.step()
-    assert 1 <= len(stream.written) <= 16
-    engine.leave(stream)
-    engine.leave(stream)
+    assert 1 <= len(sequence.output_ids) <= 16
+    engine.remove(sequence)
+    engine.remove(sequence)
     assert len(engine) == 0
     engine.close()
 
@@ -195,15 +204,15 @@ def test_no_block_of_a_preset_is_more_work_than_documented(name: PresetName) -> 
     network = sampler.shape
     for rows in sampler.buckets:
         shape = replace(network, rows=rows)
-        # Of each row the recurrent products of all windows in flight, and the head's.
+        # Per row: the recurrent products of all windows in flight, and the head's.
         lstm = (2 * network.layers - 1) * 4 * network.units**2
         step = rows * ((network.window or 1) * lstm + network.units * network.vocabulary)
         assert 1 <= shape.steps_per_call <= BLOCK
         assert shape.steps_per_call * step <= MULTIPLY_ADDS_PER_CALL
-        # Nor is one shorter than it must be: to begin a block costs time.
+        # No block is shorter than necessary, because starting a block costs time.
         longer = (shape.steps_per_call + 1) * step
         assert shape.steps_per_call == BLOCK or longer > MULTIPLY_ADDS_PER_CALL
-    # The figures that stand beside the bound.
+    # The figures in the comment on the limit.
     small = replace(STATEFUL, units=128)
     shape = Sampler(make_weights(small), small).shape
     assert [replace(shape, rows=rows).steps_per_call for rows in (1, 32)] == [256, 84]
@@ -213,36 +222,39 @@ def test_every_block_is_as_long_as_its_shape_says() -> None:
     network = preset("default")
     sampler = Sampler(make_weights(network, scale=0.1), network)
     engine = Engine(threads=1)
-    streams = [sampler.start(draft(length=200, seed=seed)) for seed in range(sampler.capacity)]
-    for stream in streams:
-        engine.admit(stream, sampler, owner="ann")
+    sequences = [
+        sampler.new_sequence(make_request(length=200, seed=seed))
+        for seed in range(sampler.capacity)
+    ]
+    for sequence in sequences:
+        engine.add(sequence, sampler, owner="ann")
     engine.step()
-    most = replace(sampler.shape, rows=len(streams)).steps_per_call
+    most = replace(sampler.shape, rows=len(sequences)).steps_per_call
     assert most < 30
-    while streams[0].left:
-        before = streams[0].left
+    while sequences[0].remaining_steps:
+        before = sequences[0].remaining_steps
         engine.step()
-        assert {before - stream.left for stream in streams} == {min(most, before)}
+        assert {before - sequence.remaining_steps for sequence in sequences} == {min(most, before)}
     engine.close()
 
 
-def test_a_stream_that_breaks_its_batch_breaks_alone() -> None:
+def test_a_sequence_that_breaks_its_batch_fails_alone() -> None:
     sampler = Sampler(make_weights(STATEFUL), STATEFUL)
     engine = Engine(threads=1)
-    streams = [sampler.start(draft(length=30, seed=seed)) for seed in range(4)]
-    streams[2].state = np.zeros((1, 2, 1, 5), np.float32)
-    for stream in streams:
-        engine.admit(stream, sampler, owner="ann")
+    sequences = [sampler.new_sequence(make_request(length=30, seed=seed)) for seed in range(4)]
+    sequences[2].state = np.zeros((1, 2, 1, 5), np.float32)
+    for sequence in sequences:
+        engine.add(sequence, sampler, owner="ann")
     finish(engine)
-    assert [stream.error is not None for stream in streams] == [False, False, True, False]
-    assert [stream.left for stream in streams] == [0, 0, 30 + 2, 0]
+    assert [sequence.error is not None for sequence in sequences] == [False, False, True, False]
+    assert [sequence.remaining_steps for sequence in sequences] == [0, 0, 30 + 2, 0]
 
 
-def test_what_is_done_meanwhile_may_fail_and_harms_no_stream() -> None:
+def test_an_error_in_meanwhile_harms_no_sequence() -> None:
     sampler = Sampler(make_weights(STATEFUL), STATEFUL)
     engine = Engine(threads=1)
-    stream = sampler.start(draft(length=300))
-    engine.admit(stream, sampler, owner="ann")
+    sequence = sampler.new_sequence(make_request(length=300))
+    engine.add(sequence, sampler, owner="ann")
 
     def fail() -> None:
         raise ZeroDivisionError
@@ -250,4 +262,6 @@ def test_what_is_done_meanwhile_may_fail_and_harms_no_stream() -> None:
     with pytest.raises(ZeroDivisionError):
         engine.step(meanwhile=fail)
     finish(engine)
-    np.testing.assert_array_equal(stream.written, sampler.write([draft(length=300)])[0])
+    np.testing.assert_array_equal(
+        sequence.output_ids, sampler.generate([make_request(length=300)])[0]
+    )

@@ -1,4 +1,4 @@
-"""``kill -9`` after every step of a training: the end is that of one which nothing happened to."""
+"""``kill -9`` after every step of a training: the result is that of an undisturbed training."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""The hand-written LSTM against Keras' own, and both whole networks against each other."""
+"""The hand-written LSTM against Keras' own, and the whole networks of both backends."""
 
 import importlib.util
 import os
@@ -18,7 +18,7 @@ from worker.ml.config import NetworkConfig
 from worker.ml.lstm import unroll
 from worker.ml.model import initial_weights, logits, pad
 from worker.ml.training.dropout import step_masks
-from worker.ml.training.keras_gradients import KerasGradients, build, chooses_cudnn
+from worker.ml.training.keras_gradients import KerasGradients, build_model, uses_cudnn
 from worker.ml.training.xla_gradients import XlaGradients
 
 STEPS, BATCH, UNITS, INPUTS = 17, 5, 24, 11
@@ -54,8 +54,8 @@ def test_states_and_gradients_are_those_of_keras(compiled: bool) -> None:
         return tf.transpose(hidden, (1, 0, 2))
 
     def peer(inputs: Any, *weights: Any) -> Any:
-        unchanging = [variable.value for variable in layer.non_trainable_variables]
-        return layer.stateless_call(list(weights), unchanging, inputs)[0]
+        untrained = [variable.value for variable in layer.non_trainable_variables]
+        return layer.stateless_call(list(weights), untrained, inputs)[0]
 
     def gradients(function: Any) -> Any:
         with tf.GradientTape() as tape:
@@ -129,7 +129,7 @@ def test_a_padded_vocabulary_changes_no_loss_and_gets_no_gradient() -> None:
 def test_initial_weights_are_those_of_keras() -> None:
     network = NetworkConfig(vocabulary_size=57, embedding=0, units=64, layers=2, window=60)
     weights = initial_weights(network, 0)
-    variables = build(network, last=True, vocabulary=57).trainable_variables
+    variables = build_model(network, last=True, vocabulary=57).trainable_variables
     assert [array.shape for array in weights.values()] == [tuple(v.shape) for v in variables]
     for array, variable in zip(weights.values(), variables, strict=True):
         theirs = variable.numpy()
@@ -144,13 +144,13 @@ def test_initial_weights_are_those_of_keras() -> None:
 
 
 class CudnnTaken(Exception):
-    """Keras has called cuDNN, as on a GPU."""
+    """Keras has called cuDNN, as on a machine with a GPU."""
 
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Keras decide as if there were a GPU; it raises `CudnnTaken` where it would use it."""
-    # The package's attribute of that name is a function.
+    """Let Keras decide as if there were a GPU; using cuDNN raises `CudnnTaken`."""
+    # The package's attribute of the same name is a function.
     rnn = importlib.import_module("keras.src.backend.tensorflow.rnn")
 
     def taken(*_: object, **__: object) -> None:
@@ -162,10 +162,10 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("as_on_a_gpu")
 @pytest.mark.parametrize("masked", [False, True])
-def test_keras_takes_cudnn_for_what_stands_here(masked: bool) -> None:
+def test_keras_takes_cudnn_for_our_layers(masked: bool) -> None:
     network = NetworkConfig(vocabulary_size=20, embedding=6, units=10, layers=2, window=None)
-    model = build(network, last=False, vocabulary=20, masked=masked)
-    assert chooses_cudnn(model)
+    model = build_model(network, last=False, vocabulary=20, masked=masked)
+    assert uses_cudnn(model)
     windows, masks = np.zeros((3, 5), np.int32), np.ones((3, 2, 10), np.float32)
     with pytest.raises(CudnnTaken):
         model([windows, masks] if masked else windows)
@@ -186,9 +186,9 @@ def test_keras_takes_cudnn_for_what_stands_here(masked: bool) -> None:
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_keras_does_not_take_cudnn_for_anything_else(changes: dict[str, Any]) -> None:
     layer = keras.layers.LSTM(8, **changes)
-    # Keras computes the layer, and by this very call says that it does without cuDNN.
+    # This call would raise if Keras took cuDNN.
     assert layer(np.zeros((2, 4, 3), np.float32)).shape == (2, 8)
-    assert not chooses_cudnn(keras.Sequential([keras.Input((4, 3)), layer]))
+    assert not uses_cudnn(keras.Sequential([keras.Input((4, 3)), layer]))
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""What a text has from its corpus, against a search that anybody can read."""
+"""The novelty index, compared with a simple search."""
 
 import random
 
@@ -11,7 +11,7 @@ from worker.ml.novelty import Novelty, NoveltyIndex
 
 
 def searched(corpus: str, text: str) -> Novelty:
-    """The same by trying: one character more wherever it goes on."""
+    """The same figures by brute force."""
     longest = at = 0
     for i in range(len(text)):
         while i + longest < len(text) and text[i : i + longest + 1] in corpus:
@@ -23,7 +23,7 @@ def searched(corpus: str, text: str) -> Novelty:
 
 @settings(max_examples=300)
 @given(st.data())
-def test_it_finds_what_a_search_finds(data: st.DataObject) -> None:
+def test_the_index_finds_what_a_search_finds(data: st.DataObject) -> None:
     alphabet = data.draw(st.sampled_from(["ab", "abc ", "aß€😀", "a\n"]))
     corpus = data.draw(st.text(alphabet=alphabet, max_size=300))
     text = data.draw(st.text(alphabet=alphabet + "z", max_size=60))
@@ -35,11 +35,11 @@ def test_it_finds_what_a_search_finds(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("source", ["english", "chinese", "repetitive"])
 def test_real_texts(source: str, english: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(novelty, "SORTED_AT_ONCE", 10_000)
+    monkeypatch.setattr(novelty, "SORT_CHUNK", 10_000)
     chosen = random.Random(3)
     corpus = {
         "english": english,
-        # More characters than a byte counts: eight of them take two keys.
+        # More distinct characters than a byte holds, so that eight of them take two keys.
         "chinese": "".join(chr(0x4E00 + int(1000 * chosen.random() ** 4)) for _ in range(50_000)),
         "repetitive": ("def f(x):\n" + 16 * " " + "return x\n") * 2000,
     }[source]
@@ -53,7 +53,7 @@ def test_real_texts(source: str, english: str, monkeypatch: pytest.MonkeyPatch) 
     assert index.look_up(corpus[777:1277]).known_grams == 1
 
 
-def test_nothing_is_known_of_an_empty_corpus_and_an_empty_text() -> None:
+def test_empty_corpora_and_texts_match_nothing() -> None:
     assert NoveltyIndex("").look_up("text of its own") == Novelty(0, 0, 0, 0.0)
     assert NoveltyIndex("some corpus").look_up("") == Novelty(0, 0, 0, None)
     assert NoveltyIndex("corpus").look_up("pus") == Novelty(3, 0, 3, None)

@@ -1,4 +1,4 @@
-"""Our updates against Keras' own optimizers, over several steps."""
+"""Our optimizer updates against Keras' own, over several steps."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ def run_ours(
         state |= {f"average.{name}": weight for name, weight in weights.items()}
     numbers = step_numbers(config, range(STEPS), STEPS)
     compiled = tf.function(update, jit_compile=True, autograph=False)
-    for row, each in zip(numbers, gradients, strict=True):
-        state = compiled(config, state, each, tf.constant(row))
+    for row, gradient_set in zip(numbers, gradients, strict=True):
+        state = compiled(config, state, gradient_set, tf.constant(row))
     return {name: np.asarray(value) for name, value in state.items()}
 
 
@@ -50,8 +50,8 @@ def test_weights_after_some_steps_are_those_of_keras(
         peer = keras.optimizers.Adam(0.01, beta_2=0.99, global_clipnorm=clip_norm)
     variables = [keras.Variable(weight) for weight in weights.values()]
     peer.build(variables)
-    for each in gradients:
-        peer.apply([tf.constant(gradient) for gradient in each.values()])
+    for gradient_set in gradients:
+        peer.apply([tf.constant(gradient) for gradient in gradient_set.values()])
     for name, variable in zip(weights, variables, strict=True):
         np.testing.assert_allclose(mine[name], variable.numpy(), atol=2e-6, err_msg=name)
 
@@ -64,7 +64,7 @@ def test_the_average_follows_the_weights() -> None:
     average, weight = after["average.head.bias"], after["head.bias"]
     assert np.all(average > 0)
     assert np.all(average < weight)
-    # Its first memory is short, so that it soon forgets where the weights began.
+    # Its decay is low at first, so that it soon forgets the initial weights.
     assert step_numbers(config, range(1), 100)[0, 1] == pytest.approx(2 / 11)
 
 

@@ -1,4 +1,4 @@
-"""The draw: its distribution, its limits, and the logits it draws from."""
+"""The draw: its distribution, its limits, and the logits that it draws from."""
 
 import keras
 import numpy as np
@@ -7,21 +7,22 @@ import pytest
 import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, padded_vocabulary
-from worker.ml.sampling.sampler import Sampler, SamplingRequest
-from worker.ml.sampling.step import StepShape, advance, fold
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sampler import Sampler
+from worker.ml.sampling.step import StepShape, fold_weights, step_network
 
 DRAWS = 20_000
-#: 57 fits one piece, 700 is searched in two levels.
+#: 57 is searched in one level, 700 in two.
 SIZES = (57, 700)
 
 
 def constant_logits(size: int) -> npt.NDArray[np.float32]:
-    """Logits without ties, far from flat, the likeliest of them somewhere in the middle."""
+    """Logits without ties, far from flat, the largest somewhere in the middle."""
     return np.random.default_rng(size).normal(0, 2, size).astype(np.float32)
 
 
 def constant_network(logits: npt.NDArray[np.float32]) -> Sampler:
-    """A network whose logits are the same after every character, so that draws are independent."""
+    """A network whose logits are always the same, so that draws are independent."""
     network = NetworkConfig(len(logits), embedding=0, units=4, layers=1, window=None)
     weights = {name: np.zeros(sizes, np.float32) for name, sizes in network.weight_shapes().items()}
     return Sampler({**weights, "head.bias": logits}, network)
@@ -41,12 +42,12 @@ def drawn(
     length: int = DRAWS,
     seed: int = 1,
 ) -> npt.NDArray[np.int32]:
-    draft = SamplingRequest(np.zeros(1, np.int32), length, temperature, top_k, top_p, seed)
-    return constant_network(logits).write([draft])[0]
+    request = SamplingRequest(np.zeros(1, np.int32), length, temperature, top_k, top_p, seed)
+    return constant_network(logits).generate([request])[0]
 
 
 def assert_follows(ids: npt.NDArray[np.int32], expected: npt.NDArray[np.float64]) -> None:
-    """Chi-square of the counts against a distribution; entries expected rarely count as one."""
+    """Chi-square test of the counts against a distribution; rare entries count as one."""
     counts = np.bincount(ids, minlength=len(expected))
     often = expected * len(ids) >= 5
     observed = np.append(counts[often], counts[~often].sum())
@@ -67,7 +68,7 @@ def test_draws_follow_the_softmax(size: int, temperature: float) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_draws_within_limits_follow_what_is_left(size: int) -> None:
+def test_draws_within_limits_follow_the_remaining_mass(size: int) -> None:
     logits = constant_logits(size)
     top_k, top_p, temperature = 12, 0.8, 1.3
     order = np.argsort(-logits)[:top_k]
@@ -83,26 +84,26 @@ def test_draws_within_limits_follow_what_is_left(size: int) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("temperature", [0.0, 1e-300, 1e-9])
-def test_cold_is_the_likeliest(size: int, temperature: float) -> None:
+def test_a_low_temperature_draws_the_likeliest(size: int, temperature: float) -> None:
     logits = constant_logits(size)
     assert set(drawn(logits, temperature, length=50)) == {int(np.argmax(logits))}
 
 
-def test_cold_takes_the_first_of_several_likeliest() -> None:
+def test_temperature_0_draws_the_first_of_several_likeliest() -> None:
     logits = np.zeros(57, np.float32)
     logits[[20, 21, 50]] = 1
     assert set(drawn(logits, 0.0, length=50)) == {20}
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_heat_draws_every_character_and_never_padding(size: int) -> None:
+def test_a_high_temperature_draws_every_character_and_never_padding(size: int) -> None:
     assert padded_vocabulary(size) > size
     for temperature in (1e9, 1e300):
         assert set(drawn(constant_logits(size), temperature)) == set(range(size))
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_limits_that_leave_everything_change_nothing(size: int) -> None:
+def test_limits_that_exclude_nothing_change_nothing(size: int) -> None:
     logits = constant_logits(size)
     free = drawn(logits, length=500)
     for top_k, top_p in ((size, None), (size + 1, 1.0), (2**40, None), (None, 1.0)):
@@ -110,7 +111,7 @@ def test_limits_that_leave_everything_change_nothing(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_tightest_limits_leave_the_likeliest(size: int) -> None:
+def test_the_tightest_limits_keep_only_the_likeliest(size: int) -> None:
     logits = constant_logits(size)
     for top_k, top_p in ((1, None), (None, 1e-12), (None, 1e-300), (1, 1e-12)):
         for temperature in (0.5, 1e12):
@@ -118,7 +119,7 @@ def test_the_tightest_limits_leave_the_likeliest(size: int) -> None:
             assert set(ids) == {int(np.argmax(logits))}
 
 
-def test_top_k_holds_where_probabilities_look_alike() -> None:
+def test_top_k_holds_for_almost_equal_probabilities() -> None:
     logits = constant_logits(57)
     ids = drawn(logits, 1e12, top_k=3, length=500)
     assert set(ids) == set(np.argsort(-logits)[:3])
@@ -150,11 +151,11 @@ def test_logits_are_those_of_stock_keras(network: NetworkConfig) -> None:
         filtered=False,
         xla=False,
     )
-    folded = [tf.constant(array) for array in fold(weights, network)]
+    folded = [tf.constant(array) for array in fold_weights(weights, network)]
     states = [part for layer in tf.unstack(shape.new_state()) for part in tf.unstack(layer)]
     for clock, character in enumerate(ids):
         fed = tf.constant([character], tf.int32)
-        states, logits = advance(shape, folded, states, fed, tf.constant([clock]))
+        states, logits = step_network(shape, folded, states, fed, tf.constant([clock]))
         begin = max(0, clock + 1 - network.window) if network.window else 0
         seen = ids[begin : clock + 1][None]
         if not network.embedding:

@@ -1,4 +1,4 @@
-"""What somebody who trains can rely on: exact resumes, both backends, and clear refusals."""
+"""The trainer: exact resumes, equal backends, and clear refusals."""
 
 import random
 import re
@@ -11,24 +11,25 @@ import pytest
 from tests.unit.ml.conftest import Start, small_config
 from worker.ml.checkpoint import digest, pack, unpack
 from worker.ml.config import TrainConfig
-from worker.ml.sampling.sampler import Sampler, SamplingRequest
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.step import step_function
 from worker.ml.training import progress
 from worker.ml.training.divergence import Diverged
-from worker.ml.training.progress import EpochEnd, Mark, Progress
+from worker.ml.training.progress import EpochEnd, IntervalReached, TrainingProgress
 from worker.ml.training.trainer import Trainer
-from worker.ml.training.variables import Mismatch
+from worker.ml.training.variables import CheckpointMismatch
 from worker.ml.vectorize import TooShort, vectorize
 from worker.ml.vocabulary import Vocabulary
 
 
-def run_to_end(trainer: Trainer) -> list[Progress | EpochEnd | Mark]:
+def run_to_end(trainer: Trainer) -> list[TrainingProgress | EpochEnd | IntervalReached]:
     return list(trainer.run())
 
 
 @pytest.fixture
 def small_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report after every call, and few steps in a call: many places to stop at."""
+    """Report after every call, with few steps in a call, to have many places to stop at."""
     monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
     monkeypatch.setattr(progress, "CALL_CHARACTERS", 12 * 8 * 2)
 
@@ -62,23 +63,27 @@ def test_stopping_in_the_middle_of_an_epoch_is_possible(start: Start, small_call
     assert trainer.state().meta["loop"]["windows"] == trainer.step * 8
 
 
-def test_whoever_asks_is_told_after_every_call(
+def test_a_requested_report_comes_after_every_call(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "REPORT_SECONDS", 3600.0)
     monkeypatch.setattr(progress, "CALL_CHARACTERS", 12 * 8 * 2)
-    seldom = start("default", epochs=1)
-    assert not any(isinstance(event, Progress) for event in seldom.run())
+    rare = start("default", epochs=1)
+    assert not any(isinstance(event, TrainingProgress) for event in rare.run())
     trainer = start("default", epochs=1)
-    told = [event for event in trainer.run(is_asked=lambda: True) if isinstance(event, Progress)]
-    # The first calls take one step and two, and none takes more than two.
-    assert [event.step for event in told[:4]] == [1, 3, 5, 7]
-    assert all(0 < event.tokens_per_second < 1e9 for event in told)
-    assert digest(trainer.state()) == digest(seldom.state())
+    reports = [
+        event
+        for event in trainer.run(report_requested=lambda: True)
+        if isinstance(event, TrainingProgress)
+    ]
+    # The first calls take one and two steps, and none takes more than two.
+    assert [event.step for event in reports[:4]] == [1, 3, 5, 7]
+    assert all(0 < event.tokens_per_second < 1e9 for event in reports)
+    assert digest(trainer.state()) == digest(rare.state())
 
 
 @pytest.mark.usefixtures("small_calls")
-def test_dropout_is_resumed_to_the_bit(start: Start) -> None:
+def test_dropout_resumes_to_the_bit(start: Start) -> None:
     changes = {"dropout": 0.3, "layers": 2, "epochs": 1}
     whole, plain = start("default", **changes), start("default", **changes | {"dropout": 0.0})
     run_to_end(whole)
@@ -91,7 +96,7 @@ def test_dropout_is_resumed_to_the_bit(start: Start) -> None:
     assert digest(plain.state()) != digest(whole.state())
 
 
-def test_steps_per_call_decide_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_per_call_change_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     digests = set()
     for characters in (1, 12 * 8 * 3, 10**6):
         monkeypatch.setattr(progress, "CALL_CHARACTERS", characters)
@@ -108,7 +113,7 @@ def test_another_seed_gives_another_training(start: Start) -> None:
     assert digest(one.state()) != digest(other.state())
 
 
-def test_weights_to_generate_with_are_those_that_were_judged(start: Start) -> None:
+def test_the_weights_to_generate_with_are_those_that_were_validated(start: Start) -> None:
     averaged = start("default", epochs=1)
     run_to_end(averaged)
     state = averaged.state()
@@ -119,7 +124,7 @@ def test_weights_to_generate_with_are_those_that_were_judged(start: Start) -> No
     assert not any(name.startswith("raw.") for name in plain.state().training)
 
 
-def test_a_diverging_loss_is_named(start: Start) -> None:
+def test_a_diverging_loss_is_reported_with_its_step(start: Start) -> None:
     trainer = start("default", learning_rate=1e38, rollbacks=0)
     with pytest.raises(Diverged, match="step") as caught:
         run_to_end(trainer)
@@ -127,29 +132,29 @@ def test_a_diverging_loss_is_named(start: Start) -> None:
     assert caught.value.step < trainer.steps_total
 
 
-def test_a_short_text_is_refused_with_what_it_needs() -> None:
+def test_a_short_text_is_refused_with_the_minimum() -> None:
     vocabulary, ids = vectorize("too short")
     config = small_config("default", len(vocabulary))
     with pytest.raises(TooShort, match="at least 130"):
         Trainer(config, ids, vocabulary)
 
 
-def test_a_checkpoint_of_something_else_is_refused(start: Start, text: str) -> None:
+def test_a_checkpoint_of_another_training_is_refused(start: Start, text: str) -> None:
     state = start("classic").state()
-    with pytest.raises(Mismatch, match="cannot continue"):
+    with pytest.raises(CheckpointMismatch, match="cannot continue"):
         start("classic", state=state, units=11)
-    with pytest.raises(Mismatch, match="optimizer or average"):
+    with pytest.raises(CheckpointMismatch, match="optimizer or average"):
         start("classic", state=state, optimizer="adam")
     vocabulary, ids = vectorize(text)
     other = Vocabulary(vocabulary.characters[::-1])
     config: TrainConfig = small_config("classic", len(vocabulary))
-    with pytest.raises(Mismatch, match="other characters"):
+    with pytest.raises(CheckpointMismatch, match="other characters"):
         Trainer(config, ids, other, state=state)
-    with pytest.raises(Mismatch, match="for a network of"):
+    with pytest.raises(CheckpointMismatch, match="for a network of"):
         Trainer(config, ids, Vocabulary("ab"), state=state)
 
 
-def test_more_epochs_go_on_from_a_finished_training(start: Start) -> None:
+def test_more_epochs_continue_a_finished_training(start: Start) -> None:
     trainer = start("classic", epochs=1)
     run_to_end(trainer)
     longer = start("classic", state=trainer.state(), epochs=2)
@@ -157,7 +162,7 @@ def test_more_epochs_go_on_from_a_finished_training(start: Start) -> None:
     assert end.epoch == 2
 
 
-def test_a_training_on_words_is_resumed_with_its_words(text: str) -> None:
+def test_a_training_on_words_resumes_with_its_words(text: str) -> None:
     vocabulary, ids = vectorize(text, words=60)
     config = small_config("default", len(vocabulary))
     whole = Trainer(config, ids, vocabulary)
@@ -168,19 +173,19 @@ def test_a_training_on_words_is_resumed_with_its_words(text: str) -> None:
     run_to_end(again)
     assert digest(again.state()) == digest(whole.state())
     other = Vocabulary(vocabulary.characters, vocabulary.words[::-1])
-    with pytest.raises(Mismatch, match="other characters or words"):
+    with pytest.raises(CheckpointMismatch, match="other characters or words"):
         Trainer(config, ids, other, state=first.state())
 
 
 @pytest.mark.parametrize("every", [1, 3, 7, 1000])
-def test_it_stops_at_every_mark_and_learns_the_same(start: Start, every: int) -> None:
-    plain, marked = start("default", epochs=2), start("default", epochs=2)
+def test_the_interval_event_comes_on_time_and_changes_nothing(start: Start, every: int) -> None:
+    plain, interrupted = start("default", epochs=2), start("default", epochs=2)
     run_to_end(plain)
-    marks = [event.step for event in marked.run(every) if isinstance(event, Mark)]
-    ends = [marked.steps_per_epoch, 2 * marked.steps_per_epoch]
-    due = range(every, marked.steps_total + 1, every)
-    assert marks == [step for step in due if step not in ends]
-    assert digest(marked.state()) == digest(plain.state())
+    reached = [event.step for event in interrupted.run(every) if isinstance(event, IntervalReached)]
+    ends = [interrupted.steps_per_epoch, 2 * interrupted.steps_per_epoch]
+    due = range(every, interrupted.steps_total + 1, every)
+    assert reached == [step for step in due if step not in ends]
+    assert digest(interrupted.state()) == digest(plain.state())
 
 
 @pytest.mark.parametrize("words", [0, 12])
@@ -197,19 +202,19 @@ def test_thirty_corpora_of_similar_alphabets_compile_one_graph(english: str, wor
         run_to_end(trainer)
         sizes.add(len(vocabulary))
         made.add(trainer._step)
-        functions = (trainer._step._run, trainer._step._judge)
+        functions = (trainer._step._run_train, trainer._step._run_evaluate)
         traced.append([function.experimental_get_tracing_count() for function in functions])
         state = trainer.state()
-        draft = SamplingRequest(ids[:5], 3, 1.0, None, None, 1)
-        Sampler(state.weights, state.network).write([draft])
+        request = SamplingRequest(ids[:5], 3, 1.0, None, None, 1)
+        Sampler(state.weights, state.network).generate([request])
     assert len(sizes) > 1
     assert len(made) == 1
-    # The first few free the graph of the lengths of text and tail; no other makes another.
+    # The first few trainings relax the graph to any length of text and tail; no other retraces.
     assert traced[-1] == traced[5]
     assert step_function.cache_info().misses <= sampled + 1
 
 
-def test_another_fingerprint_is_labelled(start: Start) -> None:
+def test_another_fingerprint_is_labelled_inexact(start: Start) -> None:
     state = start("classic").state()
     meta = {**state.meta, "fingerprint": {**state.meta["fingerprint"], "tensorflow": "1.0"}}
     assert not start("classic", state=replace(state, meta=meta)).exact
@@ -235,7 +240,7 @@ def test_shards_and_short_batches_do_not_change_the_loss(start: Start) -> None:
     assert losses == pytest.approx([losses[0]] * 2, abs=1e-4)
 
 
-def test_it_learns_and_tells_how(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_falls_and_is_reported(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
     trainer = start("default", epochs=25)
     events = run_to_end(trainer)
@@ -245,9 +250,9 @@ def test_it_learns_and_tells_how(start: Start, monkeypatch: pytest.MonkeyPatch) 
     assert ends[-1].loss < 0.8 * ends[0].loss
     assert ends[-1].val_loss < ends[0].val_loss
     assert 0 < ends[-1].val_accuracy < 1
-    told = [event for event in events if isinstance(event, Progress)]
-    assert [event.step for event in told] == sorted({event.step for event in told})
-    for event in told:
+    reports = [event for event in events if isinstance(event, TrainingProgress)]
+    assert [event.step for event in reports] == sorted({event.step for event in reports})
+    for event in reports:
         assert event.tokens_per_second > 0
         assert event.seconds_left >= 0
         assert event.epoch == pytest.approx(event.step / trainer.steps_per_epoch)

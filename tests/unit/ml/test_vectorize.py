@@ -1,4 +1,4 @@
-"""Windows as index arithmetic, against loops anybody can read."""
+"""Windows as index arithmetic, compared with simple loops."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_side_by_side_windows_never_overlap_and_leave_less_than_a_window(length:
         assert starts[-1] + 12 <= length - 1
 
 
-def test_the_order_belongs_to_seed_and_epoch() -> None:
+def test_the_order_depends_on_seed_and_epoch() -> None:
     config = small_config("default", 20)
     first = epoch_starts(config, 5000, 0)
     assert np.array_equal(first, epoch_starts(config, 5000, 0))
@@ -75,18 +75,18 @@ def test_the_tail_is_contiguous_and_untouched() -> None:
 
 
 @pytest.mark.parametrize(("window", "held_out"), [(60, 0.05), (96, 0.05), (12, 0.5), (4, 0.013)])
-def test_the_shortest_text_is_the_one_named(window: int, held_out: float) -> None:
+def test_the_error_names_the_shortest_text_that_works(window: int, held_out: float) -> None:
     config = small_config("default", 20, window=window, held_out=held_out)
     least = minimum_characters(config)
     split_held_out(np.zeros(least, np.uint8), config)
     with pytest.raises(TooShort, match=f"{least:,}") as caught:
         split_held_out(np.zeros(least - 1, np.uint8), config)
     assert (caught.value.tokens, caught.value.minimum) == (least - 1, least)
-    # The API refuses such a text by the same rule before a job is queued.
+    # The API applies the same rule before a job is queued.
     assert least == presets.minimum_characters(window, held_out)
 
 
-def test_buckets_waste_little_and_stay_where_they_are() -> None:
+def test_buckets_waste_little_and_are_their_own_buckets() -> None:
     for size in [*range(1, 3000), 4447, 10_000, 65_536]:
         bucket = padded_vocabulary(size)
         assert bucket >= size

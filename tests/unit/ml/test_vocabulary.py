@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worker.ml.vocabulary import PIECE_CHARACTERS, UnknownCharacter, Vocabulary
+from worker.ml.vocabulary import CHUNK_CHARACTERS, UnknownCharacter, Vocabulary
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_ids_take_the_smallest_type(size: int, dtype: str) -> None:
     assert np.array_equal(ids, np.arange(size))
 
 
-@pytest.mark.parametrize("position", [0, 5, PIECE_CHARACTERS - 1, PIECE_CHARACTERS, 70_001])
+@pytest.mark.parametrize("position", [0, 5, CHUNK_CHARACTERS - 1, CHUNK_CHARACTERS, 70_001])
 @pytest.mark.parametrize("character", ["X", "\0", "紅"])
 def test_the_first_unknown_character_is_named_with_its_position(
     position: int, character: str
@@ -40,7 +40,7 @@ def test_the_first_unknown_character_is_named_with_its_position(
     assert f"position {position}" in str(caught.value)
 
 
-def test_a_vocabulary_is_what_it_says() -> None:
+def test_vocabularies_compare_by_value_and_check_their_characters() -> None:
     assert len(Vocabulary("ba")) == 2
     assert Vocabulary("ba") == Vocabulary("ba") != Vocabulary("ab")
     assert Vocabulary("ab").encode("").size == 0

@@ -1,4 +1,4 @@
-"""Words as tokens: nothing is lost, the rest is spelled, and the same text gives the same words."""
+"""Words as tokens: lossless encoding, spelling of rare words, and reproducible vocabularies."""
 
 import random
 import tracemalloc
@@ -27,11 +27,11 @@ from worker.ml.words import (
     whole_words,
 )
 
-#: Everything that pieces are cut by, and letters beyond the first plane.
+#: Every kind of character that ends a piece, and letters beyond the first plane.
 CHARACTERS = "abé紅😀_09 \n\t'’-.,\u00a0"
 
 
-def cut(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     return [piece for some in pieces(text) for piece in some]
 
 
@@ -39,37 +39,37 @@ def tokens(vocabulary: Vocabulary, text: str) -> list[str]:
     return [vocabulary.decode([id]) for id in vocabulary.encode(text)]
 
 
-def test_a_sentence_is_cut_where_one_would_expect() -> None:
-    assert cut("Hello Tom, how's it -- going?\n\nFine.  And\tyou") == [
+def test_a_sentence_is_split_where_one_would_expect() -> None:
+    assert split("Hello Tom, how's it -- going?\n\nFine.  And\tyou") == [
         *("Hello", " Tom", ",", " how's", " it", " --", " going", "?"),
         *("\n\n", "Fine", ".", " ", " And", "\t", "you"),
     ]
 
 
 @given(st.text(alphabet=CHARACTERS, max_size=200), st.integers(0, 20))
-def test_the_tokens_put_together_are_the_text(text: str, most: int) -> None:
-    assert "".join(cut(text)) == text
+def test_the_joined_tokens_are_the_text(text: str, most: int) -> None:
+    assert "".join(split(text)) == text
     vocabulary = Vocabulary.of(CHARACTERS + text, most)
     assert vocabulary.decode(vocabulary.encode(text)) == text
     assert "".join(tokens(vocabulary, text)) == text
 
 
 @given(st.text(alphabet=CHARACTERS, max_size=300), st.integers(1, 40), st.integers(1, 30))
-def test_a_long_text_is_cut_as_a_whole_would_be(text: str, block: int, part: int) -> None:
+def test_a_long_text_is_split_as_if_it_were_whole(text: str, block: int, part: int) -> None:
     whole = words.PIECES.findall(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(words, "BLOCK_CHARACTERS", block)
-        assert cut(text) == whole
+        assert split(text) == whole
         parted = [text[i : i + part] for i in range(0, len(text), part)]
         assert list(blocks(parted)) == list(blocks([text]))
 
 
-def test_a_text_without_white_space_is_cut_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_without_white_space_is_split_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(words, "BLOCK_CHARACTERS", 10)
     assert max(map(len, blocks(["甄士隱夢幻識通靈，賈雨村風塵懷閨秀。" * 20]))) < 20
 
 
-def test_the_commonest_words_are_tokens_and_others_are_spelled(english: str) -> None:
+def test_the_most_frequent_words_are_tokens_and_others_are_spelled(english: str) -> None:
     vocabulary, ids = vectorize(english, words=300)
     assert len(vocabulary.words) == 300
     assert " the" in vocabulary.words
@@ -93,7 +93,7 @@ def test_the_same_text_gives_the_same_words_in_the_same_order() -> None:
     assert frequent_words([2 * long + 2 * long[:-1]], 20) == (long[:-1],)
 
 
-def test_a_text_is_counted_within_bounds_and_the_commonest_words_stay(
+def test_counting_uses_bounded_memory_and_keeps_the_most_frequent_words(
     english: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = words.PIECES.findall(english)
@@ -108,7 +108,7 @@ def test_a_text_is_counted_within_bounds_and_the_commonest_words_stay(
     tracemalloc.start()
     try:
         assert frequent_words(chain([english], unique), 10) == tuple(expected[:10])
-        # More than 20 MB where each of them is kept.
+        # Keeping all of them would take more than 20 MB.
         assert tracemalloc.get_traced_memory()[1] < 8_000_000
     finally:
         tracemalloc.stop()
@@ -123,7 +123,7 @@ def test_the_first_unknown_character_is_named_with_its_position() -> None:
         encode_pieces(vocabulary, ["ab ", "abX ab"], 9)
 
 
-def test_a_vocabulary_of_words_is_what_it_says() -> None:
+def test_vocabularies_of_words_compare_by_value_and_check_their_words() -> None:
     vocabulary = Vocabulary("ab", ("ab", "ba"))
     assert len(vocabulary) == 4
     assert vocabulary != Vocabulary("ab", ("ba", "ab"))
@@ -147,6 +147,6 @@ def test_characters_per_token_are_those_of_the_tail(english: str) -> None:
     assert characters_per_token(vocabulary, ids, config) == 1
 
 
-def test_a_piece_of_whole_words_has_none_that_is_cut() -> None:
+def test_whole_words_drops_the_words_that_are_cut() -> None:
     assert whole_words("lo Tom, how are yo") == " Tom, how are"
     assert whole_words("nothing to") == "nothing to"

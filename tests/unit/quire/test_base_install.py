@@ -1,4 +1,4 @@
-"""The base install alone: the client works, and the server's commands say what is missing."""
+"""The base install: the client works, and server commands say how to install the server."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 SERVER_ONLY = {"sqlalchemy", "alembic", "celery", "kombu", "redis", "flask", "tensorflow", "numpy"}
 
 
-def test_the_command_loads_nothing_of_the_server() -> None:
+def test_the_command_imports_no_server_package() -> None:
     script = "import sys, quire.main; print(*sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
@@ -31,5 +31,5 @@ def test_server_commands_say_how_to_install_it(
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)  # as if it were not installed
     assert run(arguments) == ExitCode.USAGE
     captured = capsys.readouterr()
-    assert "needs the server's parts: in Quire's checkout, pip install '.[server]'" in captured.err
+    assert "Install them in a checkout of Quire: pip install '.[server]'" in captured.err
     assert captured.out == ""

@@ -1,4 +1,4 @@
-"""The chart of a terminal: what a person would see in it."""
+"""The terminal chart, as a person sees it."""
 
 import math
 
@@ -15,7 +15,7 @@ def plain(lines: list[Text]) -> list[str]:
 
 
 def dots(lines: list[str]) -> set[tuple[int, int]]:
-    """The characters of the field that hold a line."""
+    """The characters of the plot area that contain a line."""
     return {
         (row, column)
         for row, line in enumerate(lines)
@@ -25,20 +25,20 @@ def dots(lines: list[str]) -> set[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 20), (24, 6), (200, 50), (37, 11)])
-def test_it_has_the_size_that_was_asked_for(columns: int, rows: int) -> None:
+def test_the_chart_has_the_requested_size(columns: int, rows: int) -> None:
     lines = plain(draw([Series("loss", "cyan", FALLING)], columns=columns, rows=rows))
     assert len(lines) == rows
     assert max(map(len, lines)) <= columns
     assert max(column for _, column in dots(lines)) == columns - 1, "the line reaches the edge"
 
 
-def test_too_little_room_is_taken_as_the_least() -> None:
+def test_a_chart_is_never_smaller_than_the_minimum() -> None:
     lines = plain(draw([Series("loss", "cyan", FALLING)], columns=1, rows=1))
     assert len(lines) == MIN_ROWS
     assert max(map(len, lines)) <= MIN_COLUMNS
 
 
-def test_a_falling_line_falls_and_axes_have_numbers() -> None:
+def test_a_falling_line_falls_and_axes_have_labels() -> None:
     lines = plain(draw([Series("loss", "cyan", FALLING)], columns=60, rows=16, x_name="step"))
     first_row_of = {}
     for row, column in sorted(dots(lines)):
@@ -48,12 +48,12 @@ def test_a_falling_line_falls_and_axes_have_numbers() -> None:
     assert rows[0] < 3
     labels = [line.split("┤")[0].strip() for line in lines if "┤" in line]
     assert labels == ["4.0", "3.5", "3.0", "2.5", "2.0", "1.5"]
-    # A number that would touch the name is left out.
+    # A label that would touch the name of the axis is left out.
     assert lines[-1].split() == ["0", "50", "step"]
     assert lines[-2].count("┬") == 2
 
 
-def test_each_series_is_named_in_its_colour() -> None:
+def test_each_series_is_in_the_legend_in_its_colour() -> None:
     other = [(x, y + 0.5) for x, y in FALLING]
     lines = draw(
         [Series("training", "cyan", FALLING), Series("validation", "yellow", other, marked=False)],
@@ -66,7 +66,7 @@ def test_each_series_is_named_in_its_colour() -> None:
     assert {"cyan", "yellow"} <= styles
 
 
-def test_marks_stand_where_there_is_room() -> None:
+def test_marks_are_drawn_if_there_is_room() -> None:
     few = Series("validation", "yellow", FALLING[::20], marked=True)
     drawn = "".join(plain(draw([few], columns=60, rows=14))[1:])
     assert drawn.count(MARK) == len(FALLING[::20])
@@ -74,7 +74,7 @@ def test_marks_stand_where_there_is_room() -> None:
     assert MARK not in "".join(plain(draw([many], columns=60, rows=14))[1:])
 
 
-def test_what_lies_outside_of_the_range_is_cut_and_not_squeezed() -> None:
+def test_points_outside_the_range_are_clipped() -> None:
     exploding = [*FALLING[:50], (50.0, 1e9), *FALLING[51:]]
     lines = plain(
         draw([Series("loss", "cyan", exploding)], columns=60, rows=16, y_range=(1.0, 4.0))
@@ -87,7 +87,7 @@ def test_what_lies_outside_of_the_range_is_cut_and_not_squeezed() -> None:
 @pytest.mark.parametrize(
     "points", [[(0.0, 2.0)], [(1.0, 0.0)], [(1.0, -3.0), (1.0, -3.0)], [(0.0, 1e-9), (5e9, 1e-9)]]
 )
-def test_one_point_or_a_flat_line_is_drawn_too(points: list[tuple[float, float]]) -> None:
+def test_a_single_point_and_a_flat_line_are_drawn(points: list[tuple[float, float]]) -> None:
     lines = plain(draw([Series("loss", "cyan", points)], columns=40, rows=10))
     assert dots(lines)
     assert any("┤" in line for line in lines)

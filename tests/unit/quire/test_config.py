@@ -1,4 +1,4 @@
-"""The saved login: private, whole or not there, and never sent to another server."""
+"""The saved login: private, written atomically, and never sent to another server."""
 
 import json
 import stat
@@ -19,15 +19,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_login_is_kept_for_its_owner_only(home: Path) -> None:
+def test_the_login_file_is_private(home: Path) -> None:
     path = config.save_login(load_settings(), "http://one:8420", "quire_a_b")
     assert path == home / "config" / "quire" / "client.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert config.server() == config.Server("http://one:8420", "quire_a_b")
+    assert config.current_login() == config.Login(url="http://one:8420", key="quire_a_b")
 
 
-def test_an_open_file_of_before_is_replaced_by_a_private_one(home: Path) -> None:
+def test_a_readable_file_is_replaced_by_a_private_one(home: Path) -> None:
     path = home / "config" / "quire" / "client.json"
     path.parent.mkdir(parents=True)
     path.write_text("{}")
@@ -38,30 +38,30 @@ def test_an_open_file_of_before_is_replaced_by_a_private_one(home: Path) -> None
     assert [file.name for file in path.parent.iterdir()] == ["client.json"]
 
 
-def test_the_default_place_is_below_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_is_in_the_home_directory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.setenv("HOME", str(home))
     assert config.client_file(load_settings()) == home / ".config" / "quire" / "client.json"
 
 
-def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     config.save_login(load_settings(), "http://one:8420", "saved")
     monkeypatch.setenv("QUIRE_KEY", "given")
-    assert config.server() == config.Server("http://one:8420", "given")
+    assert config.current_login() == config.Login(url="http://one:8420", key="given")
     monkeypatch.setenv("QUIRE_URL", "http://two:8420")
-    assert config.server() == config.Server("http://two:8420", "given")
+    assert config.current_login() == config.Login(url="http://two:8420", key="given")
 
 
 def test_a_saved_key_is_never_sent_to_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
     config.save_login(load_settings(), "http://one:8420", "saved")
     monkeypatch.setenv("QUIRE_URL", "http://two:8420")
     with pytest.raises(NotLoggedIn, match="no key for http://two:8420"):
-        config.server()
+        config.current_login()
 
 
-def test_without_a_login_the_way_in_is_told() -> None:
+def test_without_a_login_the_error_says_how_to_log_in() -> None:
     with pytest.raises(NotLoggedIn, match="run `quire login URL`"):
-        config.server()
+        config.current_login()
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"url": "http://one"}', "[]"])
@@ -69,4 +69,4 @@ def test_a_broken_file_is_named(content: str) -> None:
     path = config.save_login(load_settings(), "http://one:8420", "key")
     path.write_text(content)
     with pytest.raises(InvalidInput, match=r"client\.json can't be used"):
-        config.server()
+        config.current_login()

@@ -1,4 +1,4 @@
-"""What the points of a training say."""
+"""The selection of points from loss curves, and the description of events."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,10 +6,10 @@ import pytest
 
 from quire.client.replies import Event, Metric
 from quire.watch import curves
-from quire.watch.history import told
+from quire.watch.history import describe_event
 
-BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-#: What a worker tells of a rollback.
+STARTED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+#: The data of a rollback event.
 ROLLED_BACK: dict[str, object] = {
     "step": 320,
     "loss": 14.5,
@@ -20,36 +20,36 @@ ROLLED_BACK: dict[str, object] = {
 
 
 def point(step: int, loss: float | None, val: float | None = None, at: int | None = None) -> Metric:
-    moment = BEGAN + timedelta(seconds=step if at is None else at)
+    moment = STARTED_AT + timedelta(seconds=step if at is None else at)
     return Metric(step=step, epoch=step / 100, loss=loss, val_loss=val, at=moment)
 
 
 def event(kind: str, at: int = 0, attempt: int = 1, **data: object) -> Event:
-    return Event(id=1, type=kind, attempt=attempt, data=data, at=BEGAN + timedelta(seconds=at))
+    return Event(id=1, type=kind, attempt=attempt, data=data, at=STARTED_AT + timedelta(seconds=at))
 
 
 def steps(points: list[Metric]) -> list[int]:
-    return [each.step for each in points]
+    return [point.step for point in points]
 
 
-def test_the_mean_of_an_epoch_is_no_point_of_the_training_curve() -> None:
+def test_the_mean_over_an_epoch_is_not_on_the_training_curve() -> None:
     points = [point(50, 2.0), point(100, 2.4, 1.9), point(150, 1.7), point(200, 1.8, 1.6)]
     assert steps(curves.training(points)) == [50, 150]
     assert steps(curves.validation(points)) == [100, 200]
 
 
-def test_epochs_that_are_over_at_once_give_their_means() -> None:
+def test_epochs_without_other_points_contribute_their_means() -> None:
     points = [point(100, 2.4, 1.9), point(200, 1.8, 1.6), point(250, 1.5), point(300, 1.6, 1.5)]
     assert steps(curves.training(points)) == [100, 200, 250]
 
 
-def test_the_best_is_the_first_of_the_least() -> None:
+def test_the_best_point_is_the_first_with_the_lowest_validation_loss() -> None:
     points = [point(100, 2.0, 1.9), point(200, 1.8, 1.5), point(300, 1.6, 1.5), point(350, 1.0)]
     assert curves.best(points) == points[1]
     assert curves.best([point(1, 1.0)]) is None
 
 
-def test_a_way_that_was_left_does_not_stand() -> None:
+def test_points_before_a_rewind_are_obsolete() -> None:
     points = [
         point(100, 2.0, 1.9, at=10),
         point(200, 1.9, at=20),
@@ -58,14 +58,14 @@ def test_a_way_that_was_left_does_not_stand() -> None:
         point(300, 1.2, 1.4, at=70),
     ]
     resumed = event("resumed", at=40, step=100, epoch=1.0)
-    assert steps(curves.standing(points, [resumed])) == [100, 150, 300]
-    assert curves.standing(points, [resumed])[-1].loss == 1.2
+    assert steps(curves.current_points(points, [resumed])) == [100, 150, 300]
+    assert curves.current_points(points, [resumed])[-1].loss == 1.2
     checkpoint = event("checkpoint", at=40, step=100)
     unusable = event("checkpoint_unusable", at=40, step=100, reason="torn")
-    assert len(curves.standing(points, [checkpoint, unusable])) == len(points)
+    assert len(curves.current_points(points, [checkpoint, unusable])) == len(points)
 
 
-def test_after_a_rollback_the_steps_count_on_from_better_weights() -> None:
+def test_steps_are_counted_on_after_a_rollback() -> None:
     points = [
         point(100, 2.0, 1.9, at=10),
         point(200, 1.9, at=20),
@@ -74,8 +74,8 @@ def test_after_a_rollback_the_steps_count_on_from_better_weights() -> None:
         point(400, 1.8, 1.7, at=60),
     ]
     rolled_back = event("rolled_back", at=40, **ROLLED_BACK)
-    assert curves.returned_to(rolled_back) == 100
-    assert steps(curves.standing(points, [rolled_back])) == [100, 350, 400]
+    assert curves.rewind_step(rolled_back) == 100
+    assert steps(curves.current_points(points, [rolled_back])) == [100, 350, 400]
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_after_a_rollback_the_steps_count_on_from_better_weights() -> None:
         ("made_coffee", {"step": 100}),
     ],
 )
-def test_who_names_a_step_does_not_always_go_back_to_it(kind: str, data: dict[str, object]) -> None:
+def test_not_every_event_with_a_step_is_a_rewind(kind: str, data: dict[str, object]) -> None:
     points = [point(50, 2.0), point(150, 1.9)]
-    assert curves.standing(points, [event(kind, at=1000, **data)]) == points
+    assert curves.current_points(points, [event(kind, at=1000, **data)]) == points
 
 
-def test_the_picture_leaves_the_first_loss_out_and_keeps_an_explosion() -> None:
+def test_the_range_excludes_the_first_loss_and_includes_an_explosion() -> None:
     points = [point(1, 4.4), *(point(step, 2.0 - step / 1000) for step in range(30, 1000, 10))]
     assert curves.loss_range(points) == (1.01, 1.97)
     exploded = [*points, point(1000, 14.5, 3.0)]
@@ -101,47 +101,48 @@ def test_the_picture_leaves_the_first_loss_out_and_keeps_an_explosion() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "words"),
+    ("described", "words"),
     [
         (event("submitted"), "submitted"),
-        (event("claimed", worker="host/gpu:0/train"), "taken by host/gpu:0/train"),
-        (event("claimed", attempt=3, worker="h"), "taken by h (attempt 3)"),
+        (event("claimed", worker="host/gpu:0/train"), "claimed by host/gpu:0/train"),
+        (event("claimed", attempt=3, worker="h"), "claimed by h (attempt 3)"),
         (
             event("resumed", step=1200, epoch=4.49),
             "resumed from the checkpoint at step 1,200, epoch 4.5",
         ),
         (
             event("inexact", threads={"asked": 4, "got": 2}),
-            "goes on, but not to the bit: threads 4 → 2",
+            "continues, but not bit for bit: threads 4 → 2",
         ),
         (
             event("inexact", keras={"was": "3.12", "is": "3.13"}),
-            "goes on, but not to the bit: keras 3.12 → 3.13",
+            "continues, but not bit for bit: keras 3.12 → 3.13",
         ),
-        (event("succeeded", seconds=75.2), "succeeded after 1:15"),
+        (event("succeeded", seconds=75.2), "succeeded after 1 minute and 15 seconds"),
         (event("cancelled"), "cancelled"),
         (
             event("rolled_back", **ROLLED_BACK),
-            "the loss exploded (14.5) at step 320: back to the weights of step 100, "
-            "with half the learning rate (0.005)",
+            "the loss exploded (14.5) at step 320: rolled back to the weights of "
+            "step 100 and halved the learning rate to 0.005",
         ),
         (
             event("rolled_back", **ROLLED_BACK | {"loss": "nan"}),
-            "the loss exploded (nan) at step 320: back to the weights of step 100, "
-            "with half the learning rate (0.005)",
+            "the loss exploded (nan) at step 320: rolled back to the weights of "
+            "step 100 and halved the learning rate to 0.005",
         ),
         (
             event("stopped_early", step=1200, best_step=900, patience=5),
-            "stopped early at step 1,200: no better validation since step 900 (patience 5)",
+            "stopped early at step 1,200: the validation loss has not improved since step 900 "
+            "(patience 5)",
         ),
         (
             event("began_from", checkpoint="c0ffee", step=1200, goes_on=True),
-            "goes on from checkpoint c0ffee, at step 1,200",
+            "continued from checkpoint c0ffee, at step 1,200",
         ),
         (
             event("began_from", checkpoint="c0ffee", step=0, goes_on=False),
-            "begins with the weights of checkpoint c0ffee; steps, schedule and optimizer begin "
-            "anew",
+            "started with the weights of checkpoint c0ffee; steps, schedule and optimizer were "
+            "reset",
         ),
         (
             event("rolled_back", step=1200, learning_rate=0.005, again=True),
@@ -152,5 +153,5 @@ def test_the_picture_leaves_the_first_loss_out_and_keeps_an_explosion() -> None:
         (event("inexact", threads=2), "inexact: threads 2"),
     ],
 )
-def test_events_are_told_in_words(what: Event, words: str) -> None:
-    assert told(what) == words
+def test_events_are_described_in_words(described: Event, words: str) -> None:
+    assert describe_event(described) == words

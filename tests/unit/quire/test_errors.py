@@ -1,4 +1,4 @@
-"""Every failure is one readable line and an exit code that a script can trust."""
+"""Every error is one readable line, with an exit code that scripts can rely on."""
 
 import socket
 import subprocess
@@ -28,7 +28,7 @@ def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nowhere() -> str:
-    """An address where nobody listens."""
+    """An address without a server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -73,15 +73,15 @@ def test_a_problem_is_one_line() -> None:
             ],
         }
     )
-    # What the detail says already is not said twice.
+    # A message that the detail already contains is not repeated.
     assert problem.line() == (
         "Invalid request: units is 7: it must be 8 or more; layers: at most 4"
     )
 
 
-def test_an_answer_of_another_server_is_named() -> None:
+def test_a_response_of_another_server_is_recognized() -> None:
     response = httpx2.Response(404, html="<h1>nginx</h1>")
-    with pytest.raises(ApiError, match=r"404 Not Found: the answer is not one of Quire's"):
+    with pytest.raises(ApiError, match=r"404 Not Found: the response is not from a Quire server"):
         checked(response)
 
 
@@ -96,11 +96,14 @@ def test_an_answer_of_another_server_is_named() -> None:
         (["train", "--corpus", "c", "--set", "units"], "error: --set units: write it as"),
         (["train", "--corpus", "c", "--set", "seed=1"], "error: --set seed=1: use the option"),
         (["corpus", "add", "/no/such/file"], "error: /no/such/file can't be read: no such file"),
-        (["corpus", "add", "-"], "error: a text from standard input needs a name"),
+        (
+            ["corpus", "add", "-"],
+            "error: standard input has no file name: give the corpus a --name",
+        ),
         (["login", "127.0.0.1:8420"], "error: the address is '127.0.0.1:8420'"),
     ],
 )
-def test_bad_usage_is_told_in_a_line(
+def test_bad_usage_is_one_line(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments) == ExitCode.USAGE
@@ -118,7 +121,7 @@ def test_a_bad_setting_is_named(
 def test_without_a_login_the_code_is_not_authorised(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["whoami"]) == ExitCode.NOT_AUTHORISED
     assert error_lines(capsys) == [
-        "error: no server is known: run `quire login URL`, or set QUIRE_URL and QUIRE_KEY"
+        "error: no server is configured: run `quire login URL`, or set QUIRE_URL and QUIRE_KEY"
     ]
 
 
@@ -139,14 +142,14 @@ def test_a_login_is_saved_only_if_it_works(nowhere: str, tmp_path: Path) -> None
     assert not (tmp_path / "quire").exists()
 
 
-def test_an_address_that_is_none_is_told(nowhere: str) -> None:
+def test_an_invalid_address_is_reported(nowhere: str) -> None:
     with pytest.raises(ServerUnreachable, match="can't be reached"), Client("http://[") as client:
         client.me()
 
 
 def test_interruption_has_its_own_code() -> None:
-    script = "import os, signal, quire.main as m; m.training.config.connect = (lambda: " + (
-        "os.kill(os.getpid(), signal.SIGINT)); m.main(['train', '--corpus', 'c'])"
+    script = "import os, signal, quire.config, quire.main; quire.config.connect = (lambda: " + (
+        "os.kill(os.getpid(), signal.SIGINT)); quire.main.main(['train', '--corpus', 'c'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False

@@ -1,18 +1,18 @@
-"""What people type: settings, temperatures, names; and how numbers are shown."""
+"""Parsing of what people type, and formatting of what they read."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from quire.client.replies import Job, Novelty, Progress
-from quire.commands.demo import judgement
-from quire.commands.demo_corpus import plausible, share_known, written_words
-from quire.commands.lookup import is_id
-from quire.commands.train import parse_settings
-from quire.commands.writing import parse_temperatures
+from quire.commands.jobs.generate import parse_temperatures
+from quire.commands.jobs.train import parse_settings
+from quire.commands.server.demo import known_words_sentence
+from quire.commands.server.demo_corpus import written_words
 from quire.errors import InvalidInput
+from quire.lookup import is_id
 from quire.terminal import formatting
-from quire.watch.follow import details
+from quire.watch.wait import progress_text
 
 
 def test_settings_become_fields() -> None:
@@ -27,7 +27,7 @@ def test_settings_become_fields() -> None:
 
 
 @pytest.mark.parametrize("settings", [["units"], ["=3"], ["units="], ["units=1", "units=2"]])
-def test_settings_that_make_no_sense_are_refused(settings: list[str]) -> None:
+def test_invalid_settings_are_refused(settings: list[str]) -> None:
     with pytest.raises(InvalidInput, match="--set"):
         parse_settings(settings)
 
@@ -44,12 +44,12 @@ def test_one_temperature_is_a_number_and_several_are_a_list() -> None:
         parse_temperatures(",")
 
 
-def test_ids_are_told_from_names() -> None:
+def test_ids_are_recognised() -> None:
     assert is_id("019ab0c4-0000-7000-8000-000000000000")
     assert not is_id("nietzsche")
 
 
-def test_durations_and_sizes_read_well() -> None:
+def test_durations_and_sizes_are_formatted_for_people() -> None:
     assert [formatting.duration(seconds) for seconds in (0, 9, 754, 3723)] == [
         "0:00",
         "0:09",
@@ -57,19 +57,25 @@ def test_durations_and_sizes_read_well() -> None:
         "1:02:03",
     ]
     assert [formatting.size(value) for value in (12, 600_893, 3 * 1024**3)] == [
-        "12 bytes",
+        "12 Bytes",
         "586.8 KiB",
         "3.0 GiB",
     ]
     now = datetime(2026, 1, 2, tzinfo=UTC)
-    assert formatting.ago(now - timedelta(minutes=5), now) == "5 min ago"
+    assert formatting.ago(now - timedelta(minutes=5), now) == "5 minutes ago"
+    assert formatting.ago(now + timedelta(seconds=2), now) == "now"
+    assert [formatting.duration_in_words(seconds) for seconds in (0.26, 3.04, 75.2)] == [
+        "0.3 seconds",
+        "3 seconds",
+        "1 minute and 15 seconds",
+    ]
 
 
 def test_progress_says_only_what_is_known() -> None:
-    assert details(Progress()) == ""
-    assert details(Progress(step=1200, steps_total=2670, loss=1.5321, epoch=4.49, epochs=10)) == (
-        "step 1,200 of 2,670 · epoch 4.5 of 10 · loss 1.532"
-    )
+    assert progress_text(Progress()) == ""
+    assert progress_text(
+        Progress(step=1200, steps_total=2670, loss=1.5321, epoch=4.49, epochs=10)
+    ) == ("step 1,200 of 2,670 · epoch 4.5 of 10 · loss 1.532")
 
 
 def test_a_reply_keeps_fields_of_a_newer_server() -> None:
@@ -83,34 +89,18 @@ def test_a_reply_keeps_fields_of_a_newer_server() -> None:
     assert Job.model_validate(sent).as_json() == sent
 
 
-def test_written_words_are_whole() -> None:
-    # «ma|n's soul is not ye|…»: began in the prompt, counts; cut off at the end, does not.
-    assert written_words("the ma", "n's soul is not ye") == ["man's", "soul", "is", "not"]
-    assert written_words("ght ", "man.") == ["man"]
-    assert written_words("", "") == []
-
-
-def test_the_share_of_known_words() -> None:
-    assert share_known(["the", "soul", "xqz", "is"], "The soul. Is it?") == 0.75
-    assert share_known([], "x") == 0.0
-
-
-def test_a_page_that_is_not_the_book_is_no_corpus() -> None:
-    assert plausible(b"<html>not found</html>") is None
-    assert plausible(b"x" * 600_000) is None
-    book = "PREFACE\nOn Philosophy, morality, and the free spirit.\n" * 11_000
-    assert plausible(book.encode()) == book
-
-
-def test_what_is_copied_is_told_in_a_line() -> None:
+def test_novelty_is_one_line() -> None:
     some = Novelty(copied_characters=18, copied="word for word, and", known_grams=0.541)
     assert some.line() == "longest copy 18 characters, 54% of its 8-grams known"
     assert Novelty(copied_characters=1, copied="w").line() == "longest copy 1 character"
-    assert "2.21 bits/char" in details(Progress(val_loss=1.532, bits_per_char=2.21))
+    assert "2.21 bits/char" in progress_text(Progress(val_loss=1.532, bits_per_char=2.21))
 
 
-def test_what_is_judged_has_words_or_says_that_it_has_none() -> None:
+def test_a_text_without_words_has_no_share_of_known_words() -> None:
     assert (
-        judgement(["the", "Zog"], "the one") == "[bold]50%[/] of its 2 words occur in the corpus."
+        known_words_sentence(["the", "Zog"], "the one")
+        == "[bold]50%[/] of its 2 words occur in the corpus."
     )
-    assert judgement(written_words("+--", "--+---|\n"), "the one").startswith("it wrote no word")
+    assert known_words_sentence(written_words("+--", "--+---|\n"), "the one").startswith(
+        "the text has no words"
+    )

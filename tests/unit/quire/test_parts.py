@@ -1,4 +1,4 @@
-"""`quire worker` becomes the worker, told by its options what to be."""
+"""`quire worker` passes its options to the worker process."""
 
 import os
 import sys
@@ -9,12 +9,12 @@ from quire.main import run
 from shared.settings import load_settings
 
 
-def test_a_machine_is_called_as_its_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    became: list[tuple[str, ...]] = []
-    monkeypatch.setattr(os, "execv", lambda _program, arguments: became.append(arguments))
+def test_worker_options_become_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[tuple[str, ...]] = []
+    monkeypatch.setattr(os, "execv", lambda _program, arguments: commands.append(arguments))
     for name in ("QUIRE_HOST_NAME", "QUIRE_DEVICES"):
-        monkeypatch.setenv(name, "")  # given back at the end
+        monkeypatch.setenv(name, "")  # restored at the end of the test
     assert run(["worker", "--devices", "cpu:0", "--host-name", "lab-2"]) == 0
-    assert became == [(sys.executable, "-m", "worker")]
+    assert commands == [(sys.executable, "-P", "-m", "worker")]
     settings = load_settings()
     assert (settings.host_name, settings.devices) == ("lab-2", "cpu:0")

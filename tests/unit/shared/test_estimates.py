@@ -4,28 +4,27 @@ from typing import Any
 
 import pytest
 
-from shared.specs.estimates import (
-    INDEXED_CHARACTERS,
+from shared.specs.estimates import INDEXED_CHARACTERS, CorpusSize, estimate, same_shape
+from shared.specs.limits import (
     LOWERED,
-    Bounds,
-    Text,
-    TooMuch,
-    estimate,
-    same_shape,
-    too_much,
+    ResourceLimitExceeded,
+    ResourceLimits,
+    find_exceeded_limit,
 )
 from shared.specs.presets import TrainSpec, resolve_train
 
-TEXT = Text(characters=600_000, alphabet_size=90)
-AMPLE = Bounds(memory_bytes=10**15, seconds=1e12)
+TEXT = CorpusSize(characters=600_000, alphabet_size=90)
+AMPLE = ResourceLimits(memory_bytes=10**15, seconds=1e12)
 
 
 def spec_of(preset: Any = "default", **changes: Any) -> TrainSpec:
     return resolve_train(preset, changes, seed=1, threads=2, shards=2)
 
 
-def refused(spec: TrainSpec, text: Text, bounds: Bounds, **more: Any) -> TooMuch:
-    found = too_much(spec, text, bounds, **more)
+def refused(
+    spec: TrainSpec, text: CorpusSize, bounds: ResourceLimits, **more: Any
+) -> ResourceLimitExceeded:
+    found = find_exceeded_limit(spec, text, bounds, **more)
     assert found is not None
     return found
 
@@ -46,8 +45,8 @@ def test_words_count_in_the_vocabulary_as_far_as_the_text_can_have_them() -> Non
     words = spec_of(tokenizer="word", vocabulary_limit=30_000)
     assert TEXT.vocabulary_size(spec_of()) == 90
     assert TEXT.vocabulary_size(words) == 30_090
-    assert Text(400, 90).vocabulary_size(words) == 190
-    assert Text(600_000, 90, words=70).vocabulary_size(words) == 160
+    assert CorpusSize(400, 90).vocabulary_size(words) == 190
+    assert CorpusSize(600_000, 90, words=70).vocabulary_size(words) == 160
     large, small = estimate(words, TEXT), estimate(spec_of(), TEXT)
     assert large.checkpoint_bytes > 10 * small.checkpoint_bytes
     assert large.memory_bytes > small.memory_bytes + 4 * large.checkpoint_bytes
@@ -56,7 +55,7 @@ def test_words_count_in_the_vocabulary_as_far_as_the_text_can_have_them() -> Non
 
 def test_texts_that_are_written_meanwhile_take_memory_within_bounds() -> None:
     def of_texts(characters: int) -> int:
-        text = Text(characters, 90)
+        text = CorpusSize(characters, 90)
         silent = estimate(spec_of(sample=None), text).memory_bytes
         return estimate(spec_of(sample={}), text).memory_bytes - silent
 
@@ -67,7 +66,7 @@ def test_texts_that_are_written_meanwhile_take_memory_within_bounds() -> None:
 
 def test_a_longer_text_takes_four_bytes_a_character_at_most() -> None:
     for spec in (spec_of(), spec_of("classic"), spec_of("large", tokenizer="word")):
-        short, long = (estimate(spec, Text(n, 90)).memory_bytes for n in (10**7, 10**8))
+        short, long = (estimate(spec, CorpusSize(n, 90)).memory_bytes for n in (10**7, 10**8))
         assert (long - short) / 9e7 < 4
 
 
@@ -84,9 +83,9 @@ def test_the_fastest_that_was_measured_counts() -> None:
 def test_a_budget_is_its_own_estimate_of_time() -> None:
     found = estimate(spec_of(budget={"seconds": 90}), TEXT)
     assert (found.seconds, found.steps) == (90, None)
-    bounds = Bounds(AMPLE.memory_bytes, 60)
+    bounds = ResourceLimits(AMPLE.memory_bytes, 60)
     lower = refused(spec_of(budget={"seconds": 90}), TEXT, bounds)
-    assert (lower.field, lower.most) == ("budget", 60)
+    assert (lower.field, lower.maximum) == ("budget", 60)
 
 
 @pytest.mark.parametrize(
@@ -96,45 +95,46 @@ def test_a_budget_is_its_own_estimate_of_time() -> None:
         ({"units": 2048, "layers": 4, "optimizer": "rmsprop"}, TEXT),
         (
             {"tokenizer": "word", "vocabulary_limit": 32_768, "window": 1024, "batch_size": 1024},
-            Text(10_000_000, 90),
+            CorpusSize(10_000_000, 90),
         ),
     ],
 )
 def test_the_number_that_is_proposed_is_the_greatest_that_fits(
-    changes: dict[str, Any], text: Text
+    changes: dict[str, Any], text: CorpusSize
 ) -> None:
-    spec, bounds = spec_of(**changes), Bounds(4_000_000_000, AMPLE.seconds)
+    spec, bounds = spec_of(**changes), ResourceLimits(4_000_000_000, AMPLE.seconds)
     lower = refused(spec, text, bounds)
-    assert lower.most is not None
+    assert lower.maximum is not None
     assert lower.field in LOWERED
-    assert "of memory and" in lower.words
-    assert "4.0 GB" in lower.words
-    assert lower.most < getattr(spec, lower.field)
-    fits = spec.model_copy(update={lower.field: lower.most})
-    assert too_much(fits, text, bounds) is None
-    assert too_much(fits.model_copy(update={lower.field: lower.most + 1}), text, bounds) is not None
-    assert too_much(spec, text, AMPLE) is None
+    assert "of memory and" in lower.reason
+    assert "4.0 GB" in lower.reason
+    assert lower.maximum < getattr(spec, lower.field)
+    fits = spec.model_copy(update={lower.field: lower.maximum})
+    assert find_exceeded_limit(fits, text, bounds) is None
+    too_large = spec.model_copy(update={lower.field: lower.maximum + 1})
+    assert find_exceeded_limit(too_large, text, bounds) is not None
+    assert find_exceeded_limit(spec, text, AMPLE) is None
 
 
 def test_what_can_not_be_lowered_is_not_proposed() -> None:
-    spec, bounds = spec_of(units=2048, layers=4), Bounds(2_000_000_000, AMPLE.seconds)
+    spec, bounds = spec_of(units=2048, layers=4), ResourceLimits(2_000_000_000, AMPLE.seconds)
     assert refused(spec, TEXT, bounds).field in ("units", "layers")
     fixed = refused(spec, TEXT, bounds, fixed=("units", "layers"))
-    assert (fixed.field, fixed.most) == ("units", None)
+    assert (fixed.field, fixed.maximum) == ("units", None)
 
 
 def test_a_network_that_fits_nowhere_has_no_number() -> None:
-    assert refused(spec_of(), TEXT, Bounds(10**6, AMPLE.seconds)).most is None
+    assert refused(spec_of(), TEXT, ResourceLimits(10**6, AMPLE.seconds)).maximum is None
 
 
 def test_a_training_that_is_too_long_is_shortened_by_what_it_was_measured_at() -> None:
-    spec, bounds = spec_of(epochs=1000), Bounds(AMPLE.memory_bytes, 3600)
+    spec, bounds = spec_of(epochs=1000), ResourceLimits(AMPLE.memory_bytes, 3600)
     lower = refused(spec, TEXT, bounds, speeds=[100_000.0])
     assert lower.field == "epochs"
-    assert lower.most == pytest.approx(3600 * 100_000 / (600_000 * 0.95), rel=0.05)
-    assert too_much(spec_of(epochs=lower.most), TEXT, bounds, [100_000.0]) is None
+    assert lower.maximum == pytest.approx(3600 * 100_000 / (600_000 * 0.95), rel=0.05)
+    assert find_exceeded_limit(spec_of(epochs=lower.maximum), TEXT, bounds, [100_000.0]) is None
     # Ten times as fast, and all of it fits.
-    assert too_much(spec, TEXT, bounds, [1e6]) is None
+    assert find_exceeded_limit(spec, TEXT, bounds, [1e6]) is None
 
 
 def test_trainings_are_as_fast_as_each_other_where_their_shape_is_the_same() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.specs.presets import (
-    MOST_BY_EPOCHS,
+    MAX_EPOCH_SAMPLES,
     PRESETS,
     SEED_LIMIT,
     SampleSpec,
@@ -40,10 +40,10 @@ def test_every_preset_writes_texts_after_each_epoch_unless_told_not_to(preset: A
 @pytest.mark.parametrize(
     ("sample", "epochs", "apart"),
     [
-        (SampleSpec(), MOST_BY_EPOCHS, 1),
-        (SampleSpec(), MOST_BY_EPOCHS + 1, 2),
+        (SampleSpec(), MAX_EPOCH_SAMPLES, 1),
+        (SampleSpec(), MAX_EPOCH_SAMPLES + 1, 2),
         (SampleSpec(), 3000, 60),
-        (SampleSpec(every_epochs=4), 4 * MOST_BY_EPOCHS, 4),
+        (SampleSpec(every_epochs=4), 4 * MAX_EPOCH_SAMPLES, 4),
         (SampleSpec(every_epochs=4), 401, 8),
         (SampleSpec(every_epochs=500), 3000, 500),
     ],
@@ -54,7 +54,7 @@ def test_many_epochs_have_texts_at_most_fifty_times(
     steps = 2 * epochs + 1
     due = [step for step in range(1, steps + 1) if sample.due(step, 2, steps)]
     assert due == [*range(2 * apart, steps + 1, 2 * apart)]
-    assert len(due) <= MOST_BY_EPOCHS
+    assert len(due) <= MAX_EPOCH_SAMPLES
 
 
 def test_texts_by_steps_come_as_often_as_they_are_asked_for() -> None:

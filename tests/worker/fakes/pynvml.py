@@ -1,4 +1,4 @@
-"""NVML as a machine with GPUs has it, for a machine that has none.
+"""A fake NVML, which shows GPUs to a machine that has none.
 
 `QUIRE_TEST_GPUS` lists the GPUs' UUIDs; without it there is no driver.
 """

@@ -1,1 +1,1 @@
-"""Text from weights: requests, sequences, the engine and its compiled step."""
+"""Text generation: requests, sequences, the engine that batches them, and its compiled step."""

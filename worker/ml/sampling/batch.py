@@ -1,94 +1,97 @@
-"""One call of the compiled loop: from streams to its arrays, and back."""
+"""One call of the compiled loop: packs sequences into its arrays and unpacks the results."""
 
 import math
-from collections.abc import Sequence
+from collections import abc
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from worker.ml.sampling.sequence import FIRST, IdArray, Stream
+from worker.ml.sampling.sequence import SMALLEST_UNIFORM, IdArray, Sequence
 from worker.ml.sampling.step import BLOCK, DRAWN, FloatArray, StepShape, step_function
 
 
-def advance(
-    weights: Sequence[tf.Tensor],
-    streams: Sequence[Stream],
-    places: Sequence[int],
+def run_batch(
+    weights: abc.Sequence[tf.Tensor],
+    sequences: abc.Sequence[Sequence],
+    rows: abc.Sequence[int],
     shape: StepShape,
     steps: int | None,
 ) -> None:
-    """Move streams on by one call of the compiled loop.
+    """Advance sequences by one call of the compiled loop.
 
     Args:
-        weights: As `fold` gives them; of a stack with K in front of each shape.
-        streams: All filtered or none of them.
-        places: The row of each.
-        shape: Of the call; `filtered` is found here.
-        steps: At most so many; None makes as many as a call should.
+        weights: From `fold_weights`; for a stack, with K in front of each shape.
+        sequences: All of them filtered, or none.
+        rows: The row of each sequence in the batch.
+        shape: Shape of the call; `filtered` is set here.
+        steps: At most this many steps; None runs as many as a call should.
     """
-    shape = replace(shape, filtered=streams[0].draft.filtered)
-    most = min(shape.steps_per_call, max(stream.left for stream in streams))
+    shape = replace(shape, filtered=sequences[0].request.filtered)
+    most = min(shape.steps_per_call, max(sequence.remaining_steps for sequence in sequences))
     steps = most if steps is None else min(steps, most)
     if steps < 1:
         return
-    batch = _Batch(shape, streams, places, steps)
+    batch = _Batch(shape, sequences, rows, steps)
     yielded, logprobs, state = step_function(shape)(
         weights, *map(tf.constant, batch.arguments), list(map(tf.constant, batch.limits))
     )
-    batch.give_back(yielded.numpy(), logprobs.numpy(), state.numpy())
+    batch.unpack(yielded.numpy(), logprobs.numpy(), state.numpy())
 
 
 class _Batch:
-    """The arrays of one call: each stream has a row, and rows without one only fill the batch."""
+    """The arrays of one call. Each sequence has a row; rows without one are padding."""
 
     def __init__(
-        self, shape: StepShape, streams: Sequence[Stream], places: Sequence[int], steps: int
+        self,
+        shape: StepShape,
+        sequences: abc.Sequence[Sequence],
+        rows: abc.Sequence[int],
+        steps: int,
     ) -> None:
-        self._streams, self._places = streams, places
+        self._sequences, self._rows = sequences, rows
         self._states = shape.window or 1
-        rows = shape.rows
-        known = np.zeros((BLOCK, rows), np.int32)
-        uniform = np.full((BLOCK, rows), FIRST, np.float32)
-        inverse = np.ones((BLOCK, rows), np.float32)
-        last, clock = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
+        known = np.zeros((BLOCK, shape.rows), np.int32)
+        uniform = np.full((BLOCK, shape.rows), SMALLEST_UNIFORM, np.float32)
+        inverse = np.ones((BLOCK, shape.rows), np.float32)
+        last, clock = np.zeros(shape.rows, np.int32), np.zeros(shape.rows, np.int32)
         state = shape.new_state()
-        for row, stream in zip(places, streams, strict=True):
+        for row, sequence in zip(rows, sequences, strict=True):
             known[:, row] = DRAWN
-            last[row], clock[row] = stream.last, stream.fed
-            stream.feed(known[:steps, row], uniform[:steps, row], inverse[:steps, row])
-            state[:, :, self._own(row)] = stream.state
+            last[row], clock[row] = sequence.input_token, sequence.computed_tokens
+            sequence.fill_inputs(known[:steps, row], uniform[:steps, row], inverse[:steps, row])
+            state[:, :, self._states_of(row)] = sequence.state
         self.arguments = (state, last, clock, known, uniform, inverse, np.int32(steps))
-        self.limits = _limits(shape, streams, places) if shape.filtered else []
+        self.limits = _limits(shape, sequences, rows) if shape.filtered else []
         self._steps = steps
 
-    def give_back(self, yielded: IdArray, logprobs: FloatArray, state: FloatArray) -> None:
-        """Hand each stream what its row came to."""
-        for row, stream in zip(self._places, self._streams, strict=True):
-            own = state[:, :, self._own(row)].copy()
-            stream.take(yielded[: self._steps, row], logprobs[: self._steps, row], own)
+    def unpack(self, yielded: IdArray, logprobs: FloatArray, state: FloatArray) -> None:
+        """Give each sequence the results of its row."""
+        for row, sequence in zip(self._rows, self._sequences, strict=True):
+            own = state[:, :, self._states_of(row)].copy()
+            sequence.append_outputs(yielded[: self._steps, row], logprobs[: self._steps, row], own)
 
-    def _own(self, row: int) -> slice:
+    def _states_of(self, row: int) -> slice:
         return slice(row * self._states, (row + 1) * self._states)
 
 
 def _limits(
-    shape: StepShape, streams: Sequence[Stream], places: Sequence[int]
+    shape: StepShape, sequences: abc.Sequence[Sequence], rows: abc.Sequence[int]
 ) -> list[npt.NDArray[np.generic]]:
-    """`top_k`, `top_p`, penalty and what was seen, of each row, with what changes nothing else."""
-    everything = np.iinfo(np.int32).max
-    top_k = np.full(shape.rows, everything, np.int32)
+    """Each row's `top_k`, `top_p`, log penalty and last-seen steps; neutral values elsewhere."""
+    unlimited = np.iinfo(np.int32).max
+    top_k = np.full(shape.rows, unlimited, np.int32)
     top_p = np.ones(shape.rows, np.float32)
     penalty = np.zeros(shape.rows, np.float32)
-    seen = np.full((shape.rows, shape.vocabulary), np.iinfo(np.int32).min // 2, np.int32)
-    for row, stream in zip(places, streams, strict=True):
-        draft = stream.draft
-        if draft.top_k is not None:
-            top_k[row] = min(draft.top_k, everything)
-        if draft.top_p is not None:
-            # Not 0 after rounding to a float32, or nothing could reach it.
-            top_p[row] = max(draft.top_p, float(np.finfo(np.float32).tiny))
-        penalty[row] = math.log(draft.repetition_penalty)
-        stream.mark_recent(seen[row])
-    return [top_k, top_p, penalty, seen]
+    last_seen = np.full((shape.rows, shape.vocabulary), np.iinfo(np.int32).min // 2, np.int32)
+    for row, sequence in zip(rows, sequences, strict=True):
+        request = sequence.request
+        if request.top_k is not None:
+            top_k[row] = min(request.top_k, unlimited)
+        if request.top_p is not None:
+            # Keep it above 0 after rounding to float32, or no token could reach it.
+            top_p[row] = max(request.top_p, float(np.finfo(np.float32).tiny))
+        penalty[row] = math.log(request.repetition_penalty)
+        sequence.fill_last_seen(last_seen[row])
+    return [top_k, top_p, penalty, last_seen]

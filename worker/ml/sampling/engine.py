@@ -1,197 +1,201 @@
-"""One running batch for everybody: streams come and go between the blocks of the compiled loop."""
+"""Continuous batching: sequences join and leave the batches between blocks of the compiled loop."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter, abc
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from worker.ml.sampling.sampler import STACK, STACKED_ROWS, Group, Sampler, advance_together
-from worker.ml.sampling.sequence import Stream
+from worker.ml.sampling.sampler import STACK, STACKED_ROWS, Group, Sampler, advance_stack
+from worker.ml.sampling.sequence import Sequence
 
-#: A block ends so many characters into a text that has just begun: its first ones come at once.
-FIRST_CHARACTERS = 8
-#: A text that takes no more steps with its prompt is there as soon as its first ones would be.
-SHORT_TEXT = 128
-#: From so many samplers a thread on a stack is faster than turns: a step of it takes as long
-#: whatever of it is filled.
-CROWD = 2
+#: The first block of a sequence ends this many tokens into its text, so that they come at once.
+FIRST_TOKENS = 8
+#: A sequence with no more steps than this is complete about as soon as its first tokens would be.
+SHORT_STEPS = 128
+#: With more waiting samplers per thread than this, a stack is faster than turns: its step takes
+#: equally long however many of its places are filled.
+STACKING_SAMPLERS = 2
 
 
 class Engine:
-    """Moves streams of any number of samplers on, a block at a time, several batches at once.
+    """Advances sequences of any number of samplers, a block at a time, several batches at once.
 
-    A stream keeps its state itself, so that to sit out a block costs nothing, and to sit in
-    another batch a copy of some kilobytes. Who sits in the next block is decided anew each time:
-    the streams of the least served owner first, of one owner those that have waited longest, and
-    whatever of the same sampler fits beside them. Where many samplers of one shape wait, their
-    weights are stacked and they share the step. A long text therefore never makes a short one wait
-    for its end, whoever asked for either.
+    A sequence keeps its own state, so skipping a block costs nothing, and moving to another batch
+    costs a copy of some kilobytes. Each block is scheduled anew: sequences of the least served
+    owner first, of one owner those that have waited longest, and then whatever of the same sampler
+    fits beside them. Where many samplers of one shape wait, their weights are stacked and they
+    share the step. A long text therefore never makes a short one wait for its end, whoever asked
+    for either.
 
     Args:
-        threads: Batches that run side by side, each on a core of its own.
+        threads: Batches that run side by side, each on its own core.
     """
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="engine")
-        # Those that have waited longest come first.
-        self._seats: dict[Stream, tuple[Sampler, Hashable]] = {}
-        self._served: dict[Hashable, float] = {}
+        # In the order in which they have waited, longest first.
+        self._active: dict[Sequence, tuple[Sampler, Hashable]] = {}
+        self._served_seconds: dict[Hashable, float] = {}
         self._counts: Counter[Hashable] = Counter()
 
     def __len__(self) -> int:
-        return len(self._seats)
+        return len(self._active)
 
-    def admit(self, stream: Stream, sampler: Sampler, owner: Hashable) -> None:
-        """Let a stream take part from the next block on; `owner` is whose turn it takes.
+    def add(self, sequence: Sequence, sampler: Sampler, owner: Hashable) -> None:
+        """Schedule a sequence from the next block on.
 
-        A stream without a step to make is never moved, and must not be admitted.
+        Args:
+            sequence: Must have a step left; one without would never advance.
+            sampler: The sampler that made it.
+            owner: Whose share of the device it uses.
         """
-        if owner not in self._served:
-            # Who comes now has no claim to the time before they came.
-            self._served[owner] = min(self._served.values(), default=0.0)
+        if owner not in self._served_seconds:
+            # A new owner has no claim to the time before they came.
+            self._served_seconds[owner] = min(self._served_seconds.values(), default=0.0)
         self._counts[owner] += 1
-        self._seats[stream] = sampler, owner
+        self._active[sequence] = sampler, owner
 
-    def leave(self, stream: Stream) -> None:
-        """Let a stream take part no more; one that has left already stays so."""
-        seat = self._seats.pop(stream, None)
-        if seat is None:
+    def remove(self, sequence: Sequence) -> None:
+        """Stop scheduling a sequence; does nothing for one that has already left."""
+        entry = self._active.pop(sequence, None)
+        if entry is None:
             return
-        _, owner = seat
+        _, owner = entry
         self._counts[owner] -= 1
         if not self._counts[owner]:
-            del self._counts[owner], self._served[owner]
+            del self._counts[owner], self._served_seconds[owner]
 
-    def step(self, meanwhile: Callable[[], None] | None = None) -> list[Stream]:
+    def step(self, meanwhile: Callable[[], None] | None = None) -> list[Sequence]:
         """Run one block.
 
         Args:
             meanwhile: Called on this thread while the block runs on others.
 
         Returns:
-            The streams that moved. Those that have come to their end, or met an error, have left.
+            The sequences that advanced. Those that are complete or have failed are removed.
         """
-        batches = self._batches()
+        batches = self._schedule()
         running = [self._pool.submit(_advance, batch.groups) for batch in batches]
         try:
             if meanwhile is not None:
                 meanwhile()
         finally:
-            # Whatever happened there: nobody touches a stream while its batch runs.
-            seconds = [one.result() for one in running]
-        moved: list[Stream] = []
+            # Wait even after an error: nobody may touch a sequence while its batch runs.
+            seconds = [future.result() for future in running]
+        advanced: list[Sequence] = []
         for batch, spent in zip(batches, seconds, strict=True):
-            streams = [stream for _, some in batch.groups for stream in some]
-            # The device is one, however many batches share it: together they never take more of
-            # it than the time that passed.
-            share = spent / len(batches) / len(streams)
-            for stream in streams:
-                stream.seconds += share
-                if stream in self._seats:
-                    self._served[self._seats[stream][1]] += share
-                    moved.append(stream)
-        for stream in moved:
-            if not stream.left or stream.error is not None:
-                self.leave(stream)
+            sequences = [sequence for _, members in batch.groups for sequence in members]
+            # There is one device, however many batches share it: together they are charged no
+            # more than the time that passed.
+            share = spent / len(batches) / len(sequences)
+            for sequence in sequences:
+                sequence.seconds += share
+                if sequence in self._active:
+                    self._served_seconds[self._active[sequence][1]] += share
+                    advanced.append(sequence)
+        for sequence in advanced:
+            if not sequence.remaining_steps or sequence.error is not None:
+                self.remove(sequence)
             else:
-                self._seats[stream] = self._seats.pop(stream)
-        return moved
+                self._active[sequence] = self._active.pop(sequence)
+        return advanced
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown()
 
-    def _batches(self) -> list["_Batch"]:
-        """Who sits in the next block: at most `threads` batches."""
+    def _schedule(self) -> list["_Batch"]:
+        """The batches of the next block, at most `threads`."""
         batches: list[_Batch] = []
-        crowded = self._crowded()
-        # Sorting is stable: of one owner the streams that have waited longest go first.
-        in_turn = sorted(self._seats.items(), key=lambda seat: self._served[seat[1][1]])
-        for stream, (sampler, _) in in_turn:
-            if any(batch.take(stream, sampler) for batch in batches):
+        stacking = self._stacking_keys()
+        # Sorting is stable: of one owner, the sequences that have waited longest go first.
+        in_turn = sorted(self._active.items(), key=lambda entry: self._served_seconds[entry[1][1]])
+        for sequence, (sampler, _) in in_turn:
+            if any(batch.try_add(sequence, sampler) for batch in batches):
                 continue
             if len(batches) < self._threads:
-                stacked = _key(stream, sampler) in crowded
-                batches.append(_Batch(stacked, [(sampler, [stream])]))
+                stacked = _batching_key(sequence, sampler) in stacking
+                batches.append(_Batch(stacked, [(sampler, [sequence])]))
         while batches and len(batches) < self._threads:
-            # A core would be idle: two halves are done in half the time.
-            largest = max(batches, key=lambda batch: batch.splits_by)
-            if not largest.splits_by:
+            # A core would be idle, and two halves take half the time.
+            largest = max(batches, key=lambda batch: batch.half_size)
+            if not largest.half_size:
                 break
             batches.append(largest.split())
         return batches
 
-    def _crowded(self) -> set[Hashable]:
-        """The shapes of which so many samplers wait that they are to share steps."""
+    def _stacking_keys(self) -> set[Hashable]:
+        """The batching keys with so many waiting samplers that these should share steps."""
         waiting: dict[Hashable, set[Sampler]] = {}
-        for stream, (sampler, _) in self._seats.items():
+        for sequence, (sampler, _) in self._active.items():
             if sampler.stackable:
-                waiting.setdefault(_key(stream, sampler), set()).add(sampler)
-        return {key for key, some in waiting.items() if len(some) > CROWD * self._threads}
+                waiting.setdefault(_batching_key(sequence, sampler), set()).add(sampler)
+        threshold = STACKING_SAMPLERS * self._threads
+        return {key for key, samplers in waiting.items() if len(samplers) > threshold}
 
 
-def _key(stream: Stream, sampler: Sampler) -> Hashable:
-    return sampler.shape, stream.draft.filtered
+def _batching_key(sequence: Sequence, sampler: Sampler) -> Hashable:
+    return sampler.shape, sequence.request.filtered
 
 
 @dataclass(slots=True)
 class _Batch:
-    """Streams that sit in a block together: of one sampler, or of a stack of them."""
+    """Sequences that share a block: of one sampler, or of a stack of samplers."""
 
     stacked: bool
-    groups: list[tuple[Sampler, list[Stream]]]
+    groups: list[tuple[Sampler, list[Sequence]]]
 
-    def take(self, stream: Stream, sampler: Sampler) -> bool:
-        """Seat a stream, if it fits here; whether it did."""
-        first, streams = self.groups[0]
-        if streams[0].draft.filtered is not stream.draft.filtered:
+    def try_add(self, sequence: Sequence, sampler: Sampler) -> bool:
+        """Add a sequence if it fits, and say whether it did."""
+        first, sequences = self.groups[0]
+        if sequences[0].request.filtered is not sequence.request.filtered:
             return False
         room = STACKED_ROWS if self.stacked else sampler.capacity
-        for other, some in self.groups:
+        for other, members in self.groups:
             if other is sampler:
-                if len(some) < room:
-                    some.append(stream)
+                if len(members) < room:
+                    members.append(sequence)
                     return True
                 return False
         if self.stacked and len(self.groups) < STACK and first.shape == sampler.shape:
-            self.groups.append((sampler, [stream]))
+            self.groups.append((sampler, [sequence]))
             return True
         return False
 
     @property
-    def splits_by(self) -> int:
-        """How many streams half of it would have; 0 where it is not worth it."""
-        sampler, streams = self.groups[0]
-        worth = not self.stacked and len(streams) > sampler.buckets[0]
-        return len(streams) // 2 if worth else 0
+    def half_size(self) -> int:
+        """Sequences in half of the batch; 0 where splitting it gains nothing."""
+        sampler, sequences = self.groups[0]
+        worthwhile = not self.stacked and len(sequences) > sampler.buckets[0]
+        return len(sequences) // 2 if worthwhile else 0
 
     def split(self) -> "_Batch":
-        """Give half of the streams to another batch."""
-        sampler, streams = self.groups[0]
-        half = streams[len(streams) // 2 :]
-        del streams[len(streams) // 2 :]
+        """Move half of the sequences into a new batch."""
+        sampler, sequences = self.groups[0]
+        half = sequences[len(sequences) // 2 :]
+        del sequences[len(sequences) // 2 :]
         return _Batch(False, [(sampler, half)])
 
 
-def _advance(groups: Sequence[Group]) -> float:
-    """Move a batch on; the seconds it took. A stream that breaks it breaks alone."""
+def _advance(groups: abc.Sequence[Group]) -> float:
+    """Advance a batch and return the seconds it took. A sequence that breaks it fails alone."""
     started = time.perf_counter()
-    streams = [stream for _, some in groups for stream in some]
-    beginning = [stream.left_to_begin for stream in streams if stream.left_to_begin]
-    short = max(stream.left for stream in streams) <= SHORT_TEXT
-    steps = min(beginning) + FIRST_CHARACTERS if beginning and not short else None
+    sequences = [sequence for _, members in groups for sequence in members]
+    prompts = [s.remaining_prompt_steps for s in sequences if s.remaining_prompt_steps]
+    short = max(sequence.remaining_steps for sequence in sequences) <= SHORT_STEPS
+    steps = min(prompts) + FIRST_TOKENS if prompts and not short else None
     try:
         if len(groups) > 1:
-            advance_together(groups, steps)
+            advance_stack(groups, steps)
         else:
-            groups[0][0].advance(streams, steps)
+            groups[0][0].advance(sequences, steps)
     except Exception as error:
-        if len(streams) == 1:
-            streams[0].error = error
+        if len(sequences) == 1:
+            sequences[0].error = error
         else:
-            for sampler, some in groups:
-                for stream in some:
-                    _advance([(sampler, [stream])])
+            for sampler, members in groups:
+                for sequence in members:
+                    _advance([(sampler, [sequence])])
     return time.perf_counter() - started

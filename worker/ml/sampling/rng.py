@@ -1,23 +1,23 @@
-"""Random numbers as data: each is named by a seed and a position, and nothing else changes it."""
+"""Random numbers as data: each depends on a seed and a position, and on nothing else."""
 
 import numpy as np
 import numpy.typing as npt
 
 #: The second word of a Philox key; the seed is the first.
 DRAW_STREAM = 0x64726177  # "draw"
-#: Philox makes its numbers four at a time: counter n holds the positions 4n to 4n + 3.
+#: Philox generates four numbers at a time: counter n holds positions 4n to 4n + 3.
 WORDS_PER_COUNTER = 4
-#: Bits of a word that are used: the middle of each of 2^23 steps is exact in a float32.
+#: Bits used of a word: the middle of each of 2^23 steps is exact in a float32.
 UNIFORM_BITS = 23
-#: A seed is one word of the key.
+#: Number of seeds: a seed is one word of the key.
 SEEDS = 1 << 64
 
 
 def uniforms(seed: int, start: int, count: int) -> npt.NDArray[np.float32]:
-    """The numbers at positions `start` to `start + count - 1` of a seed's stream, [count].
+    """Uniform numbers at positions `start` to `start + count - 1` of a seed's stream, [count].
 
-    They lie strictly between 0 and 1: at least 2^-24, at most 1 - 2^-24. Philox4x64-10 after
-    Salmon et al., «Parallel random numbers: as easy as 1, 2, 3» (2011), as NumPy has it.
+    They lie strictly between 0 and 1: at least 2^-24, at most 1 - 2^-24. The generator is NumPy's
+    Philox4x64-10, after Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011).
     """
     first, skipped = divmod(start, WORDS_PER_COUNTER)
     key = np.array([seed, DRAW_STREAM], np.uint64)

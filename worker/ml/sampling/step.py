@@ -1,9 +1,9 @@
-"""The compiled part of sampling: many characters a call, the network's state kept between calls.
+"""The compiled loop of sampling: many tokens a call, with the network's state kept between calls.
 
-Every row of a batch is one text, at its own place in it. A step feeds each row the character that
-came last and yields the next one: known (its prompt's) or drawn. Weights, temperatures, prompts and
-lengths are arguments, so one graph serves all checkpoints of a shape, or moves some of them on in
-one step: their weights are stacked and their products batched.
+Each row of a batch is one sequence, at its own position. A step feeds each row its last token and
+yields the next one, which is either known (from the prompt) or drawn. Weights, temperatures,
+prompts and lengths are arguments, so one graph serves all checkpoints of a shape. It can also
+advance several checkpoints in one step: their weights are stacked and their products batched.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,18 +19,18 @@ import tensorflow as tf
 from worker.ml.config import NetworkConfig, padded_vocabulary
 from worker.ml.sampling.draw import draw
 
-#: Steps that one call can make at most: how many it makes is an argument.
+#: The most steps that one call can run; the actual number is an argument.
 BLOCK = 256
-#: A repetition penalty counts the characters among the last so many, prompt included.
+#: A repetition penalty applies to this many last tokens, prompt included.
 REPETITION_WINDOW = 64
-#: Stands for «drawn, not known» among the characters to feed.
+#: Marks a token that is to be drawn, among the tokens that a call is to yield.
 DRAWN = -1
-#: Work of one call at most: between two calls texts come and go, so that a call should not take
-#: much longer than 10 ms on one core. 256 steps for one text of LSTM(128), 84 for 32 of them.
+#: The most work of one call. Sequences come and go between calls, so a call should not take much
+#: longer than 10 ms on one core: 256 steps for one sequence of LSTM(128), 84 for 32 of them.
 MULTIPLY_ADDS_PER_CALL = 200_000_000
-#: Compiled graphs that a process keeps; the one unused for longest goes first. A shape of which
-#: everything is asked for has ten, of some 4 MiB each. TensorFlow gives back only a third of that
-#: for one that goes, and to build it again takes a second: few should ever go.
+#: Compiled graphs that a process keeps; the least recently used is dropped first. A shape has up to
+#: ten, of some 4 MiB each. TensorFlow frees only a third of that for a dropped graph, and building
+#: it again takes a second, so few should ever be dropped.
 GRAPHS = 256
 
 FloatArray = npt.NDArray[np.float32]
@@ -41,19 +41,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """All that a compiled graph depends on; checkpoints that agree in it share the graph.
+    """Everything that a compiled graph depends on; checkpoints of equal shape share the graph.
 
     Attributes:
-        vocabulary: Entries of the padded vocabulary, V.
+        vocabulary: Size of the padded vocabulary, V.
         units: Units of each layer, U.
         layers: LSTM layers.
         window: Windows in flight per row, W, for a network that starts each window from zero;
             None for one that carries its state.
         rows: Rows of the batch, B.
         filtered: Whether top-k, top-p and the repetition penalty are part of the graph.
-        xla: Whether XLA compiles it, instead of TensorFlow running it operation by operation.
-        stack: Checkpoints that share a step, K; each has B / K rows, one after the other.
-        logits: Whether the graph hands out the logits too, so that their bits can be compared.
+        xla: Whether XLA compiles it; otherwise TensorFlow runs it op by op.
+        stack: Checkpoints that share a step, K; each has B / K consecutive rows.
+        logits: Whether the graph also returns the logits, so that their bits can be compared.
     """
 
     vocabulary: int
@@ -68,30 +68,31 @@ class StepShape:
 
     @property
     def states(self) -> int:
-        """LSTM states per layer: one a row, or one for each window in flight."""
+        """LSTM states per layer: one per row, or one per window in flight."""
         return self.rows * (self.window or 1)
 
     @property
     def steps_per_call(self) -> int:
-        """How many steps a call should make: BLOCK, or fewer when the network is large."""
+        """How many steps a call should run: BLOCK, or fewer for a large network."""
         lstm = self.states * (2 * self.layers - 1) * 4 * self.units**2
         head = self.rows * self.units * self.vocabulary
         return max(1, min(BLOCK, MULTIPLY_ADDS_PER_CALL // (lstm + head)))
 
     def new_state(self) -> FloatArray:
-        """The state before the first character, [layers, 2 (h, c), states, U]."""
+        """The state before the first token, [layers, 2 (h, c), states, U]."""
         return np.zeros((self.layers, 2, self.states, self.units), np.float32)
 
 
-def fold(weights: Mapping[str, FloatArray], network: NetworkConfig) -> list[FloatArray]:
-    """The weights as the compiled graph takes them.
+def fold_weights(weights: Mapping[str, FloatArray], network: NetworkConfig) -> list[FloatArray]:
+    """Convert weights to the arguments of the compiled graph.
 
-    A look-up table [V, 4U] (embedding times kernel plus bias of the first layer; the kernel's
-    rows when the input is one-hot) and the first recurrent kernel [U, 4U]; for each further layer
-    the kernel above the recurrent kernel [2U, 4U] and the bias [4U]; the head's kernel [U, V] and
-    bias [V], minus infinity where V is padding.
+    Returns:
+        A look-up table [V, 4U] (embedding times kernel plus bias of the first layer; the kernel's
+        rows plus bias for one-hot input) and the first recurrent kernel [U, 4U]. Then, for each
+        further layer, the kernel above the recurrent kernel [2U, 4U] and the bias [4U]. Last, the
+        head's kernel [U, V] and bias [V], which is minus infinity for padding.
 
-    Gates i, f and o are halved: sigmoid(x) = 1/2 + tanh(x/2)/2, so that one tanh serves all four.
+    Gates i, f and o are halved: sigmoid(x) = 1/2 + tanh(x/2)/2, so one tanh serves all four.
     """
     padding = padded_vocabulary(network.vocabulary_size) - network.vocabulary_size
     half = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), network.units)
@@ -113,25 +114,25 @@ def fold(weights: Mapping[str, FloatArray], network: NetworkConfig) -> list[Floa
 def step_function(shape: StepShape) -> Step:
     """The compiled loop of one shape.
 
-    Traced when it is first asked for and compiled at its first call; again only if it has gone,
-    because the process then had `GRAPHS` others that were used later.
+    It is traced when first requested and compiled at its first call. Both happen again only after
+    it was dropped, because the process used `GRAPHS` others since.
 
-    Its arguments, all of fixed shape and type:
-        weights: As `fold` gives them; of a stack with K in front of each shape.
-        state: [layers, 2, states, U], as `StepShape.new_state` or an earlier call gives it.
-        last: The character that each row's first step feeds, [B] int32.
-        clock: Characters that were fed to each row before this call, [B] int32.
-        known: The character that each step is to yield, [BLOCK, B] int32; DRAWN lets it draw.
+    The compiled function takes arguments of fixed shape and type:
+        weights: From `fold_weights`; for a stack, with K in front of each shape.
+        state: [layers, 2, states, U], from `StepShape.new_state` or an earlier call.
+        last: The token that each row's first step feeds, [B] int32.
+        clock: Tokens fed to each row before this call, [B] int32.
+        known: The token that each step is to yield, [BLOCK, B] int32, or DRAWN.
         uniform: One random number for each draw, [BLOCK, B].
-        inverse_temperature: Of each draw, [BLOCK, B]; see `sample_draw.draw`.
-        steps: How many steps to make, [] int32, at most BLOCK.
-        limits: Nothing, or for a filtered shape `top_k` [B] int32, `top_p` [B], the logarithm of
-            the repetition penalty [B], and the `clock` at which each character was last seen
+        inverse_temperature: Of each draw, [BLOCK, B]; see `draw.draw`.
+        steps: How many steps to run, [] int32, at most BLOCK.
+        limits: Empty, or for a filtered shape `top_k` [B] int32, `top_p` [B], the logarithm of
+            the repetition penalty [B], and the `clock` at which each token was last seen
             [B, V] int32.
 
-    Returns (what each step yielded [BLOCK, B] int32, the natural logarithm of the probability
-    that the network gave it, before temperature and limits, [BLOCK, B], the new state), and where
-    the shape says so, the logits of each step [BLOCK, B, V].
+    It returns the token that each step yielded, [BLOCK, B] int32; the natural logarithm of the
+    probability that the network gave it, before temperature and limits, [BLOCK, B]; the new state;
+    and, if the shape asks for them, the logits of each step, [BLOCK, B, V].
     """
     if step_function.cache_info().currsize >= GRAPHS:
         log.warning("graph_dropped", kept=GRAPHS)
@@ -151,9 +152,9 @@ def step_function(shape: StepShape) -> Step:
         alphabet = tf.range(shape.vocabulary)[None]
 
         def body(index: tf.Tensor, *loop: Any) -> tuple[Any, ...]:
-            yielded, logprobs, last, seen, states, told = loop
+            yielded, logprobs, last, seen, states, kept_logits = loop
             now = clock + index
-            states, logits = advance(shape, weights, states, last, now)
+            states, logits = step_network(shape, weights, states, last, now)
             below = logits - tf.reduce_max(logits, -1, keepdims=True)
             wanted = below
             if shape.filtered:
@@ -173,39 +174,45 @@ def step_function(shape: StepShape) -> Step:
             logprob = tf.gather(below, last, axis=1, batch_dims=1) - total
             yielded = tf.tensor_scatter_nd_update(yielded, [[index]], last[None])
             logprobs = tf.tensor_scatter_nd_update(logprobs, [[index]], logprob[None])
-            told = [tf.tensor_scatter_nd_update(each, [[index]], logits[None]) for each in told]
-            return (index + 1, yielded, logprobs, last, seen, states, told)
+            kept_logits = [
+                tf.tensor_scatter_nd_update(kept, [[index]], logits[None]) for kept in kept_logits
+            ]
+            return (index + 1, yielded, logprobs, last, seen, states, kept_logits)
 
         states = [part for layer in tf.unstack(state) for part in tf.unstack(layer)]
         seen = tf.zeros(()) if seen is None else seen
-        told = [tf.zeros([BLOCK, shape.rows, shape.vocabulary])] if shape.logits else []
-        start = (tf.constant(0), known, uniform, last, seen, states, told)
-        _, yielded, logprobs, _, _, states, told = tf.while_loop(
+        kept_logits = [tf.zeros([BLOCK, shape.rows, shape.vocabulary])] if shape.logits else []
+        start = (tf.constant(0), known, uniform, last, seen, states, kept_logits)
+        _, yielded, logprobs, _, _, states, kept_logits = tf.while_loop(
             lambda index, *_: index < steps, body, start
         )
-        return yielded, logprobs, tf.reshape(tf.stack(states), state.shape), *told
+        return yielded, logprobs, tf.reshape(tf.stack(states), state.shape), *kept_logits
 
-    # A concrete function skips the matching of arguments, which costs as much as 50 steps.
+    # A concrete function skips argument matching, which costs as much as 50 steps.
     function = tf.function(run, jit_compile=shape.xla, autograph=False)
     return cast(Step, function.get_concrete_function(*_signature(shape)))
 
 
-def advance(
+def step_network(
     shape: StepShape,
     weights: Sequence[tf.Tensor],
     states: Sequence[tf.Tensor],
     fed: tf.Tensor,
     clock: tf.Tensor,
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Feed one character [B] to each row: the new states and the logits [B, V].
+    """Feed one token [B] to each row; returns the new states and the logits [B, V].
 
-    With a window, W windows of each row are under way, each begun one character after the other
-    and all fed the same character. The one that has now seen W (or, at the beginning, all there
-    were) gives the logits; its place then starts again from zero. That is the network run anew
-    over the last W characters, for each character, with every step computed once.
+    With a window, each row has W windows in flight, each begun one token after the other and all
+    fed the same token. The window that has now seen W tokens (or, early on, all there were) gives
+    the logits; its place then restarts from zero. This equals running the network anew over the
+    last W tokens for every token, but computes each step only once.
 
-    `clock` [B] counts the characters that each row was fed before. Of K checkpoints each of the
-    weights has K in front of its shape.
+    Args:
+        shape: The graph's shape.
+        weights: From `fold_weights`; for K checkpoints, with K in front of each shape.
+        states: h and c of each layer, [states, U] each.
+        fed: The token to feed each row, [B].
+        clock: Tokens fed to each row before, [B].
     """
     table, recurrent, *middle, head, head_bias = weights
     window = shape.window
@@ -220,18 +227,18 @@ def advance(
     for layer in range(1, shape.layers):
         kernels, bias = middle[2 * layer - 2 : 2 * layer]
         both = tf.concat([h, states[2 * layer]], -1)
-        gates = _product(shape, both, kernels) + _each(shape, bias)
+        gates = _product(shape, both, kernels) + _repeat_bias(shape, bias)
         h, c = _cell(gates, states[2 * layer + 1])
         new += [h, c]
     if window is not None:
         oldest = tf.maximum(clock - (window - 1), 0) % window
         rows = tf.reshape(h, [shape.rows, window, shape.units])
         h = tf.gather(rows, oldest, axis=1, batch_dims=1)
-    return new, _product(shape, h, head) + _each(shape, head_bias)
+    return new, _product(shape, h, head) + _repeat_bias(shape, head_bias)
 
 
 def _look_up(shape: StepShape, table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """Rows of a table [V, N], for each id [B] that of its own checkpoint: [B, N]."""
+    """Look up ids [B] in a table [V, N], each in that of its own checkpoint: [B, N]."""
     if shape.stack == 1:
         return tf.gather(table, ids)
     found = tf.gather(table, tf.reshape(ids, [shape.stack, -1]), axis=1, batch_dims=1)
@@ -239,20 +246,20 @@ def _look_up(shape: StepShape, table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
 
 
 def _product(shape: StepShape, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Rows [B, M] times a kernel [M, N], each row with that of its own checkpoint: [B, N]."""
+    """Multiply rows [B, M] by a kernel [M, N], each by its own checkpoint's: [B, N]."""
     if shape.stack == 1:
         return tf.matmul(x, kernel)
     product = tf.matmul(tf.reshape(x, [shape.stack, -1, x.shape[-1]]), kernel)
     return tf.reshape(product, [shape.rows, -1])
 
 
-def _each(shape: StepShape, bias: tf.Tensor) -> tf.Tensor:
-    """A bias [N] as it is added to rows; of K checkpoints [B, N]."""
+def _repeat_bias(shape: StepShape, bias: tf.Tensor) -> tf.Tensor:
+    """A bias [N] in the shape to add to rows; for K checkpoints, [B, N]."""
     return bias if shape.stack == 1 else tf.repeat(bias, shape.rows // shape.stack, axis=0)
 
 
 def _cell(gates: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Keras' LSTM cell on gates i, f, c, o [N, 4U], of which i, f and o come halved (`fold`)."""
+    """Keras' LSTM cell on gates i, f, c, o [N, 4U]; i, f and o are halved (`fold_weights`)."""
     i, f, g, o = tf.split(tf.tanh(gates), 4, -1)
     c = (0.5 + 0.5 * f) * c + (0.5 + 0.5 * i) * g
     return (0.5 + 0.5 * o) * tf.tanh(c), c
@@ -267,21 +274,21 @@ def _signature(shape: StepShape) -> list[Any]:
 
     front = [shape.stack] if shape.stack > 1 else []
 
-    def whole(*sizes: int) -> tf.TensorSpec:
+    def ints(*sizes: int) -> tf.TensorSpec:
         return tf.TensorSpec(sizes, tf.int32)
 
-    def real(*sizes: int) -> tf.TensorSpec:
+    def floats(*sizes: int) -> tf.TensorSpec:
         return tf.TensorSpec(sizes, tf.float32)
 
-    limits = [whole(rows), real(rows), real(rows), whole(rows, shape.vocabulary)]
+    limits = [ints(rows), floats(rows), floats(rows), ints(rows, shape.vocabulary)]
     return [
-        [real(*front, *sizes) for sizes in folded],
-        real(shape.layers, 2, shape.states, units),
-        whole(rows),
-        whole(rows),
-        whole(BLOCK, rows),
-        real(BLOCK, rows),
-        real(BLOCK, rows),
-        whole(),
+        [floats(*front, *sizes) for sizes in folded],
+        floats(shape.layers, 2, shape.states, units),
+        ints(rows),
+        ints(rows),
+        ints(BLOCK, rows),
+        floats(BLOCK, rows),
+        floats(BLOCK, rows),
+        ints(),
         limits if shape.filtered else [],
     ]

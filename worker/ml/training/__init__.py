@@ -1,1 +1,1 @@
-"""Weights from windows of ids: the trainer, its steps, and when it stops."""
+"""Training: the trainer, its compiled steps, and what ends or rolls back a training."""

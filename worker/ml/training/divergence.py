@@ -1,4 +1,4 @@
-"""When a training has gone wrong: a loss that is no number, or that explodes."""
+"""Detects a diverging training: a loss that is NaN or infinite, or that explodes."""
 
 import math
 from collections.abc import Mapping
@@ -6,48 +6,48 @@ from typing import Any
 
 from worker.ml.config import TrainConfig
 
-#: A mean loss of more than this times the least mean so far is an explosion.
+#: A mean loss above this multiple of the least mean so far is an explosion.
 EXPLOSION = 3.0
-#: The least mean counts as this at least: near 0 a single hard batch is three times as much.
+#: The least mean counts as at least this: near 0, a single hard batch is three times as much.
 LEAST_NATS = 0.1
-#: The mean's memory: so many targets, and so many steps at least.
+#: The mean covers this many targets, and at least this many steps.
 MEMORY_TARGETS = 2048
 MEMORY_STEPS = 10
 
 
 class Diverged(ArithmeticError):
-    """The loss is {loss} at step {step}: the rate is too high for this text."""
+    """The loss is {loss} at step {step}: the learning rate is too high for this text."""
 
     def __init__(self, step: int, loss: float) -> None:
         super().__init__(
-            f"the loss is {loss:.4g} at step {step}: the rate is too high for this text"
+            f"the loss is {loss:.4g} at step {step}: the learning rate is too high for this text"
         )
         self.step = step
         self.loss = loss
 
 
 class DivergenceMonitor:
-    """Follows a moving mean of the loss, and its minimum.
+    """Tracks a moving mean of the loss, and its minimum.
 
-    It counts step by step in Python's own floats, so that it decides the same however many
-    steps a call took; what it knows is part of the loop's state.
+    It counts step by step in Python floats, so its decisions don't depend on how many steps a call
+    took. Its state is part of a checkpoint's `loop`.
     """
 
-    def __init__(self, config: TrainConfig, known: Mapping[str, Any] | None = None) -> None:
-        """Begin, or go on from what `known` says."""
+    def __init__(self, config: TrainConfig, saved: Mapping[str, Any] | None = None) -> None:
+        """Start anew, or continue from a saved state."""
         targets = config.batch_size * (1 if config.predict == "last" else config.window)
         self._memory_steps = max(MEMORY_STEPS, -(-MEMORY_TARGETS // targets))
-        self._judges = config.rollbacks > 0
-        # To guess is as bad as it gets before anything is learnt.
+        self._detects_explosions = config.rollbacks > 0
+        # A uniform guess is the worst loss before anything is learned.
         guess = math.log(max(2, config.network.vocabulary_size))
-        fresh = {"sum": 0.0, "weight": 0.0, "steps": 0, "minimum": guess}
-        self._state: dict[str, Any] = fresh | dict(known or {})
+        initial = {"sum": 0.0, "weight": 0.0, "steps": 0, "minimum": guess}
+        self._state: dict[str, Any] = initial | dict(saved or {})
 
     def add(self, step: int, loss: float) -> None:
         """Count the loss of a step.
 
         Raises:
-            Diverged: It is not a number, infinite, or far above what it has been.
+            Diverged: The loss is NaN, infinite, or far above its earlier mean.
         """
         if not math.isfinite(loss):
             raise Diverged(step, loss)
@@ -56,11 +56,11 @@ class DivergenceMonitor:
         state["weight"] = kept * state["weight"] + (1 - kept)
         state["steps"] += 1
         mean = state["sum"] / state["weight"]
-        if self._judges and mean > EXPLOSION * max(state["minimum"], LEAST_NATS):
+        if self._detects_explosions and mean > EXPLOSION * max(state["minimum"], LEAST_NATS):
             raise Diverged(step, loss)
         if state["steps"] >= self._memory_steps:
             state["minimum"] = min(state["minimum"], mean)
 
     def as_dict(self) -> dict[str, Any]:
-        """What it knows, as JSON values."""
+        """Its state, as JSON values."""
         return dict(self._state)

@@ -1,7 +1,7 @@
-"""Which outputs a training step leaves out: masks as data, the same on every device.
+"""Dropout masks of a training step, as data that is the same on every device.
 
-One mask lies over a whole window, the same at each of its characters (Gal and Ghahramani 2016):
-what is dropped stays dropped while the state runs on, and a step needs few random numbers.
+One mask covers a whole window, the same at each of its characters (Gal and Ghahramani 2016): a
+dropped output stays dropped while the state advances, and a step needs few random numbers.
 """
 
 import numpy as np
@@ -11,17 +11,20 @@ from worker.ml.config import TrainConfig
 
 Masks = npt.NDArray[np.float32]
 
-#: Streams of random numbers from here on are the steps' masks; those below it are the epochs'
-#: orders, and the initial weights' lies above all steps (model.py).
+#: Random streams from this number on are the masks of the steps. The streams below are the orders
+#: of the epochs; that of the initial weights lies above all steps (model.py).
 MASKS_STREAM = 2**62
 
 
 def step_masks(config: TrainConfig, steps: range) -> Masks | None:
-    """Factors of each layer's outputs in each step, [len(steps), layers, B, U]; None for 1.
+    """Factors of each layer's outputs in each step.
 
-    A factor is 0 with the probability `dropout`, else 1 / (1 - dropout), so that the mean of an
-    output stays what it is without dropout. A step's masks depend on the seed and its number
-    alone, not on how many steps one call takes.
+    A factor is 0 with probability `dropout`, else 1 / (1 - dropout), so the mean of an output is
+    the same as without dropout. The masks of a step depend only on the seed and the step's number,
+    not on how many steps a call takes.
+
+    Returns:
+        Float32 [len(steps), layers, B, U], or None without dropout.
     """
     if not config.dropout:
         return None

@@ -1,11 +1,11 @@
-"""The same network from stock Keras layers: what a GPU runs on cuDNN, and the reference in tests.
+"""The network built from stock Keras layers: runs on cuDNN on a GPU, and is the tests' reference.
 
-Only Keras' own operations stand here, so Keras' backend decides who computes; TensorFlow's and
-JAX's ways to differentiate differ, and `_differentiated` is all that knows it.
+It uses only Keras operations, so Keras' backend decides what computes them. Only `_differentiate`
+depends on the backend, because TensorFlow and JAX differentiate differently.
 
-Keras takes cuDNN for its LSTM while the activations are its defaults, a bias is used, no dropout
-of its own is asked for and the layer is not unrolled, which is what stands here: outputs are left
-out by masks between the layers (dropout.py). `chooses_cudnn` says so of a model.
+Keras runs an LSTM on cuDNN if it has the default activations, a bias and no dropout of its own,
+and is not unrolled. The layers here meet this: dropout is applied by masks between the layers
+(dropout.py). `uses_cudnn` checks a model.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ from worker.ml.config import NetworkConfig, TrainConfig, padded_vocabulary
 Tensor = Any
 
 
-def build(network: NetworkConfig, last: bool, vocabulary: int, masked: bool = False) -> Any:
-    """Stock layers, whose variables stand in the order of `network.weight_shapes()`.
+def build_model(network: NetworkConfig, last: bool, vocabulary: int, masked: bool = False) -> Any:
+    """Build the network, with variables in the order of `network.weight_shapes()`.
 
     Args:
-        network: The network's numbers.
-        last: Logits after the last step only.
-        vocabulary: Rows and logits, V; padded or not.
-        masked: A second input, [B, layers, U], holds factors of each layer's outputs.
+        network: The network's dimensions.
+        last: Return logits after the last step only.
+        vocabulary: Number of tokens, V; padded or not.
+        masked: Take a second input, [B, layers, U]: factors of each layer's outputs.
     """
     if network.embedding:
         windows = keras.Input((None,), dtype="int32")
@@ -44,10 +44,10 @@ def build(network: NetworkConfig, last: bool, vocabulary: int, masked: bool = Fa
     return keras.Model([windows, masks] if masked else windows, scores)
 
 
-def chooses_cudnn(model: Any) -> bool:
-    """Whether Keras runs every LSTM of a model on cuDNN where there is a GPU; its own conditions.
+def uses_cudnn(model: Any) -> bool:
+    """Whether Keras would run every LSTM of a model on cuDNN on a machine with a GPU.
 
-    Stated again here because Keras answers for the machine at hand only.
+    Repeats Keras' conditions, because Keras answers only for the machine it runs on.
     """
     return all(
         layer.activation is keras.activations.tanh
@@ -62,7 +62,7 @@ def chooses_cudnn(model: Any) -> bool:
 
 
 class KerasGradients:
-    """Stock layers, compiled by nobody but Keras' backend."""
+    """Gradients by stock Keras layers, compiled by Keras' backend alone."""
 
     compiles_update = False
 
@@ -71,11 +71,11 @@ class KerasGradients:
         self._last = config.predict == "last"
         self._vocabulary = padded_vocabulary(config.network.vocabulary_size)
         self._models = {
-            masked: build(config.network, self._last, self._vocabulary, masked)
+            masked: build_model(config.network, self._last, self._vocabulary, masked)
             for masked in (False, True)
         }
-        self.gradients = _compiled(self._gradients)
-        self.evaluate = _compiled(self._losses)
+        self.gradients = _compile(self._gradients)
+        self.evaluate = _compile(self._losses)
 
     def _gradients(
         self,
@@ -88,34 +88,34 @@ class KerasGradients:
             losses, _ = self._losses(weights, windows, masks)
             return ops.sum(losses * shares)
 
-        return _differentiated(loss, dict(weights))
+        return _differentiate(loss, dict(weights))
 
     def _losses(
         self, weights: Mapping[str, Tensor], windows: Tensor, masks: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         model = self._models[masks is not None]
         ordered = [weights[name] for name in self._network.weight_shapes()]
-        # Keras' LSTM carries the state of a dropout that is never used here.
-        unchanging = [variable.value for variable in model.non_trainable_variables]
+        # Keras' LSTM has the state of a dropout that is never used here.
+        untrained = [variable.value for variable in model.non_trainable_variables]
         inputs = windows[:, :-1]
         if not self._network.embedding:
             inputs = ops.one_hot(inputs, self._vocabulary)
         if masks is not None:
             inputs = [inputs, ops.transpose(masks, (1, 0, 2))]
-        scores, _ = model.stateless_call(ordered, unchanging, inputs)
+        scores, _ = model.stateless_call(ordered, untrained, inputs)
         if self._last:
-            return _summed(scores[:, None], windows[:, -1:])
-        return _summed(scores, windows[:, 1:])
+            return _sum_losses(scores[:, None], windows[:, -1:])
+        return _sum_losses(scores, windows[:, 1:])
 
 
-def _summed(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in nats and right guesses of [B, T, V], summed over the time axis: [B]."""
+def _sum_losses(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in nats and correct predictions of [B, T, V], summed over time: [B]."""
     losses = ops.sparse_categorical_crossentropy(targets, scores, from_logits=True)
     right = ops.equal(ops.cast(ops.argmax(scores, axis=-1), "int32"), targets)
     return ops.sum(losses, axis=1), ops.sum(ops.cast(right, "float32"), axis=1)
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
+def _compile(function: Callable[..., Any]) -> Any:
     if keras.backend.backend() == "jax":
         import jax
 
@@ -125,10 +125,10 @@ def _compiled(function: Callable[..., Any]) -> Any:
     return tf.function(function, autograph=False)
 
 
-def _differentiated(
+def _differentiate(
     function: Callable[[dict[str, Tensor]], Tensor], weights: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Gradients by name, and the value."""
+    """Gradients by name, and the function's value."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -139,6 +139,6 @@ def _differentiated(
     with tf.GradientTape() as tape:
         tape.watch(weights)
         value = function(weights)
-    found = tape.gradient(value, weights)
-    # Those of looked-up rows come as slices; adding, clipping and updating want them whole.
-    return {name: tf.convert_to_tensor(each) for name, each in found.items()}, value
+    gradients = tape.gradient(value, weights)
+    # Gradients of looked-up rows are slices; adding, clipping and updating need dense tensors.
+    return {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items()}, value

@@ -1,4 +1,4 @@
-"""What a training knows of itself beside its arrays, and when more of it is no use."""
+"""The state of the training loop beside its arrays, including early stopping."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -6,27 +6,27 @@ from typing import Any, Self
 
 from worker.ml.config import TrainConfig
 
-#: Under a falling rate a loss that stands still will fall again at the schedule's end, and only
-#: one that is worse than the best by this much will not: the network has learnt the text by heart.
+#: Under a falling rate, a stalled loss falls again at the end of the schedule. Only a loss this
+#: much worse than the best does not: the network has memorized the text.
 BEYOND_RECOVERY = 1.1
 
 
 @dataclass(slots=True)
-class Loop:
-    """All that a resume needs beside the arrays; it stands in a checkpoint's `meta` as `loop`.
+class LoopState:
+    """Everything that a resume needs beside the arrays; the `loop` of a checkpoint's `meta`.
 
     Attributes:
         step: Steps done.
-        steps_total: Steps at the end; None while a budget is measured.
-        loss_sum: Of all windows since the last validation, in nats per token.
-        windows: How many these are.
+        steps_total: Steps at the end; None while a time budget is being measured.
+        loss_sum: Sum over all windows since the last validation, in nats per token.
+        windows: Number of these windows.
         loss: Their mean at the last validation.
-        val_loss: At the last validation; after a rollback that of the weights which are back.
+        val_loss: At the last validation; after a rollback, that of the restored weights.
         best_val_loss: The least so far.
-        best_step: Its step; the newest of equals.
-        stale: Validations that speak for stopping, without one between that does not.
-        stopped: Whether `patience` has ended it.
-        rollbacks: How often the loss has exploded; each time has halved the rate.
+        best_step: Its step; of equals, the newest.
+        stale: Consecutive validations that count towards `patience`.
+        stopped: Whether `patience` has ended the training.
+        rollbacks: How often the loss has exploded; each time halves the rate.
     """
 
     step: int = 0
@@ -42,30 +42,31 @@ class Loop:
     rollbacks: int = 0
 
     @classmethod
-    def from_dict(cls, known: Mapping[str, Any]) -> Self:
-        """What a checkpoint says of it; the beginning's values where it says nothing."""
-        return cls(**{each.name: known[each.name] for each in fields(cls) if each.name in known})
+    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
+        """The state in a checkpoint; fields that it lacks get their initial values."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: saved[name] for name in names if name in saved})
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The state as JSON values."""
         return asdict(self)
 
     @property
     def rate_share(self) -> float:
-        """What of the schedule's rate is left: a power of two, so that products are exact."""
+        """Remaining share of the schedule's rate: a power of two, so that products are exact."""
         return float(0.5**self.rollbacks)
 
-    def stepped(self, step: int, loss: float, windows: int) -> None:
+    def record_step(self, step: int, loss: float, windows: int) -> None:
         """Count a step, numbered from 0."""
         self.step = step + 1
         self.loss_sum += loss * windows
         self.windows += windows
 
-    def judged(self, config: TrainConfig, val_loss: float) -> bool:
+    def record_validation(self, config: TrainConfig, val_loss: float) -> bool:
         """Count a validation.
 
         Returns:
-            Whether it is the best so far, the newest of equals.
+            Whether it is the best so far; of equals, the newest.
         """
         self.loss = self.loss_sum / self.windows
         self.loss_sum, self.windows = 0.0, 0
@@ -80,8 +81,8 @@ class Loop:
         self.stopped = config.patience is not None and self.stale >= config.patience
         return best
 
-    def went_back(self, val_loss: float | None) -> None:
-        """Count a rollback to weights with that validation loss."""
+    def record_rollback(self, val_loss: float | None) -> None:
+        """Count a rollback to weights with this validation loss."""
         self.loss_sum, self.windows = 0.0, 0
         self.val_loss = val_loss
         self.rollbacks += 1

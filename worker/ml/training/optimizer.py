@@ -1,6 +1,6 @@
-"""How gradients become weights: RMSprop and Adam as Keras means them, and the rate's schedule.
+"""Optimizers: RMSprop and Adam as Keras defines them, and the learning-rate schedule.
 
-Both are functions of tensors, so that XLA compiles a whole update into one pass.
+Both are functions of tensors, so XLA compiles a whole update into one pass.
 """
 
 import math
@@ -18,7 +18,7 @@ Tensor = Any
 RMSPROP_RHO = 0.9
 ADAM_BETA_1 = 0.9
 EPSILON = 1e-7
-#: Steps until the cosine schedule reaches its peak, and the longest share of a short training.
+#: Warm-up steps of the cosine schedule, and their largest share of a short training.
 WARM_UP_STEPS = 100
 WARM_UP_SHARE = 0.1
 #: The cosine schedule ends at this share of its peak.
@@ -37,10 +37,10 @@ def learning_rate(config: TrainConfig, step: int, steps_total: int) -> float:
 
 
 def step_numbers(config: TrainConfig, steps: range, steps_total: int) -> npt.NDArray[np.float32]:
-    """What changes from step to step, as data for the compiled update: [len(steps), 2].
+    """Per-step hyperparameters, as data for the compiled update: [len(steps), 2].
 
     Column 0 is the rate, for Adam with its bias correction (Kingma and Ba 2015, end of section
-    2). Column 1 is the average's memory, short at first so that it forgets the initial weights.
+    2). Column 1 is the decay of the average, low at first so that it forgets the initial weights.
     """
     numbers = np.empty((len(steps), 2), np.float32)
     for row, step in enumerate(steps):
@@ -72,9 +72,9 @@ def update(
     """The state after one step.
 
     Args:
-        config: Which optimizer, its clip and its memory.
+        config: Names the optimizer, its clipping and its decay rates.
         state: Weights by name, their slots `slot.weight` and, where kept, `average.weight`.
-        gradients: One for each weight, by name.
+        gradients: One per weight, by name.
         numbers: A row of `step_numbers`.
     """
     rate, memory = numbers[0], numbers[1]

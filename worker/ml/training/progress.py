@@ -1,4 +1,4 @@
-"""How a training tells where it is: its events, its speed and the time left."""
+"""Progress of a training: its events, its speed and the remaining time."""
 
 import time
 from dataclasses import dataclass
@@ -9,28 +9,29 @@ import numpy.typing as npt
 from worker.ml.config import TrainConfig
 from worker.ml.training.optimizer import learning_rate
 
-#: A stop is possible between two calls into the graph, so this bounds how long it waits.
+#: Target duration of a call into the graph. A training can stop only between two calls, so this
+#: bounds how long a stop waits.
 CALL_SECONDS = 0.2
 REPORT_SECONDS = 0.5
-#: Characters gathered for one call; bounds its memory where steps are very fast.
+#: The most characters gathered for one call; bounds its memory where steps are very fast.
 CALL_CHARACTERS = 4_000_000
-#: Calls that make graphs, for one step and for any number of them, and say nothing of the speed.
+#: The first calls build graphs, for one step and for any number of them, and are not timed.
 WARM_UP_CALLS = 2
-#: How much the newest speed counts in the estimate of the time left.
+#: Weight of the newest speed in the estimate of the remaining time.
 SPEED_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a training is; about every half second.
+class TrainingProgress:
+    """Progress of a training, about every half second.
 
     Attributes:
         step: Steps done.
-        epoch: Epochs done, with its fraction.
+        epoch: Epochs done, as a fraction.
         loss: Mean since the last report, in nats per predicted token.
-        learning_rate: Of the last step.
-        tokens_per_second: Tokens of the text consumed per second since the last report.
-        seconds_left: Estimate until the last step, validation not counted.
+        learning_rate: The rate of the last step.
+        tokens_per_second: Tokens trained on per second since the last report.
+        seconds_left: Estimated time until the last step, without validation.
     """
 
     step: int
@@ -42,24 +43,24 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A step after which whoever trains wanted to be told."""
+class IntervalReached:
+    """The trainer has reached a multiple of the interval that `Trainer.run` was given."""
 
     step: int
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """The held-out tail was read: within an epoch, or at the training's end.
+class Validated:
+    """A validation on the held-out tail, within an epoch or at the end of the training.
 
     Attributes:
-        epoch: Epochs done, with its fraction.
+        epoch: Epochs done, as a fraction.
         step: Steps done.
-        loss: Mean over the windows since the validation before, each measured before its own
-            step, in nats.
-        val_loss: Of the held-out tail from zero states, in nats per predicted token.
-        val_accuracy: Share of the tail's tokens that were guessed right.
-        best: Whether no validation loss before was less.
+        loss: Mean over the windows since the previous validation, in nats; each is measured
+            before its own step.
+        val_loss: Loss on the held-out tail from zero states, in nats per predicted token.
+        val_accuracy: Share of the tail's tokens that were predicted correctly.
+        best: Whether no earlier validation loss was lower.
     """
 
     epoch: float
@@ -71,25 +72,25 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class EpochEnd(Judged):
-    """An epoch is over, and judged; `epoch` is a whole number."""
+class EpochEnd(Validated):
+    """The validation at the end of an epoch; `epoch` is a whole number."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """The loss had exploded: the best weights are back, and the rate is half of what it was.
+    """The loss exploded: the best weights are restored, and the rate is halved.
 
-    The count of steps goes on, so that the data are other ones and the schedule stays. A
-    validation that was due at this step is not held: these weights have had theirs.
+    The step count continues, so the next batches differ and the schedule stays. A validation that
+    was due at this step is skipped: these weights have had theirs.
 
     Attributes:
         step: Steps done.
-        loss: What exploded; not a number, perhaps.
-        back_to: The step of the weights that were taken back.
-        learning_rate: From now on, at this step of the schedule.
-        rollbacks: How many of them there were by now.
+        loss: The exploded loss; may be NaN.
+        back_to: The step of the restored weights.
+        learning_rate: The new rate at this step of the schedule.
+        rollbacks: Number of rollbacks so far.
     """
 
     step: int
@@ -99,8 +100,8 @@ class RolledBack:
     rollbacks: int
 
 
-class Report:
-    """Speed and loss since the last report; nothing here decides a bit of the training."""
+class ProgressMeter:
+    """Measures speed and loss since the last report; never influences the training itself."""
 
     def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
         self._config = config
@@ -110,7 +111,7 @@ class Report:
         self.restart()
 
     def restart(self) -> None:
-        """Forget loss and speed so far, but not how long a step takes."""
+        """Reset loss and speed, but keep the duration of a step."""
         self._loss_sum = 0.0
         self._windows = 0
         self._timed_windows = self._timed_steps = 0
@@ -126,9 +127,9 @@ class Report:
         """Count one call.
 
         Args:
-            losses: Of each step, [steps].
-            windows: In each step, [steps].
-            seconds: That the call took.
+            losses: Loss of each step, [steps].
+            windows: Windows in each step, [steps].
+            seconds: Duration of the call.
         """
         self._loss_sum += float(losses @ windows)
         self._windows += int(windows.sum())
@@ -153,27 +154,27 @@ class Report:
 
     @property
     def timed_seconds(self) -> float:
-        """Seconds since the last report that say something of the speed."""
+        """Timed seconds since the last report."""
         return self._seconds
 
     @property
     def step_seconds(self) -> float:
-        """What a step takes, as measured since the last report."""
+        """Duration of a step, measured since the last report."""
         return self._seconds / self._timed_steps if self._timed_steps else self._step_seconds or 0.0
 
     @property
     def due(self) -> bool:
-        """Whether it is time for the next report."""
+        """Whether the next report is due."""
         waited = time.perf_counter() - self._reported_at
         return self._timed_windows > 0 and waited >= REPORT_SECONDS
 
-    def progress(self, step: int, steps_total: int, rate_share: float) -> Progress:
-        """Where the training is after `step` steps, and a new start of the means."""
+    def progress(self, step: int, steps_total: int, rate_share: float) -> TrainingProgress:
+        """Report the progress after `step` steps, and restart the means."""
         seconds, windows = self._seconds, self._timed_windows
         if not seconds:
-            # Asked for before a call was timed that made no graph.
+            # Requested before any call was timed.
             seconds, windows = self.step_seconds, self._config.batch_size
-        event = Progress(
+        event = TrainingProgress(
             step=step,
             epoch=step / self._steps_per_epoch,
             loss=self._loss_sum / self._windows,

@@ -1,7 +1,7 @@
-"""Many training steps in one call: windows gathered, shards side by side, one update.
+"""Many training steps in one call: gather the windows, compute the shards, apply one update.
 
-Whoever computes the gradients stands behind `Gradients`; everything else is shared, so that both
-ways learn the same.
+`Gradients` has one implementation per backend; everything else is shared, so both backends learn
+the same.
 """
 
 from collections.abc import Mapping
@@ -22,15 +22,15 @@ from worker.ml.vectorize import ALIGNED_BYTES, Starts
 from worker.ml.vocabulary import Ids
 
 Tensor = Any
-#: Compiled steps kept by one process; each holds a few dozen MB of graphs and programs.
+#: Compiled steps kept by a process; each takes a few dozen MB of graphs and programs.
 PROGRAMS_KEPT = 4
 Backend = Literal["xla", "keras"]
 
 
 class Gradients(Protocol):
-    """One network, differentiated. Weights come by name, padded."""
+    """The gradients of a network. Weights are given by name, padded."""
 
-    #: Whether the update may be compiled by XLA as well.
+    #: Whether XLA may compile the update as well.
     compiles_update: bool
 
     def gradients(
@@ -40,30 +40,33 @@ class Gradients(Protocol):
         shares: Tensor,
         masks: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Gradients by name, and the loss: windows' losses [B] summed times `shares` [B].
+        """Compute gradients by name, and the loss: the sum of each window's loss times its share.
 
-        `windows` is int32 [B, T + 1]: T characters and, for each, the one after it. `masks` are
-        factors of each layer's outputs, [layers, B, U]; None stands for 1.
+        Args:
+            weights: By name, padded.
+            windows: Int32 [B, T + 1]: T tokens and, for each, the one after it.
+            shares: Share of each window in the loss, [B].
+            masks: Factors of each layer's outputs, [layers, B, U]; None for 1.
         """
 
     def evaluate(self, weights: Mapping[str, Tensor], windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Per window, float32 [B]: its loss in nats summed over targets, and its right guesses."""
+        """Loss in nats summed over the targets, and correct predictions; each float32 [B]."""
 
 
 class TrainStep:
-    """Runs steps on a device; keeps no state of the training."""
+    """Runs training steps on a device; holds no state of the training."""
 
     def __init__(self, config: TrainConfig, backend: Backend) -> None:
-        """Prepare the graphs; they are compiled when they first run."""
+        """Prepare the graphs, which are compiled when they first run."""
         self._config = config
-        self._parts = _parts(config.batch_size, config.shards)
+        self._shards = _shards(config.batch_size, config.shards)
         self._targets = 1 if config.predict == "last" else config.window
         self._backend = _gradients(config, backend)
         self._update = tf.function(
             self._updated, jit_compile=self._backend.compiles_update, autograph=False
         )
-        self._run = _graph(self._steps)
-        self._judge = _graph(self._evaluated)
+        self._run_train = _graph(self._steps)
+        self._run_evaluate = _graph(self._evaluated)
 
     def train(
         self,
@@ -73,24 +76,26 @@ class TrainStep:
         numbers: npt.NDArray[np.float32],
         masks: Masks | None = None,
     ) -> tuple[dict[str, Tensor], npt.NDArray[np.float32]]:
-        """The state after some steps and the loss of each, whatever their number in this call.
+        """Run some steps; returns the state after them and the loss of each.
 
         Args:
             state: Weights, slots and averages by name, padded.
-            ids: The text to learn from, on the device.
+            ids: The text, on the device.
             starts: Int32 [steps, B]; see `vectorize.epoch_starts`.
             numbers: Float32 [steps, 2]; see `optimizer.step_numbers`.
             masks: Float32 [steps, layers, B, U]; see `dropout.step_masks`.
         """
         kept = None if masks is None else tf.constant(masks)
-        after, losses = self._run(dict(state), ids, tf.constant(starts), tf.constant(numbers), kept)
+        after, losses = self._run_train(
+            dict(state), ids, tf.constant(starts), tf.constant(numbers), kept
+        )
         return after, losses.numpy()
 
     def evaluate(
         self, weights: Mapping[str, Tensor], ids: Tensor, starts: Starts
     ) -> tuple[float, float]:
-        """Mean loss in nats per token, and the share of right guesses, from zero states."""
-        losses, hits = self._judge(dict(weights), ids, tf.constant(starts))
+        """Mean loss in nats per token, and the share of correct predictions, from zero states."""
+        losses, hits = self._run_evaluate(dict(weights), ids, tf.constant(starts))
         count = int((starts >= 0).sum()) * self._targets
         return float(losses.numpy().sum(dtype=float)) / count, float(
             hits.numpy().sum(dtype=float)
@@ -112,7 +117,7 @@ class TrainStep:
             shares = counted / (tf.reduce_sum(counted) * self._targets)
             weights = {name: state[name] for name in names}
             window = self._windows(ids, starts[k])
-            # The shards do not wait for one another: the executor starts each on its own thread.
+            # The shards are independent, so the executor starts each on its own thread.
             found = [
                 self._backend.gradients(
                     weights,
@@ -120,7 +125,7 @@ class TrainStep:
                     shares[part],
                     None if masks is None else masks[k, :, part],
                 )
-                for part in self._parts
+                for part in self._shards
             ]
             after = self._update(state, [gradients for gradients, _ in found], numbers[k])
             return k + 1, after, losses.write(k, tf.add_n([loss for _, loss in found]))
@@ -134,7 +139,7 @@ class TrainStep:
     def _updated(
         self, state: dict[str, Tensor], found: list[dict[str, Tensor]], numbers: Tensor
     ) -> dict[str, Tensor]:
-        whole = {name: tf.add_n([each[name] for each in found]) for name in found[0]}
+        whole = {name: tf.add_n([shard[name] for shard in found]) for name in found[0]}
         return update(self._config, state, whole, numbers)
 
     def _evaluated(
@@ -145,7 +150,7 @@ class TrainStep:
         def step(k: Tensor, losses: Any, hits: Any) -> tuple[Any, ...]:
             windows = self._windows(ids, starts[k])
             counted = self._counted(starts[k])
-            found = [self._backend.evaluate(weights, windows[part]) for part in self._parts]
+            found = [self._backend.evaluate(weights, windows[part]) for part in self._shards]
             loss = tf.reduce_sum(tf.concat([each for each, _ in found], 0) * counted)
             hit = tf.reduce_sum(tf.concat([each for _, each in found], 0) * counted)
             return k + 1, losses.write(k, loss), hits.write(k, hit)
@@ -158,7 +163,7 @@ class TrainStep:
         return losses.stack(), hits.stack()
 
     def _windows(self, ids: Tensor, starts: Tensor) -> Tensor:
-        # Where a window is missing, another one is read and then not counted.
+        # In place of a missing window, another one is read and not counted.
         places = tf.maximum(starts, 0)[..., None] + tf.range(self._config.window + 1)
         shape = (self._config.batch_size, self._config.window + 1)
         return tf.ensure_shape(tf.cast(tf.gather(ids, places), tf.int32), shape)
@@ -170,7 +175,7 @@ class TrainStep:
 def train_step(config: TrainConfig, backend: Backend) -> TrainStep:
     """The step of a config, compiled once for all configs that need the same program.
 
-    So another text, seed, rate or number of epochs compiles nothing while its vocabulary falls
+    Another text, seed, rate or number of epochs compiles nothing, as long as its vocabulary falls
     into the same bucket.
     """
     size = padded_vocabulary(config.network.vocabulary_size)
@@ -198,17 +203,19 @@ def _cached_step(config: TrainConfig, backend: Backend) -> TrainStep:
     return TrainStep(config, backend)
 
 
-def tensors(variables: Mapping[str, npt.NDArray[Any]], network: NetworkConfig) -> dict[str, Tensor]:
-    """Variables as a step takes them: padded, on the device."""
+def to_device(
+    variables: Mapping[str, npt.NDArray[Any]], network: NetworkConfig
+) -> dict[str, Tensor]:
+    """Pad variables and copy them to the device, as a step takes them."""
     padded = pad(dict(variables), network)
     return {name: tf.constant(array) for name, array in padded.items()}
 
 
 def on_device(ids: Ids) -> Tensor:
-    """Ids where windows are gathered from: the host's memory, which every device can read.
+    """Put ids where windows are gathered from: host memory, which every device can read.
 
-    They keep their width there, and only the windows of one call become int32. Those that
-    `vectorize.empty_ids` has made room for are not copied.
+    They keep their width there; only the windows of one call become int32. Ids in an array from
+    `vectorize.empty_ids` are not copied.
     """
     with tf.device("/CPU:0"):
         if ids.ctypes.data % ALIGNED_BYTES == 0 and ids.flags.c_contiguous and ids.flags.writeable:
@@ -217,13 +224,13 @@ def on_device(ids: Ids) -> Tensor:
 
 
 def _graph(function: Any) -> Any:
-    # The number of steps is left open from the first call on: another number compiles nothing.
+    # The number of steps is open from the first call on, so another number compiles nothing.
     return tf.function(function, reduce_retracing=True, autograph=False)
 
 
-def _parts(batch_size: int, shards: int) -> list[slice]:
+def _shards(batch_size: int, shards: int) -> list[slice]:
     if not 1 <= shards <= batch_size:
-        raise ValueError(f"shards is {shards}; possible are 1 to {batch_size}, the batch")
+        raise ValueError(f"shards is {shards}; it must be from 1 to {batch_size}, the batch size")
     bounds = np.linspace(0, batch_size, shards + 1).astype(int).tolist()
     return [slice(first, last) for first, last in pairwise(bounds)]
 

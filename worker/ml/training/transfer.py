@@ -1,8 +1,8 @@
-"""A training that begins from a checkpoint: one that goes on, or one that is new.
+"""Starts a training from a checkpoint: continues its training, or begins a new one.
 
-It goes on to the bit where the text is the same and nothing but its length is to change. Else it
-takes the weights, as initial ones: the schedule and the optimizer begin anew, and characters that
-the checkpoint does not know get rows and columns of their own.
+A training continues to the bit if the text is the same and only its length changes. Otherwise it
+takes the checkpoint's weights as initial weights: the schedule and the optimizer start anew, and
+new characters get rows and columns of their own.
 """
 
 from dataclasses import asdict, replace
@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from worker.ml.checkpoint import Checkpoint
+from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig
 from worker.ml.model import initial_weights
-from worker.ml.training.variables import Mismatch, beginning, to_checkpoint
+from worker.ml.training.variables import CheckpointMismatch, initial_variables, to_checkpoint
 from worker.ml.vocabulary import Vocabulary
 
-#: What a training may change and still be the same to the bit, as long as it lasts.
+#: Fields that may change when a training continues: they decide only how long it lasts.
 _LENGTH = ("epochs", "seconds", "patience", "rollbacks")
-#: What decides the last bits only: a resume elsewhere is labelled inexact.
+#: Fields that decide only the last bits: a resume with others is labelled inexact.
 _MACHINE = ("threads", "shards")
 
 
-def goes_on(state: Checkpoint, config: TrainConfig) -> bool:
-    """Whether `config`, on the checkpoint's own text, goes on with the checkpoint's training.
+def can_continue(state: TrainingState, config: TrainConfig) -> bool:
+    """Whether `config`, on the checkpoint's own text, continues the checkpoint's training.
 
-    A schedule that falls to its end at a training's end cannot go on: it would have been another.
+    A falling schedule cannot continue: with more steps it would have fallen more slowly.
     """
     if config.schedule != "constant" or config.epochs is None:
         return False
@@ -35,8 +35,8 @@ def goes_on(state: Checkpoint, config: TrainConfig) -> bool:
     return all(before.get(name) == value for name, value in now.items() if name not in left_out)
 
 
-def longer(state: Checkpoint, config: TrainConfig, steps_per_epoch: int) -> TrainConfig:
-    """The config of a training that goes on from where `state` began it, `epochs` longer."""
+def extend_epochs(state: TrainingState, config: TrainConfig, steps_per_epoch: int) -> TrainConfig:
+    """Add the epochs before the start step of `state`, so that it trains `epochs` more."""
     if config.epochs is None:
         return config
     steps = int(state.meta.get("start_step", 0)) + round(config.epochs * steps_per_epoch)
@@ -44,51 +44,51 @@ def longer(state: Checkpoint, config: TrainConfig, steps_per_epoch: int) -> Trai
     return replace(config, epochs=steps / steps_per_epoch if within else epochs)
 
 
-def first_state(
-    state: Checkpoint,
+def initial_state(
+    state: TrainingState,
     config: TrainConfig,
     vocabulary: Vocabulary,
     fingerprint: dict[str, Any],
     *,
     lowercase: bool,
     same_text: bool,
-) -> Checkpoint:
-    """The first checkpoint of a training that begins from `state`.
+) -> TrainingState:
+    """The first state of a training that starts from a checkpoint.
 
     Args:
-        state: The checkpoint it begins from.
-        config: Of the new training.
-        vocabulary: Of the new training: the checkpoint's characters, then those that are new.
-        fingerprint: What computes it.
+        state: The checkpoint to start from.
+        config: The new training's config.
+        vocabulary: The new training's vocabulary: the checkpoint's characters, then new ones.
+        fingerprint: Fingerprint of this process; see `checkpoint.fingerprint`.
         lowercase: Whether the new text is lower-cased.
         same_text: Whether the text is the one that `state` was trained on.
 
     Raises:
-        Mismatch: The network or the order of the known characters is another.
+        CheckpointMismatch: The network or the order of the known characters differs.
     """
-    if same_text and goes_on(state, config):
+    if same_text and can_continue(state, config):
         loop = {**state.meta["loop"], "stopped": False}
         if state.meta["loop"].get("stopped"):
             loop["stale"] = 0
         start = {"start_step": loop["step"], "start_rollbacks": loop["rollbacks"]}
         return replace(state, meta={**state.meta, "loop": loop, **start})
     if not vocabulary.characters.startswith(state.characters) or vocabulary.words != state.words:
-        raise Mismatch("the new vocabulary does not begin with what the checkpoint knows")
+        raise CheckpointMismatch("the new vocabulary does not begin with the checkpoint's own")
     if replace(state.network, vocabulary_size=len(vocabulary)) != config.network:
-        raise Mismatch(f"a checkpoint of {state.network} cannot begin {config.network}")
+        raise CheckpointMismatch(f"a checkpoint of {state.network} cannot start {config.network}")
     weights = initial_weights(config.network, config.seed)
-    kept = _places(state, vocabulary)
+    ids = _new_ids(state, vocabulary)
     for name, known in state.weights.items():
         axis = _vocabulary_axis(name, config)
         if axis is None:
             weights[name][...] = known
         elif axis == 0:
-            weights[name][kept] = known
+            weights[name][ids] = known
         else:
-            weights[name][:, kept] = known
-    mine, training = to_checkpoint(beginning(config, weights), config)
-    return Checkpoint(
-        weights=mine,
+            weights[name][:, ids] = known
+    stored, training = to_checkpoint(initial_variables(config, weights), config)
+    return TrainingState(
+        weights=stored,
         training=training,
         network=config.network,
         characters=vocabulary.characters,
@@ -106,15 +106,15 @@ def first_state(
     )
 
 
-def _places(state: Checkpoint, vocabulary: Vocabulary) -> npt.NDArray[np.intp]:
-    """Where each of the checkpoint's tokens stands now: new characters push the words back."""
+def _new_ids(state: TrainingState, vocabulary: Vocabulary) -> npt.NDArray[np.intp]:
+    """The new id of each of the checkpoint's tokens: new characters shift the words."""
     characters = np.arange(len(state.characters))
     words = len(vocabulary.characters) + np.arange(len(state.words))
     return np.concatenate([characters, words])
 
 
 def _vocabulary_axis(name: str, config: TrainConfig) -> int | None:
-    """The axis of a weight that has an entry for each token."""
+    """The axis of a weight that has an entry per token; None if it has none."""
     if name == "head.kernel":
         return 1
     first = "embedding" if config.network.embedding else "lstm.0.kernel"

@@ -1,8 +1,8 @@
-"""A training's variables, and how a checkpoint holds them.
+"""The variables of a training, and how a checkpoint stores them.
 
-At run time every weight stands under its name, beside `slot.weight` of the optimizer and, where
-one is kept, `average.weight`. A checkpoint's weights are those to generate with: the average,
-beside which the trained ones then stand as `raw.weight`.
+At run time, each weight has its own name, beside the optimizer's `slot.weight` and, where an
+average is kept, `average.weight`. A checkpoint's weights are the ones to generate with: where an
+average is kept, that average, and the trained weights then become `raw.weight`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from worker.ml.checkpoint import Checkpoint
+from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig
 from worker.ml.model import Weights, initial_weights
 from worker.ml.training.optimizer import initial_slots
@@ -20,12 +20,12 @@ from worker.ml.vocabulary import Vocabulary
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-class Mismatch(ValueError):
-    """The checkpoint belongs to another training, and says in what it differs."""
+class CheckpointMismatch(ValueError):
+    """The checkpoint belongs to another training; the message says how they differ."""
 
 
-def beginning(config: TrainConfig, weights: Weights | None = None) -> Arrays:
-    """Variables before the first step, from the initial weights or from `weights`."""
+def initial_variables(config: TrainConfig, weights: Weights | None = None) -> Arrays:
+    """Variables before the first step, from `weights` or from the initial weights."""
     if weights is None:
         weights = initial_weights(config.network, config.seed)
     variables: Arrays = {**weights, **initial_slots(config, weights)}
@@ -35,34 +35,36 @@ def beginning(config: TrainConfig, weights: Weights | None = None) -> Arrays:
 
 
 def to_checkpoint(variables: Mapping[str, Any], config: TrainConfig) -> tuple[Arrays, Arrays]:
-    """A checkpoint's `weights` and `training`."""
+    """Split variables into a checkpoint's `weights` and `training`."""
     names = list(config.network.weight_shapes())
     if config.average_decay is None:
         weights = {name: variables[name] for name in names}
-        return weights, {name: each for name, each in variables.items() if name not in weights}
+        return weights, {name: array for name, array in variables.items() if name not in weights}
     weights = {name: variables[f"average.{name}"] for name in names}
     training = {
-        f"raw.{name}" if name in weights else name: each
-        for name, each in variables.items()
+        f"raw.{name}" if name in weights else name: array
+        for name, array in variables.items()
         if not name.startswith("average.")
     }
     return weights, training
 
 
-def from_checkpoint(state: Checkpoint, config: TrainConfig, vocabulary: Vocabulary) -> Arrays:
-    """The variables of a training that goes on.
+def from_checkpoint(state: TrainingState, config: TrainConfig, vocabulary: Vocabulary) -> Arrays:
+    """The variables with which a training continues.
 
     Raises:
-        Mismatch: The state is one of another network, vocabulary or optimizer.
+        CheckpointMismatch: The state has another network, vocabulary or optimizer.
     """
     if state.network != config.network:
-        raise Mismatch(f"a checkpoint of {state.network} cannot continue {config.network}")
+        raise CheckpointMismatch(
+            f"a checkpoint of {state.network} cannot continue {config.network}"
+        )
     if Vocabulary(state.characters, state.words) != vocabulary:
-        raise Mismatch("the checkpoint knows other characters or words than the text has")
+        raise CheckpointMismatch("the checkpoint knows other characters or words than the text has")
     variables = {name.removeprefix("raw."): array for name, array in state.training.items()}
     prefix = "" if config.average_decay is None else "average."
     variables |= {prefix + name: array for name, array in state.weights.items()}
-    wanted = {name: np.shape(array) for name, array in beginning(config).items()}
-    if {name: array.shape for name, array in variables.items()} != wanted:
-        raise Mismatch("the checkpoint was trained with another optimizer or average")
+    expected = {name: np.shape(array) for name, array in initial_variables(config).items()}
+    if {name: array.shape for name, array in variables.items()} != expected:
+        raise CheckpointMismatch("the checkpoint was trained with another optimizer or average")
     return variables

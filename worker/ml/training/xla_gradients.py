@@ -1,4 +1,4 @@
-"""The network's gradients on a CPU: written out by hand, each shard one program of XLA's."""
+"""The network's gradients on a CPU: hand-written, with each shard compiled by XLA."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ Tensor = Any
 
 
 class XlaGradients:
-    """Hand-written steps (lstm.py), compiled once for a shard's shape."""
+    """Gradients by the hand-written LSTM (lstm.py), compiled once per shard shape."""
 
     compiles_update = True
 
@@ -33,7 +33,7 @@ class XlaGradients:
             tape.watch(weights)
             losses, _ = self._losses(weights, windows, masks)
             loss = tf.reduce_sum(losses * shares)
-        return whole(tape.gradient(loss, weights)), loss
+        return _dense(tape.gradient(loss, weights)), loss
 
     def _evaluate(self, weights: Mapping[str, Tensor], windows: Tensor) -> tuple[Tensor, Tensor]:
         losses, hits = self._losses(weights, windows)
@@ -47,13 +47,13 @@ class XlaGradients:
         return sum_losses(scores, by_time[-1:] if self._last else by_time[1:], axis=0)
 
 
-def whole(gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Gradients of looked-up rows come as slices; adding, clipping and updating want them whole."""
-    return {name: tf.convert_to_tensor(each) for name, each in gradients.items()}
+def _dense(gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make gradients of looked-up rows dense, as adding, clipping and updating need them."""
+    return {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items()}
 
 
 def sum_losses(scores: Tensor, targets: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in nats and right guesses, summed over the time axis of [T, B] or [B, T]."""
+    """Cross-entropy in nats and correct predictions, summed over time; [T, B] or [B, T]."""
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=scores)
     right = tf.equal(tf.argmax(scores, axis=-1, output_type=tf.int32), targets)
     return tf.reduce_sum(losses, axis), tf.reduce_sum(tf.cast(right, tf.float32), axis)

@@ -1,0 +1,146 @@
+"""Submit a generation or a score: resolve its spec, and create its job."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.errors import Invalid, NoCheckpointYet, NotFound
+from api.http.idempotency import Creation
+from api.operations import prompts
+from api.operations.submission import submit
+from api.permissions import current_user, own_job, visible
+from api.schemas.generation import MAX_LOGPROBS, MAX_TOTAL_TOKENS, GenerateRequest, ScoreRequest
+from api.schemas.requests import SchedulingOptions
+from shared.checkpoint_aliases import resolve
+from shared.queue.types import Submission
+from shared.specs.generation import GenerateSpec
+from shared.specs.seeds import new_seed
+from shared.tables import TERMINAL_STATUSES, Job, Model
+
+
+def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
+    """Submit the generation that a request asks for."""
+    _refuse_if_too_large(body)
+    model = visible(session, Model, body.model, lock="use")
+    if not _follows_training(session, model, body):
+        _refuse_without_checkpoint(session, model, body.checkpoint)
+    spec = GenerateSpec(
+        checkpoint=body.checkpoint.lower(),
+        prompt=_fit_prompt(model, body),
+        length=body.length,
+        temperatures=body.temperature,
+        top_k=body.top_k,
+        top_p=body.top_p,
+        n=body.n,
+        seed=new_seed() if body.seed is None else body.seed,
+        repetition_penalty=body.repetition_penalty,
+        stop=[prompts.normalize(stop, lowercase=model.spec["lowercase"]) for stop in body.stop],
+        echo=body.echo,
+        logprobs=body.logprobs,
+    )
+    return _submit_spec(session, model, body.name, spec, body)
+
+
+def enqueue_score(session: Session, body: ScoreRequest) -> Creation:
+    """Submit the score that a request asks for."""
+    model = visible(session, Model, body.model, lock="use")
+    _refuse_without_checkpoint(session, model, body.checkpoint)
+    text = prompts.fit_to_vocabulary(
+        body.text,
+        model.vocabulary,
+        lowercase=model.spec["lowercase"],
+        unknown=body.unknown,
+        field="text",
+    )
+    spec = GenerateSpec(
+        checkpoint=body.checkpoint.lower(),
+        prompt=text,
+        length=0,
+        temperatures=[1.0],
+        top_k=None,
+        top_p=None,
+        n=1,
+        seed=0,
+        logprobs=body.logprobs,
+        score=True,
+    )
+    return _submit_spec(session, model, body.name, spec)
+
+
+def _submit_spec(
+    session: Session,
+    model: Model,
+    name: str | None,
+    spec: GenerateSpec,
+    scheduling: SchedulingOptions | None = None,
+) -> Creation:
+    plain_spec = spec.model_dump(mode="json")
+    submission = Submission(
+        "generate", current_user().id, name or model.name, plain_spec, model.id, model.corpus_id
+    )
+    return submit(session, submission, scheduling)
+
+
+def _fit_prompt(model: Model, body: GenerateRequest) -> str | None:
+    if body.prompt is None:
+        return None
+    return prompts.fit_to_vocabulary(
+        body.prompt,
+        model.vocabulary,
+        lowercase=model.spec["lowercase"],
+        unknown=body.unknown,
+        by_words=model.spec["tokenizer"] == "word",
+    )
+
+
+def _refuse_if_too_large(body: GenerateRequest) -> None:
+    texts = body.n * len(body.temperature)
+    tokens = body.length * texts
+    if tokens > MAX_TOTAL_TOKENS:
+        raise Invalid(
+            "length",
+            body.length,
+            f"too many tokens in all ({texts} texts of {body.length:,} are {tokens:,}; one job "
+            f"may write {MAX_TOTAL_TOKENS:,}). Lower length to {MAX_TOTAL_TOKENS // texts}, or "
+            "ask for fewer texts",
+        )
+    if body.logprobs and tokens > MAX_LOGPROBS:
+        raise Invalid(
+            "logprobs",
+            True,
+            f"too many tokens in all ({tokens:,}; one job may return the log-probabilities of "
+            f"{MAX_LOGPROBS:,}). Ask for fewer tokens, or leave logprobs out",
+        )
+
+
+def _follows_training(session: Session, model: Model, body: GenerateRequest) -> bool:
+    """Return whether the job waits for the model's training, which will have a checkpoint."""
+    if body.after is None or body.checkpoint.lower() not in ("best", "latest"):
+        return False
+    job = own_job(session, body.after)
+    return job.kind == "train" and job.model_id == model.id
+
+
+def _refuse_without_checkpoint(session: Session, model: Model, reference: str) -> None:
+    connection = session.connection()
+    if resolve(connection, model.id, reference.lower(), use=True) is not None:
+        return
+    if resolve(connection, model.id, "latest") is not None:
+        raise NotFound(f"checkpoint of model {model.name!r}", reference)
+    job = session.scalar(
+        select(Job).where(
+            Job.model_id == model.id, Job.kind == "train", Job.user_id == current_user().id
+        )
+    )
+    if job is None:
+        raise NoCheckpointYet(
+            f"model {model.name!r} has no checkpoint. Wait for its training to store one"
+        )
+    advice = (
+        "Train again"
+        if job.status in TERMINAL_STATUSES
+        else "Wait for its first epoch, or set `after` to this job"
+    )
+    raise NoCheckpointYet(
+        f"model {model.name!r} has no checkpoint, and its training job {job.id} is {job.status}. "
+        f"{advice}"
+    )

@@ -1,0 +1,125 @@
+"""Submit a training: resolve its spec, check that it fits, and create its model and job."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.errors import Invalid
+from api.http.idempotency import Creation
+from api.operations.admission import admit
+from api.operations.base_checkpoint import BaseCheckpoint, find_base_checkpoint
+from api.operations.submission import submit
+from api.permissions import current_user, may_see, visible
+from api.schemas.fields import NAME_CHARACTERS
+from api.schemas.requests import SchedulingOptions
+from api.schemas.training import TrainBase
+from api.services import services
+from shared.clock import database_now
+from shared.queue.types import Submission
+from shared.specs.estimates import CorpusSize
+from shared.specs.presets import TrainNumbers, TrainSpec, resolve_train
+from shared.specs.seeds import new_seed
+from shared.tables import Corpus, Model
+
+
+def enqueue_training(session: Session, body: TrainBase) -> Creation:
+    """Submit the training that a request asks for."""
+    corpus = visible(session, Corpus, body.corpus, lock="use")
+    base = find_base_checkpoint(session, body.from_checkpoint)
+    spec = _resolve_spec(body, base)
+    name = body.name or _free_name(session, corpus.name)
+    return enqueue_model(session, corpus, spec, name, body.visibility, body, base)
+
+
+def enqueue_model(
+    session: Session,
+    corpus: Corpus,
+    spec: TrainSpec,
+    name: str,
+    visibility: str,
+    scheduling: SchedulingOptions | None = None,
+    base: BaseCheckpoint | None = None,
+) -> Creation:
+    """Create a model and the job that trains it, in one transaction.
+
+    Raises:
+        Invalid: The corpus is too short for the spec.
+        DoesNotFit: No worker could run the training.
+    """
+    _refuse_short_corpus(corpus, spec)
+    alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
+    if base is not None:
+        alphabet = base.extend_vocabulary(alphabet)
+    text = CorpusSize(corpus.characters, len(alphabet), None if base is None else base.word_count)
+    estimate = admit(session, corpus, spec, text, () if base is None else base.fixed_fields)
+    plain_spec = spec.model_dump(mode="json")
+    model = Model(
+        user_id=current_user().id,
+        name=name,
+        visibility=visibility,
+        corpus_id=corpus.id,
+        spec=plain_spec,
+        vocabulary=alphabet,
+        vocabulary_size=len(alphabet),
+        characters_per_token=1.0 if spec.tokenizer == "char" else None,
+        from_checkpoint_id=None if base is None else base.checkpoint.id,
+        created_at=database_now(session.connection()),
+    )
+    session.add(model)
+    session.flush()
+    submission = Submission(
+        "train",
+        current_user().id,
+        name,
+        plain_spec,
+        model.id,
+        corpus.id,
+        estimate=estimate.as_dict(),
+    )
+    return submit(session, submission, scheduling)
+
+
+def _free_name(session: Session, name: str) -> str:
+    """Return the name, with ``-2`` or a higher number appended if a visible model has it."""
+    taken = set(session.scalars(select(Model.name).where(may_see(Model, current_user()))))
+    suffixes = ("", *(f"-{number}" for number in range(2, len(taken) + 2)))
+    names = (f"{name[: NAME_CHARACTERS - len(suffix)]}{suffix}" for suffix in suffixes)
+    return next(free for free in names if free not in taken)
+
+
+def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None) -> TrainSpec:
+    settings = services().settings
+    changes: dict[str, Any] = body.model_dump(
+        include={*TrainNumbers.model_fields, "sample", "budget"}, exclude_unset=True
+    )
+    if changes.get("budget") is not None and "epochs" in changes:
+        raise Invalid(
+            "budget",
+            changes["budget"],
+            f"not allowed together with epochs ({changes['epochs']}). Give only one of them",
+        )
+    preset, seed = body.preset, body.seed
+    if base is not None:
+        requested_preset = body.preset if "preset" in body.model_fields_set else None
+        preset, changes = base.resolve_fields(requested_preset, changes)
+        seed = base.spec.seed if seed is None else seed
+    return resolve_train(
+        preset,
+        changes,
+        seed=new_seed() if seed is None else seed,
+        threads=settings.train_threads,
+        shards=settings.train_shards,
+    )
+
+
+def _refuse_short_corpus(corpus: Corpus, spec: TrainSpec) -> None:
+    minimum = spec.minimum_characters
+    if corpus.characters < minimum:
+        raise Invalid(
+            "corpus",
+            corpus.id,
+            f"too short ({corpus.characters:,} characters; a window of {spec.window} with "
+            f"{100 * spec.held_out:g} % held out needs {minimum:,}). Use a longer text or a "
+            "smaller window",
+        )

@@ -1,0 +1,1 @@
+"""Turn rows into replies, limited to what the current user may see."""

@@ -1,0 +1,112 @@
+"""Replies about corpora, models and checkpoints."""
+
+import math
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.permissions import current_user, may_see
+from api.schemas.models import AliasesReply, CheckpointReply, CorpusReply, ModelReply
+from shared.checkpoint_aliases import Aliases, resolve_many
+from shared.tables import Checkpoint, Corpus, Job, Model, User
+
+
+def corpus_reply(corpus: Corpus, owner: str) -> CorpusReply:
+    """Return a corpus."""
+    return CorpusReply(
+        id=corpus.id,
+        name=corpus.name,
+        visibility=corpus.visibility,
+        owner=owner,
+        sha256=corpus.sha256,
+        bytes=corpus.bytes,
+        characters=corpus.characters,
+        distinct_characters=corpus.distinct_characters,
+        encoding=corpus.encoding,
+        created_at=corpus.created_at,
+    )
+
+
+def model_replies(session: Session, models: Sequence[Model]) -> list[ModelReply]:
+    """Return models that the current user may see."""
+    ids = [model.id for model in models]
+    aliases = resolve_many(session.connection(), ids)
+    owners = dict(
+        session.execute(
+            select(User.id, User.name).where(User.id.in_({model.user_id for model in models}))
+        ).all()
+    )
+    corpora = dict(
+        session.execute(
+            select(Corpus.id, Corpus.sha256).where(
+                Corpus.id.in_({model.corpus_id for model in models}),
+                may_see(Corpus, current_user()),
+            )
+        ).all()
+    )
+    trainings = dict(
+        session.execute(
+            select(Job.model_id, Job.id).where(
+                Job.model_id.in_(ids), Job.kind == "train", Job.user_id == current_user().id
+            )
+        ).all()
+    )
+    return [
+        ModelReply(
+            id=model.id,
+            name=model.name,
+            visibility=model.visibility,
+            owner=owners[model.user_id],
+            corpus=model.corpus_id if model.corpus_id in corpora else None,
+            corpus_sha256=corpora.get(model.corpus_id),
+            from_checkpoint=model.from_checkpoint_id
+            if model.user_id == current_user().id
+            else None,
+            preset=model.spec["preset"],
+            spec=model.spec,
+            tokenizer=model.spec["tokenizer"],
+            vocabulary_size=None if model.characters_per_token is None else model.vocabulary_size,
+            characters_per_token=model.characters_per_token,
+            job=trainings.get(model.id),
+            checkpoints=aliases_reply(aliases[model.id]),
+            created_at=model.created_at,
+        )
+        for model in models
+    ]
+
+
+def model_reply(session: Session, model: Model) -> ModelReply:
+    """Return one model that the current user may see."""
+    return model_replies(session, [model])[0]
+
+
+def checkpoint_reply(checkpoint: Checkpoint, model: Model) -> CheckpointReply:
+    """Return a checkpoint whose model the current user may see."""
+    return CheckpointReply(
+        id=checkpoint.id,
+        model=checkpoint.model_id,
+        job=checkpoint.job_id if model.user_id == current_user().id else None,
+        step=checkpoint.step,
+        epoch=checkpoint.epoch,
+        loss=checkpoint.loss,
+        val_loss=checkpoint.val_loss,
+        bits_per_char=_bits_per_char(checkpoint.val_loss, model.characters_per_token),
+        digest=checkpoint.digest,
+        sha256=checkpoint.sha256,
+        bytes=checkpoint.size_bytes,
+        fingerprint=checkpoint.fingerprint,
+        exact=checkpoint.exact,
+        created_at=checkpoint.created_at,
+    )
+
+
+def _bits_per_char(loss: float | None, characters_per_token: float | None) -> float | None:
+    if loss is None or characters_per_token is None:
+        return None
+    return loss / characters_per_token / math.log(2)
+
+
+def aliases_reply(aliases: Aliases) -> AliasesReply:
+    """Return the checkpoints that `best` and `latest` mean now."""
+    return AliasesReply(best=aliases.best, latest=aliases.latest)

@@ -1,0 +1,1 @@
+"""Commands about logins, users, keys and their limits."""

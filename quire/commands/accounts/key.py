@@ -1,0 +1,101 @@
+"""`quire key …`: API keys."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from quire import config
+from quire.client import ApiError, Client
+from quire.client.server_replies import Me
+from quire.errors import InvalidInput
+from quire.terminal import formatting
+from quire.terminal.console import Json, err, out, print_json, print_note, print_table
+
+key = typer.Typer(no_args_is_help=True, help="Manage API keys.")
+
+Owner = Annotated[
+    str | None,
+    typer.Option(
+        "--user", help="The owner of the keys, by name or id (admins).", show_default="you"
+    ),
+]
+
+
+@key.command("add")
+def add(
+    name: Annotated[
+        str | None, typer.Argument(help="A name for the key, such as the computer it is for.")
+    ] = None,
+    user: Owner = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key. It is shown only once."""
+    with config.connect() as client:
+        if user is None:
+            me = client.me()
+            if name is not None:
+                _refuse_name_of_user(client, me, name)
+            user = me.name
+        new_key = client.create_key(user, name)
+    if as_json:
+        print_json(new_key)
+        return
+    print_note("The new key, shown only this once:")
+    out.print(new_key.key, soft_wrap=True)
+
+
+@key.command("list")
+def list_keys(user: Owner = None, as_json: Json = False) -> None:
+    """List keys by their prefix. The keys themselves are not stored."""
+    with config.connect() as client:
+        keys = list(client.keys(user or client.me().name))
+    if as_json:
+        print_json(keys)
+        return
+    print_table(
+        ("PREFIX", "NAME", "CREATED", "STATE"),
+        [
+            (
+                each.prefix,
+                escape(each.name or ""),
+                formatting.ago(each.created_at),
+                "[dim]revoked[/]" if each.revoked_at else "valid",
+            )
+            for each in keys
+        ],
+        empty="No keys.",
+    )
+
+
+def _refuse_name_of_user(client: Client, me: Me, name: str) -> None:
+    """Refuse a key name that is a user's name: the key was probably meant for that user.
+
+    Raises:
+        InvalidInput: The name is a user's.
+    """
+    names = (user.name for user in client.users()) if me.role == "admin" else (me.name,)
+    if name in names:
+        raise InvalidInput(
+            f"{name!r} is a user's name, and without --user the new key would be {me.name}'s. "
+            f"Make a key for that user with `quire key add --user {name}`, or choose another "
+            "name for yours"
+        )
+
+
+@key.command("revoke")
+def revoke(
+    prefix: Annotated[str, typer.Argument(help="The key's prefix, as `quire key list` shows it.")],
+) -> None:
+    """Revoke a key. It stops working at once."""
+    parts = prefix.split("_")
+    if parts[0] == "quire" and len(parts) > 1:  # a whole key was pasted
+        prefix = parts[1]
+    with config.connect() as client:
+        try:
+            client.revoke_key(prefix)
+        except ApiError as error:
+            if error.status == 404:
+                err.print("[dim]`quire key list` shows the prefixes.[/]")
+            raise
+    print_note(f"Revoked {escape(prefix)}.")

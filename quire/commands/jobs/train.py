@@ -1,0 +1,254 @@
+"""`quire train`: train a model on a corpus."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from quire import config
+from quire.client import Client
+from quire.client.replies import Corpus, Job
+from quire.commands.jobs.scheduling_options import (
+    After,
+    Deadline,
+    Priority,
+    StartBefore,
+    scheduling_fields,
+)
+from quire.commands.library.corpus import describe, read_file, upload_once
+from quire.errors import ExitCode, InvalidInput, NotFound
+from quire.lookup import find_corpus, find_job, find_model, is_id
+from quire.terminal.console import Json, is_interactive, out, print_json, print_note, shell_quoted
+from quire.watch.wait import Detached, print_detached, progress_text, require_success, wait_for_job
+
+#: Fields that `--set` may not set, because they have options of their own.
+FIELDS_WITH_OPTIONS = frozenset(
+    {"corpus", "from", "preset", "name", "visibility", "tokenizer", "epochs", "budget", "seed"}
+    | {"sample", "priority", "after", "start_before", "deadline", "deadline_seconds"}
+)
+
+
+def train(
+    corpus: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|ID|FILE", help="The corpus to learn from; a file is uploaded first."
+        ),
+    ],
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="The preset to start from: default, classic, or large (for a GPU).",
+            show_default="default",
+        ),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CHECKPOINT|MODEL",
+            help="Start from a checkpoint, or from the best checkpoint of a model: train further "
+            "on the same text, or fine-tune on another. With a schedule that falls (cosine) only "
+            "the weights are taken, and the schedule starts again.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The name of the model.", show_default="the corpus's name")
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="The unit of text: char, or word. With word, windows, lengths and losses count "
+            "words and punctuation marks.",
+            show_default="char",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="How many times to go through the text.", show_default="the preset's"),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="How many seconds to train, instead of a number of epochs."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Set any field of the preset, such as units=128. Repeat it for more fields.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="The seed: on a CPU the same seed gives the same model."),
+    ] = None,
+    visibility: Annotated[
+        str | None,
+        typer.Option(
+            help="private, or server: everyone on it may use the model.", show_default="private"
+        ),
+    ] = None,
+    sample: Annotated[
+        bool | None,
+        typer.Option(
+            "--sample/--no-sample",
+            help="Write sample texts after every epoch, or never.",
+            show_default="after every epoch",
+        ),
+    ] = None,
+    sample_steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Write sample texts after every N steps instead."),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            help="The encoding of an uploaded FILE, such as latin-1.", show_default="UTF-8"
+        ),
+    ] = None,
+    priority: Priority = None,
+    after: After = None,
+    start_before: StartBefore = None,
+    deadline: Deadline = None,
+    wait: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait/--no-wait",
+            help="Follow the training to its end, or only submit it.",
+            show_default="follow on a terminal, submit in a script",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model to write like a corpus.
+
+    Ctrl-C stops following; the training goes on.
+    """
+    body: dict[str, Any] = parse_settings(settings or [])
+    options = {
+        "preset": preset,
+        "name": name,
+        "tokenizer": tokenizer,
+        "epochs": epochs,
+        "budget": None if seconds is None else {"seconds": seconds},
+        "seed": seed,
+        "visibility": visibility,
+    }
+    body |= {field: value for field, value in options.items() if value is not None}
+    body |= scheduling_fields(priority, start_before, deadline)
+    if sample is not None:
+        body["sample"] = {} if sample else None
+    if sample_steps is not None:
+        if sample is False:
+            raise InvalidInput(
+                f"--sample-steps {sample_steps} and --no-sample exclude each other: give one"
+            )
+        body["sample"] = {"every_steps": sample_steps}
+    follows = wait if wait is not None else is_interactive() and not as_json
+    with config.connect() as client:
+        if after is not None:
+            body["after"] = find_job(client, after).id
+        body["corpus"] = find_or_upload(client, corpus, encoding).id
+        if start_from is not None:
+            body["from"] = find_checkpoint(client, start_from)
+        job = client.train(body)
+        if follows:
+            try:
+                job = watch_training(client, job, watch=not as_json)
+            except Detached:
+                print_detached(job)
+                raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if as_json:
+        print_json(job)
+    elif not follows:
+        out.print(job.id)
+        print_note(
+            f"[dim]Queued as {escape(job.name or '')}. Watch it:[/] quire job watch {job.id}"
+        )
+    if follows:
+        require_success(job)
+
+
+def watch_training(client: Client, job: Job, *, watch: bool) -> Job:
+    """Follow a training to its end, then print a line with its result."""
+    if watch:
+        print_note(f"[dim]Job {job.id}, model[/] [bold]{escape(job.name or '')}[/]")
+    job = wait_for_job(client, job, watch=watch)
+    if watch and job.status == "succeeded":
+        result = progress_text(job.progress) if job.progress else ""
+        print_note(f"[green]trained[/] [bold]{escape(job.name or '')}[/]  [dim]{escape(result)}[/]")
+        if job.model:
+            print_note(
+                f"[dim]Generate texts:[/] quire generate {shell_quoted(job.name or job.model)}"
+            )
+    return job
+
+
+def find_or_upload(client: Client, reference: str, encoding: str | None) -> Corpus:
+    """Find a corpus by name or id, or upload the file at that path.
+
+    A file is not uploaded again if the server has a corpus of its name and text.
+    """
+    path = Path(reference).expanduser()
+    looks_like_file = "/" in reference or path.is_file()
+    if looks_like_file and not is_id(reference):
+        data = read_file(reference)
+        corpus, is_new = upload_once(client, data, path.stem, encoding=encoding)
+        print_note(f"{'Uploaded' if is_new else 'Already uploaded:'} {describe(corpus)}.")
+        return corpus
+    try:
+        return find_corpus(client, reference)
+    except NotFound as error:
+        raise NotFound(f"{error}. There is no file {reference!r} here either") from None
+
+
+def find_checkpoint(client: Client, reference: str) -> str:
+    """Find the id of a checkpoint: the given id, or the best checkpoint of a model.
+
+    Raises:
+        NotFound: There is no such model, or it has no checkpoint yet.
+    """
+    try:
+        model = find_model(client, reference)
+    except NotFound:
+        if is_id(reference):
+            return reference
+        raise
+    best = (model.checkpoints or {}).get("best")
+    if best is None:
+        raise NotFound(f"model {model.name!r} has no checkpoint to start from yet")
+    return str(best)
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """Parse ``["units=128", "clip_norm=null"]`` into the fields of a request.
+
+    Raises:
+        InvalidInput: A setting is not FIELD=VALUE, comes twice, or has an option of its own.
+    """
+    fields: dict[str, Any] = {}
+    for setting in settings:
+        field, equals, value = setting.partition("=")
+        field = field.strip().replace("-", "_")
+        if not (field and equals and value.strip()):
+            raise InvalidInput(f"--set {setting}: write it as FIELD=VALUE, such as units=128")
+        if field in FIELDS_WITH_OPTIONS:
+            option = "seconds" if field == "budget" else field.replace("_", "-")
+            raise InvalidInput(f"--set {setting}: use the option --{option} instead")
+        if field in fields:
+            raise InvalidInput(f"--set {field} is given twice")
+        fields[field] = _parse_value(value.strip())
+    return fields
+
+
+def _parse_value(text: str) -> Any:
+    if text.lower() in {"none", "null"}:
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text  # a word, such as optimizer=adam
+    return value

@@ -1,0 +1,1 @@
+"""Commands about corpora, models, checkpoints and generated texts."""

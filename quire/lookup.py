@@ -1,0 +1,89 @@
+"""Find a corpus, a model or a job by the name or id that a person shell_quoted."""
+
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from quire.client import Client
+from quire.client.replies import Corpus, Job, Model
+from quire.client.transport import ApiError
+from quire.errors import InvalidInput, NotFound
+
+
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str | None: ...
+
+
+N = TypeVar("N", bound=_Named)
+
+PLURALS = {"corpus": "corpora", "model": "models", "job": "jobs"}
+
+
+def find_corpus(client: Client, reference: str) -> Corpus:
+    """Find a corpus by name or id."""
+    return _find("corpus", "quire corpus list", reference, client.corpus, client.corpora)
+
+
+def find_model(client: Client, reference: str) -> Model:
+    """Find a model by name or id."""
+    return _find("model", "quire models", reference, client.model, client.models)
+
+
+def find_job(client: Client, reference: str, kind: str | None = None) -> Job:
+    """Find a job by name or id.
+
+    Names of jobs repeat, since a generation has the name of its model. If exactly one job of
+    the name has not ended, that one is meant.
+
+    Args:
+        client: The server.
+        reference: A name or an id.
+        kind: By name, find only jobs of this kind.
+    """
+
+    def by_name(name: str) -> Iterable[Job]:
+        jobs = list(client.jobs(name=name, kind=kind))
+        active = [job for job in jobs if not job.ended]
+        return active if len(active) == 1 else jobs
+
+    return _find("job", "quire jobs", reference, client.job, by_name)
+
+
+def is_id(reference: str) -> bool:
+    """Return whether a reference has the form of an id."""
+    try:
+        uuid.UUID(reference)
+    except ValueError:
+        return False
+    return True
+
+
+def _find(
+    resource: str,
+    list_command: str,
+    reference: str,
+    by_id: Callable[[str], N],
+    by_name: Callable[[str], Iterable[N]],
+) -> N:
+    if is_id(reference):
+        try:
+            return by_id(reference)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            raise NotFound(
+                f"no {resource} has the id {reference}: `{list_command}` lists them"
+            ) from None
+    matches = [item for item in by_name(reference) if item.name == reference]
+    if not matches:
+        raise NotFound(f"no {resource} is called {reference!r}: `{list_command}` lists them")
+    if len(matches) > 1:
+        ids = ", ".join(item.id for item in matches)
+        raise InvalidInput(
+            f"several {PLURALS[resource]} are called {reference!r}: use one of their ids: {ids}"
+        )
+    return matches[0]

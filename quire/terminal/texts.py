@@ -1,0 +1,34 @@
+"""Generated texts on a terminal or in a pipe."""
+
+from collections.abc import Sequence
+
+import typer
+from rich.markup import escape
+from rich.rule import Rule
+
+from quire.client.replies import Text
+from quire.terminal.console import out
+
+
+def print_texts(texts: Sequence[Text], *, columns: int | None = None) -> None:
+    """Print texts, with headings on a terminal or where there are several texts."""
+    for text in texts:
+        if out.is_terminal:
+            seed = f", seed {text.seed}" if text.seed is not None else ""
+            novelty = f" · {text.novelty.line()}" if text.novelty else ""
+            heading = f"[dim]temperature[/] {temperature_label(text)}[dim]{seed}{novelty}[/]"
+            out.print(Rule(heading, align="left", style="dim"), width=columns)
+            # The prompt is dimmed, so that a reader sees where the model's own text begins.
+            generated = escape(text.whole.removeprefix(text.prompt))
+            out.print(f"[dim]{escape(text.prompt)}[/]{generated}\n", width=columns)
+        else:
+            if len(texts) > 1:
+                novelty = f", {text.novelty.line()}" if text.novelty else ""
+                typer.echo(f"--- temperature {temperature_label(text)}, seed {text.seed}{novelty}")
+            typer.echo(text.whole)
+
+
+def temperature_label(text: Text) -> str:
+    """Format a text's temperature: ``0.5``, or ``1.2..0.4`` where it changes over the text."""
+    last = text.temperature_to
+    return f"{text.temperature:g}" if last is None else f"{text.temperature:g}..{last:g}"

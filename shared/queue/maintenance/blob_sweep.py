@@ -1,0 +1,37 @@
+"""Delete blobs that no row needs and nobody has touched for a while."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, delete, exists, or_, select
+
+from shared.clock import database_now
+from shared.tables import Blob, BlobChunk, Checkpoint, Corpus
+
+UNNEEDED_KEPT_SECONDS = 3600
+SWEPT_AT_ONCE = 100
+
+
+def sweep_blobs(engine: Engine, kept_seconds: float = UNNEEDED_KEPT_SECONDS) -> int:
+    """Delete some blobs that no row needs and nobody has touched for `kept_seconds`.
+
+    Returns:
+        How many were deleted.
+    """
+    needed = or_(
+        exists().where(Corpus.sha256 == Blob.sha256),
+        exists().where(Checkpoint.sha256 == Blob.sha256),
+    )
+    with engine.begin() as connection:
+        oldest: datetime = database_now(connection) - timedelta(seconds=kept_seconds)
+        unneeded = list(
+            connection.scalars(
+                select(Blob.sha256)
+                .where(Blob.touched_at < oldest, ~needed)
+                .limit(SWEPT_AT_ONCE)
+                .with_for_update(skip_locked=True)
+            )
+        )
+        if unneeded:
+            connection.execute(delete(BlobChunk).where(BlobChunk.sha256.in_(unneeded)))
+            connection.execute(delete(Blob).where(Blob.sha256.in_(unneeded)))
+    return len(unneeded)

@@ -1,0 +1,74 @@
+"""Refusals of more than one user may have. Each message says what to do about it."""
+
+from datetime import datetime
+
+QUEUE_FULL_RETRY_SECONDS = 30.0
+
+
+class CapReached(Exception):
+    """A user has reached a cap.
+
+    Attributes:
+        slug: The cap's name for programs.
+        title: The cap's name for people.
+        retry_seconds: When to try again, if waiting helps; else None.
+    """
+
+    slug = "cap-reached"
+    title = "Cap reached"
+
+    def __init__(self, detail: str, retry_seconds: float | None = None) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(detail)
+
+
+class QueueFull(CapReached):
+    """The user has as many queued jobs as one user may have."""
+
+    slug, title = "queue-full", "Too many queued jobs"
+
+    def __init__(self, queued: int, limit: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"you have {queued:,} queued jobs, paused ones included, and one user may have "
+            f"{limit:,}: wait for some to run, or cancel some",
+            QUEUE_FULL_RETRY_SECONDS,
+        )
+
+
+class DayUsedUp(CapReached):
+    """The user has used up today's device time."""
+
+    slug, title = "day-used-up", "Today's device time is used up"
+
+    def __init__(self, used: float, limit: float, until: datetime, seconds_left: float) -> None:
+        super().__init__(
+            f"you have used {used:,.0f} of {limit:,.0f} device-seconds today, the most one may "
+            f"use in a day: try again after {until:%Y-%m-%d %H:%M} UTC",
+            seconds_left,
+        )
+
+
+class StorageFull(CapReached):
+    """The user's corpora and checkpoints take as many bytes as one user may store."""
+
+    slug, title = "storage-full", "Too many stored bytes"
+
+    def __init__(self, used: int, more: int, limit: int) -> None:
+        super().__init__(
+            f"your corpora and checkpoints take {used:,} bytes"
+            + (f", this would be {more:,} more" if more else "")
+            + f", and one user may store {limit:,}: delete models or corpora that you don't need"
+        )
+
+
+class CorporaFull(CapReached):
+    """The user's corpora take as many bytes as one user may store."""
+
+    slug, title = "corpora-full", "Too many bytes of corpora"
+
+    def __init__(self, used: int, more: int, limit: int) -> None:
+        super().__init__(
+            f"your corpora take {used:,} bytes, this would be {more:,} more, and one user may "
+            f"store {limit:,}: delete corpora that you don't need"
+        )

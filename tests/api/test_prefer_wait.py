@@ -1,0 +1,110 @@
+"""``Prefer: wait=N``: a response with the texts, while wait slots are free."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from api.services import EXTENSION
+from tests.api.harness import ApiHarness, Person
+
+
+def ask(person: Person, model: str, prefer: str, **headers: str) -> Any:
+    body = {"model": model, "length": 5}
+    return person.post("/v1/generate", body, headers={"Prefer": prefer, **headers})
+
+
+@contextmanager
+def meanwhile(
+    harness: ApiHarness, person: Person, model: str, prefer: str
+) -> Iterator[Future[Any]]:
+    """Send a request that waits, in a thread of its own."""
+    waiting = Person(harness.app.test_client(), person.name, person.key)
+    with ThreadPoolExecutor(1) as threads:
+        yield threads.submit(ask, waiting, model, prefer)
+
+
+def the_queued_job(person: Person) -> Any:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if jobs := person.items("/v1/jobs?kind=generate&status=queued"):
+            return jobs[0]
+        time.sleep(0.01)
+    raise AssertionError("no job came")
+
+
+def test_texts_written_in_time_are_the_response(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
+    with meanwhile(harness, ann, model, "wait=5") as future:
+        harness.write(the_queued_job(ann), ["in time"])
+        answer = future.result()
+    assert answer.status_code == 200
+    assert answer.headers["Preference-Applied"] == "wait=5"
+    assert answer.json["status"] == "succeeded"
+    assert [text["text"] for text in answer.json["texts"]] == ["in time"]
+
+
+def test_a_failure_in_time_is_the_response(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
+    error = {"type": "/problems/x", "title": "x", "detail": "because"}
+    with meanwhile(harness, ann, model, "respond-async, wait=5") as future:
+        job = the_queued_job(ann)
+        harness.queue.fail(harness.claim(job["id"], "generate"), error)
+        answer = future.result()
+    assert (answer.status_code, answer.json["status"]) == (200, "failed")
+    assert answer.json["error"] == error
+
+
+def test_a_job_that_takes_longer_is_the_response(harness: ApiHarness, ann: Person) -> None:
+    answer = ask(ann, harness.model(ann)["id"], "wait=1")
+    assert answer.status_code == 202
+    assert answer.headers["Preference-Applied"] == "wait=1"
+    assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
+    assert answer.json["status"] == "queued"
+
+
+@pytest.mark.parametrize("prefer", ["wait=0", "wait=soon", "respond-async", "await=3", ""])
+def test_a_preference_without_a_wait_is_ignored(
+    harness: ApiHarness, ann: Person, prefer: str
+) -> None:
+    answer = ask(ann, harness.model(ann)["id"], prefer)
+    assert answer.status_code == 202
+    assert "Preference-Applied" not in answer.headers
+
+
+def test_requests_beyond_the_cap_do_not_wait(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
+    slots = harness.app.extensions[EXTENSION].wait_slots
+    assert slots.acquire(blocking=False)
+    with meanwhile(harness, ann, model, "wait=5") as future:
+        waited = the_queued_job(ann)
+        full = ask(ann, model, "wait=5")
+        assert full.status_code == 202
+        assert "Preference-Applied" not in full.headers
+        assert not future.done()
+        harness.write(waited)
+        assert future.result().status_code == 200
+    # The slot of the waiting request is free again.
+    assert slots.acquire(blocking=False)
+    assert not slots.acquire(blocking=False)
+
+
+def test_a_replay_waits_for_the_same_job(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
+    first = ask(ann, model, "", **{"Idempotency-Key": "k"})
+    harness.write(first.json, ["once"])
+    again = ask(ann, model, "wait=5", **{"Idempotency-Key": "k"})
+    assert again.status_code == 200
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert (again.json["id"], again.json["texts"][0]["text"]) == (first.json["id"], "once")
+
+
+def test_waiting_requests_return_when_the_server_stops(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
+    with meanwhile(harness, ann, model, "wait=5") as future:
+        the_queued_job(ann)
+        harness.app.extensions[EXTENSION].stopping.set()
+        assert future.result(timeout=2).status_code == 202

@@ -1,0 +1,177 @@
+"""Runs the suite as two pytest processes side by side, because a machine has two cores at least.
+
+``python -m tools.run_tests`` gives the tests that wait (for workers, leases and restarts) to one
+process and all others to the second, so that one computes while the other waits. Each process has
+its own Redis and PostgreSQL. ``--quick`` runs a subset for a first look.
+"""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from threading import Lock, Thread
+
+from shared.process import pdeathsig
+
+#: Tests that mostly wait for other processes. All other tests, new folders included, run in the
+#: second process. Move a path when `--durations=0` says that one process ends minutes earlier.
+WAITING = ("tests/e2e", "tests/faults", "tests/worker")
+#: What `--quick` runs of each process, without the tests marked slow.
+QUICK = {
+    "waiting": ("tests/quire", "tests/migrations"),
+    "computing": ("tests/unit", "tests/packaging", "tests/queue"),
+}
+#: The closing sections of pytest, from the first of which the output is kept together.
+CLOSING = re.compile(r"=+ (ERRORS|FAILURES|warnings summary|slowest|short test summary|.* in \d)")
+#: pytest's closing line, with -q or without.
+TOTALS = re.compile(r"^[= ]*((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s\b")
+ANSI = re.compile(r"\x1b\[[\d;]*m")
+FAILURES = ("failed", "error", "errors")
+#: The exit code of a shell for what Ctrl-C ended.
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Part:
+    """The arguments of one pytest process.
+
+    Attributes:
+        name: Stands before each of its lines.
+        arguments: What pytest gets.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+class Run:
+    """One pytest process, whose output is forwarded.
+
+    Args:
+        part: What it runs.
+        lock: Held while lines are written.
+    """
+
+    def __init__(self, part: Part, lock: Lock) -> None:
+        self.part = part
+        self.closing_line = ""
+        self.process = subprocess.Popen(
+            # A runner that is killed takes its processes along.
+            [
+                *(sys.executable, pdeathsig.__file__, str(os.getpid())),
+                *(sys.executable, "-m", "pytest", *part.arguments),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # Ctrl-C reaches the runner alone, which passes it on once.
+            process_group=0,
+        )
+        self._lock = lock
+        self._reader = Thread(target=self._forward, name=part.name)
+        self._reader.start()
+
+    def wait(self) -> int:
+        """Wait for its end and for its last line; the exit code."""
+        self._reader.join()
+        return self.process.wait()
+
+    def counts(self) -> Counter[str]:
+        """The numbers of its closing line, such as passed and skipped."""
+        found = re.findall(r"(\d+) ([a-z]+)", self.closing_line.partition(" in ")[0])
+        return Counter({word: int(number) for number, word in found})
+
+    def _forward(self) -> None:
+        held: list[str] = []
+        with self.process.stdout or nullcontext(()) as output:
+            for line in output:
+                plain = ANSI.sub("", line)
+                if TOTALS.match(plain):
+                    self.closing_line = plain.strip("= \n")
+                if held or CLOSING.match(plain):
+                    held.append(line)
+                    continue
+                with self._lock:
+                    print(f"{self.part.name:9} | {line}", end="", flush=True)
+        with self._lock:
+            print(f"\n----- {self.part.name} -----\n{''.join(held)}", flush=True)
+
+
+def parts(quick: bool) -> tuple[Part, ...]:
+    """The two processes of the suite, or of its quick subset."""
+    if quick:
+        return tuple(Part(name, ("-m", "not slow", *paths)) for name, paths in QUICK.items())
+    others = (f"--ignore={path}" for path in WAITING)
+    return Part("waiting", WAITING), Part("computing", ("tests", *others))
+
+
+def run(parts: Sequence[Part]) -> int:
+    """Run the parts side by side and print the sum of what they counted as the last line.
+
+    Returns:
+        0 if all have passed, else 1, or 130 after Ctrl-C or SIGTERM.
+    """
+    lock = Lock()
+    with _passing_signals_on() as runs:
+        runs.extend(Run(part, lock) for part in parts)
+        codes = [each.wait() for each in runs]
+        interrupted = runs.received
+    total: Counter[str] = Counter()
+    for each, code in zip(runs, codes, strict=True):
+        print(f"{each.part.name}: {each.closing_line or f'no result, exit code {code}'}")
+        counts = each.counts()
+        total += counts
+        # A process that died, or that failed for another reason than a test, is a failure too.
+        if code != 0 and not any(counts[word] for word in FAILURES):
+            total["failed"] += 1
+    failed = sum(total[word] for word in FAILURES)
+    print(f"{total['passed']} passed, {failed} failed, {total['skipped']} skipped", flush=True)
+    if interrupted:
+        return INTERRUPTED
+    return 1 if failed else 0
+
+
+class _Runs(list[Run]):
+    """The processes that signals go to."""
+
+    received = False
+
+    def send(self, number: int, _frame: object) -> None:
+        """Pass a signal on."""
+        self.received = True
+        for each in self:
+            each.process.send_signal(number)
+
+
+@contextmanager
+def _passing_signals_on() -> Iterator[_Runs]:
+    runs = _Runs()
+    before = {each: signal.signal(each, runs.send) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield runs
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the suite.
+
+    Returns:
+        See `run`.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tools.run_tests", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="run a subset for a first look")
+    return run(parts(parser.parse_args(arguments).quick))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""What the runners expect of the handlers that they are given."""
+
+from collections import abc
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from shared.queue.types import Claim, TextRecord
+from worker.execution.lease import Lease
+from worker.ml.sampling.sampler import Sampler
+from worker.ml.sampling.sequence import Sequence
+
+#: Runs one job and returns the texts it wrote.
+Handler = Callable[[Lease], abc.Sequence[TextRecord]]
+
+
+class Generation(Protocol):
+    """A job's texts while they are generated, as the batch runner sees them."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """The network that all sequences are sampled from."""
+
+    @property
+    def sequences(self) -> abc.Sequence[Sequence]:
+        """All sequences of the job."""
+
+    @property
+    def unfinished(self) -> abc.Sequence[Sequence]:
+        """The sequences that still need steps."""
+
+    def newly_stopped(self) -> abc.Sequence[Sequence]:
+        """The sequences that have reached a stop string since the last call."""
+
+    def new_pieces(self) -> list[dict[str, Any]]:
+        """What was written since the last call, as `piece` events."""
+
+    def check(self) -> None:
+        """Raise the error that the engine met in one of the sequences, if any."""
+
+    def records(self, unfinished: str | None = None) -> list[TextRecord]:
+        """The texts as they are stored."""
+
+
+#: Starts a job: loads what it needs and returns its sequences, none of them begun.
+BatchHandler = Callable[[Claim], Generation]

@@ -1,0 +1,187 @@
+"""One attempt at a `generate` job: its texts from the first token to the stored record."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from shared.queue.types import TextRecord
+from shared.specs.generation import GenerateSpec, Schedule
+from worker.data.corpora import novelty
+from worker.data.model_cache import LoadedModel
+from worker.ml.novelty import NoveltyIndex
+from worker.ml.sampling.sampler import Sampler
+from worker.ml.sampling.sequence import Sequence
+
+#: Digits after the point of a stored log-probability.
+LOGPROB_DIGITS = 5
+
+
+@dataclass(slots=True)
+class GeneratedText:
+    """One text of a job.
+
+    Attributes:
+        prompt: What the text continues.
+        sequence: Its tokens.
+        searched_tokens: Tokens that are known to hold no stop string.
+        stopped: Whether it has reached a stop string.
+        published_tokens: Tokens that the job's followers have received.
+        published_characters: Characters that they have received.
+    """
+
+    prompt: str
+    sequence: Sequence
+    searched_tokens: int = 0
+    stopped: bool = False
+    published_tokens: int = 0
+    published_characters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRun:
+    """All texts of one job while they are generated.
+
+    Attributes:
+        spec: The job's spec.
+        checkpoint_id: The checkpoint that the texts cite.
+        model: The loaded checkpoint.
+        index: Finds what a text copies from the corpus; None if the corpus has no index.
+        texts: In order: by temperature, then by `n`.
+    """
+
+    spec: GenerateSpec
+    checkpoint_id: str
+    model: LoadedModel
+    index: NoveltyIndex | None = None
+    texts: list[GeneratedText] = field(default_factory=list)
+
+    @property
+    def sampler(self) -> Sampler:
+        """The network that all sequences are sampled from."""
+        return self.model.sampler
+
+    @property
+    def sequences(self) -> list[Sequence]:
+        """All sequences of the job."""
+        return [text.sequence for text in self.texts]
+
+    @property
+    def unfinished(self) -> list[Sequence]:
+        """The sequences that still need steps."""
+        return [
+            text.sequence
+            for text in self.texts
+            if text.sequence.remaining_steps and not text.stopped
+        ]
+
+    def newly_stopped(self) -> list[Sequence]:
+        """The sequences that have reached a stop string since the last call."""
+        if not self.spec.stop:
+            return []
+        stopped = [text for text in self.texts if not text.stopped and self._has_stop(text)]
+        for text in stopped:
+            text.stopped = True
+        return [text.sequence for text in stopped]
+
+    def _has_stop(self, text: GeneratedText) -> bool:
+        written = text.sequence.output_ids
+        if len(written) == text.searched_tokens:
+            return False
+        # A stop string may have begun in the tokens searched before.
+        start = max(0, text.searched_tokens - max(map(len, self.spec.stop)))
+        new = self.model.vocabulary.decode(written[start:])
+        text.searched_tokens = len(written)
+        return any(stop in new for stop in self.spec.stop)
+
+    def new_pieces(self) -> list[dict[str, Any]]:
+        """What was written since the last call, as the `piece` events of `shared.job_events`.
+
+        Characters that may turn out to begin a stop string are held back.
+        """
+        held_back = max(map(len, self.spec.stop), default=1) - 1
+        pieces = []
+        for position, text in enumerate(self.texts):
+            written = text.sequence.output_ids
+            end = len(written) - held_back
+            if self.spec.score or text.stopped or end <= text.published_tokens:
+                continue
+            decoded = self.model.vocabulary.decode(written[text.published_tokens : end])
+            piece = {"position": position, "offset": text.published_characters, "text": decoded}
+            pieces.append(piece if text.published_characters else piece | {"prompt": text.prompt})
+            text.published_tokens = end
+            text.published_characters += len(decoded)
+        return pieces
+
+    def check(self) -> None:
+        """Raise the error that the engine met in one of the sequences, if any."""
+        for text in self.texts:
+            if text.sequence.error is not None:
+                raise text.sequence.error
+
+    def records(self, unfinished: str | None = None) -> list[TextRecord]:
+        """The texts as they are stored.
+
+        Args:
+            unfinished: The `finish_reason` of the texts that were interrupted, which are stored
+                as far as they are written. Texts without any token are left out.
+        """
+        return [
+            self._record(position, text, unfinished or "length")
+            for position, text in enumerate(self.texts)
+            if unfinished is None or text.stopped or len(text.sequence.output_ids)
+        ]
+
+    def _record(self, position: int, text: GeneratedText, unfinished: str) -> TextRecord:
+        spec, sequence = self.spec, text.sequence
+        written = self.model.vocabulary.decode(sequence.output_ids)
+        logprobs = [float(logprob) for logprob in sequence.logprobs]
+        reason = unfinished if sequence.remaining_steps else "length"
+        if text.stopped:
+            written = _before_stop(written, spec.stop)
+            logprobs = logprobs[: self._tokens_within(sequence, len(written))]
+            reason = "stop"
+        measured = written
+        if spec.score:
+            # The network predicts nothing before the first token, so that one has no score.
+            measured = self.model.vocabulary.decode(sequence.request.prompt[1:])
+        nats = math.fsum(logprobs)
+        first, last = temperature_ends(spec.temperatures[position // spec.n])
+        rounded = [round(logprob, LOGPROB_DIGITS) for logprob in logprobs]
+        return TextRecord(
+            position=position,
+            prompt=text.prompt,
+            text=written,
+            temperature=first,
+            top_k=spec.top_k,
+            top_p=spec.top_p,
+            seed=sequence.request.seed,
+            finish_reason="scored" if spec.score else reason,
+            checkpoint_id=self.checkpoint_id,
+            temperature_to=last,
+            repetition_penalty=spec.repetition_penalty,
+            echo=spec.echo,
+            mean_logprob=nats / len(logprobs) if logprobs else None,
+            bits_per_char=-nats / math.log(2) / len(measured) if measured else None,
+            logprobs=rounded if spec.logprobs else None,
+            **({} if spec.score else novelty(self.index, written)),
+        )
+
+    def _tokens_within(self, sequence: Sequence, characters: int) -> int:
+        """How many tokens lie within the first characters of a text."""
+        decode = self.model.vocabulary.decode
+        lengths = [len(decode([token])) for token in sequence.output_ids]
+        return int(np.searchsorted(np.cumsum(lengths), characters, side="right"))
+
+
+def _before_stop(text: str, stops: list[str]) -> str:
+    """The text before its first stop string."""
+    return text[: min(text.find(stop) for stop in stops if stop in text)]
+
+
+def temperature_ends(temperature: float | Schedule) -> tuple[float, float | None]:
+    """The temperature of the first character, and that of the last if a schedule changes it."""
+    if isinstance(temperature, Schedule):
+        return temperature.first, temperature.last
+    return temperature, None

@@ -1,0 +1,130 @@
+"""Samples texts while a network trains, at the steps that the spec asks for."""
+
+from shared.queue import Queue
+from shared.queue.types import TextRecord
+from shared.specs.presets import SampleSpec, TrainSpec
+from shared.specs.seeds import text_seed
+from worker.data import checkpoints
+from worker.data.corpora import novelty, random_slice
+from worker.data.model_cache import Processor, make_sampler
+from worker.execution.lease import Lease
+from worker.ml.checkpoint import TrainingState
+from worker.ml.novelty import NoveltyIndex
+from worker.ml.sampling.request import SamplingRequest
+from worker.ml.training.trainer import Trainer
+from worker.ml.vocabulary import Ids
+
+
+class TrainingTexts:
+    """Samples a training's texts and stores them.
+
+    Args:
+        queue: The queue.
+        lease: The job's lease.
+        spec: The job's spec.
+        trainer: The training.
+        ids: The corpus, from which prompts are taken.
+        processor: What TensorFlow runs on.
+        index: Finds what a text copies from the corpus; None if the corpus has no index.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        lease: Lease,
+        spec: TrainSpec,
+        trainer: Trainer,
+        ids: Ids,
+        processor: Processor,
+        index: NoveltyIndex | None,
+    ) -> None:
+        self._queue = queue
+        self._lease = lease
+        self._spec = spec
+        self._trainer = trainer
+        self._ids = ids
+        self._processor: Processor = processor
+        self._index = index
+
+    @property
+    def every_steps(self) -> int | None:
+        """Steps between two samplings, besides those at the ends of epochs."""
+        return None if self._spec.sample is None else self._spec.sample.every_steps
+
+    def are_missing(self) -> bool:
+        """Whether texts are due at the current step and not stored yet."""
+        job_id, step = self._lease.claim.job_id, self._trainer.step
+        return self._due_number() is not None and not checkpoints.has_texts(
+            self._queue.engine, job_id, step
+        )
+
+    def write_due(self, state: TrainingState, checkpoint_id: str | None) -> None:
+        """Sample and store the texts that are due at the current step, if any.
+
+        They share one prompt from the corpus and differ in temperature.
+
+        Args:
+            state: The weights to sample from.
+            checkpoint_id: The checkpoint that the texts cite; None if there is none of this step.
+
+        Raises:
+            LeaseLost: Nothing was stored.
+        """
+        sample, number = self._spec.sample, self._due_number()
+        if sample is None or number is None or self._lease.must_stop:
+            return
+        requests = self._requests(sample, number, state.network.window)
+        sampler = make_sampler(state.weights, state.network, self._processor)
+        written = sampler.generate(requests, lambda: self._lease.must_stop)
+        if self._lease.must_stop:
+            return
+        texts = [
+            self._record(position, request, self._trainer.vocabulary.decode(ids), checkpoint_id)
+            for position, (request, ids) in enumerate(zip(requests, written, strict=True))
+        ]
+        self._lease.persist(lambda: self._queue.record_texts(self._lease.claim, texts))
+        self._lease.publish("texts", step=self._trainer.step)
+
+    def _due_number(self) -> int | None:
+        """The number that seeds the texts due at the current step; None if none are due.
+
+        At the end of an epoch it is the epoch, at the training's end the last epoch, and in
+        between the step.
+        """
+        sample, trainer = self._spec.sample, self._trainer
+        if sample is None or trainer.step <= trainer.start_step:
+            return None
+        epoch, within = divmod(trainer.step, trainer.steps_per_epoch)
+        steps = (trainer.steps_total or trainer.step) - trainer.start_step
+        if sample.due(trainer.step, trainer.steps_per_epoch, steps):
+            return trainer.step if within else epoch
+        return epoch + bool(within) if trainer.finished else None
+
+    def _requests(
+        self, sample: SampleSpec, number: int, window: int | None
+    ) -> list[SamplingRequest]:
+        seeds = [text_seed(self._spec.seed, j, number) for j in range(len(sample.temperatures))]
+        prompt = self._ids[random_slice(len(self._ids), seeds[0], window)].copy()
+        return [
+            SamplingRequest(prompt, sample.length, temperature, None, None, seed)
+            for temperature, seed in zip(sample.temperatures, seeds, strict=True)
+        ]
+
+    def _record(
+        self, position: int, request: SamplingRequest, text: str, checkpoint_id: str | None
+    ) -> TextRecord:
+        return TextRecord(
+            position=position,
+            prompt=self._trainer.vocabulary.decode(request.prompt),
+            text=text,
+            temperature=request.temperature,
+            top_k=None,
+            top_p=None,
+            seed=request.seed,
+            finish_reason="length",
+            checkpoint_id=checkpoint_id,
+            requested=False,
+            step=self._trainer.step,
+            epoch=self._trainer.epoch,
+            **novelty(self._index, text),
+        )
