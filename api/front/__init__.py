@@ -6,6 +6,7 @@ is there. A peer that is slow, silent or greedy costs a connection, never a thre
 
 from api.front.limits import FrontLimits
 from api.front.policy import HeadPolicy
+from api.front.seats import NoSeat, Seat, Seats
 from api.front.server import Front
 
-__all__ = ["Front", "FrontLimits", "HeadPolicy"]
+__all__ = ["Front", "FrontLimits", "HeadPolicy", "NoSeat", "Seat", "Seats"]

@@ -5,16 +5,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.task import WSGITask
 
 from api.front.errors import ProblemTask, whole_response
 from api.front.parser import RequestParser
-
-if TYPE_CHECKING:
-    from api.front.server import Front
+from api.front.policy import EventLoop
 
 
 class ApplicationTask(WSGITask):  # type: ignore[misc]  # waitress is not typed
@@ -44,11 +42,11 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
     parser_class = RequestParser
     task_class = ApplicationTask
     error_task_class = ProblemTask
-    server: "Front"
+    server: EventLoop
     requests: list[RequestParser]
     request: RequestParser | None
 
-    def __init__(self, server: "Front", sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, server: EventLoop, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         now = time.monotonic()
         self._limits = server.limits
         #: When the first byte of the request that arrives came.
@@ -59,6 +57,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         self._window: tuple[float, int] | None = None
         #: Until when the rest of a refused request is read and dropped.
         self._linger_until: float | None = None
+        #: The peer sends no more, and may still read.
+        self._has_ended = False
         #: The request that runs is refused, perhaps while its body still comes.
         self._is_refusing = False
         self._corked: bytearray | None = None
@@ -73,19 +73,36 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         """Whether more is wanted from the peer."""
         if self._linger_until is not None:
             return True
-        if self.request is not None and self.request.checking:
+        if self._has_ended or (self.request is not None and self.request.checking):
             return False
         return bool(super().readable())
 
     def handle_read(self) -> None:
         """Read, or drop what a refused request still sends."""
-        if self._linger_until is None:
-            super().handle_read()
-            return
         try:
-            self.recv(self.adj.recv_bytes)  # closes at the end
+            data = self.socket.recv(self.adj.recv_bytes)
+        except BlockingIOError:
+            return
         except OSError:
             self.handle_close()
+            return
+        if not data:
+            self._input_ended()
+        elif self._linger_until is None:
+            self.last_activity = time.time()
+            self.received(data)
+
+    def _input_ended(self) -> None:
+        """Answer a request that was cut off in its body; otherwise the peer is gone."""
+        with self.requests_lock:
+            request = self.request
+            if self._linger_until is None and request is not None and request.awaits_body:
+                self._has_ended = True
+                if not request.checking:
+                    request.cut()
+                    self._start(request)
+                return
+        self.handle_close()
 
     def received(self, data: bytes) -> bool:
         """Take bytes of one or more requests, and start those that are whole."""
@@ -149,6 +166,9 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
 
     def _linger(self) -> None:
         self.close_when_flushed = False
+        if self._has_ended:
+            self.will_close = True
+            return
         self._linger_until = time.monotonic() + self._limits.linger_seconds
         try:
             self.socket.shutdown(socket.SHUT_WR)
@@ -248,7 +268,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
             if not self.connected or self.request is not request:
                 request.close()
                 return
-            if not admitted:
+            if not admitted or self._has_ended:
                 request.cut()
                 self._start(request)
             elif request.expect_continue and not self.requests and not self.sent_continue:

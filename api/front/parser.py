@@ -4,7 +4,7 @@ from typing import Any
 
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
-from waitress.utilities import BadRequest, RequestEntityTooLarge
+from waitress.utilities import BadRequest
 
 #: The size of a chunk and its extensions; waitress reads such a line without an end.
 MAX_CHUNK_HEAD_BYTES = 1024
@@ -72,7 +72,9 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress is not
         ):
             self._refuse(BadRequest("send larger chunks, with short extensions and trailers"))
         elif len(body) > limit:
-            self._refuse(RequestEntityTooLarge(f"a request may have at most {limit} bytes here"))
+            # The application refuses it, with its own bound for this kind of body.
+            self.headers["CONTENT_LENGTH"] = str(len(body))
+            self.cut()
 
     def _refuse(self, error: Any) -> None:
         self.error = error

@@ -1,10 +1,37 @@
-"""What the front asks of the application about a request of which only the head is there."""
+"""What the parts of the front expect of each other, and of the application."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from api.front.limits import FrontLimits
+
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
+
+
+class EventLoop(Protocol):
+    """What a connection needs of the server that it belongs to."""
+
+    limits: FrontLimits
+    policy: "HeadPolicy"
+
+    def add_task(self, task: Any) -> None:
+        """Run `task.service()` on a thread."""
+
+    def pull_trigger(self) -> None:
+        """Wake the event loop from a thread."""
+
+    def count(self, what: str) -> None:
+        """Count a connection that was closed."""
+
+    def is_pending(self, connection: Any) -> None:
+        """Note that a connection waits for a request."""
+
+    def is_busy(self, connection: Any) -> None:
+        """Note that a connection has a whole request."""
+
+    def is_gone(self, connection: Any) -> None:
+        """Note that a connection is closed."""
 
 
 class HeadPolicy(Protocol):

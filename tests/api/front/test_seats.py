@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.http.seats import NoSeat, Seats
+from api.front import NoSeat, Seats
 
 
 def test_one_alone_may_hold_all() -> None:
