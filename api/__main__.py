@@ -86,7 +86,12 @@ def _serve(settings: Settings, listener: socket.socket, *, announce: bool = Fals
     app = create_app(settings)
     services: Services = app.extensions[EXTENSION]
     front = Front(
-        app.wsgi_app, listener, ApiHeadPolicy(app), _limits(settings), _most_threads(settings)
+        app.wsgi_app,
+        listener,
+        ApiHeadPolicy(app),
+        _limits(settings),
+        services.request_slots,
+        _most_threads(settings),
     )
 
     def stop(*_: object) -> None:

@@ -5,7 +5,6 @@ from sqlalchemy import Engine
 
 from api import error_handlers
 from api.http import authentication, request_log
-from api.http.concurrency import ConcurrencyLimit
 from api.http.openapi import make_app
 from api.http.swagger_ui import swagger_ui
 from api.http.trusted_proxies import TrustedProxies
@@ -68,8 +67,7 @@ def create_app(
         broker or Broker(settings.broker),
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
-    limited = ConcurrencyLimit(app.wsgi_app, app.extensions[EXTENSION].request_slots)
-    app.wsgi_app = TrustedProxies(limited, settings.trusted_networks)  # type: ignore[method-assign]
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_networks)  # type: ignore[method-assign]
     # Flask would redirect a path with two slashes, and its redirect is HTML.
     app.url_map.merge_slashes = False
     app.register_blueprint(swagger_ui)

@@ -9,7 +9,7 @@ from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.front.seats import Seats
+from api.front import FairSlots, Seats
 from shared.broker import Broker
 from shared.database import make_sessions
 from shared.job_events import EventPublisher, EventReader
@@ -18,8 +18,8 @@ from shared.scheduling.forecast_queries import ForecastCache
 from shared.settings import Settings
 
 EXTENSION = "quire"
-#: How long an event stream blocks on Redis before it looks whether its client is still there.
-BLOCK_SECONDS = 2.0
+#: How long an event stream blocks on Redis before it checks the job's row, and for its client.
+BLOCK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Services:
     forecasts: ForecastCache
     event_reader: EventReader
     event_publisher: EventPublisher
-    request_slots: threading.Semaphore
+    request_slots: FairSlots
     event_stream_seats: Seats
     wait_seats: Seats
     download_seats: Seats
@@ -69,7 +69,7 @@ class Services:
                 settings.broker, settings.max_listeners + settings.wait_slots, BLOCK_SECONDS
             ),
             event_publisher=EventPublisher(settings.broker),
-            request_slots=threading.Semaphore(settings.api_threads),
+            request_slots=FairSlots(settings.api_threads),
             event_stream_seats=seats(settings.max_listeners),
             wait_seats=seats(settings.wait_slots),
             download_seats=seats(settings.download_slots),

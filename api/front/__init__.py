@@ -4,9 +4,22 @@
 is there. A peer that is slow, silent or greedy costs a connection, never a thread.
 """
 
+from api.front.connection import ON_CLOSE, SLOT
 from api.front.limits import FrontLimits
 from api.front.policy import HeadPolicy
 from api.front.seats import NoSeat, Seat, Seats
 from api.front.server import Front
+from api.front.slots import FairSlots, Slot
 
-__all__ = ["Front", "FrontLimits", "HeadPolicy", "NoSeat", "Seat", "Seats"]
+__all__ = [
+    "ON_CLOSE",
+    "SLOT",
+    "FairSlots",
+    "Front",
+    "FrontLimits",
+    "HeadPolicy",
+    "NoSeat",
+    "Seat",
+    "Seats",
+    "Slot",
+]

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from waitress.channel import HTTPChannel
@@ -13,6 +13,12 @@ from waitress.task import WSGITask
 from api.front.errors import ProblemTask, whole_response
 from api.front.parser import RequestParser
 from api.front.policy import EventLoop
+from api.front.slots import Slot
+
+#: The slot of a request, in its environment.
+SLOT = "quire.slot"
+#: There, too: takes a function to be called, on the event loop, when the connection closes.
+ON_CLOSE = "quire.on_close"
 
 
 class ApplicationTask(WSGITask):  # type: ignore[misc]  # waitress is not typed
@@ -21,6 +27,9 @@ class ApplicationTask(WSGITask):  # type: ignore[misc]  # waitress is not typed
     def execute(self) -> None:
         """Answer. Only an answer that comes in pieces makes its thread wait for the reader."""
         self.channel.begin_response()
+        environ = self.get_environment()
+        environ[SLOT] = self.channel.slot
+        environ[ON_CLOSE] = self.channel.on_close.append
         super().execute()
 
     def write(self, data: bytes) -> None:
@@ -43,6 +52,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
     task_class = ApplicationTask
     error_task_class = ProblemTask
     server: EventLoop
+    slot: Slot
     requests: list[RequestParser]
     request: RequestParser | None
 
@@ -57,6 +67,9 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         self._window: tuple[float, int] | None = None
         #: Until when the rest of a refused request is read and dropped.
         self._linger_until: float | None = None
+        self.on_close: list[Callable[[], object]] = []
+        #: Who sent the last whole request; an address until there is one.
+        self.last_sender = str(args[0][0]) if args and args[0] else ""
         #: The peer sends no more, and may still read.
         self._has_ended = False
         #: The request that runs is refused, perhaps while its body still comes.
@@ -137,6 +150,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         self.sent_continue = False
         if request.empty:
             return
+        self.last_sender = self.sender_of(request)
         self.requests.append(request)
         if len(self.requests) == 1:
             self.server.is_busy(self)
@@ -224,6 +238,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         """Close, and give back what was held."""
         self.server.is_gone(self)
         super().handle_close()
+        while self.on_close:
+            self.on_close.pop()()
         with self.requests_lock:
             if self.request is not None and not self.request.checking:
                 self.request.close()  # its buffer may be a file
@@ -231,8 +247,9 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
     # On threads.
 
     def begin_response(self) -> None:
-        """Forget how the answer before was read."""
+        """Forget what belongs to the answer before."""
         self._window = None
+        self.on_close.clear()
 
     @contextlib.contextmanager
     def corked(self) -> Iterator[None]:
@@ -251,11 +268,23 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         self._corked += data
         return len(data)
 
+    @property
+    def sender(self) -> str:
+        """Whose request is next: a key, or an address."""
+        return self.sender_of(self.requests[0])
+
+    def sender_of(self, request: RequestParser) -> str:
+        """Whose a request is."""
+        return request.headers.get("AUTHORIZATION") or str(self.addr[0])
+
     def service(self) -> None:
         """Run the oldest request."""
-        request = self.requests[0]
+        slot, request = self.slot, self.requests[0]
         self._is_refusing = request.cut_off or request.error is not None
-        super().service()
+        try:
+            super().service()
+        finally:
+            slot.release()
         with self.requests_lock:
             self._idle_since = time.monotonic()
             if not self.requests:
@@ -279,9 +308,12 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
 class _HeadCheck:
     """Looks at the head of a request whose body has not arrived yet."""
 
+    slot: Slot
+
     def __init__(self, connection: Connection, request: RequestParser) -> None:
         self._connection = connection
         self._request = request
+        self.sender = connection.sender_of(request)
 
     def service(self) -> None:
         admitted = False
@@ -289,7 +321,9 @@ class _HeadCheck:
             environ = WSGITask(self._connection, self._request).get_environment()
             admitted = self._connection.server.policy.admits(environ)
         finally:
+            self.slot.release()
             self._connection.head_checked(self._request, admitted)
 
     def cancel(self) -> None:
+        self.slot.release()
         self._connection.head_checked(self._request, admitted=False)

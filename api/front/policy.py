@@ -4,9 +4,23 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from api.front.limits import FrontLimits
+from api.front.slots import Slot
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
+
+
+class Task(Protocol):
+    """Something that runs on a thread, in a slot of its sender's."""
+
+    slot: Slot
+
+    @property
+    def sender(self) -> str:
+        """Whose it is: senders take turns."""
+
+    def service(self) -> None:
+        """Run, and give the slot back."""
 
 
 class EventLoop(Protocol):
@@ -15,7 +29,7 @@ class EventLoop(Protocol):
     limits: FrontLimits
     policy: "HeadPolicy"
 
-    def add_task(self, task: Any) -> None:
+    def add_task(self, task: Task) -> None:
         """Run `task.service()` on a thread."""
 
     def pull_trigger(self) -> None:

@@ -3,7 +3,8 @@
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -11,9 +12,10 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
-from api.front.connection import Connection
+from api.front.connection import SLOT, Connection
 from api.front.limits import FrontLimits
-from api.front.policy import Application, HeadPolicy
+from api.front.policy import Application, Environ, HeadPolicy, Task
+from api.front.slots import FairSlots, Slot
 from api.front.threads import GrowingPool
 
 #: So often the deadlines are looked at.
@@ -44,7 +46,8 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         listener: Bound, and not yet listening.
         policy: Tells from a head whether a body is worth reading.
         limits: Deadlines and bounds.
-        threads: The most threads.
+        slots: Bound the requests that are in the application at once.
+        threads: The most threads, most of which only send or wait.
         server_name: For `SERVER_NAME`.
     """
 
@@ -56,11 +59,13 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         listener: socket.socket,
         policy: HeadPolicy,
         limits: FrontLimits,
+        slots: FairSlots,
         threads: int,
         server_name: str = "quire",
     ) -> None:
         self.policy = policy
         self.limits = limits
+        self.slots = slots
         self._pending: dict[Connection, None] = {}
         self._pending_lock = threading.Lock()
         self._counts: Counter[str] = Counter()
@@ -83,13 +88,23 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
             server_name=server_name,
         )
         super().__init__(
-            application,
+            release_slot_after(application),
             _sock=listener,
             dispatcher=GrowingPool(threads),
             adj=options,
             bind_socket=False,
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
         )
+
+    def add_task(self, task: Task) -> None:
+        """Run a task on a thread once it is its sender's turn."""
+        sender = task.sender
+
+        def start() -> None:
+            task.slot = Slot(self.slots, sender)
+            self.task_dispatcher.add_task(task)
+
+        self.slots.submit(sender, start)
 
     def serve(self, stopping: threading.Event, drain_seconds: float) -> None:
         """Serve until `stopping` is set, then finish what has begun.
@@ -151,14 +166,24 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
                 connection.refuse(503, "all connections are in use: try again in a few seconds")
 
     def _make_room(self) -> None:
-        """Close those that have waited longest without a whole request."""
+        """Close those that have waited longest without a whole request, or the greediest's."""
         while len(self.active_channels) >= self.limits.max_connections:
             with self._pending_lock:
                 oldest = next(iter(self._pending), None)
-            if oldest is None:
+            closed = self._greediest() if oldest is None else [oldest]
+            if not closed:
                 return
-            self.count("evicted")
-            oldest.handle_close()
+            for connection in closed:
+                self.count("evicted")
+                connection.handle_close()
+
+    def _greediest(self) -> list[Connection]:
+        """Some connections of the sender who has most; none if nobody has a large part."""
+        senders: defaultdict[str, list[Connection]] = defaultdict(list)
+        for connection in list(self.active_channels.values()):
+            senders[connection.last_sender].append(connection)
+        most = max(senders.values(), key=len)
+        return most[:ACCEPTED_AT_ONCE] if len(most) >= self.limits.max_connections / 4 else []
 
     def count(self, what: str) -> None:
         """Count a connection that was closed; the log has a sum now and then."""
@@ -181,3 +206,15 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
     def is_gone(self, connection: Connection) -> None:
         """It is closed."""
         self.is_busy(connection)
+
+
+def release_slot_after(application: Application) -> Application:
+    """Let the next request in once the application has answered, while the answer is sent."""
+
+    def answer(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        try:
+            return application(environ, start_response)
+        finally:
+            environ[SLOT].release()
+
+    return answer

@@ -3,12 +3,13 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import redis
+from flask import request
 
-from api.front import NoSeat, Seat
+from api.front import SLOT, NoSeat, Seat, Slot
 from api.http.client_gone import client_gone
 from api.permissions import current_user
 from api.services import Services, services
@@ -50,15 +51,10 @@ def wait_seat(seconds: int) -> Iterator[Seat | None]:
         seats.leave(seat)
 
 
-@contextmanager
-def _without_request_slot() -> Iterator[None]:
+def _without_slot() -> AbstractContextManager[None]:
     """Let another request be processed while this one only waits."""
-    slots = services().request_slots
-    slots.release()
-    try:
-        yield
-    finally:
-        slots.acquire()
+    slot: Slot | None = request.environ.get(SLOT)
+    return nullcontext() if slot is None else slot.paused()
 
 
 def wait_for_end(
@@ -87,7 +83,7 @@ def wait_for_end(
         left = deadline - time.monotonic()
         if left <= 0 or shared.stopping.is_set() or seat.revoked.is_set() or hung_up():
             return None
-        with _without_request_slot():
+        with _without_slot():
             try:
                 position = _read_events(shared, job_id, position, min(BLOCK_SECONDS, left))
             except redis.RedisError:

@@ -8,7 +8,7 @@ rows, a little later.
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
@@ -46,6 +46,7 @@ class JobEventStream:
         job_id: The job, which the client may see.
         last_id: The id of the last event that the client received; None for a new client.
         should_end: Tells whether the client left, or lost its seat.
+        sender: Whose stream it is: senders take turns at the database.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class JobEventStream:
         job_id: str,
         last_id: str | None,
         should_end: Callable[[], bool] = lambda: False,
+        sender: str = "",
     ) -> None:
+        self._sender = sender
         self._services = services
         self._should_end = should_end
         self._job_id = job_id
@@ -227,8 +230,12 @@ class JobEventStream:
             rows = list(session.scalars(newest.limit(MAX_TEXTS)))[::-1]
         return [text_reply(row).model_dump(mode="json") for row in rows]
 
-    def _reading(self) -> Session:
-        return self._services.read_sessions()
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        # Hundreds of streams that begin at once must not be faster than others' requests.
+        slots = self._services.request_slots
+        with slots.held(self._sender), self._services.read_sessions() as session:
+            yield session
 
 
 def has_received_end(job: Job, last_id: str | None) -> bool:

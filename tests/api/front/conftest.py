@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.front import Front, FrontLimits
+from api.front import FairSlots, Front, FrontLimits
 
 LIMITS = FrontLimits(
     head_seconds=1.0,
@@ -124,7 +124,7 @@ def served(limits: FrontLimits) -> Iterator[Served]:
     """A front of the test's own."""
     application, stopping = Application(), threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
-    front = Front(application, listener, Policy(), limits, threads=8)
+    front = Front(application, listener, Policy(), limits, FairSlots(8), threads=40)
     port = listener.getsockname()[1]
     thread = threading.Thread(target=front.serve, args=(stopping, 5.0))
     thread.start()

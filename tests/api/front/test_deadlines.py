@@ -106,10 +106,26 @@ def test_over_the_cap_the_one_longest_without_a_request_goes(served: Served) -> 
         assert b"0 bytes" in working.recv(1000)
 
 
-def test_where_all_connections_work_a_newcomer_is_told(served: Served) -> None:
+def test_where_all_connections_work_the_greediest_makes_room(served: Served) -> None:
     with contextlib.ExitStack() as stack:
-        for _ in range(LIMITS.max_connections):
+        held = [
             stack.enter_context(served.connect("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"))
+            for _ in range(LIMITS.max_connections)
+        ]
+        time.sleep(0.5)
+        newcomer = f"GET / HTTP/1.1\r\nHost: x\r\n{KEY}Connection: close\r\n\r\n"
+        sock = stack.enter_context(served.connect(newcomer))
+        assert not any(is_open(each) for each in held[:2])
+        served.application.release.set()
+        assert everything(sock).endswith(b"0 bytes")
+
+
+def test_one_of_many_who_send_little_is_not_closed_for_another(served: Served) -> None:
+    with contextlib.ExitStack() as stack:
+        for number in range(LIMITS.max_connections):
+            key = f"Authorization: Bearer {number}\r\n"
+            request = f"GET /wait HTTP/1.1\r\nHost: x\r\n{key}\r\n"
+            stack.enter_context(served.connect(request))
         time.sleep(0.5)
         refused = served.ask("")
         assert refused.startswith(b"HTTP/1.1 503 ")
