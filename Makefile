@@ -10,7 +10,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test quick lint format types imports settings check mutations bench fairness faults classroom lock clean
+.PHONY: help env demo test quick attacks lint format types imports settings check mutations bench fairness faults classroom lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test: env ## run the whole suite as two processes; with ARGS, one pytest with th
 
 quick: env ## run a part of the suite, in about three minutes
 	@$(RUN) -m tools.run_tests --quick
+
+attacks: env ## attack a server as strangers and members would, and see others answered
+	@$(RUN) -m pytest tests/attacks $(ARGS)
 
 lint: env ## check rules and format with ruff
 	@$(RUN) -m ruff check .

@@ -22,6 +22,8 @@ from shared.process import pdeathsig
 #: Tests that mostly wait for other processes. All other tests, new folders included, run in the
 #: second process. Move a path when `--durations=0` says that one process ends minutes earlier.
 WAITING = ("tests/e2e", "tests/faults", "tests/worker")
+#: Tests that need the machine for themselves: `make attacks`.
+ALONE = ("tests/attacks",)
 #: What `--quick` runs of each process, without the tests marked slow.
 QUICK = {
     "waiting": (
@@ -112,7 +114,7 @@ def parts(quick: bool) -> tuple[Part, ...]:
     """The two processes of the suite, or of its quick subset."""
     if quick:
         return tuple(Part(name, ("-m", "not slow", *paths)) for name, paths in QUICK.items())
-    others = (f"--ignore={path}" for path in WAITING)
+    others = (f"--ignore={path}" for path in (*WAITING, *ALONE))
     return Part("waiting", WAITING), Part("computing", ("tests", *others))
 
 

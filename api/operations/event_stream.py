@@ -7,8 +7,8 @@ rows, a little later.
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
@@ -45,10 +45,21 @@ class JobEventStream:
         services: The services of the application.
         job_id: The job, which the client may see.
         last_id: The id of the last event that the client received; None for a new client.
+        should_end: Tells whether the client left, or lost its seat.
+        sender: Whose stream it is: senders take turns at the database.
     """
 
-    def __init__(self, services: Services, job_id: str, last_id: str | None) -> None:
+    def __init__(
+        self,
+        services: Services,
+        job_id: str,
+        last_id: str | None,
+        should_end: Callable[[], bool] = lambda: False,
+        sender: str = "",
+    ) -> None:
+        self._sender = sender
         self._services = services
+        self._should_end = should_end
         self._job_id = job_id
         self._texts_received = _texts_received(last_id)
         self._cursor = None if last_id is None or END in last_id else last_id
@@ -65,7 +76,7 @@ class JobEventStream:
         """Yield encoded events until the job ends, the server stops, or the client leaves."""
         yield f"retry: {RETRY_MILLISECONDS}\n\n"
         yield from self._record_writes(self._replay())
-        while not self._ended and not self._services.stopping.is_set():
+        while not (self._ended or self._services.stopping.is_set() or self._should_end()):
             yield from self._record_writes(self._poll())
             if time.monotonic() - self._wrote_at >= HEARTBEAT_SECONDS:
                 yield from self._record_writes([": heartbeat\n\n"])
@@ -219,8 +230,12 @@ class JobEventStream:
             rows = list(session.scalars(newest.limit(MAX_TEXTS)))[::-1]
         return [text_reply(row).model_dump(mode="json") for row in rows]
 
-    def _reading(self) -> Session:
-        return self._services.read_sessions()
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        # Hundreds of streams that begin at once must not be faster than others' requests.
+        slots = self._services.request_slots
+        with slots.held(self._sender), self._services.read_sessions() as session:
+            yield session
 
 
 def has_received_end(job: Job, last_id: str | None) -> bool:

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
+from flask import request
 
 from api.app import create_app
 from migrations.migrate import downgrade
@@ -112,7 +114,6 @@ def test_the_server_runs_on_one_core_by_default(
     environment["QUIRE_API_ONE_CORE"] = one_core
     with process(environment, "--port", "0") as server:
         address(server)
-        # gunicorn's worker comes from this process, and has its cores.
         allowed, kept = os.sched_getaffinity(0), os.sched_getaffinity(server.pid)
         assert kept <= allowed
         assert len(kept) == (cores or len(allowed))
@@ -257,3 +258,80 @@ def test_a_port_in_use_stops_the_server(environment: dict[str, str]) -> None:
         assert f"127.0.0.1:{port}" in error.replace("'", "").replace(", ", ":")
         first.send_signal(signal.SIGTERM)
         assert first.wait(STOP_SECONDS) == 0
+
+
+def test_a_client_that_hangs_up_frees_its_seat(
+    environment: dict[str, str], database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    settings = settings_for(database_url, redis_url, tmp_path)
+    engine = make_engine(database_url)
+    harness = ApiHarness(
+        create_app(settings, engine, Broker(redis_url)), engine, Queue(engine, settings)
+    )
+    ann = harness.person("ann")
+    job = ann.post("/v1/generate", {"model": harness.model(ann)["id"]}).json["id"]
+    engine.dispose()
+    head = f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: x\r\n"
+    head += f"Authorization: Bearer {ann.key}\r\n\r\n"
+    with process(environment | {"QUIRE_MAX_LISTENERS": "1"}, "--port", "0") as server:
+        port = int(address(server).rpartition(":")[2])
+
+        def follow() -> bytes:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(head.encode())
+                return connection.recv(12)
+
+        assert follow() == b"HTTP/1.1 200"
+        deadline = time.monotonic() + 5 + STOP_SECONDS
+        while follow() != b"HTTP/1.1 200":
+            assert time.monotonic() < deadline, "the seat of who hung up is still taken"
+            time.sleep(0.1)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(STOP_SECONDS) == 0
+
+
+def test_several_processes_accept_from_one_socket(
+    environment: dict[str, str], database_url: str
+) -> None:
+    key = key_for(database_url, "ann")
+    with process(environment | {"QUIRE_API_PROCESSES": "2"}, "--port", "0") as server:
+        url = address(server)
+        headers = {"Authorization": f"Bearer {key}"}
+
+        def me() -> int:
+            return httpx2.get(
+                f"{url}/v1/me", headers=headers, trust_env=False, timeout=START_SECONDS
+            ).status_code
+
+        assert me() == 200
+        first, second = psutil.Process(server.pid).children()
+        first.kill()
+        # The other one answers, and the supervisor starts a new one beside it.
+        assert [me() for _ in range(5)] == [200] * 5
+        deadline = time.monotonic() + START_SECONDS
+        while len(psutil.Process(server.pid).children()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(STOP_SECONDS + 10) == 0
+        assert not second.is_running()
+
+
+@pytest.mark.parametrize(("trusted", "ip"), [("127.0.0.0/8", "203.0.113.7"), ("10.0.0.1", None)])
+def test_forwarded_addresses_are_believed_from_trusted_proxies_alone(
+    harness: ApiHarness, trusted: str, ip: str | None
+) -> None:
+    settings = harness.queue.settings.model_copy(update={"trusted_proxies": trusted})
+    app = create_app(settings, harness.engine, Broker(settings.broker))
+    seen = []
+    app.before_request(lambda: seen.append((request.remote_addr, request.scheme)))
+    headers = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+    assert app.test_client().get("/health/live", headers=headers).status_code == 200
+    assert seen == [(ip, "https") if ip else ("127.0.0.1", "http")]
+
+
+def test_an_invalid_proxy_is_named(environment: dict[str, str]) -> None:
+    with process(environment | {"QUIRE_TRUSTED_PROXIES": "proxy.example"}) as server:
+        _, error = server.communicate(timeout=START_SECONDS)
+    assert server.returncode == 2
+    assert "QUIRE_TRUSTED_PROXIES is 'proxy.example'" in error
