@@ -62,10 +62,22 @@ class Fields(BaseSettings):
         None,
         default_text="SQLite in the data directory",
     )
+    database_password_file: Path | None = _setting(
+        "DATABASE_PASSWORD_FILE",
+        "a file that holds the password for `DATABASE_URL`, which then names none",
+        None,
+        default_text="none",
+    )
     redis_url: SecretStr | None = _setting(
         "REDIS_URL",
         "the Redis server, `redis://…`, `rediss://…` or `unix://…`; `quire up` and `quire demo` "
         "start their own",
+        None,
+        default_text="none",
+    )
+    redis_password_file: Path | None = _setting(
+        "REDIS_PASSWORD_FILE",
+        "a file that holds the password for `REDIS_URL`, which then names none",
         None,
         default_text="none",
     )
@@ -157,6 +169,13 @@ class Fields(BaseSettings):
     )
     max_listeners: int = _setting(
         "QUIRE_MAX_LISTENERS", "open event streams; each holds a thread", 512, ge=0, le=4096
+    )
+    trusted_proxies: str = _setting(
+        "QUIRE_TRUSTED_PROXIES",
+        "addresses or networks of proxies whose `X-Forwarded-For`, `-Proto` and `-Host` are "
+        "believed, separated by commas",
+        "",
+        default_text="none",
     )
     max_corpus_bytes: int = _setting(
         "QUIRE_MAX_CORPUS_BYTES", "the size of one upload", 128 * 1024**2, ge=1024, le=2**31 - 1
