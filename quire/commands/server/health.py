@@ -17,7 +17,7 @@ def health() -> None:
     """
     address = running_api()
     if address is not None:
-        _check_api(address)
+        check_api(address)
         return
     host_name = running_supervisor()
     if host_name is None:
@@ -27,7 +27,12 @@ def health() -> None:
     exec_part("health", "worker.health", QUIRE_HOST_NAME=host_name)
 
 
-def _check_api(address: str) -> None:
+def check_api(address: str) -> None:
+    """Ask the API whether it is ready.
+
+    Raises:
+        ServerUnreachable: It does not answer, or it can't reach the database or Redis.
+    """
     # This machine's own proxy settings don't concern a request to this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
