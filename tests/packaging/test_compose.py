@@ -212,6 +212,25 @@ def test_the_role_of_the_database_is_no_superuser(compose: dict[str, Any]) -> No
     assert "SUPERUSER" not in script.read_text()
 
 
+def test_the_passwords_of_an_older_installation_move(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    script = tmp_path / "deploy" / "make-secrets"
+    script.write_text((ROOT / "deploy" / "make-secrets").read_text())
+    script.chmod(0o755)
+    (tmp_path / ".env").write_text("POSTGRES_PASSWORD=hunter2\nREDIS_PASSWORD=hunter3\n")
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [commands] = [
+        block
+        for block in re.findall(r"```sh\n(.+?)```", page, re.DOTALL)
+        if "make-secrets" in block
+    ]
+    subprocess.run(["sh", "-ec", commands], cwd=tmp_path, check=True, capture_output=True)
+    secrets = tmp_path / "secrets"
+    assert (secrets / "postgres_password").read_text() == "hunter2"
+    assert (secrets / "redis_password").read_text() == "hunter3"
+    assert (secrets / "postgres_admin_password").exists()
+
+
 @pytest.mark.parametrize("names", [FILES[:1], FILES])
 def test_one_service_builds_each_image(names: tuple[str, ...]) -> None:
     services = load(names[0])["services"]
