@@ -231,6 +231,16 @@ def test_the_passwords_of_an_older_installation_move(tmp_path: Path) -> None:
     assert (secrets / "postgres_admin_password").exists()
 
 
+def test_the_override_of_the_operations_guide_is_valid() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [text] = re.findall(r"```yaml\n(.+?)```", page, re.DOTALL)
+    override = yaml.safe_load(text)
+    assert [
+        str(error) for error in jsonschema_rs.validator_for(schema()).iter_errors(override)
+    ] == []
+    assert set(override["services"]) == {"postgres", "redis"}
+
+
 @pytest.mark.parametrize("names", [FILES[:1], FILES])
 def test_one_service_builds_each_image(names: tuple[str, ...]) -> None:
     services = load(names[0])["services"]
