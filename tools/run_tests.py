@@ -1,4 +1,4 @@
-"""Runs the suite as two pytest processes side by side, because a machine has two cores at least.
+"""Runs the suite as two pytest processes side by side, one for each of two cores.
 
 ``python -m tools.run_tests`` gives the tests that wait (for workers, leases and restarts) to one
 process and all others to the second, so that one computes while the other waits. Each process has
@@ -24,8 +24,11 @@ from shared.process import pdeathsig
 WAITING = ("tests/e2e", "tests/faults", "tests/worker")
 #: What `--quick` runs of each process, without the tests marked slow.
 QUICK = {
-    "waiting": ("tests/quire", "tests/migrations"),
-    "computing": ("tests/unit", "tests/packaging", "tests/queue"),
+    "waiting": (
+        *("tests/migrations", "tests/packaging", "tests/queue", "tests/quire"),
+        *("tests/unit/quire", "tests/unit/shared"),
+    ),
+    "computing": ("tests/unit/ml",),
 }
 #: The closing sections of pytest, from the first of which the output is kept together.
 CLOSING = re.compile(r"=+ (ERRORS|FAILURES|warnings summary|slowest|short test summary|.* in \d)")
