@@ -1,36 +1,42 @@
-"""``python -m api``: run the API under gunicorn, as one process with threads."""
+"""``python -m api``: run the API behind its front, as one process or several."""
 
 import argparse
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from flask import Flask
-from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
-from gunicorn.config import Config
-from gunicorn.glogging import Logger
-from gunicorn.workers.base import Worker
 from sqlalchemy.exc import OperationalError
 
 from api.app import create_app
-from api.services import EXTENSION
+from api.front import Front, FrontLimits
+from api.front.limits import allowed_connections
+from api.http.head_policy import ApiHeadPolicy
+from api.services import EXTENSION, Services
 from migrations import migrate
 from shared.database import log_database, make_engine
 from shared.logs import configure_logging
+from shared.process.python_module import python_module
+from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
 from shared.process.title import set_title
 from shared.settings import Settings, SettingsError, load_settings
 
 #: How long requests in flight may take after SIGTERM.
 GRACEFUL_SECONDS = 8
-KEEP_ALIVE_SECONDS = 15
-#: Not counting event streams.
-CONNECTIONS = 1000
+#: What a process among several may take to end, beyond that.
+CHILD_GRACE_SECONDS = GRACEFUL_SECONDS + 4.0
+#: Threads beyond those that seats need: heads are checked, and revoked seats are left, on them.
+SPARE_THREADS = 32
+#: A thread's stack. Hundreds of idle streams would otherwise reserve 8 MiB each.
+STACK_BYTES = 1024 * 1024
 
 log = structlog.get_logger("api")
 
@@ -39,89 +45,115 @@ class CannotStart(Exception):
     """The API can't start. The message says what to do first."""
 
 
-class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn is not typed
-    """Send gunicorn's log to the common log, without its access log."""
-
-    def setup(self, _cfg: Config) -> None:
-        """Leave the handlers to shared/logs.py."""
-        self.error_log = logging.getLogger("gunicorn.error")
-        self.error_log.handlers.clear()
-        self.error_log.propagate = True
-
-    def access(self, *_args: Any) -> None:
-        """Log nothing: api/http/request_log.py writes the access log."""
-
-
-class Server(BaseApplication):  # type: ignore[misc]
-    """A gunicorn server configured by Quire's settings instead of gunicorn's files and options."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        """Configure one worker: its threads share the connection pool and the wait slots."""
-        options = {
-            "bind": f"{_in_brackets(self.settings.api_host)}:{self.settings.api_port}",
-            "workers": 1,
-            "worker_class": "gthread",
-            # Each event stream holds a thread; see api/http/concurrency.py.
-            "threads": self.settings.api_threads + self.settings.max_listeners,
-            "worker_connections": CONNECTIONS + self.settings.max_listeners,
-            "control_socket_disable": True,
-            "graceful_timeout": GRACEFUL_SECONDS,
-            "keepalive": KEEP_ALIVE_SECONDS,
-            "logger_class": QuietLogger,
-            "when_ready": _announce_address,
-            "post_worker_init": self._stop_waiting_on_sigterm,
-            "pre_fork": _set_title,
-        }
-        for name, value in options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Flask:
-        """Create the application in the worker process: a connection pool must not be forked."""
-        return create_app(self.settings)
-
-    def _stop_waiting_on_sigterm(self, worker: Worker) -> None:
-        set_title(f"api {_address(worker.sockets[0].sock)} (worker)")
-        services = self.wsgi().extensions[EXTENSION]
-        previous_handler = signal.getsignal(signal.SIGTERM)
-
-        def stop_waiting(number: int, frame: Any) -> None:
-            services.stopping.set()
-            if callable(previous_handler):
-                previous_handler(number, frame)
-
-        signal.signal(signal.SIGTERM, stop_waiting)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM.
 
     Returns:
-        2 for an invalid setting, 1 if the database is unreachable or has another schema.
+        2 for an invalid setting, 1 if the database is unreachable or has another schema, or if
+        the address can't be listened on.
     """
     options = _options(arguments)
+    listener_fd = options.pop("listener_fd", None)
     try:
         settings = load_settings(**options)
         settings.broker  # noqa: B018 - checked here, so that the process fails before it starts
         configure_logging(settings)
         _check_database(settings)
+        listener = _bind(settings) if listener_fd is None else _inherit(int(listener_fd))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     except CannotStart as error:
         print(error, file=sys.stderr)
         return 1
+    if listener_fd is not None:
+        return _serve(settings, listener)
+    # The address is announced once nothing can fail any more; connections wait in the backlog.
+    if settings.api_processes > 1:
+        _announce_address(listener)
+        return _supervise(settings, listener)
     if settings.api_one_core:
         _pin_to_one_core()
-    Server(settings).run()
+    return _serve(settings, listener, announce=True)
+
+
+def _serve(settings: Settings, listener: socket.socket, *, announce: bool = False) -> int:
+    """Serve requests in this process until a signal."""
+    set_title(f"api {_address(listener)}")
+    _limit_thread_stacks()
+    # It says that a client left, and that requests wait for a thread: neither is a fault.
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    app = create_app(settings)
+    services: Services = app.extensions[EXTENSION]
+    front = Front(
+        app.wsgi_app, listener, ApiHeadPolicy(app), _limits(settings), _most_threads(settings)
+    )
+
+    def stop(*_: object) -> None:
+        services.stopping.set()
+        front.pull_trigger()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    if announce:
+        _announce_address(listener)
+    front.serve(services.stopping, GRACEFUL_SECONDS)
+    _close(app)
     return 0
 
 
+def _supervise(settings: Settings, listener: socket.socket) -> int:
+    """Run several processes that accept from one listening socket, and restart those that die."""
+    set_title(f"api {_address(listener)} (supervisor)")
+    listener.set_inheritable(True)
+    options = ("--listener-fd", str(listener.fileno()), "--threads", str(settings.api_threads))
+    argv = python_module("api", *options)
+    with ProcessSupervisor() as supervisor, suppress(StopRequested), supervisor.signals():
+        supervisor.start_together(
+            *(
+                Child(
+                    f"api-{number}",
+                    argv,
+                    grace_seconds=CHILD_GRACE_SECONDS,
+                    inherited_fds=(listener.fileno(),),
+                )
+                for number in range(settings.api_processes)
+            )
+        )
+        supervisor.watch()
+    return 0
+
+
+def _limits(settings: Settings) -> FrontLimits:
+    return FrontLimits(
+        head_seconds=settings.head_seconds,
+        body_seconds=settings.body_seconds,
+        min_body_rate=settings.min_body_rate,
+        idle_seconds=settings.idle_seconds,
+        stall_seconds=settings.stall_seconds,
+        max_connections=allowed_connections(settings.max_connections),
+    )
+
+
+def _most_threads(settings: Settings) -> int:
+    """The threads of requests, of streams, of waits and of downloads; most of them idle."""
+    seats = settings.max_listeners + settings.wait_slots + settings.download_slots
+    return settings.api_threads + seats + SPARE_THREADS
+
+
+def _limit_thread_stacks() -> None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft == resource.RLIM_INFINITY or soft > STACK_BYTES:
+        threading.stack_size(STACK_BYTES)
+
+
+def _close(app: Flask) -> None:
+    services: Services = app.extensions[EXTENSION]
+    services.engine.dispose()
+
+
 def _pin_to_one_core() -> None:
-    """Pin this process and its worker to one core; see `Settings.api_one_core`."""
+    """Pin this process to one core; see `Settings.api_one_core`."""
     # The last one: programs that take cores by number start with the first.
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
@@ -133,6 +165,7 @@ def _options(arguments: Sequence[str] | None) -> dict[str, Any]:
     parser.add_argument("--host", dest="api_host", help="address to listen on")
     parser.add_argument("--port", dest="api_port", help="port to listen on; 0 picks a free one")
     parser.add_argument("--threads", dest="api_threads", help="requests handled at once")
+    parser.add_argument("--listener-fd", help="a listening socket to inherit, instead of --port")
     options = vars(parser.parse_args(arguments))
     return {name: value for name, value in options.items() if value is not None}
 
@@ -153,16 +186,39 @@ def _check_database(settings: Settings) -> None:
     engine.dispose()
 
 
-def _announce_address(arbiter: Arbiter) -> None:
-    host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
-    url = f"http://{_in_brackets(host)}:{port}"
+def _bind(settings: Settings) -> socket.socket:
+    host, port = settings.api_host, settings.api_port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        # Another process that listens on the port is found here, not in the event loop.
+        listener.listen()
+    except OSError as error:
+        raise CannotStart(
+            f"can't listen on {_in_brackets(host)}:{port}: {error.strerror or error}. "
+            "Choose another --host or --port"
+        ) from None
+    return listener
+
+
+def _inherit(descriptor: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise CannotStart(
+            f"--listener-fd {descriptor}: not an open socket ({error.strerror})"
+        ) from None
+
+
+def _announce_address(listener: socket.socket) -> None:
+    url = f"http://{_address(listener)}"
     log.info("listening", url=url)
     print(f"Quire's API listens on {url}", flush=True)
-
-
-def _set_title(arbiter: Arbiter, _worker: Worker) -> None:
-    # Before each fork: gunicorn sets its own title once it is ready.
-    set_title(f"api {_address(arbiter.LISTENERS[0].sock)}")
 
 
 def _address(listener: socket.socket) -> str:

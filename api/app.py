@@ -8,6 +8,7 @@ from api.http import authentication, request_log
 from api.http.concurrency import ConcurrencyLimit
 from api.http.openapi import make_app
 from api.http.swagger_ui import swagger_ui
+from api.http.trusted_proxies import TrustedProxies
 from api.routes.checkpoints import checkpoints
 from api.routes.corpora import corpora
 from api.routes.devices import devices
@@ -67,7 +68,8 @@ def create_app(
         broker or Broker(settings.broker),
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
-    app.wsgi_app = ConcurrencyLimit(app.wsgi_app, settings.api_threads)  # type: ignore[method-assign]
+    limited = ConcurrencyLimit(app.wsgi_app, app.extensions[EXTENSION].request_slots)
+    app.wsgi_app = TrustedProxies(limited, settings.trusted_networks)  # type: ignore[method-assign]
     # Flask would redirect a path with two slashes, and its redirect is HTML.
     app.url_map.merge_slashes = False
     app.register_blueprint(swagger_ui)

@@ -6,6 +6,7 @@ from api.schemas.replies import FieldError
 
 #: When another event stream may have closed.
 STREAM_RETRY_SECONDS = 15
+DOWNLOAD_RETRY_SECONDS = 5
 
 
 class ApiError(Exception):
@@ -114,6 +115,19 @@ class DoesNotFit(Invalid):
     """The training needs more memory or time than any worker has."""
 
     slug, title = "does-not-fit", "The training does not fit on a worker"
+
+
+class TooManyDownloads(ApiError):
+    """Every download seat is taken."""
+
+    status, slug, title = 503, "too-many-downloads", "Too many downloads"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the server sends {limit} files at once, the maximum (QUIRE_DOWNLOAD_SLOTS). "
+            "Try again later",
+            headers={"Retry-After": str(DOWNLOAD_RETRY_SECONDS)},
+        )
 
 
 class TooManyEventStreams(ApiError):

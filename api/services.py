@@ -9,6 +9,7 @@ from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.front.seats import Seats
 from shared.broker import Broker
 from shared.database import make_sessions
 from shared.job_events import EventPublisher, EventReader
@@ -17,8 +18,8 @@ from shared.scheduling.forecast_queries import ForecastCache
 from shared.settings import Settings
 
 EXTENSION = "quire"
-#: How long an event stream blocks on Redis before it checks the job's row.
-BLOCK_SECONDS = 5.0
+#: How long an event stream blocks on Redis before it looks whether its client is still there.
+BLOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,10 @@ class Services:
         forecasts: Forecasts of the queue, cached for a moment.
         event_reader: Reads the events of jobs.
         event_publisher: Publishes what the API itself does to a job.
-        event_stream_slots: Bounds the open event streams.
-        wait_slots: Bounds the requests that hold a thread while they wait for a job.
+        request_slots: Bounds the requests that are processed at once, and their connections.
+        event_stream_seats: Bounds the open event streams.
+        wait_seats: Bounds the requests that hold a thread while they wait for a job.
+        download_seats: Bounds the files that are sent at once.
         stopping: Set when the process shuts down, so that waiting requests return.
     """
 
@@ -41,15 +44,21 @@ class Services:
     forecasts: ForecastCache
     event_reader: EventReader
     event_publisher: EventPublisher
-    event_stream_slots: threading.Semaphore
+    request_slots: threading.Semaphore
+    event_stream_seats: Seats
+    wait_seats: Seats
+    download_seats: Seats
     read_sessions: sessionmaker[Session]
     write_sessions: sessionmaker[Session]
-    wait_slots: threading.Semaphore
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def create(cls, settings: Settings, engine: Engine, broker: Broker) -> "Services":
-        """Create the services of one process."""
+        """Create the services of one process. Several processes divide the seats."""
+
+        def seats(count: int) -> Seats:
+            return Seats(-(-count // settings.api_processes))
+
         return cls(
             settings=settings,
             engine=engine,
@@ -60,10 +69,12 @@ class Services:
                 settings.broker, settings.max_listeners + settings.wait_slots, BLOCK_SECONDS
             ),
             event_publisher=EventPublisher(settings.broker),
-            event_stream_slots=threading.Semaphore(settings.max_listeners),
+            request_slots=threading.Semaphore(settings.api_threads),
+            event_stream_seats=seats(settings.max_listeners),
+            wait_seats=seats(settings.wait_slots),
+            download_seats=seats(settings.download_slots),
             read_sessions=make_sessions(engine, read_only=True),
             write_sessions=make_sessions(engine),
-            wait_slots=threading.Semaphore(settings.wait_slots),
         )
 
 

@@ -162,13 +162,60 @@ class Fields(BaseSettings):
     )
     wait_slots: int = _setting(
         "QUIRE_WAIT_SLOTS",
-        "requests that may wait with `Prefer: wait` at the same time",
-        8,
+        "requests that may wait with `Prefer: wait` at the same time; while they are all taken, "
+        "users share them equally",
+        256,
         ge=0,
-        le=256,
+        le=4096,
     )
     max_listeners: int = _setting(
-        "QUIRE_MAX_LISTENERS", "open event streams; each holds a thread", 512, ge=0, le=4096
+        "QUIRE_MAX_LISTENERS",
+        "open event streams; while they are all taken, users share them equally",
+        512,
+        ge=0,
+        le=4096,
+    )
+    download_slots: int = _setting(
+        "QUIRE_DOWNLOAD_SLOTS",
+        "files that are sent at the same time; while they are all taken, users share them equally",
+        64,
+        ge=0,
+        le=1024,
+    )
+    api_processes: int = _setting(
+        "QUIRE_API_PROCESSES",
+        "processes that accept from one socket; each has its own threads and connections to the "
+        "database, and they divide the event streams, waits and downloads",
+        1,
+        ge=1,
+        le=64,
+    )
+    max_connections: int = _setting(
+        "QUIRE_MAX_CONNECTIONS",
+        "open connections of one process, at most what its file descriptors allow; beyond it, the "
+        "connection that has waited longest without a complete request is closed",
+        1200,
+        ge=16,
+        le=100_000,
+    )
+    head_seconds: Seconds = _setting(
+        "QUIRE_HEAD_SECONDS", "how long the head of a request may take", 10.0
+    )
+    body_seconds: Seconds = _setting(
+        "QUIRE_BODY_SECONDS", "how long a whole request may take to arrive", 600.0
+    )
+    min_body_rate: int = _setting(
+        "QUIRE_MIN_BODY_RATE",
+        "the lowest average rate of a body, in bytes per second, after 10 seconds",
+        1024,
+        ge=0,
+        le=2**30,
+    )
+    idle_seconds: Seconds = _setting(
+        "QUIRE_IDLE_SECONDS", "how long a connection may stay open without a request", 20.0
+    )
+    stall_seconds: Seconds = _setting(
+        "QUIRE_STALL_SECONDS", "how long a client may leave a response unread", 10.0
     )
     trusted_proxies: str = _setting(
         "QUIRE_TRUSTED_PROXIES",

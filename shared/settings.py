@@ -6,6 +6,7 @@ the name of the variable, its value and the rule.
 
 import difflib
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Self
 
@@ -86,6 +87,17 @@ class Settings(Fields):
         self._redis_password = read_password("REDIS", self.redis_password_file, self.redis_url)
         return self
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        _parse_networks(value)
+        return value
+
+    @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of `trusted_proxies`."""
+        return _parse_networks(self.trusted_proxies)
+
     @property
     def database(self) -> str:
         """The database URL; by default the SQLite file in the data directory."""
@@ -106,6 +118,10 @@ class Settings(Fields):
                 "(redis://:password@host:6379/0), or use `quire up`, which starts its own"
             )
         return insert_password(self.redis_url, self._redis_password)
+
+
+def _parse_networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -22,17 +22,23 @@ def authenticate() -> None:
     handler = handler_of_request()
     if handler is None or request.method == "OPTIONS" or hasattr(handler, ALLOW_ANONYMOUS):
         return
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
+    key = bearer_key(request.headers.get("Authorization", ""))
+    if not key:
         raise Unauthenticated("send the header «Authorization: Bearer quire_…» with an API key")
     with reading(services().engine) as connection:
-        user = owner_of_key(connection, key.strip())
+        user = owner_of_key(connection, key)
     if user is None:
         raise Unauthenticated(
             "the API key is unknown or revoked, or its owner is disabled. Ask an admin"
         )
     g.current_user = CurrentUser(user.id, user.name, user.role)
     structlog.contextvars.bind_contextvars(user=user.name)
+
+
+def bearer_key(authorization: str) -> str:
+    """Return the key of an Authorization header; empty if it has none."""
+    scheme, _, key = authorization.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def allow_anonymous(handler: Handler) -> Handler:

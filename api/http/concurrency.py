@@ -19,12 +19,13 @@ class ConcurrencyLimit:
 
     Args:
         application: The WSGI application.
-        limit: The number of requests.
+        slots: One for each request that may be in the application. A handler that only waits
+            gives its slot back meanwhile; see api/http/prefer_wait.py.
     """
 
-    def __init__(self, application: Application, limit: int) -> None:
+    def __init__(self, application: Application, slots: threading.Semaphore) -> None:
         self._application = application
-        self._slots = threading.Semaphore(limit)
+        self._slots = slots
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Handle one request once a slot is free."""

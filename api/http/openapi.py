@@ -165,8 +165,13 @@ def handler_of_request() -> Callable[..., Any] | None:
     endpoint = request.endpoint
     if endpoint is None or endpoint not in current_app.view_functions:
         return None
-    view = current_app.view_functions[endpoint]
-    return getattr(view, "__wrapped__", view)
+    return handler_of(current_app.view_functions[endpoint])
+
+
+def handler_of(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the handler that flask-openapi has wrapped into a view."""
+    wrapped: Callable[..., Any] = getattr(view, "__wrapped__", view)
+    return wrapped
 
 
 @functools.cache

@@ -8,6 +8,9 @@ from typing import TypeVar
 
 import redis
 
+from api.front import NoSeat, Seat
+from api.http.client_gone import client_gone
+from api.permissions import current_user
 from api.services import Services, services
 from shared import job_events
 
@@ -30,19 +33,36 @@ def seconds_to_wait(prefer: str | None) -> int:
 
 
 @contextmanager
-def wait_slot(seconds: int) -> Iterator[bool]:
-    """Reserve a server thread for waiting; yield whether this request may wait."""
-    slots = services().wait_slots
-    acquired = seconds > 0 and slots.acquire(blocking=False)
+def wait_seat(seconds: int) -> Iterator[Seat | None]:
+    """Take a seat for waiting; yield None if this request does not ask to wait, or may not."""
+    if seconds <= 0:
+        yield None
+        return
+    seats = services().wait_seats
     try:
-        yield acquired
+        seat = seats.take(current_user().id)
+    except NoSeat:
+        yield None
+        return
+    try:
+        yield seat
     finally:
-        if acquired:
-            slots.release()
+        seats.leave(seat)
+
+
+@contextmanager
+def _without_request_slot() -> Iterator[None]:
+    """Let another request be processed while this one only waits."""
+    slots = services().request_slots
+    slots.release()
+    try:
+        yield
+    finally:
+        slots.acquire()
 
 
 def wait_for_end(
-    job_id: str, seconds: int, check: Callable[[], Outcome | None], *, new: bool
+    job_id: str, seconds: int, check: Callable[[], Outcome | None], *, seat: Seat, new: bool
 ) -> Outcome | None:
     """Wait until a job has ended.
 
@@ -51,24 +71,28 @@ def wait_for_end(
         seconds: The longest wait.
         check: Reads the job's row in a new transaction, since an open one would keep seeing the
             same row. Returns None until the job has ended.
+        seat: The seat that this request waits on.
         new: The job was created just now and can't have ended yet.
 
     Returns:
-        The result of `check`; None if the time runs out or the server stops first.
+        The result of `check`; None if the time runs out, the server stops, the client hangs up or
+        the seat goes to somebody else first.
     """
     shared = services()
+    hung_up = client_gone()
     deadline = time.monotonic() + seconds
     pause, position = FIRST_PAUSE_SECONDS, job_events.BEGINNING
     outcome = None if new else check()
     while outcome is None:
         left = deadline - time.monotonic()
-        if left <= 0 or shared.stopping.is_set():
+        if left <= 0 or shared.stopping.is_set() or seat.revoked.is_set() or hung_up():
             return None
-        try:
-            position = _read_events(shared, job_id, position, min(BLOCK_SECONDS, left))
-        except redis.RedisError:
-            shared.stopping.wait(min(pause, left))
-            pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
+        with _without_request_slot():
+            try:
+                position = _read_events(shared, job_id, position, min(BLOCK_SECONDS, left))
+            except redis.RedisError:
+                shared.stopping.wait(min(pause, left))
+                pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
         outcome = check()
     return outcome
 

@@ -4,16 +4,12 @@ Werkzeug's stream ends silently at its size limit when it is read at once, and w
 disconnects. A corpus that was cut off this way would be used for training.
 """
 
-import time
 from functools import cached_property
 from typing import IO, Any, cast
 
-from flask import Request, request
+from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wsgi import LimitedStream
-
-CHUNK_BYTES = 64 * 1024
-DISCARD_SECONDS = 5.0
 
 
 class CompleteStream(LimitedStream):
@@ -74,20 +70,3 @@ class CompleteRequest(Request):
             raise RequestEntityTooLarge
         source: Any = CompleteStream(self.environ["wsgi.input"], limit, length)
         return cast(IO[bytes], source)
-
-
-def drain_body() -> None:
-    """Read and discard the rest of a refused request's body, for a limited time.
-
-    A client that is still sending when the connection closes may never see the response.
-    """
-    if not request.environ.get("wsgi.input_terminated"):
-        return  # The server does not end the stream, so a read could block forever.
-    source = request.environ["wsgi.input"]
-    deadline = time.monotonic() + DISCARD_SECONDS
-    try:
-        while source.read(CHUNK_BYTES) and time.monotonic() < deadline:
-            pass
-    except (OSError, ValueError):
-        # The client disconnected, or its chunked encoding was invalid.
-        return

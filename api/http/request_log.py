@@ -9,7 +9,6 @@ from flask import Response, g, request
 
 from api.errors import NotAcceptable
 from api.http.openapi import JSON, PROBLEM_JSON, RETURNS_NON_JSON, handler_of_request
-from api.http.request_body import drain_body
 
 REQUEST_ID = "X-Request-Id"
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -51,8 +50,6 @@ def check_accept() -> None:
 
 def end(response: Response) -> Response:
     """Add the common headers to the response and log the request."""
-    if response.status_code >= 400 and request.method in ("POST", "PUT", "PATCH"):
-        drain_body()
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     if request.path.startswith("/v1/"):

@@ -1,13 +1,18 @@
 """Turn reply models into HTTP responses."""
 
+import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from flask import Response
 from pydantic import BaseModel
 
+from api.errors import TooManyDownloads
+from api.front import NoSeat
 from api.http.openapi import JSON
+from api.permissions import current_user
+from api.services import services
 
 
 def json_response(
@@ -38,8 +43,23 @@ def no_content() -> Response:
 def file_response(
     chunks: Iterable[bytes], size_bytes: int, content_type: str, filename: str | None
 ) -> Response:
-    """Return a file in chunks; `filename` makes it a download of that name."""
-    response = Response(chunks, content_type=content_type)
+    """Return a file in chunks; `filename` makes it a download of that name.
+
+    Raises:
+        TooManyDownloads: All seats are taken, and nobody holds more of them than this user.
+    """
+    seats = services().download_seats
+    try:
+        seat = seats.take(current_user().id)
+    except NoSeat:
+        raise TooManyDownloads(seats.count) from None
+
+    def until_revoked() -> Iterator[bytes]:
+        # The client notices: it gets fewer bytes than announced.
+        yield from itertools.takewhile(lambda _: not seat.revoked.is_set(), chunks)
+
+    response = Response(until_revoked(), content_type=content_type)
+    response.call_on_close(lambda: seats.leave(seat))
     response.content_length = size_bytes
     if filename is not None:
         response.headers.set("Content-Disposition", "attachment", filename=filename)

@@ -7,7 +7,7 @@ rows, a little later.
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -45,10 +45,18 @@ class JobEventStream:
         services: The services of the application.
         job_id: The job, which the client may see.
         last_id: The id of the last event that the client received; None for a new client.
+        should_end: Tells whether the client left, or lost its seat.
     """
 
-    def __init__(self, services: Services, job_id: str, last_id: str | None) -> None:
+    def __init__(
+        self,
+        services: Services,
+        job_id: str,
+        last_id: str | None,
+        should_end: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._services = services
+        self._should_end = should_end
         self._job_id = job_id
         self._texts_received = _texts_received(last_id)
         self._cursor = None if last_id is None or END in last_id else last_id
@@ -65,7 +73,7 @@ class JobEventStream:
         """Yield encoded events until the job ends, the server stops, or the client leaves."""
         yield f"retry: {RETRY_MILLISECONDS}\n\n"
         yield from self._record_writes(self._replay())
-        while not self._ended and not self._services.stopping.is_set():
+        while not (self._ended or self._services.stopping.is_set() or self._should_end()):
             yield from self._record_writes(self._poll())
             if time.monotonic() - self._wrote_at >= HEARTBEAT_SECONDS:
                 yield from self._record_writes([": heartbeat\n\n"])

@@ -5,9 +5,11 @@ from typing import Any
 from flask import Response, stream_with_context
 
 from api.errors import TooManyEventStreams
+from api.front import NoSeat
+from api.http.client_gone import client_gone
 from api.http.openapi import Resource, returns_non_json
 from api.operations.event_stream import JobEventStream, has_received_end
-from api.permissions import own_job
+from api.permissions import current_user, own_job
 from api.schemas.headers import LastEventIdHeader
 from api.schemas.params import IdPath
 from api.services import reading, services
@@ -54,11 +56,16 @@ def follow_job(path: IdPath, header: LastEventIdHeader) -> Response:
         job = own_job(session, path.id)
         if has_received_end(job, header.last_event_id):
             return Response(status=204)
-    if not shared.event_stream_slots.acquire(blocking=False):
-        raise TooManyEventStreams(shared.settings.max_listeners)
-    stream = JobEventStream(shared, job.id, header.last_event_id)
+    try:
+        seat = shared.event_stream_seats.take(current_user().id)
+    except NoSeat:
+        raise TooManyEventStreams(shared.settings.max_listeners) from None
+    hung_up = client_gone()
+    stream = JobEventStream(
+        shared, job.id, header.last_event_id, lambda: seat.revoked.is_set() or hung_up()
+    )
     response = Response(stream_with_context(stream.events()), content_type=EVENT_STREAM)
-    response.call_on_close(shared.event_stream_slots.release)
+    response.call_on_close(lambda: shared.event_stream_seats.leave(seat))
     # Caches must not store it, and proxies must not buffer it.
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.http.idempotency import REPLAYED, Creation, Result, create_once
 from api.http.openapi import Resource
-from api.http.prefer_wait import seconds_to_wait, wait_for_end, wait_slot
+from api.http.prefer_wait import seconds_to_wait, wait_for_end, wait_seat
 from api.http.responses import json_response
 from api.operations.generation import enqueue_generation, enqueue_score
 from api.permissions import own_job
@@ -55,11 +55,11 @@ def _create_and_wait(
         return replace(creation, complete_reply=None) if seconds else creation
 
     result = create_once(header, body, create_job)
-    with wait_slot(seconds) as acquired:
-        if not acquired:
+    with wait_seat(seconds) as seat:
+        if seat is None:
             return result.response()
         check = partial(_ended_job, result)
-        ended = wait_for_end(result.body["id"], seconds, check, new=not result.replayed)
+        ended = wait_for_end(result.body["id"], seconds, check, seat=seat, new=not result.replayed)
     response = result.response() if ended is None else ended
     response.headers["Preference-Applied"] = f"wait={seconds}"
     return response

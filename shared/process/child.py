@@ -42,6 +42,7 @@ class Child:
     ready_seconds: float = 60.0
     grace_seconds: float = 10.0
     log_path: Path | None = None
+    inherited_fds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def spawn(child: Child) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=child.inherited_fds,
         )
     finally:
         if log is not None:

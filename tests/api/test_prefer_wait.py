@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.front import NoSeat
 from api.services import EXTENSION
 from tests.api.harness import ApiHarness, Person
 
@@ -77,8 +78,9 @@ def test_a_preference_without_a_wait_is_ignored(
 
 def test_requests_beyond_the_cap_do_not_wait(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)["id"]
-    slots = harness.app.extensions[EXTENSION].wait_slots
-    assert slots.acquire(blocking=False)
+    seats = harness.app.extensions[EXTENSION].wait_seats
+    ann_id = ann.get("/v1/me").json["id"]
+    held = seats.take(ann_id)
     with meanwhile(harness, ann, model, "wait=5") as future:
         waited = the_queued_job(ann)
         full = ask(ann, model, "wait=5")
@@ -87,9 +89,11 @@ def test_requests_beyond_the_cap_do_not_wait(harness: ApiHarness, ann: Person) -
         assert not future.done()
         harness.write(waited)
         assert future.result().status_code == 200
-    # The slot of the waiting request is free again.
-    assert slots.acquire(blocking=False)
-    assert not slots.acquire(blocking=False)
+    # The seat of the waiting request is free again.
+    seats.take(ann_id)
+    with pytest.raises(NoSeat):
+        seats.take(ann_id)
+    assert not held.revoked.is_set()
 
 
 def test_a_replay_waits_for_the_same_job(harness: ApiHarness, ann: Person) -> None:

@@ -112,7 +112,6 @@ def test_the_server_runs_on_one_core_by_default(
     environment["QUIRE_API_ONE_CORE"] = one_core
     with process(environment, "--port", "0") as server:
         address(server)
-        # gunicorn's worker comes from this process, and has its cores.
         allowed, kept = os.sched_getaffinity(0), os.sched_getaffinity(server.pid)
         assert kept <= allowed
         assert len(kept) == (cores or len(allowed))

@@ -10,7 +10,7 @@ from tests.e2e.home import TEXT, TINY, Home
 
 #: Packages with the server's own names, and modules that the server or its libraries import.
 PACKAGES = ("api", "worker", "shared", "migrations", "quire")
-MODULES = ("json.py", "celeryconfig.py", "celery.py", "gunicorn.py", "alembic.py", "tensorflow.py")
+MODULES = ("json.py", "celeryconfig.py", "celery.py", "waitress.py", "alembic.py", "tensorflow.py")
 TRAP = 'raise SystemExit("imported from the working directory: " + __file__)\n'
 
 

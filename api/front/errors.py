@@ -1,0 +1,67 @@
+"""The front's own refusals, as problem+json like the application's."""
+
+import json
+from http import HTTPStatus
+
+from waitress.task import ErrorTask
+from waitress.utilities import Error
+
+PROBLEM_JSON = "application/problem+json"
+HEADERS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+TITLES = {
+    400: "The request is not valid HTTP",
+    408: "The request took too long",
+    413: "The request is too large",
+    431: "The head of the request is too large",
+    500: "An internal error",
+    501: "This part of HTTP is not supported",
+    503: "Too many connections",
+}
+TYPES = {
+    400: "bad-request",
+    408: "request-timeout",
+    413: "too-large",
+    431: "head-too-large",
+    500: "internal-error",
+    501: "not-implemented",
+    503: "too-many-connections",
+}
+
+
+class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress is not typed
+    """Answers a request that the front itself refuses."""
+
+    def execute(self) -> None:
+        """Write the problem, and close the connection."""
+        error: Error = self.request.error
+        body = problem(error.code, str(error.body))
+        self.status = f"{error.code} {HTTPStatus(error.code).phrase}"
+        self.response_headers.extend([("Content-Type", PROBLEM_JSON), *HEADERS])
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+def problem(status: int, detail: str) -> bytes:
+    """The body of a refusal (RFC 9457)."""
+    return json.dumps(
+        {
+            "type": f"/problems/{TYPES[status]}",
+            "title": TITLES[status],
+            "status": status,
+            "detail": detail,
+        },
+        ensure_ascii=False,
+    ).encode()
+
+
+def whole_response(status: int, detail: str) -> bytes:
+    """A complete answer, for the event loop to send without a thread."""
+    body = problem(status, detail)
+    retry = "Retry-After: 5\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
+    headers = "".join(f"{name}: {value}\r\n" for name, value in HEADERS)
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {PROBLEM_JSON}\r\n"
+        f"{headers}{retry}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,92 @@
+"""Seats for those who stay: listeners, waiting requests, downloads.
+
+One user alone may hold every seat. When all are taken and somebody with fewer asks, the user who
+holds most gives up the seat that they have held longest.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class NoSeat(Exception):
+    """All seats are taken, and nobody holds so many more that they would have to give one up."""
+
+
+class Seat:
+    """A place that one user holds.
+
+    Attributes:
+        revoked: Set when it was given to somebody else: end soon.
+    """
+
+    __slots__ = ("revoked", "user")
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.revoked = threading.Event()
+
+
+class Seats:
+    """A bounded number of seats, shared fairly.
+
+    Args:
+        count: How many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._lock = threading.Lock()
+        self._taken = 0
+        #: Each user's seats, oldest first.
+        self._held: defaultdict[str, dict[Seat, None]] = defaultdict(dict)
+
+    def take(self, user: str) -> Seat:
+        """Take a seat.
+
+        Raises:
+            NoSeat: All are taken, and nobody holds at least two more than this user.
+        """
+        with self._lock:
+            if self._taken >= self.count:
+                self._revoke_one_for(user)
+            seat = Seat(user)
+            self._held[user][seat] = None
+            self._taken += 1
+            return seat
+
+    def leave(self, seat: Seat) -> None:
+        """Give a seat back; a revoked one is gone already."""
+        with self._lock:
+            self._remove(seat)
+
+    @contextmanager
+    def taken(self, user: str) -> Iterator[Seat]:
+        """Hold a seat for a while.
+
+        Raises:
+            NoSeat: As `take`.
+        """
+        seat = self.take(user)
+        try:
+            yield seat
+        finally:
+            self.leave(seat)
+
+    def _revoke_one_for(self, user: str) -> None:
+        greediest = max(self._held, key=lambda each: len(self._held[each]), default=None)
+        if greediest is None or len(self._held[greediest]) < len(self._held.get(user, ())) + 2:
+            raise NoSeat
+        seat = next(iter(self._held[greediest]))
+        self._remove(seat)
+        seat.revoked.set()
+
+    def _remove(self, seat: Seat) -> None:
+        held = self._held.get(seat.user)
+        if held is None or seat not in held:
+            return
+        del held[seat]
+        self._taken -= 1
+        if not held:
+            del self._held[seat.user]

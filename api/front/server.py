@@ -1,0 +1,183 @@
+"""The event loop: accepts, reads, writes, and closes those who take too long or too much."""
+
+import socket
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import structlog
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer
+
+from api.front.connection import Connection
+from api.front.limits import FrontLimits
+from api.front.policy import Application, HeadPolicy
+from api.front.threads import GrowingPool
+
+#: So often the deadlines are looked at.
+MAINTENANCE_SECONDS = 1
+LOOP_SECONDS = 1.0
+DRAIN_LOOP_SECONDS = 0.1
+#: Connections accepted in one turn of the loop: a flood of them must not take a turn each.
+ACCEPTED_AT_ONCE = 64
+RECEIVE_BYTES = 64 * 1024
+#: A larger body is buffered in a file.
+BODY_IN_MEMORY_BYTES = 512 * 1024
+#: A streamed answer waits for its reader past this.
+UNREAD_BYTES = 256 * 1024
+BACKLOG = 2048
+#: Counts of refused connections are logged so often at most.
+REPORT_SECONDS = 60.0
+#: waitress's own bound on bodies; the policy's is smaller.
+NO_BOUND = 2**62
+
+log = structlog.get_logger("api.front")
+
+
+class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
+    """Serves a WSGI application on a listening socket.
+
+    Args:
+        application: Answers whole requests, on threads.
+        listener: Bound, and not yet listening.
+        policy: Tells from a head whether a body is worth reading.
+        limits: Deadlines and bounds.
+        threads: The most threads.
+        server_name: For `SERVER_NAME`.
+    """
+
+    channel_class = Connection
+
+    def __init__(
+        self,
+        application: Application,
+        listener: socket.socket,
+        policy: HeadPolicy,
+        limits: FrontLimits,
+        threads: int,
+        server_name: str = "quire",
+    ) -> None:
+        self.policy = policy
+        self.limits = limits
+        self._pending: dict[Connection, None] = {}
+        self._pending_lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._reported_at = time.monotonic()
+        options = Adjustments(
+            sockets=[listener],
+            threads=1,
+            asyncore_use_poll=True,
+            backlog=BACKLOG,
+            channel_request_lookahead=1,
+            cleanup_interval=MAINTENANCE_SECONDS,
+            connection_limit=NO_BOUND,
+            ident="quire",
+            inbuf_overflow=BODY_IN_MEMORY_BYTES,
+            log_socket_errors=False,
+            max_request_body_size=NO_BOUND,
+            max_request_header_size=limits.max_head_bytes,
+            outbuf_high_watermark=UNREAD_BYTES,
+            recv_bytes=RECEIVE_BYTES,
+            server_name=server_name,
+        )
+        super().__init__(
+            application,
+            _sock=listener,
+            dispatcher=GrowingPool(threads),
+            adj=options,
+            bind_socket=False,
+            sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
+        )
+
+    def serve(self, stopping: threading.Event, drain_seconds: float) -> None:
+        """Serve until `stopping` is set, then finish what has begun.
+
+        Args:
+            stopping: Call `pull_trigger` after setting it, and the loop sees it at once.
+            drain_seconds: How long requests that have begun may go on.
+        """
+        while not stopping.is_set():
+            wasyncore.poll2(LOOP_SECONDS, self._map)
+        self._drain(time.monotonic() + drain_seconds)
+
+    def _drain(self, deadline: float) -> None:
+        self.accepting = False
+        self.del_channel()
+        self.socket.close()
+        while self._is_serving() and time.monotonic() < deadline:
+            wasyncore.poll2(DRAIN_LOOP_SECONDS, self._map)
+        for connection in list(self.active_channels.values()):
+            connection.handle_close()
+        self.task_dispatcher.shutdown(timeout=1)
+        self.trigger.close()
+
+    def _is_serving(self) -> bool:
+        """Whether a request has begun and is not answered; idle connections are closed."""
+        busy = False
+        for connection in list(self.active_channels.values()):
+            if connection.requests or connection.request or connection.total_outbufs_len:
+                busy = True
+            else:
+                connection.handle_close()
+        return busy
+
+    def maintenance(self, _now: float) -> None:
+        """Close what is overdue."""
+        now = time.monotonic()
+        for connection in list(self.active_channels.values()):
+            connection.expire(now)
+        if self._counts and now - self._reported_at >= REPORT_SECONDS:
+            log.warning("connections_closed", **self._counts)
+            self._counts.clear()
+            self._reported_at = now
+
+    def handle_accept(self) -> None:
+        """Accept those who wait, and make room for them."""
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                accepted: tuple[socket.socket, Any] | None = self.accept()
+            except OSError:
+                return
+            if accepted is None:
+                return
+            sock, address = accepted
+            self.set_socket_options(sock)
+            self._make_room()
+            connection = self.channel_class(self, sock, address, self.adj, map=self._map)
+            if len(self.active_channels) > self.limits.max_connections:
+                self.count("refused")
+                connection.refuse(503, "all connections are in use: try again in a few seconds")
+
+    def _make_room(self) -> None:
+        """Close those that have waited longest without a whole request."""
+        while len(self.active_channels) >= self.limits.max_connections:
+            with self._pending_lock:
+                oldest = next(iter(self._pending), None)
+            if oldest is None:
+                return
+            self.count("evicted")
+            oldest.handle_close()
+
+    def count(self, what: str) -> None:
+        """Count a connection that was closed; the log has a sum now and then."""
+        self._counts[what] += 1
+
+    # Who has no whole request. Threads call these, too.
+
+    def is_pending(self, connection: Connection) -> None:
+        """It waits for a request, from now on."""
+        with self._pending_lock:
+            self._pending.pop(connection, None)
+            if connection.connected:
+                self._pending[connection] = None
+
+    def is_busy(self, connection: Connection) -> None:
+        """It has a whole request."""
+        with self._pending_lock:
+            self._pending.pop(connection, None)
+
+    def is_gone(self, connection: Connection) -> None:
+        """It is closed."""
+        self.is_busy(connection)
