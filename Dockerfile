@@ -60,6 +60,7 @@ ENV PATH=/opt/quire/bin:$PATH \
 USER 10001
 EXPOSE 8420
 # Checks the part that runs here: whether the API is ready, or whether the workers are alive.
-HEALTHCHECK --interval=15s --timeout=30s --start-period=180s --retries=3 CMD ["quire", "health"]
+HEALTHCHECK --interval=15s --timeout=30s --start-period=180s --retries=3 \
+    CMD ["python", "-P", "-m", "shared.process.health"]
 ENTRYPOINT ["quire"]
 CMD ["up", "--host", "0.0.0.0"]

@@ -11,7 +11,7 @@ import typer
 from quire.commands.accounts import key, login, usage, user
 from quire.commands.jobs import generate, job, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
-from quire.commands.server import api, demo, devices, health, migrate, up, worker
+from quire.commands.server import api, demo, devices, migrate, up, worker
 from quire.errors import ExitCode, QuireError
 from quire.terminal.console import out, print_error
 from shared.settings import SettingsError, load_settings
@@ -63,7 +63,6 @@ app.command("up", rich_help_panel=SERVER)(up.up)
 app.command("api", rich_help_panel=SERVER)(api.api)
 app.command("worker", rich_help_panel=SERVER)(worker.worker)
 app.command("migrate", rich_help_panel=SERVER)(migrate.migrate)
-app.command("health", rich_help_panel=SERVER)(health.health)
 app.command("devices", rich_help_panel=SERVER)(devices.list_devices)
 app.command("login", rich_help_panel=ACCOUNTS)(login.login)
 app.command("whoami", rich_help_panel=ACCOUNTS)(login.whoami)

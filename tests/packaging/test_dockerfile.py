@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.metadata import requires
+from importlib.util import find_spec
 
 import pytest
 from packaging.requirements import Requirement
@@ -108,7 +109,9 @@ def test_a_change_of_the_source_is_one_small_layer_at_the_end() -> None:
 def test_it_starts_quire_and_its_health_check_follows_the_part_that_runs() -> None:
     final = stages()[-1]
     [check] = words(final, "HEALTHCHECK")
-    assert json.loads(check[check.index("[") :]) == ["quire", "health"]
+    argv = json.loads(check[check.index("[") :])
+    assert argv == ["python", "-P", "-m", "shared.process.health"]
+    assert find_spec(argv[-1])
     assert [json.loads(rest) for rest in words(final, "ENTRYPOINT")] == [["quire"]]
     assert json.loads(words(final, "CMD")[0])[0] == "up"
 

@@ -1,12 +1,10 @@
-"""`quire health` finds the part that runs here by its title, and asks it."""
+"""The health check finds the part that runs here by its title, and asks it."""
 
 from pathlib import Path
 
 import pytest
 
-from quire.commands.server.health import check_api
-from quire.errors import ServerUnreachable
-from quire.server.titles import running_api, running_supervisor
+from shared.process.health import api_problem, running_api, running_supervisor
 from tests.e2e.home import free_port
 from tests.quire.conftest import Served
 
@@ -45,10 +43,9 @@ def test_the_workers_are_found_under_their_name(tmp_path: Path) -> None:
 
 def test_a_ready_api_is_healthy(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    check_api(served.url.removeprefix("http://"))
+    assert api_problem(served.url.removeprefix("http://")) is None
 
 
 def test_an_api_that_does_not_answer_is_named() -> None:
     address = f"127.0.0.1:{free_port()}"
-    with pytest.raises(ServerUnreachable, match=rf"{address} does not answer"):
-        check_api(address)
+    assert f"{address} does not answer" in str(api_problem(address))
