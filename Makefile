@@ -10,10 +10,10 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test quick attacks lint format types imports settings check mutations bench fairness faults classroom lock clean
+.PHONY: help env demo test quick attacks lint format types imports settings check mutations containers bench fairness faults classroom lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: $(VENV)/.project ## make .venv from requirements.lock, once and after each change of the lock
 
@@ -69,6 +69,9 @@ check: lint types imports test ## run all checks before a commit; CI adds `make 
 
 mutations: env ## break the code on purpose, and check that tests fail
 	@$(RUN) -m tools.mutations
+
+containers: ## build and run the Docker files for real; needs root on Debian 12
+	@.ci/containers
 
 bench: env ## measure all figures again, and rewrite benchmarks/README.md
 	@$(RUN) -m benchmarks $(ARGS)

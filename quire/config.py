@@ -52,6 +52,25 @@ def save_login(settings: Settings, url: str, key: str) -> Path:
     return path
 
 
+def save_key(settings: Settings, key: str) -> Path:
+    """Save a new key in a file of its own, which only its owner can read.
+
+    Raises:
+        InvalidInput: The file can't be written; the message says how to do without the key.
+    """
+    prefix = key.split("_")[1]
+    path = settings.config_home / "quire" / "keys" / prefix
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+        write_private(path, key + "\n")
+    except OSError as error:
+        raise InvalidInput(
+            f"the new key {prefix} can't be saved in {path} ({error.strerror}): make another one "
+            "on a terminal or with --json, or set XDG_CONFIG_HOME to a directory of yours"
+        ) from None
+    return path
+
+
 def write_private(path: Path, content: str) -> None:
     """Write a file with mode 0600, completely or not at all."""
     part = path.with_name(f".{path.name}.{os.getpid()}")

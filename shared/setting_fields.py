@@ -62,10 +62,22 @@ class Fields(BaseSettings):
         None,
         default_text="SQLite in the data directory",
     )
+    database_password_file: Path | None = _setting(
+        "DATABASE_PASSWORD_FILE",
+        "a file that holds the password for `DATABASE_URL`, which then names none",
+        None,
+        default_text="none",
+    )
     redis_url: SecretStr | None = _setting(
         "REDIS_URL",
         "the Redis server, `redis://…`, `rediss://…` or `unix://…`; `quire up` and `quire demo` "
         "start their own",
+        None,
+        default_text="none",
+    )
+    redis_password_file: Path | None = _setting(
+        "REDIS_PASSWORD_FILE",
+        "a file that holds the password for `REDIS_URL`, which then names none",
         None,
         default_text="none",
     )

@@ -10,9 +10,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Self
 
-from pydantic import SecretStr, ValidationError, field_validator, model_validator
+from pydantic import PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from shared.password_files import insert_password, read_password
 from shared.setting_fields import Fields
 
 PREFIX = "QUIRE_"
@@ -31,8 +32,17 @@ class Settings(Fields):
     model_config = SettingsConfigDict(
         frozen=True, populate_by_name=True, extra="ignore", env_ignore_empty=True
     )
+    _database_password: SecretStr | None = PrivateAttr(None)
+    _redis_password: SecretStr | None = PrivateAttr(None)
 
-    @field_validator("data_dir", "corpus_dir", "config_home", "runtime_dir")
+    @field_validator(
+        "data_dir",
+        "corpus_dir",
+        "config_home",
+        "runtime_dir",
+        "database_password_file",
+        "redis_password_file",
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -69,6 +79,14 @@ class Settings(Fields):
             )
         return self
 
+    @model_validator(mode="after")
+    def _read_passwords(self) -> Self:
+        self._database_password = read_password(
+            "DATABASE", self.database_password_file, self.database_url
+        )
+        self._redis_password = read_password("REDIS", self.redis_password_file, self.redis_url)
+        return self
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: str) -> str:
@@ -85,7 +103,7 @@ class Settings(Fields):
         """The database URL; by default the SQLite file in the data directory."""
         if self.database_url is None:
             return f"sqlite:///{self.data_dir}/quire.db"
-        return self.database_url.get_secret_value()
+        return insert_password(self.database_url, self._database_password)
 
     @property
     def broker(self) -> str:
@@ -99,7 +117,7 @@ class Settings(Fields):
                 "REDIS_URL is not set: set it to the URL of a Redis server "
                 "(redis://:password@host:6379/0), or use `quire up`, which starts its own"
             )
-        return self.redis_url.get_secret_value()
+        return insert_password(self.redis_url, self._redis_password)
 
 
 def _parse_networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:

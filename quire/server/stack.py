@@ -182,6 +182,7 @@ class _RegisteredDevice:
 def _environment(settings: Settings) -> dict[str, str]:
     """This process's variables, and the settings that command-line options may have changed."""
     inherited = {name: value for name, value in os.environ.items() if name not in CLIENT_VARIABLES}
+    inherited.pop("DATABASE_PASSWORD_FILE", None)  # DATABASE_URL below has the password
     return inherited | {
         "QUIRE_DATA_DIR": str(settings.data_dir),
         "QUIRE_API_HOST": settings.api_host,

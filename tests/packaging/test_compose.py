@@ -1,8 +1,12 @@
 """docker-compose.yml is valid, exposes no secret and starts its services in order."""
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -13,7 +17,7 @@ from tests.packaging.project import ROOT
 
 FILES = ("docker-compose.yml", "docker-compose.cpu.yml")
 OURS = ("api", "migrate", "worker")
-SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD")
+SECRETS = ("postgres_admin_password", "postgres_password", "redis_password")
 
 
 class ComposeLoader(yaml.SafeLoader):
@@ -78,15 +82,43 @@ def test_the_schema_rejects_mistakes(change: dict[str, Any]) -> None:
     assert not jsonschema_rs.validator_for(schema()).is_valid(change)
 
 
-def test_there_is_no_default_secret(compose: dict[str, Any]) -> None:
-    text = (ROOT / FILES[0]).read_text()
-    for name in SECRETS:
-        uses = re.findall(rf"(?<!\$)\$\{{?{name}\b[^}}]*\}}?", text)
-        assert uses
-        assert all(re.fullmatch(rf"\$\{{{name}:\?.+\.env.+\}}", use) for use in uses), uses
-    example = (ROOT / ".env.example").read_text()
-    for name in SECRETS:
-        assert re.search(rf"^{name}=$", example, re.MULTILINE)
+def test_each_secret_is_a_file_that_no_one_commits(compose: dict[str, Any]) -> None:
+    files = {name: f"./secrets/{name}" for name in SECRETS}
+    assert {name: each["file"] for name, each in compose["secrets"].items()} == files
+    assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+    environments = [service.get("environment", {}) for service in compose["services"].values()]
+    for name, value in ((name, text) for each in environments for name, text in each.items()):
+        assert "PASSWORD" not in name or (name.endswith("_FILE") and value.startswith("/run/"))
+        assert not re.search(r"//[^/@]*:[^/@]+@", value), f"{name} holds a password"
+
+
+def test_each_service_gets_the_secrets_that_it_needs(compose: dict[str, Any]) -> None:
+    ours = ["postgres_password", "redis_password"]
+    assert {
+        name: sorted(service["secrets"])
+        for name, service in compose["services"].items()
+        if "secrets" in service
+    } == {
+        "postgres": ["postgres_admin_password", "postgres_password"],
+        "redis": ["redis_password"],
+        **dict.fromkeys(OURS, ours),
+    }
+
+
+def test_make_secrets_makes_each_one_once_and_for_you_alone(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    script = tmp_path / "deploy" / "make-secrets"
+    script.write_text((ROOT / "deploy" / "make-secrets").read_text())
+    made = [subprocess.check_output(["sh", str(script)], text=True) for _ in range(2)]
+    assert [len(text.splitlines()) for text in made] == [len(SECRETS), 0]
+    folder = tmp_path / "secrets"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    assert set(texts) == set(SECRETS)
+    assert len(set(texts.values())) == len(SECRETS)
+    assert all(re.fullmatch("[0-9a-f]{64}", text) for text in texts.values())
+    # A container's unprivileged user reads the file that it mounts.
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
 
 
 def test_every_variable_is_explained(compose: dict[str, Any]) -> None:
@@ -119,6 +151,7 @@ def test_services_start_in_order(compose: dict[str, Any]) -> None:
         "migrate": {"postgres": "service_healthy"},
         "api": ready,
         "worker": ready,
+        "proxy": {"api": "service_healthy"},
     }
 
 
@@ -126,20 +159,132 @@ def test_services_have_health_checks_and_data_has_volumes(compose: dict[str, Any
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "HEALTHCHECK" in dockerfile
     services = compose["services"]
-    for name in ("postgres", "redis", "worker"):
-        assert services[name]["healthcheck"]["test"]
     for name in ("postgres", "redis"):
-        [volume] = services[name]["volumes"]
+        assert services[name]["healthcheck"]["test"]
+        volume = services[name]["volumes"][0]
         assert volume.partition(":")[0] in compose["volumes"]
     assert "--appendonly yes" in services["redis"]["command"][-1]
 
 
-def test_our_services_run_unprivileged_with_both_addresses(compose: dict[str, Any]) -> None:
+def test_our_services_know_both_servers(compose: dict[str, Any]) -> None:
     for name in OURS:
         service = compose["services"][name]
         assert {"DATABASE_URL", "REDIS_URL"} <= set(service["environment"])
-        assert service["cap_drop"] == ["ALL"]
-        assert "privileged" not in service
+        # The health check is the image's, which follows the part that runs.
+        assert service.get("healthcheck") == ({"disable": True} if name == "migrate" else None)
+
+
+def test_every_service_is_confined(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service.get("cap_add") == (["NET_BIND_SERVICE"] if name == "proxy" else None), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert service["tmpfs"], name
+        assert service["mem_limit"], name
+        assert service["pids_limit"] > 0, name
+        assert "privileged" not in service, name
+    for name in ("postgres", "redis"):
+        assert compose["services"][name]["user"] == name
+
+
+def test_the_database_and_redis_are_in_a_network_without_a_way_in_or_out(
+    compose: dict[str, Any],
+) -> None:
+    services, networks = compose["services"], compose["networks"]
+    assert networks["back"] == {"internal": True}
+    members = {name: set(service["networks"]) for name, service in services.items()}
+    assert members.pop("api") == {"front", "back"}
+    assert members.pop("proxy") == {"front"}
+    assert set(map(frozenset, members.values())) == {frozenset({"back"})}
+
+
+def test_the_role_of_the_database_is_no_superuser(compose: dict[str, Any]) -> None:
+    postgres = compose["services"]["postgres"]
+    assert postgres["environment"]["POSTGRES_USER"] == "postgres"
+    script = ROOT / "deploy" / "postgres" / "create-quire.sh"
+    assert any(
+        volume == f"./{script.relative_to(ROOT)}:/docker-entrypoint-initdb.d/{script.name}:ro"
+        for volume in postgres["volumes"]
+    )
+    assert os.access(script, os.X_OK), "PostgreSQL's image would source it otherwise"
+    assert "CREATE ROLE quire LOGIN PASSWORD" in script.read_text()
+    assert "SUPERUSER" not in script.read_text()
+
+
+def test_the_passwords_of_an_older_installation_move(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    script = tmp_path / "deploy" / "make-secrets"
+    script.write_text((ROOT / "deploy" / "make-secrets").read_text())
+    script.chmod(0o755)
+    (tmp_path / ".env").write_text("POSTGRES_PASSWORD=hunter2\nREDIS_PASSWORD=hunter3\n")
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [commands] = [
+        block
+        for block in re.findall(r"```sh\n(.+?)```", page, re.DOTALL)
+        if "make-secrets" in block
+    ]
+    subprocess.run(["sh", "-ec", commands], cwd=tmp_path, check=True, capture_output=True)
+    secrets = tmp_path / "secrets"
+    assert (secrets / "postgres_password").read_text() == "hunter2"
+    assert (secrets / "redis_password").read_text() == "hunter3"
+    assert (secrets / "postgres_admin_password").exists()
+
+
+def test_the_override_of_the_operations_guide_is_valid() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [text] = re.findall(r"```yaml\n(.+?)```", page, re.DOTALL)
+    override = yaml.safe_load(text)
+    assert [
+        str(error) for error in jsonschema_rs.validator_for(schema()).iter_errors(override)
+    ] == []
+    assert set(override["services"]) == {"postgres", "redis"}
+
+
+@pytest.mark.parametrize("names", [FILES[:1], FILES])
+def test_one_service_builds_each_image(names: tuple[str, ...]) -> None:
+    services = load(names[0])["services"]
+    for name in names[1:]:
+        for service, changes in load(name)["services"].items():
+            services[service] |= changes
+    builders = [
+        service["image"]
+        for name, service in services.items()
+        if service.get("build")
+    ]  # fmt: skip
+    assert sorted(builders) == sorted(
+        {service["image"] for service in services.values() if service["image"].startswith("quire:")}
+    )
+    for name in OURS:
+        service = services[name]
+        built = bool(service.get("build"))
+        assert service["pull_policy"] == ("missing" if built else "never"), name
+
+
+def test_the_api_believes_the_proxy_alone(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    address = services["proxy"]["networks"]["front"]["ipv4_address"]
+    assert services["api"]["environment"]["QUIRE_TRUSTED_PROXIES"] == address
+    [front] = compose["networks"]["front"]["ipam"]["config"]
+    proxy, subnet, others = (
+        text.split(":-")[1].rstrip("}") for text in (address, front["subnet"], front["ip_range"])
+    )
+    assert ip_address(proxy) in ip_network(subnet)
+    assert ip_network(others).subnet_of(ip_network(subnet))  # type: ignore[arg-type]
+    assert ip_address(proxy) not in ip_network(others)
+
+
+def test_tls_is_a_choice_and_its_configuration_is_here(compose: dict[str, Any]) -> None:
+    profiles = {name: each.get("profiles") for name, each in compose["services"].items()}
+    assert {name for name, each in profiles.items() if each} == {"proxy"}
+    assert "./deploy/Caddyfile:/etc/caddy/Caddyfile:ro" in compose["services"]["proxy"]["volumes"]
+    assert "reverse_proxy api:8420" in (ROOT / "deploy" / "Caddyfile").read_text()
+
+
+def test_a_worker_of_another_machine_has_time_to_save(compose: dict[str, Any]) -> None:
+    head = (ROOT / FILES[0]).read_text().split("\nname:")[0]
+    assert compose["services"]["worker"]["stop_grace_period"] == "2m"
+    assert "--stop-timeout 120" in head
 
 
 def test_the_worker_takes_every_gpu_unless_told_otherwise(compose: dict[str, Any]) -> None:
@@ -151,11 +296,11 @@ def test_the_worker_takes_every_gpu_unless_told_otherwise(compose: dict[str, Any
     assert load(FILES[1])["services"]["worker"]["deploy"] is None
 
 
-def test_nothing_but_the_api_is_published_and_that_to_this_machine(
+def test_the_api_is_published_to_this_machine_and_the_proxy_to_all(
     compose: dict[str, Any],
 ) -> None:
     published = {name for name, service in compose["services"].items() if "ports" in service}
-    assert published == {"api"}
+    assert published == {"api", "proxy"}
     assert compose["services"]["api"]["ports"] == [
         "${BIND_ADDRESS:-127.0.0.1}:${BIND_PORT:-8420}:8420"
     ]

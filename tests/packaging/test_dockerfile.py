@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.metadata import requires
+from importlib.util import find_spec
 
 import pytest
 from packaging.requirements import Requirement
@@ -40,6 +41,13 @@ def words(stage: list[Instruction], word: str) -> list[str]:
     return [each.rest for each in stage if each.word == word]
 
 
+def copied_files() -> set[str]:
+    """Return the files of this project that go into a stage."""
+    packages, project, _ = stages()
+    copies = words(packages, "COPY") + words(project, "COPY")
+    return {source for rest in copies for source in rest.split()[:-1]}
+
+
 def is_sent_to_the_build(path: str) -> bool:
     """Whether .dockerignore lets a path through; the last matching line decides."""
     sent = True
@@ -54,19 +62,15 @@ def is_sent_to_the_build(path: str) -> bool:
 
 
 def test_every_copied_file_exists_and_reaches_the_build() -> None:
-    build, _ = stages()
-    copied = [
-        source for rest in words(build, "COPY") for source in rest.split()[:-1]
-    ]  # fmt: skip
-    assert {"pyproject.toml", "requirements.lock", "requirements-gpu.lock"} <= set(copied)
+    copied = copied_files()
+    assert {"pyproject.toml", "requirements.lock", "requirements-gpu.lock"} <= copied
     for source in copied:
         assert (ROOT / source).exists(), source
         assert is_sent_to_the_build(source), f".dockerignore holds {source} back"
 
 
 def test_the_image_has_every_package_and_what_the_wheel_needs() -> None:
-    build, _ = stages()
-    copied = {source for rest in words(build, "COPY") for source in rest.split()[:-1]}
+    copied = copied_files()
     assert set(PACKAGES) <= copied
     assert pyproject()["project"]["readme"] in copied
     assert set(pyproject()["project"]["license-files"]) <= copied
@@ -86,18 +90,34 @@ def test_it_runs_as_an_unprivileged_user() -> None:
     assert any(f"useradd --uid {user} " in rest for rest in words(final, "RUN"))
 
 
-def test_it_has_a_health_check_and_starts_quire() -> None:
+def test_a_change_of_the_source_is_one_small_layer_at_the_end() -> None:
+    packages, project, final = stages()
+    assert not set(PACKAGES) & {
+        source for rest in words(packages, "COPY") for source in rest.split()
+    }
+    [install] = [rest for rest in words(packages, "RUN") if "VARIANT" in rest]
+    assert install.endswith("rm -r /opt/quire/lib/python3.11/site-packages/tensorflow/include")
+    assert project[0].rest == "packages AS project"
+    assert "--prefix /opt/project" in words(project, "RUN")[-1]
+    layers = [each for each in final if each.word in {"RUN", "COPY", "WORKDIR"}]
+    assert [each.rest for each in layers[-2:]] == [
+        "--from=packages /opt/quire /opt/quire",
+        "--from=project /opt/project /opt/quire",
+    ]
+
+
+def test_it_starts_quire_and_its_health_check_follows_the_part_that_runs() -> None:
     final = stages()[-1]
     [check] = words(final, "HEALTHCHECK")
     argv = json.loads(check[check.index("[") :])
-    assert "/health/ready" in argv[-1]
-    compile(argv[-1], "HEALTHCHECK", "exec")
+    assert argv == ["python", "-P", "-m", "shared.process.health"]
+    assert find_spec(argv[-1])
     assert [json.loads(rest) for rest in words(final, "ENTRYPOINT")] == [["quire"]]
     assert json.loads(words(final, "CMD")[0])[0] == "up"
 
 
 def test_both_variants_install_from_their_lock() -> None:
-    build, _ = stages()
+    build = stages()[0]
     assert words(build, "ARG") == ["VARIANT=cpu"]
     [install] = [rest for rest in words(build, "RUN") if "VARIANT" in rest]
     assert "--constraint requirements.lock --extra server ;;" in install
@@ -106,7 +126,7 @@ def test_both_variants_install_from_their_lock() -> None:
 
 
 def test_the_tools_that_build_it_come_from_the_lock_with_all_they_need() -> None:
-    build, _ = stages()
+    build = stages()[0]
     [tools] = [rest for rest in words(build, "RUN") if "build.lock" in rest]
     names = re.search(r"/\^\((.+)\)==/", tools)
     assert names is not None
@@ -121,4 +141,4 @@ def test_the_tools_that_build_it_come_from_the_lock_with_all_they_need() -> None
 
 def test_bases_are_pinned_to_the_python_of_the_lock() -> None:
     bases = [stage[0].rest.split()[0] for stage in stages()]
-    assert bases == ["python:3.11-slim"] * 2
+    assert bases == ["python:3.11-slim", "packages", "python:3.11-slim"]

@@ -1,5 +1,7 @@
 """`quire user` and `quire key`: the owner of a new key, and disabled users."""
 
+from pathlib import Path
+
 import pytest
 
 from quire.main import run
@@ -24,7 +26,7 @@ def test_a_key_named_like_a_user_is_refused(
     assert captured.out == ""
     assert len(admin.items("/v1/users/root/keys")) == 1
     assert run(["key", "add", "--user", "ann"]) == 0
-    key = capsys.readouterr().out.strip()
+    key = Path(capsys.readouterr().out.strip()).read_text().strip()
     assert Person(served.world.app.test_client(), "", key).get("/v1/me").json["name"] == "ann"
     assert run(["key", "add", "laptop"]) == 0
     assert admin.items("/v1/users/root/keys")[0]["name"] == "laptop"

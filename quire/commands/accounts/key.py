@@ -8,9 +8,10 @@ from rich.markup import escape
 from quire import config
 from quire.client import ApiError, Client
 from quire.client.server_replies import Me
+from quire.commands.accounts.new_key import print_new_key
 from quire.errors import InvalidInput
 from quire.terminal import formatting
-from quire.terminal.console import Json, err, out, print_json, print_note, print_table
+from quire.terminal.console import Json, err, print_json, print_note, print_table
 
 key = typer.Typer(no_args_is_help=True, help="Manage API keys.")
 
@@ -30,7 +31,11 @@ def add(
     user: Owner = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key. It is shown only once."""
+    """Make a key.
+
+    A terminal shows the key, once. Elsewhere the key is saved in a private
+    file, whose path is printed; --json prints the key itself.
+    """
     with config.connect() as client:
         if user is None:
             me = client.me()
@@ -41,8 +46,7 @@ def add(
     if as_json:
         print_json(new_key)
         return
-    print_note("The new key, shown only this once:")
-    out.print(new_key.key, soft_wrap=True)
+    print_new_key(new_key.key or "", "The new key")
 
 
 @key.command("list")

@@ -6,11 +6,12 @@ import typer
 from rich.markup import escape
 
 from quire import config
+from quire.commands.accounts.new_key import print_new_key
 from quire.commands.accounts.usage import print_usage
 from quire.errors import InvalidInput
 from quire.server.parts import require_server
 from quire.terminal import formatting
-from quire.terminal.console import Json, out, print_json, print_note, print_outcome, print_table
+from quire.terminal.console import Json, print_json, print_note, print_outcome, print_table
 from shared.settings import load_settings
 
 user = typer.Typer(no_args_is_help=True, help="Manage the users of the server (admins).")
@@ -34,7 +35,11 @@ def add(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Add a user and make their first key. The key is shown only once."""
+    """Add a user and make their first key.
+
+    A terminal shows the key, once. Elsewhere the key is saved in a private
+    file, whose path is printed; --json prints the key itself.
+    """
     if local:
         require_server("user add --local")
         from quire.server.local_accounts import add_user_locally  # needs the extra `server`
@@ -48,8 +53,8 @@ def add(
     if as_json:
         print_json({"id": user_id, "name": name, "role": role, "prefix": prefix, "key": key})
         return
-    print_note(f"Added [bold]{escape(name)}[/] ({escape(role)}). Their key, shown only this once:")
-    out.print(key, soft_wrap=True)
+    print_note(f"Added [bold]{escape(name)}[/] ({escape(role)}).")
+    print_new_key(key, "Their key")
 
 
 @user.command("list")

@@ -32,7 +32,7 @@ from quire.errors import CannotStart, ExitCode, ServerUnreachable
 from quire.server.data_dir import find_lock_holder
 from quire.server.parts import require_server
 from quire.terminal import formatting
-from quire.terminal.console import err, out
+from quire.terminal.console import err, out, shell_quoted
 from quire.terminal.texts import print_texts
 from quire.watch.wait import Detached, progress_text, require_success, wait_for_job
 from shared.process.python_module import python_module
@@ -220,7 +220,8 @@ def _logged_in(settings: Settings, url: str) -> Iterator[Client]:
             _print_line("user", f"admin, with a key saved in {path}")
         else:
             _print_line("user", "admin, with a key for this run; your saved login is unchanged")
-            _print_line("", f"quire login {url} --key {key}")
+            path = config.save_key(settings, key)
+            _print_line("", f"quire login {url} < {shell_quoted(str(path))}")
     with Client(url, key) as client:
         yield client
 
