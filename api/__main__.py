@@ -23,6 +23,7 @@ from api.services import EXTENSION
 from migrations import migrate
 from shared.database import log_database, make_engine
 from shared.logs import configure_logging
+from shared.process.part import wrap_stderr
 from shared.process.title import set_title
 from shared.settings import Settings, SettingsError, load_settings
 
@@ -175,4 +176,5 @@ def _in_brackets(host: str) -> str:
 
 
 if __name__ == "__main__":
+    wrap_stderr()
     sys.exit(main())
