@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.home import STOP_SECONDS, TEXT, TINY, Home, Up, is_running, wait_until
 
+KEY = r"quire_[0-9a-z]{8}_[0-9a-f]{64}"
 #: Options of a training that never ends by itself.
 LONG = ["--epochs", "10000", "--set", "patience=null", *TINY[2:]]
 
@@ -22,8 +23,10 @@ def home(tmp_path: Path) -> Home:
 @pytest.mark.slow
 def test_the_life_of_a_server(home: Home) -> None:
     with home.up() as up:
-        keys = re.findall(r"quire_[0-9a-z]{8}_[0-9a-f]{64}", up.output)
-        assert len(keys) == 1, "the admin key is shown once"
+        assert not re.search(KEY, up.output), "the key stays out of a log"
+        [path] = re.findall(r"The admin key is in (\S+)", up.output)
+        assert Path(path).stat().st_mode & 0o777 == 0o600
+        assert re.fullmatch(KEY, Path(path).read_text().strip())
         login = home.path / ".config" / "quire" / "client.json"
         assert login.stat().st_mode & 0o777 == 0o600
         assert home.json("whoami")["role"] == "admin"

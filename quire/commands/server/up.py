@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from quire.server.stack import Stack
 
 NAME_COLUMNS = 10
+#: The private file that holds the first admin's key if nobody watches the terminal.
+ADMIN_KEY_NAME = "admin.key"
 #: The umask of every process: other users of the machine can't read texts or keys.
 OWNER_ONLY = 0o077
 
@@ -138,8 +140,14 @@ def _greet(running: "Stack", settings: Settings) -> None:
     out.print(f"\nQuire runs at [bold]{url}[/]   [dim]docs: {url}/docs[/]", soft_wrap=True)
     out.print(f"[dim]data and logs: {escape(str(settings.data_dir))}[/]", soft_wrap=True)
     if running.admin_key is not None:
-        out.print("\nThe admin key, shown only this once:", soft_wrap=True)
-        out.print(f"  [bold]{running.admin_key}[/]", soft_wrap=True)
+        if out.is_terminal:
+            out.print("\nThe admin key, shown only this once:", soft_wrap=True)
+            out.print(f"  [bold]{running.admin_key}[/]", soft_wrap=True)
+        else:
+            # What is no terminal may be a log that is kept, such as that of a container.
+            path = settings.data_dir / ADMIN_KEY_NAME
+            config.write_private(path, f"{running.admin_key}\n")
+            out.print(f"\nThe admin key is in {escape(str(path))}", soft_wrap=True)
         offer_login(settings, url, running.admin_key)
     out.print(f"\n[dim]Ctrl-C stops it. Process {os.getpid()}.[/]")
 
