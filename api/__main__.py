@@ -24,6 +24,7 @@ from api.services import EXTENSION, Services
 from migrations import migrate
 from shared.database import log_database, make_engine
 from shared.logs import configure_logging
+from shared.process.part import wrap_stderr
 from shared.process.python_module import python_module
 from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
 from shared.process.title import set_title
@@ -236,4 +237,5 @@ def _in_brackets(host: str) -> str:
 
 
 if __name__ == "__main__":
+    wrap_stderr()
     sys.exit(main())

@@ -1,8 +1,6 @@
 """``python -m migrations``: bring the database to this version's schema."""
 
-import sys
-
-from migrations.migrate import main
+from shared.process.part import run_part
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_part("migrations.migrate")

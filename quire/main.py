@@ -14,6 +14,7 @@ from quire.commands.library import checkpoint, corpus, model, texts
 from quire.commands.server import api, demo, devices, migrate, up, worker
 from quire.errors import ExitCode, QuireError
 from quire.terminal.console import out, print_error
+from shared.process.part import wrap_stderr
 from shared.settings import SettingsError, load_settings
 
 HELP = """Train recurrent networks to write like your texts.
@@ -28,6 +29,9 @@ EXIT_CODES = (
     "130 interrupted"
 )
 SERVER, ACCOUNTS, LIBRARY, JOBS = "Server", "Accounts", "Texts and models", "Jobs"
+
+#: The commands that become a part of the server, whose standard error is its log.
+PARTS = frozenset({"api", "worker", "migrate"})
 
 app = typer.Typer(
     name="quire",
@@ -86,7 +90,10 @@ app.command("texts", rich_help_panel=LIBRARY)(texts.list_texts)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `quire` and exit with its exit code. Every failure prints one readable line."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in PARTS:
+        wrap_stderr()
+    sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str]) -> int:

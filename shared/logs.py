@@ -1,18 +1,16 @@
 """Logging set-up: one line per event, as text on a terminal and JSON elsewhere."""
 
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
+from shared.process.json_stderr import SECRETS, mask
 from shared.settings import Settings
 
 SECRET_NAMES = frozenset({"key", "password", "secret", "token", "authorization"})
-#: API keys, and passwords in URLs, anywhere in a value.
-_SECRETS = re.compile(r"(quire_[0-9a-z]{8}_)[0-9a-f]{64}|(://[^:/@\s]*:)[^@/\s]+(?=@)")
 
 
 def configure_logging(settings: Settings) -> None:
@@ -66,12 +64,8 @@ def hide_secrets(
         if name.lower() in SECRET_NAMES:
             event[name] = "(hidden)"
         elif isinstance(value, str):
-            event[name] = _SECRETS.sub(_masked, value)
+            event[name] = SECRETS.sub(mask, value)
     return event
-
-
-def _masked(match: re.Match[str]) -> str:
-    return f"{match.group(1) or match.group(2)}(hidden)"
 
 
 def _keep(

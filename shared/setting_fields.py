@@ -11,27 +11,23 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-#: The memory limit of a container.
-CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
+from shared.container_limits import memory_limit, usable_cores
+
 #: The share of the memory that one training may use.
 TRAIN_MEMORY_SHARE = 0.75
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 
-def cores() -> int:
-    """Count the processors that this process may use."""
-    return len(os.sched_getaffinity(0))
+def cores(root: Path | None = None) -> int:
+    """Count the processors that this process may use, within the quota of its container."""
+    return usable_cores(root)
 
 
-def memory_bytes() -> int:
+def memory_bytes(root: Path | None = None) -> int:
     """Return the memory of this machine, or the limit of its container."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(whole, int(CONTAINER_MEMORY.read_text()))
-    except (OSError, ValueError):
-        # There is no control group, or its limit is `max`.
-        return whole
+    return min(whole, memory_limit(root) or whole)
 
 
 def _setting(
@@ -246,7 +242,7 @@ class Fields(BaseSettings):
         "threads of a training on a CPU; the API stores the number with the job, and workers must "
         "have the same",
         default_text="one per core",
-        default_factory=cores,
+        default_factory=lambda: cores(),
         ge=1,
         le=256,
     )
@@ -262,7 +258,7 @@ class Fields(BaseSettings):
         "QUIRE_GENERATE_THREADS",
         "batches that generate texts in parallel on a CPU, one thread each; a GPU runs one batch",
         default_text="one per core",
-        default_factory=cores,
+        default_factory=lambda: cores(),
         ge=1,
         le=256,
     )

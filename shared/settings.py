@@ -140,6 +140,11 @@ def load_settings(**overrides: object) -> Settings:
         raise SettingsError("\n".join(_lines(error))) from None
 
 
+def wants_json_logs() -> bool:
+    """Whether QUIRE_LOG_FORMAT asks for JSON, even while other settings are invalid."""
+    return os.environ.get("QUIRE_LOG_FORMAT") == "json"
+
+
 def variables() -> dict[str, str]:
     """Map the environment variable of each setting to its field."""
     return {str(field.validation_alias): name for name, field in Settings.model_fields.items()}

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, func, select, update
 
 from shared.clock import Clock, database_now
 from shared.tables import Device, Kind, UtcDateTime
-from shared.upsert import insert_or_replace
+from shared.upsert import insert_if_absent, insert_or_replace
 
 #: Counts the workers that take jobs. Built once, since every heartbeat of a training may run it.
 _READY = (
@@ -35,6 +35,8 @@ class WorkerInfo:
     versions: dict[str, Any]
     gpu_uuid: str | None = None
     gpu_name: str | None = None
+    #: The start of the worker that may use the row; see shared/worker_instances.py.
+    instance_id: str | None = None
 
     @property
     def id(self) -> str:
@@ -47,37 +49,69 @@ def worker_id(host: str, device: str, lane: str) -> str:
     return f"{host}/{device}/{lane}"
 
 
+class WorkerReplaced(Exception):
+    """Another worker has taken this one's name, and its row."""
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__(
+            f"another worker has taken the name {worker_id}: give each host a name of its own "
+            "(--host-name or QUIRE_HOST_NAME)"
+        )
+
+
 def register(
     engine: Engine, worker: WorkerInfo, *, ready: bool, clock: Clock = database_now
 ) -> None:
-    """Insert or replace a worker's row: when it starts, and when its child is ready."""
+    """Insert or replace a worker's row: when it starts, and when its child is ready.
+
+    Raises:
+        WorkerReplaced: The row is another instance's.
+    """
     with engine.begin() as connection:
-        now = clock(connection)
-        values = {
-            "id": worker.id,
-            "host": worker.host,
-            "device": worker.device,
-            "lane": worker.lane,
-            "gpu_uuid": worker.gpu_uuid,
-            "gpu_name": worker.gpu_name,
-            "pid": worker.pid,
-            "versions": worker.versions,
-            "started_at": now,
-            "heartbeat_at": now,
-            "ready_at": now if ready else None,
-            "drain_requested_at": None,
-            "current_job_id": None,
-        }
+        values = row_values(worker, clock(connection), ready=ready)
+        if insert_if_absent(connection, Device, values):
+            return
+        held_by = connection.execute(
+            select(Device.instance_id).where(Device.id == worker.id).with_for_update()
+        ).one_or_none()
+        if held_by is not None and held_by.instance_id != worker.instance_id:
+            raise WorkerReplaced(worker.id)
         insert_or_replace(connection, Device, values)
 
 
-def unregister(engine: Engine, worker_id: str) -> None:
-    """Delete the row of a worker that has shut down in order."""
+def row_values(worker: WorkerInfo, now: datetime, *, ready: bool) -> dict[str, Any]:
+    """The columns of a worker that starts."""
+    return {
+        "id": worker.id,
+        "host": worker.host,
+        "device": worker.device,
+        "lane": worker.lane,
+        "gpu_uuid": worker.gpu_uuid,
+        "gpu_name": worker.gpu_name,
+        "pid": worker.pid,
+        "versions": worker.versions,
+        "started_at": now,
+        "heartbeat_at": now,
+        "ready_at": now if ready else None,
+        "drain_requested_at": None,
+        "current_job_id": None,
+        "instance_id": worker.instance_id,
+    }
+
+
+def unregister(engine: Engine, worker_id: str, *, instance_id: str | None = None) -> None:
+    """Delete the row of a worker that has shut down in order, unless it is another instance's."""
     with engine.begin() as connection:
-        connection.execute(delete(Device).where(Device.id == worker_id))
+        connection.execute(delete(Device).where(*row_of(worker_id, instance_id)))
 
 
-def heartbeat(engine: Engine, worker_id: str, clock: Clock = database_now) -> bool:
+def heartbeat(
+    engine: Engine,
+    worker_id: str,
+    clock: Clock = database_now,
+    *,
+    instance_id: str | None = None,
+) -> bool:
     """Renew the heartbeat of an idle worker.
 
     Returns:
@@ -86,21 +120,32 @@ def heartbeat(engine: Engine, worker_id: str, clock: Clock = database_now) -> bo
     with engine.begin() as connection:
         drain_requested_at = connection.execute(
             update(Device)
-            .where(Device.id == worker_id)
+            .where(*row_of(worker_id, instance_id))
             .values(heartbeat_at=clock(connection))
             .returning(Device.drain_requested_at)
         ).scalar()
     return drain_requested_at is not None
 
 
-def request_drain(engine: Engine, worker_id: str, clock: Clock = database_now) -> None:
-    """Ask a worker to release its job and stop."""
+def request_drain(
+    engine: Engine,
+    worker_id: str,
+    clock: Clock = database_now,
+    *,
+    instance_id: str | None = None,
+) -> None:
+    """Ask a worker to release its job and stop, unless the row is another instance's."""
     with engine.begin() as connection:
         connection.execute(
             update(Device)
-            .where(Device.id == worker_id)
+            .where(*row_of(worker_id, instance_id))
             .values(drain_requested_at=clock(connection))
         )
+
+
+def row_of(worker_id: str, instance_id: str | None) -> tuple[ColumnElement[bool], ...]:
+    """The condition for the row of a worker, while the instance holds it."""
+    return Device.id == worker_id, Device.instance_id.is_not_distinct_from(instance_id)
 
 
 def is_alive(device: Device, now: datetime, lease_seconds: float) -> bool:

@@ -1,8 +1,6 @@
 """Runs this host's workers: ``python -m worker``."""
 
-import sys
-
-from worker.supervisor import main
+from shared.process.part import run_part
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_part("worker.supervisor")

@@ -47,6 +47,7 @@ def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbe
         versions={package: version(package) for package in REPORTED_PACKAGES},
         gpu_uuid=lane.gpu_uuid,
         gpu_name=lane.gpu_name,
+        instance_id=lane.instance_id,
     )
     corpora = Corpora(engine)
     heartbeat = Heartbeat(queue, worker, EventPublisher(settings.broker))

@@ -52,7 +52,7 @@ def main() -> int:
         {"include": ["worker.celery_app"], LANE_KEY: lane.as_dict(), PARENT_KEY: os.getpid()}
     )
     engine = make_engine(settings.database)
-    shutdown = _GracefulShutdown(engine, lane.worker_id)
+    shutdown = _GracefulShutdown(engine, lane.worker_id, lane.instance_id)
     worker_shutting_down.connect(shutdown)
     worker = app.Worker(
         hostname=f"{lane.kind}.{lane.device}@{lane.host}",
@@ -82,9 +82,10 @@ class _GracefulShutdown:
         worker: The Celery worker, once it is made; it knows its child.
     """
 
-    def __init__(self, engine: Engine, worker_id: str) -> None:
+    def __init__(self, engine: Engine, worker_id: str, instance_id: str | None) -> None:
         self._engine = engine
         self._worker_id = worker_id
+        self._instance_id = instance_id
         self.worker: Any = None
 
     def __call__(self, **_: object) -> None:
@@ -94,7 +95,7 @@ class _GracefulShutdown:
     def finish(self) -> None:
         """Delete the worker's row, now that its child has ended."""
         try:
-            unregister(self._engine, self._worker_id)
+            unregister(self._engine, self._worker_id, instance_id=self._instance_id)
         except DATABASE_AWAY as error:
             log.warning("database_away", reason=driver_message(error))
 
@@ -105,7 +106,7 @@ class _GracefulShutdown:
         self._terminate_child()
         while True:
             try:
-                request_drain(self._engine, self._worker_id)
+                request_drain(self._engine, self._worker_id, instance_id=self._instance_id)
             except DATABASE_AWAY as error:
                 log.warning(
                     "drain_not_recorded", worker=self._worker_id, reason=driver_message(error)

@@ -17,14 +17,19 @@ LANES = frozenset({"train", "generate"})
 def silent_lanes(settings: Settings) -> frozenset[str]:
     """The lanes of this host in which no worker has sent a heartbeat within a lease.
 
-    One live worker per lane is enough: a removed device leaves its row behind.
+    One that drains takes no jobs, and does not count. One live worker per lane is enough: a removed
+    device leaves its row behind.
     """
     engine = make_engine(settings.database)
     try:
         with make_sessions(engine, read_only=True)() as session:
             now = database_now(session.connection())
             workers = session.scalars(select(Device).where(Device.host == settings.host_name))
-            live = {row.lane for row in workers if is_alive(row, now, settings.lease_seconds)}
+            live = {
+                row.lane
+                for row in workers
+                if row.drain_requested_at is None and is_alive(row, now, settings.lease_seconds)
+            }
     finally:
         engine.dispose()
     return LANES - live

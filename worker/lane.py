@@ -22,6 +22,7 @@ class Lane:
         gpu_uuid: The GPU; None on a CPU.
         gpu_name: The GPU's product name.
         gpu_memory_bytes: The GPU's memory.
+        instance_id: The start of the supervisor; see shared/worker_instances.py.
     """
 
     host: str
@@ -31,9 +32,12 @@ class Lane:
     gpu_uuid: str | None = None
     gpu_name: str | None = None
     gpu_memory_bytes: int | None = None
+    instance_id: str | None = None
 
     @classmethod
-    def of(cls, host: str, kind: Kind, device: LocalDevice) -> "Lane":
+    def of(
+        cls, host: str, kind: Kind, device: LocalDevice, instance_id: str | None = None
+    ) -> "Lane":
         """The lane of a kind on a device."""
         gpu = device.gpu
         return cls(
@@ -44,6 +48,7 @@ class Lane:
             gpu_uuid=gpu.uuid if gpu else None,
             gpu_name=gpu.name if gpu else None,
             gpu_memory_bytes=gpu.memory_bytes if gpu else None,
+            instance_id=instance_id,
         )
 
     @property
@@ -64,6 +69,8 @@ class Lane:
         if self.gpu_uuid is not None:
             arguments += ["--gpu-uuid", self.gpu_uuid, "--gpu-name", self.gpu_name or ""]
             arguments += ["--gpu-memory-bytes", str(self.gpu_memory_bytes)]
+        if self.instance_id is not None:
+            arguments += ["--instance-id", self.instance_id]
         return tuple(arguments)
 
     @classmethod
@@ -77,6 +84,7 @@ class Lane:
         parser.add_argument("--gpu-uuid")
         parser.add_argument("--gpu-name")
         parser.add_argument("--gpu-memory-bytes", type=int)
+        parser.add_argument("--instance-id")
         return cls(**vars(parser.parse_args(arguments)))
 
     def as_dict(self) -> dict[str, Any]:

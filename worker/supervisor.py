@@ -9,7 +9,6 @@ from itertools import product
 
 import structlog
 
-from shared import worker_registry
 from shared.broker import Broker
 from shared.database import log_database, make_engine
 from shared.job_events import EventPublisher
@@ -20,9 +19,10 @@ from shared.process.title import set_title
 from shared.queue import Queue
 from shared.settings import Settings, SettingsError, load_settings
 from shared.tables import Kind
+from shared.worker_instances import NameHeld, new_instance_id
 from shared.worker_registry import WorkerInfo
 from worker.devices import BadDevice, LocalDevice, find_devices
-from worker.execution.outages import DATABASE_AWAY, driver_message
+from worker.instance import WorkerNames
 from worker.lane import Lane
 from worker.maintenance import Maintenance
 
@@ -31,6 +31,8 @@ LANES: tuple[Kind, ...] = ("train", "generate")
 #: Time for a training to save a checkpoint and return to the queue. All lanes stop at once, and
 #: within the 30 s after which process managers kill.
 LANE_GRACE_SECONDS = 25.0
+#: Another worker has the name that this one was given, which is a setting to change.
+EXIT_NAME_TAKEN = 3
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run this host's workers until TERM or INT.
 
     Returns:
-        The process's exit code: 0, or 2 for an invalid setting.
+        The process's exit code: 0, 2 for an invalid setting, or 3 if another worker runs under this
+        host's name.
     """
     try:
         settings = _settings(arguments)
@@ -52,16 +55,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_title(f"supervisor {settings.host_name}")
     engine = make_engine(settings.database)
     log_database(engine)
+    instance_id = new_instance_id()
     lanes = [
-        (device, Lane.of(settings.host_name, kind, device))
+        (device, Lane.of(settings.host_name, kind, device, instance_id))
         for device, kind in product(devices, LANES)
     ]
-    names = [device.name for device in devices]
-    log.info("supervisor_started", host=settings.host_name, devices=names)
+    log.info(
+        "supervisor_started",
+        host=settings.host_name,
+        devices=[device.name for device in devices],
+        instance=instance_id,
+    )
     queue = Queue(engine, settings)
-    _register(queue, [lane for _, lane in lanes])
     maintenance = Maintenance(queue, broker, EventPublisher(queue.settings.broker))
     with ProcessSupervisor() as supervisor, supervisor.signals():
+        workers = [_worker(lane) for _, lane in lanes]
+        names = WorkerNames(engine, workers, settings, on_lost=supervisor.request_stop)
+        try:
+            if not names.take(lambda: supervisor.stopping):
+                return 0
+        except NameHeld as error:
+            log.error("worker_name_taken", reason=str(error))
+            return EXIT_NAME_TAKEN
+        names.hold()
         maintenance.start()
         children = [_child(device, lane, settings) for device, lane in lanes]
         with contextlib.suppress(StopRequested):
@@ -69,8 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             supervisor.watch()
         maintenance.stop()
         supervisor.terminate_all()
+        supervisor.stop()
+        names.stop()
     log.info("supervisor_stopped", host=settings.host_name)
-    return 0
+    return EXIT_NAME_TAKEN if names.lost else 0
 
 
 def _settings(arguments: Sequence[str] | None) -> Settings:
@@ -111,13 +129,14 @@ def _child(device: LocalDevice, lane: Lane, settings: Settings) -> Child:
     )
 
 
-def _register(queue: Queue, lanes: Sequence[Lane]) -> None:
-    """Register all lanes as not ready: rows of an earlier run may say that they are."""
-    try:
-        for lane in lanes:
-            worker = WorkerInfo(
-                lane.host, lane.device, lane.kind, os.getpid(), {}, lane.gpu_uuid, lane.gpu_name
-            )
-            worker_registry.register(queue.engine, worker, ready=False)
-    except DATABASE_AWAY as error:
-        log.warning("database_away", reason=driver_message(error))
+def _worker(lane: Lane) -> WorkerInfo:
+    return WorkerInfo(
+        host=lane.host,
+        device=lane.device,
+        lane=lane.kind,
+        pid=os.getpid(),
+        versions={},
+        gpu_uuid=lane.gpu_uuid,
+        gpu_name=lane.gpu_name,
+        instance_id=lane.instance_id,
+    )

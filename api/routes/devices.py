@@ -47,5 +47,6 @@ def _reply(device: Device, job_id: str | None, now: datetime) -> DeviceReply:
         heartbeat_at=device.heartbeat_at,
         alive=is_alive(device, now, services().settings.lease_seconds),
         ready=device.ready_at is not None,
+        draining=device.drain_requested_at is not None,
         current_job=job_id,
     )

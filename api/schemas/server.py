@@ -25,6 +25,7 @@ class DeviceReply(Reply):
     heartbeat_at: datetime
     alive: bool
     ready: bool
+    draining: bool = Field(description="it is about to stop, and takes no more jobs")
     current_job: str | None = Field(description="null also if the job is not yours")
 
 

@@ -46,6 +46,8 @@ class Device(Reply):
     started_at: datetime | None = None
     heartbeat_at: datetime | None = None
     alive: bool = False
+    ready: bool = True
+    draining: bool = False
     current_job: Any = None
 
 

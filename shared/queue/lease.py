@@ -33,8 +33,14 @@ class JobLeases(QueueBase):
             raise LeaseLost(claim)
         return directives
 
-    def heartbeats(self, claims: Sequence[Claim]) -> dict[str, LeaseDirectives]:
+    def heartbeats(
+        self, claims: Sequence[Claim], instance_id: str | None = None
+    ) -> dict[str, LeaseDirectives]:
         """Renew the leases of all jobs that one worker holds, in one transaction.
+
+        Args:
+            claims: The jobs.
+            instance_id: The worker's; its row is left alone if another instance holds its name.
 
         Returns:
             The directives by the job's id. Jobs whose lease was lost are left out.
@@ -49,7 +55,10 @@ class JobLeases(QueueBase):
             yielding = {row.id for row in held if self._must_yield(connection, row, now)}
             drain = connection.execute(
                 update(Device)
-                .where(Device.id.in_({claim.worker_id for claim in claims}))
+                .where(
+                    Device.id.in_({claim.worker_id for claim in claims}),
+                    Device.instance_id.is_not_distinct_from(instance_id),
+                )
                 .values(heartbeat_at=now)
                 .returning(Device.drain_requested_at)
             ).scalar()

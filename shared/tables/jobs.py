@@ -150,5 +150,12 @@ class Device(Base):
     current_job_id: Mapped[str | None] = mapped_column(
         ForeignKey("jobs.id", ondelete="SET NULL"), index=True
     )
+    #: Which start of a worker holds this name: a random number of its supervisor. Null for a
+    #: worker of an earlier version.
+    instance_id: Mapped[str | None] = mapped_column(String(32))
+    #: Its supervisor's process; see shared/process/identity.py.
+    instance_process: Mapped[str | None] = mapped_column(String(200))
+    #: When its supervisor said last that it runs, even while a lane is being restarted.
+    instance_seen_at: Mapped[datetime | None]
 
     __table_args__ = (CheckConstraint(one_of("lane", KINDS), name="lane"),)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 import psutil
@@ -124,7 +124,9 @@ def train(harness: WorkerHarness, epochs: int = EPOCHS, **changes: Any) -> str:
 
 
 @contextmanager
-def running_api(harness: WorkerHarness, **variables: str) -> Iterator[Api]:
+def running_api(
+    harness: WorkerHarness, stderr: IO[bytes] | int = subprocess.DEVNULL, **variables: str
+) -> Iterator[Api]:
     """Run an API on the harness's database and Redis inside the block."""
     with make_sessions(harness.engine).begin() as session:
         owner = session.get_one(User, harness.user())
@@ -133,7 +135,7 @@ def running_api(harness: WorkerHarness, **variables: str) -> Iterator[Api]:
         [sys.executable, "-m", "api", "--port", "0"],
         env={**harness.environment, "QUIRE_TRAIN_SHARDS": "1", **variables},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         text=True,
     )
     with process:

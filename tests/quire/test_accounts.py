@@ -1,12 +1,18 @@
 """`quire user` and `quire key`: the owner of a new key, and disabled users."""
 
+import json
+import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from quire.main import run
 from tests.api.harness import Person
 from tests.quire.conftest import Served
+
+KEY = r"quire_[0-9a-z]{8}_[0-9a-f]{64}"
 
 
 @pytest.fixture
@@ -30,6 +36,54 @@ def test_a_key_named_like_a_user_is_refused(
     assert Person(served.world.app.test_client(), "", key).get("/v1/me").json["name"] == "ann"
     assert run(["key", "add", "laptop"]) == 0
     assert admin.items("/v1/users/root/keys")[0]["name"] == "laptop"
+
+
+@pytest.mark.parametrize("command", [["key", "add"], ["user", "add", "bob"]])
+def test_a_key_is_printed_on_a_terminal_alone(
+    command: list[str],
+    admin: Person,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run(command) == 0
+    captured = capsys.readouterr()
+    assert not re.search(KEY, captured.out + captured.err)
+    path = Path(captured.out.strip())
+    assert re.fullmatch(KEY, path.read_text().strip())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert "--show" in captured.err
+    again = [*command[:2], *(f"{word}2" for word in command[2:])]
+    sent = StringIO()
+    monkeypatch.setattr(
+        "quire.commands.accounts.new_key.out", Console(file=sent, force_terminal=True)
+    )
+    assert run(again) == 0
+    assert re.fullmatch(KEY, sent.getvalue().strip())
+
+
+@pytest.mark.parametrize("command", [["key", "add"], ["user", "add", "bob"]])
+def test_a_script_may_ask_for_the_key(
+    command: list[str], admin: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, "--show"]) == 0
+    assert re.fullmatch(KEY, capsys.readouterr().out.strip())
+    again = [*command[:2], *(f"{word}2" for word in command[2:])]
+    assert run([*again, "--json"]) == 0
+    assert re.fullmatch(KEY, json.loads(capsys.readouterr().out)["key"])
+
+
+def test_no_key_is_made_that_could_not_be_kept(
+    admin: Person,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    assert run(["user", "add", "bob"]) == 2
+    assert "--show" in capsys.readouterr().err
+    assert "bob" not in [user["name"] for user in admin.items("/v1/users")]
 
 
 def test_a_member_does_not_learn_which_users_exist(

@@ -66,9 +66,8 @@ def test_the_commands_of_the_readme_work_in_order(
             wait = ["--wait"] if arguments[0] == "train" else []  # the default on a terminal
             assert run([*arguments, *wait]) == 0, (arguments, capsys.readouterr().err)
     assert Path("report.html").read_text().startswith("<!doctype html>")
-    # Not on a terminal, the last line names the file that holds the key.
-    key = Path(capsys.readouterr().out.splitlines()[-1]).read_text().strip()
-    monkeypatch.setenv("QUIRE_KEY", key)
+    key_file = Path(capsys.readouterr().out.splitlines()[-1])
+    monkeypatch.setenv("QUIRE_KEY", key_file.read_text().strip())
     assert run(["whoami"]) == 0
     assert "ada" in capsys.readouterr().out
 

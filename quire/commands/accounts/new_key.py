@@ -1,21 +1,74 @@
-"""How a new key is shown: on a terminal alone, since other outputs are kept."""
+"""Shows a new key on a terminal alone, since other output ends in logs that are kept."""
 
-import sys
+from pathlib import Path
+from typing import Annotated
 
-from quire import config
+import typer
+from rich.markup import escape
+
+from quire.config import PRIVATE_DIRECTORY, client_file, write_private
+from quire.errors import InvalidInput
 from quire.terminal.console import out, print_note
 from shared.settings import load_settings
 
+Show = Annotated[
+    bool,
+    typer.Option(
+        "--show",
+        help="Print the key even if standard output is not a terminal, but a pipe or a log.",
+    ),
+]
 
-def print_new_key(key: str, note: str) -> None:
-    """Show a new key on a terminal; elsewhere save it, and print the file's path.
 
-    The output of a container, a service or a build is a log that others read, and that stays.
+class NewKeyOutput:
+    """Where a key that is about to be made will go. Make it before the key.
+
+    The private file's name is printed in place of the key, so that a script reads it with
+    ``cat "$(quire key add)"``.
+
+    Args:
+        show: Print the key wherever standard output goes.
+
+    Raises:
+        InvalidInput: The key may not be printed, and no private file can be written.
     """
-    if sys.stdout.isatty():
-        print_note(f"{note}, shown only this once:")
-        out.print(key, soft_wrap=True)
-        return
-    path = config.save_key(load_settings(), key)
-    print_note(f"{note} is in this file, which only you can read:")
-    out.print(str(path), soft_wrap=True, markup=False)
+
+    def __init__(self, *, show: bool) -> None:
+        self._folder: Path | None = None
+        if not show and not out.is_terminal:
+            self._folder = client_file(load_settings()).parent / "keys"
+            self._check(self._folder)
+
+    def print(self, key: str, prefix: str, message: str) -> None:
+        """Print the key, or the name of the private file that holds it.
+
+        Args:
+            key: The key.
+            prefix: Its prefix, which names the file.
+            message: What was made, as markup without a full stop.
+        """
+        if self._folder is None:
+            print_note(f"{message}. The key, shown only this once:")
+            out.print(key, soft_wrap=True)
+            return
+        path = self._folder / f"{prefix}.key"
+        write_private(path, f"{key}\n")
+        print_note(
+            f"{message}. Standard output is not a terminal: it names the private file that holds "
+            "the key. --show prints the key."
+        )
+        out.print(escape(str(path)), soft_wrap=True)
+
+    @staticmethod
+    def _check(folder: Path) -> None:
+        probe = folder / ".probe"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+            write_private(probe, "")
+            probe.unlink()
+        except OSError as error:
+            raise InvalidInput(
+                "standard output is not a terminal, and the folder that would keep the key, "
+                f"{folder}, can't be written ({error.strerror}): give --show to print the key, or "
+                "set XDG_CONFIG_HOME to a directory that can be written"
+            ) from None

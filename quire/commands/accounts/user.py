@@ -6,12 +6,12 @@ import typer
 from rich.markup import escape
 
 from quire import config
-from quire.commands.accounts.new_key import print_new_key
+from quire.commands.accounts.new_key import NewKeyOutput, Show
 from quire.commands.accounts.usage import print_usage
 from quire.errors import InvalidInput
 from quire.server.parts import require_server
 from quire.terminal import formatting
-from quire.terminal.console import Json, print_json, print_note, print_outcome, print_table
+from quire.terminal.console import Json, print_json, print_outcome, print_table
 from shared.settings import load_settings
 
 user = typer.Typer(no_args_is_help=True, help="Manage the users of the server (admins).")
@@ -33,13 +33,14 @@ def add(
             "--local", help="Write to the database at DATABASE_URL, without a running server."
         ),
     ] = False,
+    show: Show = False,
     as_json: Json = False,
 ) -> None:
     """Add a user and make their first key.
 
-    A terminal shows the key, once. Elsewhere the key is saved in a private
-    file, whose path is printed; --json prints the key itself.
+    The key is shown only once, on a terminal, or else kept in a private file.
     """
+    output = NewKeyOutput(show=show or as_json)
     if local:
         require_server("user add --local")
         from quire.server.local_accounts import add_user_locally  # needs the extra `server`
@@ -53,8 +54,7 @@ def add(
     if as_json:
         print_json({"id": user_id, "name": name, "role": role, "prefix": prefix, "key": key})
         return
-    print_note(f"Added [bold]{escape(name)}[/] ({escape(role)}).")
-    print_new_key(key, "Their key")
+    output.print(key, prefix, f"Added [bold]{escape(name)}[/] ({escape(role)})")
 
 
 @user.command("list")

@@ -34,4 +34,8 @@ def list_devices(as_json: Json = False) -> None:
 def _state(device: Device) -> str:
     if not device.alive:
         return "[red]gone[/]"
+    if device.draining:
+        return "[yellow]stopping[/]"
+    if not device.ready:
+        return "[yellow]starting[/]"
     return "[cyan]busy[/]" if device.current_job else "[green]free[/]"

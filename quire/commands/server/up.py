@@ -1,7 +1,6 @@
 """`quire up`: the whole server on this machine, until Ctrl-C."""
 
 import os
-import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -14,7 +13,7 @@ from quire.commands.server.options import DataDir, Devices, Host, Port
 from quire.errors import CannotStart, ExitCode
 from quire.server.data_dir import locked_data_dir
 from quire.server.parts import require_server
-from quire.terminal.console import out, shell_quoted
+from quire.terminal.console import out
 from shared.process.supervisor import Event, ProcessSupervisor, StartFailed, StopRequested
 from shared.settings import Settings, load_settings
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from quire.server.stack import Stack
 
 NAME_COLUMNS = 10
+#: The private file that holds the first admin's key if nobody watches the terminal.
+ADMIN_KEY_NAME = "admin.key"
 #: The umask of every process: other users of the machine can't read texts or keys.
 OWNER_ONLY = 0o077
 
@@ -139,9 +140,14 @@ def _greet(running: "Stack", settings: Settings) -> None:
     out.print(f"\nQuire runs at [bold]{url}[/]   [dim]docs: {url}/docs[/]", soft_wrap=True)
     out.print(f"[dim]data and logs: {escape(str(settings.data_dir))}[/]", soft_wrap=True)
     if running.admin_key is not None:
-        if sys.stdout.isatty():
+        if out.is_terminal:
             out.print("\nThe admin key, shown only this once:", soft_wrap=True)
             out.print(f"  [bold]{running.admin_key}[/]", soft_wrap=True)
+        else:
+            # What is no terminal may be a log that is kept, such as that of a container.
+            path = settings.data_dir / ADMIN_KEY_NAME
+            config.write_private(path, f"{running.admin_key}\n")
+            out.print(f"\nThe admin key is in {escape(str(path))}", soft_wrap=True)
         offer_login(settings, url, running.admin_key)
     out.print(f"\n[dim]Ctrl-C stops it. Process {os.getpid()}.[/]")
 
@@ -149,12 +155,9 @@ def _greet(running: "Stack", settings: Settings) -> None:
 def offer_login(settings: Settings, url: str, key: str) -> None:
     """Save a login if there is none yet; otherwise print how to log in."""
     if config.saved_login(settings) is None and settings.client_url is None:
-        path = escape(str(config.save_login(settings, url, key)))
-        line = f"`quire` is now logged in as admin, with the key in {path}."
-    elif sys.stdout.isatty():
-        line = f"Log in with this key: quire login {url}"
+        path = config.save_login(settings, url, key)
+        out.print(
+            f"[dim]`quire` is now logged in with this key ({escape(str(path))}).[/]", soft_wrap=True
+        )
     else:
-        # The output is a log, such as a container's, which others read.
-        path = shell_quoted(str(config.save_key(settings, key)))
-        line = f"Log in with the admin key: quire login {url} < {path}"
-    out.print(f"[dim]{line}[/]", soft_wrap=True)
+        out.print(f"[dim]Log in with this key:[/] quire login {url}", soft_wrap=True)
