@@ -116,6 +116,19 @@ class DoesNotFit(Invalid):
     slug, title = "does-not-fit", "The training does not fit on a worker"
 
 
+class TooManyRequests(ApiError):
+    """The user has used up the requests of the last minute."""
+
+    status, slug, title = 429, "too-many-requests", "Too many requests"
+
+    def __init__(self, what: str, per_minute: int, wait_seconds: int) -> None:
+        super().__init__(
+            f"you may send {per_minute:,} {what} in a minute. Send it again in {wait_seconds} s "
+            "(Retry-After)",
+            headers={"Retry-After": str(wait_seconds)},
+        )
+
+
 class TooManyEventStreams(ApiError):
     """Every thread that may serve an event stream is taken."""
 

@@ -133,6 +133,15 @@ class Fields(BaseSettings):
     max_corpora_bytes_per_user: int = _setting(
         "QUIRE_MAX_CORPORA_BYTES_PER_USER", "corpora of one user", 2 * 1024**3, ge=0, le=2**60
     )
+    max_keys_per_user: int = _setting(
+        "QUIRE_MAX_KEYS_PER_USER", "API keys of one user, without revoked ones", 50, ge=1, le=10_000
+    )
+    max_corpora_per_user: int = _setting(
+        "QUIRE_MAX_CORPORA_PER_USER", "corpora of one user, in number", 1000, ge=0, le=1_000_000
+    )
+    max_models_per_user: int = _setting(
+        "QUIRE_MAX_MODELS_PER_USER", "models of one user, in number", 2000, ge=0, le=1_000_000
+    )
 
     # The API.
     api_host: str = _setting("QUIRE_API_HOST", "the address to listen on", "127.0.0.1")
@@ -144,6 +153,21 @@ class Fields(BaseSettings):
     )
     api_threads: int = _setting(
         "QUIRE_API_THREADS", "requests that are processed at the same time", 32, ge=2, le=512
+    )
+    requests_per_minute: int = _setting(
+        "QUIRE_REQUESTS_PER_MINUTE",
+        "requests of one user in a minute; more are refused with 429 and Retry-After",
+        120_000,
+        ge=1,
+        le=100_000_000,
+    )
+    creations_per_minute: int = _setting(
+        "QUIRE_CREATIONS_PER_MINUTE",
+        "uploads, trainings, new users and new keys of one user in a minute; generations count as "
+        "requests only",
+        120,
+        ge=1,
+        le=100_000_000,
     )
     wait_max_seconds: Seconds = _setting(
         "QUIRE_WAIT_MAX_SECONDS", "the longest wait that `Prefer: wait` may ask for", 30.0

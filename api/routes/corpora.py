@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from api.http.idempotency import Creation, create_once
 from api.http.openapi import Resource, reads_body_itself, returns_non_json
 from api.http.paging import SortOrder, read_page
+from api.http.rate_limits import creates
 from api.http.responses import file_response, json_response, no_content, page_response
 from api.http.uploads import Upload, read_upload
 from api.operations.dependents import refuse_if_corpus_in_use
@@ -58,6 +59,7 @@ _TEXT = {
 
 @corpora.post("/corpora", 201, CorpusReply, request_body=_BODY)
 @reads_body_itself
+@creates
 def upload_corpus(header: IdempotencyHeader, query: UploadFields) -> Response:
     """Upload a text.
 
