@@ -6,7 +6,8 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.http.idempotency import Creation, create_once
+from api.errors import Conflict
+from api.http.idempotency import Creation, create_once, find_result
 from api.http.openapi import Resource, reads_body_itself, returns_non_json
 from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
@@ -69,10 +70,22 @@ def upload_corpus(header: IdempotencyHeader, query: UploadFields) -> Response:
     """
     upload = read_upload(query)
     data = upload.text.text.encode()
-    blobs.store(services().engine, data)
-    return create_once(
-        header, _content(upload, data), lambda session: _insert(session, upload, data)
-    ).response()
+    content = _content(upload, data)
+    if (earlier := find_result(header, content)) is not None:
+        return earlier.response()
+    # Checked before a byte is stored, and again in the transaction that inserts the row.
+    with reading() as session:
+        caps.check_corpus(session.connection(), services().settings, current_user().id, len(data))
+    for _ in range(blobs.ATTEMPTS):
+        try:
+            with blobs.stored(services().engine, data):
+                return create_once(
+                    header, content, lambda session: _insert(session, upload, data)
+                ).response()
+        except blobs.MissingBlob:
+            # Another request has dropped the same bytes before the row came.
+            continue
+    raise Conflict("other requests keep deleting the same text. Try again")
 
 
 @corpora.get("/corpora", Listing[CorpusReply])
@@ -123,6 +136,7 @@ def delete_corpus(path: IdPath) -> Response:
         corpus = own(session, Corpus, path.id)
         refuse_if_corpus_in_use(session, corpus)
         session.delete(corpus)
+    blobs.drop(services().engine, [blobs.Leftover(corpus.sha256, corpus.created_at)])
     return no_content()
 
 

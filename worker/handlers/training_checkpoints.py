@@ -67,13 +67,13 @@ class TrainingCheckpoints:
     def _store(self, record: CheckpointRecord, data: bytes) -> str:
         while True:
             self._lease.check_lost()
-            sha256 = blobs.store(self._queue.engine, data)
             try:
-                return self._queue.record_checkpoint(
-                    self._lease.claim, replace(record, sha256=sha256)
-                )
+                with blobs.stored(self._queue.engine, data) as sha256:
+                    return self._queue.record_checkpoint(
+                        self._lease.claim, replace(record, sha256=sha256)
+                    )
             except blobs.MissingBlob:
-                # The bytes were stored long ago, and a sweep deleted them before the row came.
+                # Another process has dropped the same bytes before the row came.
                 continue
 
     def newest(self) -> TrainingState | None:
