@@ -6,6 +6,8 @@ from api.schemas.replies import FieldError
 
 #: When another event stream may have closed.
 STREAM_RETRY_SECONDS = 15
+#: When the server may have finished an upload.
+UPLOAD_RETRY_SECONDS = 2
 
 
 class ApiError(Exception):
@@ -127,6 +129,25 @@ class TooManyRequests(ApiError):
             "(Retry-After)",
             headers={"Retry-After": str(wait_seconds)},
         )
+
+
+class TooManyUploads(ApiError):
+    """The memory for uploads is taken."""
+
+    status, slug, title = 503, "too-many-uploads", "Too many uploads at the same time"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the server works on as many uploads as its memory for them allows "
+            "(QUIRE_UPLOAD_MEMORY_BYTES). Try again in a moment",
+            headers={"Retry-After": str(UPLOAD_RETRY_SECONDS)},
+        )
+
+
+class DiskFull(ApiError):
+    """The disk has too little room for an upload."""
+
+    status, slug, title = 507, "disk-low", "Too little free disk"
 
 
 class TooManyEventStreams(ApiError):

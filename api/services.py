@@ -9,6 +9,7 @@ from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.byte_budget import ByteBudget
 from api.token_buckets import TokenBuckets
 from shared.broker import Broker
 from shared.database import make_sessions
@@ -32,6 +33,7 @@ class Services:
         event_publisher: Publishes what the API itself does to a job.
         event_stream_slots: Bounds the open event streams.
         wait_slots: Bounds the requests that hold a thread while they wait for a job.
+        upload_memory: Bounds the memory of the uploads that are worked on.
         requests: Bounds the requests of each user.
         creations: Bounds those that create something.
         stopping: Set when the process shuts down, so that waiting requests return.
@@ -48,6 +50,7 @@ class Services:
     read_sessions: sessionmaker[Session]
     write_sessions: sessionmaker[Session]
     wait_slots: threading.Semaphore
+    upload_memory: ByteBudget
     requests: TokenBuckets
     creations: TokenBuckets
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -69,6 +72,7 @@ class Services:
             read_sessions=make_sessions(engine, read_only=True),
             write_sessions=make_sessions(engine),
             wait_slots=threading.Semaphore(settings.wait_slots),
+            upload_memory=ByteBudget(settings.upload_memory_bytes),
             requests=TokenBuckets("requests", settings.requests_per_minute),
             creations=TokenBuckets("creations", settings.creations_per_minute),
         )

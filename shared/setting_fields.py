@@ -72,6 +72,14 @@ class Fields(BaseSettings):
     data_dir: Path = _setting(
         "QUIRE_DATA_DIR", "the data directory of `quire up` and `quire demo`", Path("~/.quire")
     )
+    min_free_bytes: int = _setting(
+        "QUIRE_MIN_FREE_BYTES",
+        "free bytes on the disk of an SQLite database below which uploads are refused and "
+        "checkpoints wait; 0 for no floor. The free disk of a PostgreSQL server is not known",
+        512 * 1024**2,
+        ge=0,
+        le=2**50,
+    )
 
     # The queue.
     lease_seconds: Seconds = _setting(
@@ -168,6 +176,14 @@ class Fields(BaseSettings):
         120,
         ge=1,
         le=100_000_000,
+    )
+    upload_memory_bytes: int = _setting(
+        "QUIRE_UPLOAD_MEMORY_BYTES",
+        "memory for all uploads that the API works on at the same time, at four times the size of "
+        "each; more are refused with 503 and Retry-After. One upload alone is always accepted",
+        512 * 1024**2,
+        ge=1024,
+        le=2**50,
     )
     wait_max_seconds: Seconds = _setting(
         "QUIRE_WAIT_MAX_SECONDS", "the longest wait that `Prefer: wait` may ask for", 30.0

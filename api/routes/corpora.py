@@ -2,11 +2,11 @@
 
 import hashlib
 
-from flask import Response
+from flask import Response, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.errors import Conflict
+from api.errors import Conflict, TooManyUploads
 from api.http.idempotency import Creation, create_once, find_result
 from api.http.openapi import Resource, reads_body_itself, returns_non_json
 from api.http.paging import SortOrder, read_page
@@ -24,10 +24,15 @@ from api.serializers.models import corpus_reply
 from api.services import reading, services, writing
 from shared import blobs
 from shared.clock import database_now
+from shared.free_disk import check_free_disk
 from shared.scheduling import caps
 from shared.tables import Corpus, User
 
 corpora = Resource("corpora", "Texts to train on")
+
+#: What an upload takes of the API's memory while it is decoded and stored, per byte.
+MEMORY_PER_BYTE = 4
+MAX_BYTES = 2**31
 
 NEWEST = SortOrder("corpora", (Corpus.id,))
 _FIELDS = {
@@ -68,6 +73,16 @@ def upload_corpus(header: IdempotencyHeader, query: UploadFields) -> Response:
     line ends become LF. Bytes that are invalid in the declared `encoding` are refused, with the
     offset of the first one.
     """
+    check_free_disk(services().engine, services().settings)
+    # Bytes of an unknown number may be as many as allowed.
+    size = min(request.content_length or MAX_BYTES, services().settings.max_corpus_bytes)
+    with services().upload_memory.hold(MEMORY_PER_BYTE * size) as fits:
+        if not fits:
+            raise TooManyUploads
+        return _receive(header, query)
+
+
+def _receive(header: IdempotencyHeader, query: UploadFields) -> Response:
     upload = read_upload(query)
     data = upload.text.text.encode()
     content = _content(upload, data)
