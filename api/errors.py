@@ -118,6 +118,12 @@ class DoesNotFit(Invalid):
     slug, title = "does-not-fit", "The training does not fit on a worker"
 
 
+class NetworkTooLarge(Invalid):
+    """No worker has the memory to load the network."""
+
+    slug, title = "does-not-fit", "The network does not fit on a worker"
+
+
 class TooManyRequests(ApiError):
     """The user has used up the requests of the last minute."""
 

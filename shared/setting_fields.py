@@ -250,6 +250,14 @@ class Fields(BaseSettings):
         ge=0,
         le=2**50,
     )
+    generate_memory_bytes: int = _setting(
+        "QUIRE_GENERATE_MEMORY_BYTES",
+        "memory that loading a network for generations may take; the API refuses generations of a "
+        "larger one, so set it if the workers' machines have more or less than the API's",
+        default_text=f"{TRAIN_MEMORY_SHARE:.0%} of the memory",
+        default_factory=lambda: int(memory_bytes() * TRAIN_MEMORY_SHARE),
+        ge=1024,
+    )
     train_memory_bytes: int = _setting(
         "QUIRE_TRAIN_MEMORY_BYTES",
         "memory that a training may use; the API checks it before it queues one, so set it if the "

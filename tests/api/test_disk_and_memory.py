@@ -1,4 +1,4 @@
-"""What bounds all uploads together: free disk, and the API's memory."""
+"""What bounds uploads and networks: free disk, and memory."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -74,3 +74,13 @@ def test_a_budget_is_never_exceeded() -> None:
     assert max(most) <= 100
     with budget.hold(1000) as fits:
         assert fits
+
+
+@pytest.mark.parametrize("settings", [{"generate_memory_bytes": 2000}], indirect=True)
+def test_a_network_that_no_worker_can_load_is_refused(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)
+    for path, body in (("/v1/generate", {}), ("/v1/score", {"text": "It was"})):
+        told = problem(ann.post(path, {"model": model["id"], **body}), 422)
+        assert told["type"] == "/problems/does-not-fit"
+        assert told["errors"][0]["field"] == "model"
+        assert "QUIRE_GENERATE_MEMORY_BYTES" in told["detail"]
