@@ -4,7 +4,7 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from api import error_handlers
-from api.http import authentication, request_log
+from api.http import authentication, rate_limits, request_log
 from api.http.openapi import make_app
 from api.http.swagger_ui import swagger_ui
 from api.http.trusted_proxies import TrustedProxies
@@ -59,7 +59,12 @@ def create_app(
     app = make_app(
         DESCRIPTION,
         RESOURCES,
-        before=(request_log.begin, authentication.authenticate, request_log.check_accept),
+        before=(
+            request_log.begin,
+            authentication.authenticate,
+            rate_limits.check,
+            request_log.check_accept,
+        ),
     )
     app.extensions[EXTENSION] = Services.create(
         settings,
@@ -72,5 +77,6 @@ def create_app(
     app.url_map.merge_slashes = False
     app.register_blueprint(swagger_ui)
     app.after_request(request_log.end)
+    app.after_request(rate_limits.add_headers)
     error_handlers.install(app)
     return app

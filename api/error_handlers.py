@@ -11,10 +11,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
-from api.errors import ApiError, Conflict, Invalid
+from api.errors import ApiError, Conflict, DiskFull, Invalid
 from api.http.openapi import PROBLEM_JSON
 from api.schemas.replies import Problem
-from shared import accounts, blobs, corpus_text
+from shared import accounts, blobs, corpus_text, free_disk
 from shared.database_errors import describe_failure
 from shared.queue import errors
 from shared.scheduling.errors import CapReached
@@ -59,6 +59,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Exception], ApiError]] = {
     accounts.NameTaken: lambda error: Conflict(str(error)),
     accounts.LastAdmin: lambda error: Conflict(str(error)),
     accounts.BadName: lambda error: Invalid("name", None, str(error)),
+    free_disk.DiskLow: lambda error: DiskFull(str(error)),
     corpus_text.UndecodableText: lambda error: Invalid("text", None, str(error)),
     corpus_text.UnknownEncoding: lambda error: Invalid("encoding", None, str(error)),
     corpus_text.EmptyText: lambda error: Invalid("text", "", str(error)),

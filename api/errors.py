@@ -7,6 +7,8 @@ from api.schemas.replies import FieldError
 #: When another event stream may have closed.
 STREAM_RETRY_SECONDS = 15
 DOWNLOAD_RETRY_SECONDS = 5
+#: When the server may have finished an upload.
+UPLOAD_RETRY_SECONDS = 2
 
 
 class ApiError(Exception):
@@ -128,6 +130,44 @@ class TooManyDownloads(ApiError):
             "Try again later",
             headers={"Retry-After": str(DOWNLOAD_RETRY_SECONDS)},
         )
+
+
+class NetworkTooLarge(Invalid):
+    """No worker has the memory to load the network."""
+
+    slug, title = "does-not-fit", "The network does not fit on a worker"
+
+
+class TooManyRequests(ApiError):
+    """The user has used up the requests of the last minute."""
+
+    status, slug, title = 429, "too-many-requests", "Too many requests"
+
+    def __init__(self, what: str, per_minute: int, wait_seconds: int) -> None:
+        super().__init__(
+            f"you may send {per_minute:,} {what} in a minute. Send it again in {wait_seconds} s "
+            "(Retry-After)",
+            headers={"Retry-After": str(wait_seconds)},
+        )
+
+
+class TooManyUploads(ApiError):
+    """The memory for uploads is taken."""
+
+    status, slug, title = 503, "too-many-uploads", "Too many uploads at the same time"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the server works on as many uploads as its memory for them allows "
+            "(QUIRE_UPLOAD_MEMORY_BYTES). Try again in a moment",
+            headers={"Retry-After": str(UPLOAD_RETRY_SECONDS)},
+        )
+
+
+class DiskFull(ApiError):
+    """The disk has too little room for an upload."""
+
+    status, slug, title = 507, "disk-low", "Too little free disk"
 
 
 class TooManyEventStreams(ApiError):

@@ -9,7 +9,9 @@ from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.byte_budget import ByteBudget
 from api.front import FairSlots, Seats
+from api.token_buckets import TokenBuckets
 from shared.broker import Broker
 from shared.database import make_sessions
 from shared.job_events import EventPublisher, EventReader
@@ -34,6 +36,9 @@ class Services:
         event_stream_seats: Bounds the open event streams.
         wait_seats: Bounds the requests that hold a thread while they wait for a job.
         download_seats: Bounds the files that are sent at once.
+        upload_memory: Bounds the memory of the uploads that are worked on.
+        requests: Bounds the requests of each user.
+        creations: Bounds those that create something.
         stopping: Set when the process shuts down, so that waiting requests return.
     """
 
@@ -50,6 +55,9 @@ class Services:
     download_seats: Seats
     read_sessions: sessionmaker[Session]
     write_sessions: sessionmaker[Session]
+    upload_memory: ByteBudget
+    requests: TokenBuckets
+    creations: TokenBuckets
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -75,6 +83,9 @@ class Services:
             download_seats=seats(settings.download_slots),
             read_sessions=make_sessions(engine, read_only=True),
             write_sessions=make_sessions(engine),
+            upload_memory=ByteBudget(settings.upload_memory_bytes),
+            requests=TokenBuckets("requests", settings.requests_per_minute),
+            creations=TokenBuckets("creations", settings.creations_per_minute),
         )
 
 

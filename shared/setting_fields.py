@@ -80,6 +80,14 @@ class Fields(BaseSettings):
     data_dir: Path = _setting(
         "QUIRE_DATA_DIR", "the data directory of `quire up` and `quire demo`", Path("~/.quire")
     )
+    min_free_bytes: int = _setting(
+        "QUIRE_MIN_FREE_BYTES",
+        "free bytes on the disk of an SQLite database below which uploads are refused and "
+        "checkpoints wait; 0 for no floor. The free disk of a PostgreSQL server is not known",
+        512 * 1024**2,
+        ge=0,
+        le=2**50,
+    )
 
     # The queue.
     lease_seconds: Seconds = _setting(
@@ -141,6 +149,15 @@ class Fields(BaseSettings):
     max_corpora_bytes_per_user: int = _setting(
         "QUIRE_MAX_CORPORA_BYTES_PER_USER", "corpora of one user", 2 * 1024**3, ge=0, le=2**60
     )
+    max_keys_per_user: int = _setting(
+        "QUIRE_MAX_KEYS_PER_USER", "API keys of one user, without revoked ones", 50, ge=1, le=10_000
+    )
+    max_corpora_per_user: int = _setting(
+        "QUIRE_MAX_CORPORA_PER_USER", "corpora of one user, in number", 1000, ge=0, le=1_000_000
+    )
+    max_models_per_user: int = _setting(
+        "QUIRE_MAX_MODELS_PER_USER", "models of one user, in number", 2000, ge=0, le=1_000_000
+    )
 
     # The API.
     api_host: str = _setting("QUIRE_API_HOST", "the address to listen on", "127.0.0.1")
@@ -152,6 +169,29 @@ class Fields(BaseSettings):
     )
     api_threads: int = _setting(
         "QUIRE_API_THREADS", "requests that are processed at the same time", 32, ge=2, le=512
+    )
+    requests_per_minute: int = _setting(
+        "QUIRE_REQUESTS_PER_MINUTE",
+        "requests of one user in a minute; more are refused with 429 and Retry-After",
+        120_000,
+        ge=1,
+        le=100_000_000,
+    )
+    creations_per_minute: int = _setting(
+        "QUIRE_CREATIONS_PER_MINUTE",
+        "uploads, trainings, new users and new keys of one user in a minute; generations count as "
+        "requests only",
+        120,
+        ge=1,
+        le=100_000_000,
+    )
+    upload_memory_bytes: int = _setting(
+        "QUIRE_UPLOAD_MEMORY_BYTES",
+        "memory for all uploads that the API works on at the same time, at four times the size of "
+        "each; more are refused with 503 and Retry-After. One upload alone is always accepted",
+        512 * 1024**2,
+        ge=1024,
+        le=2**50,
     )
     wait_max_seconds: Seconds = _setting(
         "QUIRE_WAIT_MAX_SECONDS", "the longest wait that `Prefer: wait` may ask for", 30.0
@@ -271,6 +311,14 @@ class Fields(BaseSettings):
         512 * 1024**2,
         ge=0,
         le=2**50,
+    )
+    generate_memory_bytes: int = _setting(
+        "QUIRE_GENERATE_MEMORY_BYTES",
+        "memory that loading a network for generations may take; the API refuses generations of a "
+        "larger one, so set it if the workers' machines have more or less than the API's",
+        default_text=f"{TRAIN_MEMORY_SHARE:.0%} of the memory",
+        default_factory=lambda: int(memory_bytes() * TRAIN_MEMORY_SHARE),
+        ge=1024,
     )
     train_memory_bytes: int = _setting(
         "QUIRE_TRAIN_MEMORY_BYTES",

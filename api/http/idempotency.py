@@ -24,7 +24,7 @@ from api.permissions import current_user
 from api.schemas.headers import IdempotencyHeader
 from api.services import reading, writing
 from shared.clock import database_now
-from shared.queue.maintenance.idempotency_keys import forget_expired_keys_of
+from shared.queue.maintenance.idempotency_keys import forget_expired_keys_of, is_expired
 from shared.tables import IdempotencyKey
 from shared.upsert import insert_if_absent
 
@@ -70,6 +70,24 @@ class Result:
         if self.location is not None:
             headers["Location"] = self.location
         return raw_json_response(self.body, self.status, headers)
+
+
+def find_result(header: IdempotencyHeader, content: BaseModel | bytes) -> Result | None:
+    """Return the stored result of this key, without waiting for a request that is under way.
+
+    It saves a repeated request what comes before the transaction of `create_once`.
+
+    Raises:
+        KeyReused: The key came with a different request before.
+    """
+    key = header.idempotency_key
+    if key is None:
+        return None
+    with reading() as session:
+        row = session.get(IdempotencyKey, (current_user().id, key))
+        if row is None or is_expired(row.created_at, database_now(session.connection())):
+            return None
+        return _stored_result(session, key, _sha256(content))
 
 
 def create_once(

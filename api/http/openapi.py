@@ -39,6 +39,25 @@ _PROBLEMS: dict[str, Any] = {
     "401": _PROBLEM | {"description": "The API key is missing or unknown"},
     "404": _PROBLEM | {"description": "The resource does not exist, or you may not see it"},
     "422": _PROBLEM | {"description": "A field has an invalid value"},
+    "429": _PROBLEM
+    | {
+        "description": "Too many requests, or a cap that time lifts",
+        "headers": {
+            "Retry-After": {
+                "description": "Seconds after which to try again",
+                "schema": {"type": "integer"},
+            },
+            "RateLimit-Policy": {
+                "description": "The limits of this request, as in "
+                "draft-ietf-httpapi-ratelimit-headers: `q` requests in `w` seconds",
+                "schema": {"type": "string"},
+            },
+            "RateLimit": {
+                "description": "What is left: `r` requests now, and all of them after `t` seconds",
+                "schema": {"type": "string"},
+            },
+        },
+    },
     "default": _PROBLEM | {"description": "Any other error"},
 }
 

@@ -3,18 +3,22 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.errors import Invalid, NoCheckpointYet, NotFound
+from api.errors import Invalid, NetworkTooLarge, NoCheckpointYet, NotFound
 from api.http.idempotency import Creation
 from api.operations import prompts
 from api.operations.submission import submit
 from api.permissions import current_user, own_job, visible
 from api.schemas.generation import MAX_LOGPROBS, MAX_TOTAL_TOKENS, GenerateRequest, ScoreRequest
 from api.schemas.requests import SchedulingOptions
+from api.services import services
 from shared.checkpoint_aliases import resolve
 from shared.queue.types import Submission
 from shared.specs.generation import GenerateSpec
 from shared.specs.seeds import new_seed
-from shared.tables import TERMINAL_STATUSES, Job, Model
+from shared.tables import TERMINAL_STATUSES, Checkpoint, Job, Model
+
+#: While a checkpoint is loaded, its bytes and its arrays are in memory.
+LOAD_COPIES = 2
 
 
 def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
@@ -112,6 +116,18 @@ def _refuse_if_too_large(body: GenerateRequest) -> None:
         )
 
 
+def _refuse_if_too_large_to_load(session: Session, model: Model, checkpoint_id: str) -> None:
+    size = session.scalar(select(Checkpoint.size_bytes).where(Checkpoint.id == checkpoint_id)) or 0
+    needed, limit = LOAD_COPIES * size, services().settings.generate_memory_bytes
+    if needed > limit:
+        raise NetworkTooLarge(
+            "model",
+            model.id,
+            f"its network needs {needed:,} bytes to load, and a worker may use {limit:,} "
+            "(QUIRE_GENERATE_MEMORY_BYTES). Train a smaller one, or ask the server's admin",
+        )
+
+
 def _follows_training(session: Session, model: Model, body: GenerateRequest) -> bool:
     """Return whether the job waits for the model's training, which will have a checkpoint."""
     if body.after is None or body.checkpoint.lower() not in ("best", "latest"):
@@ -122,7 +138,9 @@ def _follows_training(session: Session, model: Model, body: GenerateRequest) -> 
 
 def _refuse_without_checkpoint(session: Session, model: Model, reference: str) -> None:
     connection = session.connection()
-    if resolve(connection, model.id, reference.lower(), use=True) is not None:
+    checkpoint_id = resolve(connection, model.id, reference.lower(), use=True)
+    if checkpoint_id is not None:
+        _refuse_if_too_large_to_load(session, model, checkpoint_id)
         return
     if resolve(connection, model.id, "latest") is not None:
         raise NotFound(f"checkpoint of model {model.name!r}", reference)

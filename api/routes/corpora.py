@@ -2,13 +2,15 @@
 
 import hashlib
 
-from flask import Response
+from flask import Response, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.http.idempotency import Creation, create_once
+from api.errors import Conflict, TooManyUploads
+from api.http.idempotency import Creation, create_once, find_result
 from api.http.openapi import Resource, reads_body_itself, returns_non_json
 from api.http.paging import SortOrder, read_page
+from api.http.rate_limits import creates
 from api.http.responses import file_response, json_response, no_content, page_response
 from api.http.uploads import Upload, read_upload
 from api.operations.dependents import refuse_if_corpus_in_use
@@ -22,10 +24,15 @@ from api.serializers.models import corpus_reply
 from api.services import reading, services, writing
 from shared import blobs
 from shared.clock import database_now
+from shared.free_disk import check_free_disk
 from shared.scheduling import caps
 from shared.tables import Corpus, User
 
 corpora = Resource("corpora", "Texts to train on")
+
+#: What an upload takes of the API's memory while it is decoded and stored, per byte.
+MEMORY_PER_BYTE = 4
+MAX_BYTES = 2**31
 
 NEWEST = SortOrder("corpora", (Corpus.id,))
 _FIELDS = {
@@ -58,6 +65,7 @@ _TEXT = {
 
 @corpora.post("/corpora", 201, CorpusReply, request_body=_BODY)
 @reads_body_itself
+@creates
 def upload_corpus(header: IdempotencyHeader, query: UploadFields) -> Response:
     """Upload a text.
 
@@ -65,12 +73,34 @@ def upload_corpus(header: IdempotencyHeader, query: UploadFields) -> Response:
     line ends become LF. Bytes that are invalid in the declared `encoding` are refused, with the
     offset of the first one.
     """
+    check_free_disk(services().engine, services().settings)
+    # Bytes of an unknown number may be as many as allowed.
+    size = min(request.content_length or MAX_BYTES, services().settings.max_corpus_bytes)
+    with services().upload_memory.hold(MEMORY_PER_BYTE * size) as fits:
+        if not fits:
+            raise TooManyUploads
+        return _receive(header, query)
+
+
+def _receive(header: IdempotencyHeader, query: UploadFields) -> Response:
     upload = read_upload(query)
     data = upload.text.text.encode()
-    blobs.store(services().engine, data)
-    return create_once(
-        header, _content(upload, data), lambda session: _insert(session, upload, data)
-    ).response()
+    content = _content(upload, data)
+    if (earlier := find_result(header, content)) is not None:
+        return earlier.response()
+    # Checked before a byte is stored, and again in the transaction that inserts the row.
+    with reading() as session:
+        caps.check_corpus(session.connection(), services().settings, current_user().id, len(data))
+    for _ in range(blobs.ATTEMPTS):
+        try:
+            with blobs.stored(services().engine, data):
+                return create_once(
+                    header, content, lambda session: _insert(session, upload, data)
+                ).response()
+        except blobs.MissingBlob:
+            # Another request has dropped the same bytes before the row came.
+            continue
+    raise Conflict("other requests keep deleting the same text. Try again")
 
 
 @corpora.get("/corpora", Listing[CorpusReply])
@@ -121,6 +151,7 @@ def delete_corpus(path: IdPath) -> Response:
         corpus = own(session, Corpus, path.id)
         refuse_if_corpus_in_use(session, corpus)
         session.delete(corpus)
+    blobs.drop(services().engine, [blobs.Leftover(corpus.sha256, corpus.created_at)])
     return no_content()
 
 

@@ -8,6 +8,7 @@ from api.errors import NotFound
 from api.http.idempotency import create_once
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
+from api.http.rate_limits import creates
 from api.http.responses import json_response, page_response
 from api.operations.rerun import rerun
 from api.permissions import as_id, current_user, own_job, require_admin
@@ -111,6 +112,7 @@ def lift_job(path: IdPath) -> Response:
 
 
 @jobs.post("/jobs/<id>/rerun", 202, JobReply)
+@creates
 def rerun_job(path: IdPath, header: IdempotencyHeader) -> Response:
     """Run a job again: a new job with the same numbers and seed.
 

@@ -15,7 +15,8 @@ from api.schemas.params import CheckpointPath, IdPath, NamedPage, Page
 from api.schemas.replies import Listing
 from api.schemas.requests import ResourceUpdate
 from api.serializers.models import checkpoint_reply, model_replies, model_reply
-from api.services import reading, writing
+from api.services import reading, services, writing
+from shared import blobs
 from shared.checkpoint_aliases import resolve
 from shared.tables import Checkpoint, Model
 
@@ -63,7 +64,11 @@ def delete_model(path: IdPath) -> Response:
     with writing() as session:
         model = own(session, Model, path.id)
         refuse_if_model_in_use(session, model)
+        checkpoints = session.execute(
+            select(Checkpoint.sha256, Checkpoint.created_at).where(Checkpoint.model_id == model.id)
+        ).all()
         session.delete(model)
+    blobs.drop(services().engine, (blobs.Leftover(*row) for row in checkpoints))
     return no_content()
 
 

@@ -4,6 +4,7 @@ from flask import Response
 
 from api.http.idempotency import create_once
 from api.http.openapi import Resource
+from api.http.rate_limits import creates
 from api.operations.training import enqueue_training
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.jobs import JobReply
@@ -13,6 +14,7 @@ train = Resource("train", "Train networks")
 
 
 @train.post("/train", 202, JobReply)
+@creates
 def submit_training(header: IdempotencyHeader, body: TrainRequest) -> Response:
     """Train a network on a corpus.
 

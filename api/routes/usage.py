@@ -84,6 +84,9 @@ def _reply(session: Session, user: User) -> UsageReply:
         ),
         stored_bytes=_cap(use.stored_bytes, caps.stored_bytes, user.max_stored_bytes),
         corpora_bytes=_cap(use.corpora_bytes, caps.corpora_bytes, user.max_corpora_bytes),
+        corpora=_cap(use.corpora, caps.corpora, None),
+        models=_cap(use.models, caps.models, None),
+        keys=_cap(use.keys, caps.keys, None),
         day_ends_at=midnight(now) + timedelta(days=1),
     )
 

@@ -8,6 +8,7 @@ from api.errors import Conflict, Forbidden, NotFound
 from api.http.idempotency import Creation, create_once
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
+from api.http.rate_limits import creates
 from api.http.responses import json_response, no_content, page_response
 from api.permissions import as_id, current_user, require_admin
 from api.schemas.headers import IdempotencyHeader
@@ -15,7 +16,7 @@ from api.schemas.params import KeyPath, Page, UserPath
 from api.schemas.replies import Listing
 from api.schemas.server import KeyReply, MeReply, NewKeyReply, UserReply
 from api.schemas.users import NewApiKey, NewUser, UserUpdate
-from api.services import reading, writing
+from api.services import reading, services, writing
 from shared.accounts import (
     KEY_PATTERN,
     NAME_PATTERN,
@@ -25,6 +26,7 @@ from shared.accounts import (
     enable_user,
 )
 from shared.clock import database_now
+from shared.scheduling import caps
 from shared.tables import ApiKey, User
 
 users = Resource("users", "Users and API keys")
@@ -50,6 +52,7 @@ def list_users(query: Page) -> Response:
 
 
 @users.post("/users", 201, UserReply)
+@creates
 def add_user(header: IdempotencyHeader, body: NewUser) -> Response:
     """Create a user, without an API key (admins only)."""
     require_admin()
@@ -87,6 +90,7 @@ def list_keys(path: UserPath, query: Page) -> Response:
 
 
 @users.post("/users/<user>/keys", 201, NewKeyReply)
+@creates
 def add_key(path: UserPath, header: IdempotencyHeader, body: NewApiKey) -> Response:
     """Create an API key. Only this response shows it: a replay has `key: null`."""
     return create_once(
@@ -113,7 +117,9 @@ def _create_user(session: Session, body: NewUser) -> Creation:
 
 
 def _create_key(session: Session, reference: str, body: NewApiKey) -> Creation:
-    new = create_key(session, _find_user(session, reference), body.name)
+    user = _find_user(session, reference)
+    caps.check_key(session.connection(), services().settings, user.id)
+    new = create_key(session, user, body.name)
     row = session.get_one(ApiKey, new.id)
     reply = NewKeyReply(
         id=new.id, prefix=new.prefix, name=row.name, key=new.key, created_at=row.created_at

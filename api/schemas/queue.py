@@ -64,4 +64,7 @@ class UsageReply(Reply):
     device_seconds_today: CapReply
     stored_bytes: CapReply
     corpora_bytes: CapReply
+    corpora: CapReply = Field(description="in number")
+    models: CapReply = Field(description="in number")
+    keys: CapReply = Field(description="API keys that are not revoked")
     day_ends_at: datetime

@@ -100,4 +100,7 @@ class Usage(Reply):
     device_seconds_today: Cap
     stored_bytes: Cap
     corpora_bytes: Cap
+    corpora: Cap | None = None
+    models: Cap | None = None
+    keys: Cap | None = None
     day_ends_at: datetime

@@ -21,6 +21,10 @@ READ_SECONDS = 30.0
 STREAM_READ_SECONDS = 45.0
 #: Far above the longest text with its log-probabilities; httpx2 stops at 1 MiB by default.
 MAX_EVENT_BYTES = 64 * 1024 * 1024
+#: Problems of a server that is busy, which a later attempt does not meet.
+BUSY = frozenset({"/problems/too-many-requests", "/problems/too-many-uploads"})
+#: How long a request is repeated while the server is busy.
+BUSY_SECONDS = 120.0
 #: Pauses before the second, third … attempt of a request that may be sent twice.
 RETRY_SECONDS = (0.2, 0.5, 1.0)
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "PATCH"})
@@ -85,6 +89,8 @@ class Transport:
     ) -> httpx2.Response:
         """Send one request and return the complete response.
 
+        While the server is too busy for it, it is sent again after the time that the server names.
+
         Args:
             method: The HTTP method.
             path: The path below the server's address.
@@ -104,9 +110,11 @@ class Transport:
         if idempotency_key:
             sent["Idempotency-Key"] = str(uuid.uuid4())
         pauses = RETRY_SECONDS if method in IDEMPOTENT or idempotency_key else ()
-        for pause in (*pauses, None):
-            try:
-                response = self._http.request(
+        give_up_at = time.monotonic() + BUSY_SECONDS
+        while True:
+            response = self._send(
+                pauses,
+                lambda: self._http.request(
                     method,
                     path,
                     params={k: v for k, v in (params or {}).items() if v is not None},
@@ -114,13 +122,30 @@ class Transport:
                     content=content() if content else None,
                     headers=sent,
                     timeout=httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS),
-                )
+                ),
+            )
+            try:
+                return checked(response)
+            except ApiError as error:
+                wait = error.retry_seconds
+                if wait is None or error.problem.type not in BUSY:
+                    raise
+                if time.monotonic() + wait > give_up_at:
+                    raise
+                # The server did nothing, so that any request may be sent again.
+                time.sleep(wait)
+
+    def _send(
+        self, pauses: Iterable[float], send: Callable[[], httpx2.Response]
+    ) -> httpx2.Response:
+        """Send a request, again after each pause if the connection fails."""
+        for pause in (*pauses, None):
+            try:
+                return send()
             except (httpx2.TransportError, httpx2.InvalidURL) as error:
                 if pause is None or not _is_retryable(error):
                     raise ServerUnreachable(self._unreachable(error)) from None
                 time.sleep(pause)
-            else:
-                return checked(response)
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager

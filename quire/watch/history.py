@@ -98,12 +98,17 @@ def _held_up(data: Data) -> str:
     )
 
 
+def _waits(data: Data) -> str:
+    return f"the checkpoint at step {data['step']:,} waits: {data['reason']}"
+
+
 _DESCRIPTIONS: dict[str, Callable[[Data], str]] = {
     "submitted": lambda _data: "submitted",
     "claimed": lambda data: f"claimed by {data['worker']}",
     "checkpoint": lambda data: f"checkpoint at step {data['step']:,}",
     "checkpoint_unusable": _unusable,
     "checkpoint_held_up": _held_up,
+    "checkpoint_waits": _waits,
     "resumed": _resumed,
     "began_from": _began_from,
     "inexact": _inexact,

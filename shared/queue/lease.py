@@ -122,18 +122,19 @@ class JobLeases(QueueBase):
         """
         with self.engine.begin() as connection:
             self._fence(connection, claim, fruitless_attempts=0)
-            blobs.publish(connection, record.sha256)
+            blobs.publish(connection, record.sha256, self.clock)
             now = self.clock(connection)
             checkpoint_id, new = add_checkpoint(connection, claim, record, now)
             # Before the check of the cap: what this deletes no longer counts. Claims, too, take
             # the lock of this before a user's.
-            retire_superfluous(connection, claim.job_id, checkpoints_to_keep(claim.spec))
+            retired = retire_superfluous(connection, claim.job_id, checkpoints_to_keep(claim.spec))
             if new:
                 caps.check_checkpoint(connection, self.settings, claim.user_id)
                 add_event(
                     connection, claim.job_id, claim.attempt, now, "checkpoint", step=record.step
                 )
-            return checkpoint_id
+        blobs.drop(self.engine, retired)
+        return checkpoint_id
 
     def record_vocabulary(self, claim: Claim, size: int, characters_per_token: float) -> None:
         """Write the size of the vocabulary that a training has chosen to its model.

@@ -1,6 +1,7 @@
 """The caps of a user, and the checks that enforce them.
 
-Each cap is the user's own if an admin set one, and otherwise the settings' default. The checks run
+Each cap is the user's own if an admin set one, and otherwise the settings' default; those on the
+numbers of corpora, models and keys are the settings' for everybody. The checks run
 under the user's lock, in the transaction that inserts what counts, so that no race passes a cap.
 The claim counts running jobs and the day's device time (shared/scheduling/candidates.py).
 """
@@ -12,9 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from shared.scheduling.accounting import held_today, midnight, running_trainings, used_today
-from shared.scheduling.errors import CorporaFull, DayUsedUp, QueueFull, StorageFull
+from shared.scheduling.errors import CorporaFull, DayUsedUp, QueueFull, StorageFull, TooMany
 from shared.settings import Settings
-from shared.tables import WAITING, Checkpoint, Corpus, Job, Kind, Model, User
+from shared.tables import WAITING, ApiKey, Checkpoint, Corpus, Job, Kind, Model, User
 
 #: Serialises all inserts of one user that a cap counts.
 _LOCK = (
@@ -53,6 +54,9 @@ class Caps:
         device_seconds_per_day: Device time from midnight to midnight UTC; None for no cap.
         stored_bytes: Bytes of corpora and checkpoints.
         corpora_bytes: Bytes of corpora alone.
+        corpora: Corpora, in number.
+        models: Models, in number.
+        keys: API keys that are not revoked.
     """
 
     running: int
@@ -60,6 +64,9 @@ class Caps:
     device_seconds_per_day: float | None
     stored_bytes: int
     corpora_bytes: int
+    corpora: int
+    models: int
+    keys: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,9 @@ class Use:
     device_seconds_today: float
     stored_bytes: int
     corpora_bytes: int
+    corpora: int
+    models: int
+    keys: int
 
 
 def caps_of(user: Any, settings: Settings) -> Caps:
@@ -85,6 +95,9 @@ def caps_of(user: Any, settings: Settings) -> Caps:
         own_or(user.max_device_seconds_per_day, settings.max_device_seconds_per_day),
         own_or(user.max_stored_bytes, settings.max_stored_bytes_per_user),
         own_or(user.max_corpora_bytes, settings.max_corpora_bytes_per_user),
+        settings.max_corpora_per_user,
+        settings.max_models_per_user,
+        settings.max_keys_per_user,
     )
 
 
@@ -98,6 +111,9 @@ def use_of(connection: Connection, user: Any, now: datetime) -> Use:
         device_seconds_today=used_today(user.used_seconds, user.used_on, now) + held,
         stored_bytes=_stored_bytes(connection, user.id),
         corpora_bytes=_corpora_bytes(connection, user.id),
+        corpora=_count(connection, Corpus, user.id),
+        models=_count(connection, Model, user.id),
+        keys=_count(connection, ApiKey, user.id),
     )
 
 
@@ -110,6 +126,7 @@ def check_job(
         QueueFull: The user has as many queued jobs as allowed.
         DayUsedUp: The user has used up today's device time.
         StorageFull: A training's checkpoints could not be stored.
+        TooMany: The user would have too many models; that of this training counts.
     """
     user, caps = _lock_user(connection, settings, user_id)
     queued = connection.scalar(_QUEUED, {"user": user_id}) or 0
@@ -126,16 +143,32 @@ def check_job(
         stored = _stored_bytes(connection, user_id)
         if stored >= caps.stored_bytes:
             raise StorageFull(stored, 0, caps.stored_bytes)
+        if (models := _count(connection, Model, user_id)) > caps.models:
+            raise TooMany("models", models - 1, caps.models)
+
+
+def check_key(connection: Connection, settings: Settings, user_id: str) -> None:
+    """Check that a user may have one more API key; lock the user until the commit.
+
+    Raises:
+        TooMany: The user has as many keys as allowed.
+    """
+    _, caps = _lock_user(connection, settings, user_id)
+    if (keys := _count(connection, ApiKey, user_id)) >= caps.keys:
+        raise TooMany("keys", keys, caps.keys)
 
 
 def check_corpus(connection: Connection, settings: Settings, user_id: str, more: int) -> None:
     """Check that a user may store a corpus of `more` bytes; lock the user until the commit.
 
     Raises:
+        TooMany: The user has as many corpora as allowed.
         CorporaFull: The user's corpora would take too many bytes.
         StorageFull: The user's corpora and checkpoints would take too many bytes.
     """
     _, caps = _lock_user(connection, settings, user_id)
+    if (corpora := _count(connection, Corpus, user_id)) >= caps.corpora:
+        raise TooMany("corpora", corpora, caps.corpora)
     used = _corpora_bytes(connection, user_id)
     if used + more > caps.corpora_bytes:
         raise CorporaFull(used, more, caps.corpora_bytes)
@@ -159,6 +192,13 @@ def check_checkpoint(connection: Connection, settings: Settings, user_id: str) -
 def _lock_user(connection: Connection, settings: Settings, user_id: str) -> tuple[Any, Caps]:
     user = connection.execute(_LOCK, {"user": user_id}).one()
     return user, caps_of(user, settings)
+
+
+def _count(connection: Connection, table: type[Corpus | Model | ApiKey], user_id: str) -> int:
+    statement = select(func.count()).select_from(table).where(table.user_id == user_id)
+    if table is ApiKey:
+        statement = statement.where(ApiKey.revoked_at.is_(None))
+    return connection.scalar(statement) or 0
 
 
 def _corpora_bytes(connection: Connection, user_id: str) -> int:

@@ -72,3 +72,15 @@ class CorporaFull(CapReached):
             f"your corpora take {used:,} bytes, this would be {more:,} more, and one user may "
             f"store {limit:,}: delete corpora that you don't need"
         )
+
+
+class TooMany(CapReached):
+    """The user has as many corpora, models or API keys as one user may have."""
+
+    def __init__(self, what: str, used: int, limit: int) -> None:
+        self.slug, self.title = f"too-many-{what}", f"Too many {what}"
+        verb = "revoke keys" if what == "keys" else f"delete {what}"
+        super().__init__(
+            f"you have {used:,} {what}, and one user may have {limit:,} "
+            f"(QUIRE_MAX_{what.upper()}_PER_USER): {verb} that you don't need"
+        )

@@ -55,3 +55,14 @@ def test_importing_the_package_imports_nothing_else() -> None:
         *sys.stdlib_module_names,
     }
     assert "quire.client" not in done.stdout.split()
+
+
+def test_the_client_waits_when_the_server_asks_for_it(served: Served) -> None:
+    services = served.world.app.extensions["quire"]
+    limits = services.creations
+    user = served.ann.get("/v1/me").json["id"]
+    while limits.take(user).wait_seconds is None:
+        pass
+    with quire.Client(served.url, served.ann.key) as client:
+        corpus = client.upload_corpus(b"a text", name="waited")
+        assert corpus.name == "waited"

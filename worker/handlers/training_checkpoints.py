@@ -1,11 +1,13 @@
 """Saves and finds a training's checkpoints."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import structlog
 
 from shared import blobs
+from shared.free_disk import DiskLow, check_free_disk
 from shared.queue import Queue
 from shared.queue.types import CheckpointRecord
 from worker.data import checkpoints
@@ -13,6 +15,9 @@ from worker.data.checkpoints import StoredCheckpoint
 from worker.execution.lease import Lease
 from worker.handlers.job_history import record_event
 from worker.ml.checkpoint import TrainingState, digest, pack
+
+#: How often a checkpoint that waits for free disk looks for it.
+DISK_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -67,14 +72,37 @@ class TrainingCheckpoints:
     def _store(self, record: CheckpointRecord, data: bytes) -> str:
         while True:
             self._lease.check_lost()
-            sha256 = blobs.store(self._queue.engine, data)
+            self._wait_for_disk(record.step)
             try:
-                return self._queue.record_checkpoint(
-                    self._lease.claim, replace(record, sha256=sha256)
-                )
+                with blobs.stored(self._queue.engine, data) as sha256:
+                    return self._queue.record_checkpoint(
+                        self._lease.claim, replace(record, sha256=sha256)
+                    )
             except blobs.MissingBlob:
-                # The bytes were stored long ago, and a sweep deleted them before the row came.
+                # Another process has dropped the same bytes before the row came.
                 continue
+
+    def _wait_for_disk(self, step: int) -> None:
+        """Wait while the disk has too little room; the job's history says so.
+
+        Raises:
+            LeaseLost: Another attempt may have the job.
+            CancelRequested: The owner has cancelled the job.
+            DeadlineReached: The job has run for its `deadline_seconds`.
+            Interrupted: The job goes on another time, from an earlier checkpoint.
+        """
+        told = False
+        while True:
+            try:
+                return check_free_disk(self._queue.engine, self._queue.settings)
+            except DiskLow as error:
+                reason = str(error)
+            if not told:
+                log.warning("checkpoint_waits", step=step, reason=reason)
+                record_event(self._queue, self._lease, "checkpoint_waits", step=step, reason=reason)
+                told = True
+            self._lease.check()
+            time.sleep(DISK_SECONDS)
 
     def newest(self) -> TrainingState | None:
         """The newest usable checkpoint of the job."""

@@ -37,7 +37,13 @@ def print_usage(usage: Usage) -> None:
             ("queued", _cap(usage.queued)),
             ("device time today", _cap(usage.device_seconds_today, seconds=True)),
             ("stored", _cap(usage.stored_bytes, sizes=True)),
-            ("corpora", _cap(usage.corpora_bytes, sizes=True)),
+            ("bytes of corpora", _cap(usage.corpora_bytes, sizes=True)),
+            *(
+                (name, _cap(cap))
+                for name in ("corpora", "models", "keys")
+                # A server of an older version does not send them.
+                if (cap := getattr(usage, name)) is not None
+            ),
             ("day ends", formatting.when(usage.day_ends_at)),
         ]
     )

@@ -10,6 +10,11 @@ KEPT_HOURS = 24
 FORGOTTEN_AT_ONCE = 100
 
 
+def is_expired(created_at: datetime, now: datetime) -> bool:
+    """Whether a key made at this time counts no more."""
+    return created_at < now - timedelta(hours=KEPT_HOURS)
+
+
 def forget_expired_keys(connection: Connection, now: datetime) -> int:
     """Delete all expired keys.
 

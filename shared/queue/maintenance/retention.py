@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, or_, select
 
+from shared import blobs
 from shared.checkpoint_aliases import resolve
 from shared.queue.base import QueueBase
 from shared.queue.locks import serialise_claims
@@ -37,19 +38,21 @@ class CheckpointRetention(QueueBase):
         deleted = 0
         for job_id, keep in trainings:
             with self.engine.begin() as connection:
-                deleted += retire_superfluous(connection, job_id, keep)
+                retired = retire_superfluous(connection, job_id, keep)
+            blobs.drop(self.engine, retired)
+            deleted += len(retired)
         return deleted
 
 
-def retire_superfluous(connection: Connection, job_id: str, keep: int) -> int:
+def retire_superfluous(connection: Connection, job_id: str, keep: int) -> list[blobs.Leftover]:
     """Delete the superfluous checkpoints of a training that nothing uses.
 
     Returns:
-        How many were deleted. The next sweep of blobs deletes their bytes.
+        Their bytes, which the caller drops after the commit.
     """
     superfluous = _superfluous(connection, job_id, keep)
     if not superfluous:
-        return 0
+        return []
     serialise_claims(connection, "generate")
     return _delete_unused(connection, job_id, superfluous)
 
@@ -76,14 +79,19 @@ def _superfluous(connection: Connection, job_id: str, keep: int) -> list[str]:
     return [row.id for row in rows if row.id not in kept]
 
 
-def _delete_unused(connection: Connection, job_id: str, superfluous: Collection[str]) -> int:
-    """Delete those checkpoints that nothing uses; call it under the lock of generations' claims."""
+def _delete_unused(
+    connection: Connection, job_id: str, superfluous: Collection[str]
+) -> list[blobs.Leftover]:
+    """Delete those checkpoints that nothing uses, and return their bytes.
+
+    Call it under the lock of generations' claims.
+    """
     model_id = connection.scalar(select(Job.model_id).where(Job.id == job_id))
     generating = exists().where(
         Job.model_id == model_id, Job.kind == "generate", Job.status == "running"
     )
     if connection.scalar(select(generating)):
-        return 0
+        return []
     # A row that another transaction has locked is about to be used: it stays for now.
     free = connection.scalars(
         select(Checkpoint.id)
@@ -98,9 +106,14 @@ def _delete_unused(connection: Connection, job_id: str, superfluous: Collection[
     )
     uncited = connection.scalars(select(Checkpoint.id).where(Checkpoint.id.in_(free), ~cited))
     unused = [checkpoint_id for checkpoint_id in uncited if checkpoint_id not in named]
-    if unused:
-        connection.execute(delete(Checkpoint).where(Checkpoint.id.in_(unused)))
-    return len(unused)
+    if not unused:
+        return []
+    retired = connection.execute(
+        delete(Checkpoint)
+        .where(Checkpoint.id.in_(unused))
+        .returning(Checkpoint.sha256, Checkpoint.created_at)
+    )
+    return [blobs.Leftover(row.sha256, row.created_at) for row in retired]
 
 
 def _over_limit(connection: Connection) -> list[tuple[str, int]]:
