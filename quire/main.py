@@ -14,6 +14,7 @@ from quire.commands.library import checkpoint, corpus, model, texts
 from quire.commands.server import api, demo, devices, migrate, up, worker
 from quire.errors import ExitCode, QuireError
 from quire.terminal.console import out, print_error
+from quire.terminal.streams import OutputClosed, discard, flush_streams, prepare_streams
 from shared.settings import SettingsError, load_settings
 
 HELP = """Train recurrent networks to write like your texts.
@@ -86,7 +87,12 @@ app.command("texts", rich_help_panel=LIBRARY)(texts.list_texts)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `quire` and exit with its exit code. Every failure prints one readable line."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    prepare_streams()
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        flush_streams()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -97,6 +103,9 @@ def run(arguments: Sequence[str]) -> int:
         return _usage_error(error)
     except typer.Abort:
         return ExitCode.INTERRUPTED
+    except OutputClosed:
+        discard(sys.stdout)
+        return ExitCode.OK
     except QuireError as error:
         print_error(str(error))
         return error.exit_code

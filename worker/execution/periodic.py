@@ -13,8 +13,8 @@ log = structlog.get_logger(__name__)
 class PeriodicThread:
     """Calls a function at a fixed interval, in a daemon thread, until it is stopped.
 
-    No error ends the thread. It logs `periodic_task_failed` with the traceback, except while the database
-    cannot be reached: then it logs `database_away` once, until a call succeeds again.
+    No error ends the thread. It logs `periodic_task_failed` with the traceback, except while the
+    database cannot be reached: then it logs `database_away` once, until a call succeeds again.
 
     Args:
         name: The thread's name.

@@ -3,14 +3,13 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client import ApiError, Client
 from quire.client.server_replies import Me
 from quire.errors import InvalidInput
 from quire.terminal import formatting
-from quire.terminal.console import Json, err, out, print_json, print_note, print_table
+from quire.terminal.console import Json, err, escape, out, print_json, print_note, print_table
 
 key = typer.Typer(no_args_is_help=True, help="Manage API keys.")
 

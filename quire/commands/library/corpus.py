@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client import Client
@@ -16,6 +15,7 @@ from quire.lookup import find_corpus
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
+    escape,
     has_duplicates,
     out,
     print_fields,
@@ -25,6 +25,7 @@ from quire.terminal.console import (
     print_table,
     shell_quoted,
     transfer_progress,
+    write_text,
 )
 from shared.corpus_text import decode
 
@@ -169,7 +170,7 @@ def show(
         if as_json:
             print_json({**found.as_json(), "text": content})
         else:
-            sys.stdout.write(content)
+            write_text(content, end="")
         return
     if as_json:
         print_json(found)

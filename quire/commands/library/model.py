@@ -3,13 +3,13 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.lookup import find_model
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
+    escape,
     has_duplicates,
     print_json,
     print_note,
