@@ -29,6 +29,15 @@ _FIND_OWNER = (
         User.disabled_at.is_(None),
     )
 )
+_IS_VALID = (
+    select(ApiKey.id)
+    .join(User, ApiKey.user_id == User.id)
+    .where(
+        ApiKey.prefix == bindparam("prefix"),
+        ApiKey.revoked_at.is_(None),
+        User.disabled_at.is_(None),
+    )
+)
 
 
 class BadName(ValueError):
@@ -140,6 +149,12 @@ class Owner:
     id: str
     name: str
     role: str
+    key_prefix: str
+
+
+def is_valid_key(connection: Connection, prefix: str) -> bool:
+    """Return whether a key that was presented before is still valid, and its owner enabled."""
+    return connection.execute(_IS_VALID, {"prefix": prefix}).one_or_none() is not None
 
 
 def owner_of_key(connection: Connection, key: str) -> Owner | None:
@@ -152,7 +167,7 @@ def owner_of_key(connection: Connection, key: str) -> Owner | None:
     # A random 256-bit secret needs no slow hash: there is nothing to guess.
     if row is None or not hmac.compare_digest(row.sha256, _sha256(secret)):
         return None
-    return Owner(row.id, row.name, row.role)
+    return Owner(row.id, row.name, row.role, prefix)
 
 
 def _sha256(secret: str) -> str:

@@ -17,6 +17,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from api.errors import INVALID_KEY
+from api.permissions import has_valid_key
 from api.serializers.jobs import job_reply
 from api.serializers.texts import text_reply
 from api.services import BLOCK_SECONDS, Services
@@ -112,7 +114,10 @@ class JobEventStream:
             entries, check_interval = [], BLOCK_SECONDS
             self._services.stopping.wait(1.0)
         yield from self._entries(entries)
-        if not entries and time.monotonic() - self._checked_at >= check_interval:
+        if entries:
+            # The key is looked at again, however many entries come.
+            check_interval = SLOW_CHECK_SECONDS
+        if not self._ended and time.monotonic() - self._checked_at >= check_interval:
             yield from self._check_row()
 
     def _entries(self, entries: Sequence[job_events.Entry]) -> Iterator[str]:
@@ -131,7 +136,7 @@ class JobEventStream:
             yield _encode("metrics", entry.data, entry.id)
         elif entry.kind == "texts":
             yield from self._sampled_texts(entry)
-        else:
+        elif entry.kind == "state":
             yield from self._check_row(entry.id)
 
     def _new_part(self, entry: job_events.Entry) -> dict[str, Any] | None:
@@ -174,6 +179,7 @@ class JobEventStream:
         try:
             with self._reading() as session:
                 job = session.get(Job, self._job_id)
+                has_key = has_valid_key(session)
                 if job is None:
                     self._ended = True
                     return
@@ -184,6 +190,10 @@ class JobEventStream:
                     texts = self._texts(session, requested=job.kind == "generate")
         except DBAPIError as error:
             log.warning("job_not_read", job=self._job_id, reason=str(error.orig))
+            return
+        if not has_key:
+            self._ended = True
+            yield _encode("closed", {"reason": INVALID_KEY})
             return
         reply.pop("texts", None)
         self._attempt = max(self._attempt, job.attempt)

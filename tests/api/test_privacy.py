@@ -133,3 +133,37 @@ def test_a_malformed_id_is_not_found(ann: Person) -> None:
     for path in ("corpora", "models", "jobs", "texts", "checkpoints"):
         assert "'mine'" in problem(ann.get(f"/v1/{path}/mine"), 404)["detail"]
         problem(ann.get(f"/v1/{path}/a%00b"), 404)
+
+
+def test_no_reply_tells_which_private_corpus_a_shared_model_was_trained_on(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
+    corpus = ann.upload()
+    model = harness.model(ann, corpus)
+    assert ann.patch(f"/v1/models/{model['id']}", {"visibility": "server"}).status_code == 200
+    answer = bob.post("/v1/generate", {"model": model["id"], "length": 5})
+    job = answer.json
+    harness.write(job)
+    text = bob.items("/v1/texts")[0]
+    for reply in (
+        answer,
+        *map(
+            bob.get,
+            [
+                f"/v1/jobs/{job['id']}",
+                "/v1/jobs",
+                f"/v1/jobs/{job['id']}/texts",
+                f"/v1/jobs/{job['id']}/events",
+                f"/v1/jobs/{job['id']}/history",
+                f"/v1/texts/{text['id']}",
+                "/v1/models",
+                f"/v1/models/{model['id']}",
+                f"/v1/models/{model['id']}/checkpoints",
+                f"/v1/models/{model['id']}/checkpoints/best",
+                f"/v1/checkpoints/{model['checkpoints']['best']}",
+            ],
+        ),
+    ):
+        assert corpus not in reply.text
+    assert bob.post(f"/v1/jobs/{job['id']}/rerun").json["corpus"] is None
+    assert ann.get(f"/v1/models/{model['id']}").json["corpus"] == corpus
