@@ -86,6 +86,32 @@ def digests_of_visible(session: Session, corpora: Collection[str]) -> dict[str, 
     return dict(session.execute(seen).all())
 
 
+def may_show_excerpts(session: Session, model: Model) -> bool:
+    """Return whether the current user may be shown pieces of a model's corpus."""
+    statement = select(Model.id).outerjoin(Corpus, Model.corpus_id == Corpus.id)
+    shown = statement.where(Model.id == model.id, _shows_excerpts(current_user()))
+    return session.scalar(shown) is not None
+
+
+def jobs_that_show_excerpts(session: Session, jobs: Collection[str]) -> set[str]:
+    """Return those jobs of the current user whose texts may tell where in the corpus they copy."""
+    statement = (
+        select(Job.id)
+        .outerjoin(Corpus, Job.corpus_id == Corpus.id)
+        .outerjoin(Model, Job.model_id == Model.id)
+        .where(Job.id.in_(jobs), _shows_excerpts(current_user()))
+    )
+    return set(session.scalars(statement))
+
+
+def _shows_excerpts(user: CurrentUser) -> ColumnElement[bool]:
+    """Return the condition on a corpus and a model trained on it.
+
+    Whoever trained the model could read the corpus.
+    """
+    return or_(may_see(Corpus, user), Corpus.allow_excerpts, Model.user_id == user.id)
+
+
 def visible(
     session: Session, table: type[Shareable], reference: str, lock: Lock | None = None
 ) -> Shareable:

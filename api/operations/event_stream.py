@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from api.errors import INVALID_KEY
 from api.permissions import has_valid_key
 from api.serializers.jobs import job_reply
-from api.serializers.texts import text_reply
+from api.serializers.texts import text_replies
 from api.services import BLOCK_SECONDS, Services
 from shared import job_events
 from shared.tables import TERMINAL_STATUSES, GeneratedText, Job
@@ -168,7 +168,7 @@ class JobEventStream:
                 .where(GeneratedText.step == entry.data["step"])
                 .order_by(GeneratedText.position)
             ).all()
-            replies = [text_reply(text).model_dump(mode="json") for text in texts]
+            replies = [each.model_dump(mode="json") for each in text_replies(session, texts)]
         for i, reply in enumerate(replies):
             # Only the last text has the id: a client that leaves in between gets all of them again.
             yield _encode("text", reply, entry.id if i == len(replies) - 1 else None)
@@ -227,7 +227,7 @@ class JobEventStream:
         else:
             newest = of_job.order_by(GeneratedText.step.desc(), GeneratedText.position.desc())
             rows = list(session.scalars(newest.limit(MAX_TEXTS)))[::-1]
-        return [text_reply(row).model_dump(mode="json") for row in rows]
+        return [each.model_dump(mode="json") for each in text_replies(session, rows)]
 
     def _reading(self) -> Session:
         return self._services.read_sessions()

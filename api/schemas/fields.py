@@ -58,8 +58,9 @@ Name = Annotated[
 DescribedVisibility = Annotated[
     Visibility,
     Field(
-        description="`private`, or `server`: every user may read it and generate from it. Without "
-        "a prompt, a model starts from a random piece of its corpus and shows it as the prompt."
+        description="`private`, or `server`: every user may read a corpus, and generate from a "
+        "model and download its checkpoints. A shared model can give away passages of its corpus "
+        "that it learnt by heart, even of a private one."
     ),
 ]
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from api.permissions import current_user, digests_of_visible
 from api.schemas.jobs import EstimateReply, JobErrorReply, JobReply, PlaceReply, ProgressReply
 from api.serializers.models import aliases_reply
-from api.serializers.texts import text_reply
+from api.serializers.texts import text_replies
 from api.services import services
 from shared.checkpoint_aliases import Aliases, resolve_many
 from shared.scheduling.forecast import Place
@@ -51,7 +51,7 @@ def job_reply(session: Session, job: Job, *, place: bool = True) -> JobReply:
     if job.kind != "generate" or job.status not in TERMINAL_STATUSES:
         return reply
     texts = session.scalars(_TEXTS, {"job": job.id})
-    return reply.model_copy(update={"texts": [text_reply(text) for text in texts]})
+    return reply.model_copy(update={"texts": text_replies(session, texts)})
 
 
 def place_reply(session: Session, job: Job) -> PlaceReply | None:

@@ -18,6 +18,7 @@ def corpus_reply(corpus: Corpus, owner: str) -> CorpusReply:
         id=corpus.id,
         name=corpus.name,
         visibility=corpus.visibility,
+        allow_excerpts=corpus.allow_excerpts,
         owner=owner,
         sha256=corpus.sha256,
         bytes=corpus.bytes,

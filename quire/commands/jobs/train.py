@@ -17,6 +17,7 @@ from quire.commands.jobs.scheduling_options import (
     scheduling_fields,
 )
 from quire.commands.library.corpus import describe, read_file, upload_once
+from quire.commands.library.model import SHARED_MODEL
 from quire.errors import ExitCode, InvalidInput, NotFound
 from quire.lookup import find_corpus, find_job, find_model, is_id
 from quire.terminal.console import (
@@ -172,6 +173,8 @@ def train(
         if start_from is not None:
             body["from"] = find_checkpoint(client, start_from)
         job = client.train(body)
+        if visibility == "server":
+            print_note(f"[yellow]{SHARED_MODEL}[/]")
         if follows:
             try:
                 job = watch_training(client, job, watch=not as_json)

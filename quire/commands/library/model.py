@@ -19,6 +19,11 @@ from quire.terminal.console import (
 
 model = typer.Typer(no_args_is_help=True, help="Work with one model.")
 
+SHARED_MODEL = (
+    "Everyone on the server may now generate with this model and download its checkpoints. Its "
+    "texts can hold passages of its corpus that it learnt by heart, even if the corpus is private."
+)
+
 NameOrId = Annotated[str, typer.Argument(metavar="NAME|ID", help="The model.")]
 
 
@@ -67,6 +72,8 @@ def share(
 ) -> None:
     """Let everyone on the server use a model."""
     _update(reference, {"visibility": "private" if private else "server"}, as_json)
+    if not private:
+        print_note(f"[yellow]{SHARED_MODEL}[/]")
 
 
 @model.command("rm")
