@@ -15,6 +15,8 @@ from shared.tables import ROLES, ApiKey, User
 
 KEY_BYTES = 32
 PREFIX_CHARACTERS = 8
+#: From where a key was made that no request asked for.
+THIS_MACHINE = "the server's machine"
 KEY_PATTERN = re.compile(r"quire_([0-9a-z]{8})_([0-9a-f]{64})")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _PREFIX_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -126,8 +128,22 @@ def enable_user(user: User) -> None:
     user.disabled_at = None
 
 
-def create_key(session: Session, user: User, name: str = "default") -> NewKey:
-    """Create a key for a user; the caller commits, and shows the key once."""
+def create_key(
+    session: Session,
+    user: User,
+    name: str = "default",
+    made_by: str | None = None,
+    made_from: str | None = THIS_MACHINE,
+) -> NewKey:
+    """Create a key for a user; the caller commits, and shows the key once.
+
+    Args:
+        session: The session to store it with.
+        user: The owner.
+        name: What the key is for.
+        made_by: The name of the user who made it; None for whoever administers the machine.
+        made_from: The address from which it was made.
+    """
     secret = secrets.token_hex(KEY_BYTES)
     prefix = "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(PREFIX_CHARACTERS))
     row = ApiKey(
@@ -135,6 +151,8 @@ def create_key(session: Session, user: User, name: str = "default") -> NewKey:
         name=name,
         prefix=prefix,
         sha256=_sha256(secret),
+        made_by=made_by,
+        made_from=made_from,
         created_at=database_now(session.connection()),
     )
     session.add(row)

@@ -68,3 +68,13 @@ def test_sharing_says_what_it_shares(served: Served, capsys: pytest.CaptureFixtu
     for command in (["model", "share"], ["corpus", "share"]):
         assert run([*command, "orwell", "--private"]) == 0
         assert "Everyone" not in capsys.readouterr().err
+
+
+def test_a_list_of_keys_says_who_made_them(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin = served.world.person("root", "admin")
+    admin.post("/v1/users/ann/keys", {"name": "not hers"})
+    assert run(["key", "list"]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "not hers" in line]
+    assert line.split()[-3:] == ["valid", "root", "127.0.0.1"]

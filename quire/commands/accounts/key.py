@@ -46,20 +46,25 @@ def add(
 
 @key.command("list")
 def list_keys(user: Owner = None, as_json: Json = False) -> None:
-    """List keys by their prefix. The keys themselves are not stored."""
+    """List keys by their prefix, with who made each and from where.
+
+    The keys themselves are not stored.
+    """
     with config.connect() as client:
         keys = list(client.keys(user or client.me().name))
     if as_json:
         print_json(keys)
         return
     print_table(
-        ("PREFIX", "NAME", "CREATED", "STATE"),
+        ("PREFIX", "NAME", "CREATED", "STATE", "MADE BY", "FROM"),
         [
             (
                 each.prefix,
                 escape(each.name or ""),
                 formatting.ago(each.created_at),
                 "[dim]revoked[/]" if each.revoked_at else "valid",
+                escape(each.made_by or ""),
+                escape(each.made_from or ""),
             )
             for each in keys
         ],
