@@ -104,8 +104,9 @@ def short_budget_text(job: Job) -> str:
     progress = job.progress
     if seconds is None or progress is None or not progress.epoch or progress.epoch >= 1:
         return ""
+    steps = f"{progress.step or 0:,} step{'' if progress.step == 1 else 's'}"
     return (
-        f"{seconds:g} seconds were enough for {progress.step or 0:,} steps, {progress.epoch:.2g} "
+        f"{seconds:g} seconds were enough for {steps}, {progress.epoch:.2g} "
         "of an epoch: compiling the network took its part. Give more --seconds, or --epochs"
     )
 
