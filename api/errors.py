@@ -37,6 +37,9 @@ class BadJson(ApiError):
     slug, title = "bad-json", "The request body is not valid JSON"
 
 
+INVALID_KEY = "the API key is unknown or revoked, or its owner is disabled. Ask an admin"
+
+
 class Unauthenticated(ApiError):
     """The request has no API key, or an unknown one."""
 

@@ -6,6 +6,7 @@ users' resources than anybody else.
 """
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeVar
@@ -15,6 +16,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, or_, select
 from sqlalchemy.orm import Session, undefer
 
 from api.errors import Forbidden, NotFound
+from shared.accounts import is_valid_key
 from shared.tables import Checkpoint, Corpus, GeneratedText, Job, Model
 
 Shareable = TypeVar("Shareable", Corpus, Model)
@@ -31,6 +33,7 @@ class CurrentUser:
     id: str
     name: str
     role: str
+    key_prefix: str
 
     @property
     def is_admin(self) -> bool:
@@ -42,6 +45,14 @@ def current_user() -> CurrentUser:
     """Return the user who sent this request."""
     user: CurrentUser = g.current_user
     return user
+
+
+def has_valid_key(session: Session) -> bool:
+    """Return whether the key of this request is still valid.
+
+    A request that lasts looks again each time before it tells something new.
+    """
+    return is_valid_key(session.connection(), current_user().key_prefix)
 
 
 def require_admin() -> CurrentUser:
@@ -59,6 +70,46 @@ def require_admin() -> CurrentUser:
 def may_see(table: type[Corpus] | type[Model], user: CurrentUser) -> ColumnElement[bool]:
     """Return the condition that a row belongs to the user or is shared with everybody."""
     return or_(table.user_id == user.id, table.visibility == "server")
+
+
+def digests_of_visible(session: Session, corpora: Collection[str]) -> dict[str, str]:
+    """Return the SHA-256 of those corpora that the current user may see, by id.
+
+    A reply shows the id of a corpus only if it is among them: a shared model, its texts and their
+    jobs don't tell which private corpus it was trained on.
+    """
+    if not corpora:
+        return {}
+    seen = select(Corpus.id, Corpus.sha256).where(
+        Corpus.id.in_(corpora), may_see(Corpus, current_user())
+    )
+    return dict(session.execute(seen).all())
+
+
+def may_show_excerpts(session: Session, model: Model) -> bool:
+    """Return whether the current user may be shown pieces of a model's corpus."""
+    statement = select(Model.id).outerjoin(Corpus, Model.corpus_id == Corpus.id)
+    shown = statement.where(Model.id == model.id, _shows_excerpts(current_user()))
+    return session.scalar(shown) is not None
+
+
+def jobs_that_show_excerpts(session: Session, jobs: Collection[str]) -> set[str]:
+    """Return those jobs of the current user whose texts may tell where in the corpus they copy."""
+    statement = (
+        select(Job.id)
+        .outerjoin(Corpus, Job.corpus_id == Corpus.id)
+        .outerjoin(Model, Job.model_id == Model.id)
+        .where(Job.id.in_(jobs), _shows_excerpts(current_user()))
+    )
+    return set(session.scalars(statement))
+
+
+def _shows_excerpts(user: CurrentUser) -> ColumnElement[bool]:
+    """Return the condition on a corpus and a model trained on it.
+
+    Whoever trained the model could read the corpus.
+    """
+    return or_(may_see(Corpus, user), Corpus.allow_excerpts, Model.user_id == user.id)
 
 
 def visible(

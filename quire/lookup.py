@@ -1,4 +1,4 @@
-"""Find a corpus, a model or a job by the name or id that a person shell_quoted."""
+"""Find a corpus, a model or a job by the name or id that a person typed."""
 
 import uuid
 from collections.abc import Callable, Iterable
@@ -8,6 +8,7 @@ from quire.client import Client
 from quire.client.replies import Corpus, Job, Model
 from quire.client.transport import ApiError
 from quire.errors import InvalidInput, NotFound
+from quire.terminal import formatting
 
 
 class _Named(Protocol):
@@ -33,22 +34,35 @@ def find_model(client: Client, reference: str) -> Model:
     return _find("model", "quire models", reference, client.model, client.models)
 
 
-def find_job(client: Client, reference: str, kind: str | None = None) -> Job:
-    """Find a job by name or id.
+def find_job(client: Client, reference: str) -> Job:
+    """Find the job that a command changes or waits for, by name or id.
 
     Names of jobs repeat, since a generation has the name of its model. If exactly one job of
     the name has not ended, that one is meant.
+    """
+
+    def by_name(name: str) -> Iterable[Job]:
+        jobs = list(client.jobs(name=name))
+        active = [job for job in jobs if not job.ended]
+        return active if len(active) == 1 else jobs
+
+    return _find("job", "quire jobs", reference, client.job, by_name)
+
+
+def find_newest_job(client: Client, reference: str, *kinds: str) -> Job:
+    """Find a job to look at, by id, or the newest one of a name.
 
     Args:
         client: The server.
         reference: A name or an id.
-        kind: By name, find only jobs of this kind.
+        kinds: By name, look for jobs of the first kind, then of the next; without any, of all.
     """
 
     def by_name(name: str) -> Iterable[Job]:
-        jobs = list(client.jobs(name=name, kind=kind))
-        active = [job for job in jobs if not job.ended]
-        return active if len(active) == 1 else jobs
+        for kind in kinds or (None,):
+            for job in client.jobs(name=name, kind=kind):  # newest first
+                return [job]
+        return []
 
     return _find("job", "quire jobs", reference, client.job, by_name)
 
@@ -82,8 +96,14 @@ def _find(
     if not matches:
         raise NotFound(f"no {resource} is called {reference!r}: `{list_command}` lists them")
     if len(matches) > 1:
-        ids = ", ".join(item.id for item in matches)
+        ids = ", ".join(_described(item) for item in matches)
         raise InvalidInput(
             f"several {PLURALS[resource]} are called {reference!r}: use one of their ids: {ids}"
         )
     return matches[0]
+
+
+def _described(item: _Named) -> str:
+    if not isinstance(item, Job):
+        return item.id
+    return f"{item.id} ({item.kind}, {item.status}, {formatting.when(item.created_at)})"

@@ -14,6 +14,7 @@ from quire.commands.library import checkpoint, corpus, model, texts
 from quire.commands.server import api, demo, devices, migrate, up, worker
 from quire.errors import ExitCode, QuireError
 from quire.terminal.console import out, print_error
+from quire.terminal.streams import OutputClosed, discard, flush_streams, prepare_streams
 from shared.process.part import wrap_stderr
 from shared.settings import SettingsError, load_settings
 
@@ -93,7 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in PARTS:
         wrap_stderr()
-    sys.exit(run(arguments))
+    prepare_streams()
+    try:
+        code = run(arguments)
+    finally:
+        flush_streams()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -104,6 +110,9 @@ def run(arguments: Sequence[str]) -> int:
         return _usage_error(error)
     except typer.Abort:
         return ExitCode.INTERRUPTED
+    except OutputClosed:
+        discard(sys.stdout)
+        return ExitCode.OK
     except QuireError as error:
         print_error(str(error))
         return error.exit_code

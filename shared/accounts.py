@@ -15,6 +15,8 @@ from shared.tables import ROLES, ApiKey, User
 
 KEY_BYTES = 32
 PREFIX_CHARACTERS = 8
+#: From where a key was made that no request asked for.
+THIS_MACHINE = "the server's machine"
 KEY_PATTERN = re.compile(r"quire_([0-9a-z]{8})_([0-9a-f]{64})")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _PREFIX_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -23,6 +25,15 @@ _PREFIX_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _FIND_OWNER = (
     select(User.id, User.name, User.role, ApiKey.sha256)
     .join(ApiKey, ApiKey.user_id == User.id)
+    .where(
+        ApiKey.prefix == bindparam("prefix"),
+        ApiKey.revoked_at.is_(None),
+        User.disabled_at.is_(None),
+    )
+)
+_IS_VALID = (
+    select(ApiKey.id)
+    .join(User, ApiKey.user_id == User.id)
     .where(
         ApiKey.prefix == bindparam("prefix"),
         ApiKey.revoked_at.is_(None),
@@ -117,8 +128,22 @@ def enable_user(user: User) -> None:
     user.disabled_at = None
 
 
-def create_key(session: Session, user: User, name: str = "default") -> NewKey:
-    """Create a key for a user; the caller commits, and shows the key once."""
+def create_key(
+    session: Session,
+    user: User,
+    name: str = "default",
+    made_by: str | None = None,
+    made_from: str | None = THIS_MACHINE,
+) -> NewKey:
+    """Create a key for a user; the caller commits, and shows the key once.
+
+    Args:
+        session: The session to store it with.
+        user: The owner.
+        name: What the key is for.
+        made_by: The name of the user who made it; None for whoever administers the machine.
+        made_from: The address from which it was made.
+    """
     secret = secrets.token_hex(KEY_BYTES)
     prefix = "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(PREFIX_CHARACTERS))
     row = ApiKey(
@@ -126,6 +151,8 @@ def create_key(session: Session, user: User, name: str = "default") -> NewKey:
         name=name,
         prefix=prefix,
         sha256=_sha256(secret),
+        made_by=made_by,
+        made_from=made_from,
         created_at=database_now(session.connection()),
     )
     session.add(row)
@@ -140,6 +167,12 @@ class Owner:
     id: str
     name: str
     role: str
+    key_prefix: str
+
+
+def is_valid_key(connection: Connection, prefix: str) -> bool:
+    """Return whether a key that was presented before is still valid, and its owner enabled."""
+    return connection.execute(_IS_VALID, {"prefix": prefix}).one_or_none() is not None
 
 
 def owner_of_key(connection: Connection, key: str) -> Owner | None:
@@ -152,7 +185,7 @@ def owner_of_key(connection: Connection, key: str) -> Owner | None:
     # A random 256-bit secret needs no slow hash: there is nothing to guess.
     if row is None or not hmac.compare_digest(row.sha256, _sha256(secret)):
         return None
-    return Owner(row.id, row.name, row.role)
+    return Owner(row.id, row.name, row.role, prefix)
 
 
 def _sha256(secret: str) -> str:

@@ -134,6 +134,11 @@ class Broker:
         except (OperationalError, redis.RedisError, OSError) as error:
             log.warning("wake_not_sent", job=job_id, kind=kind, reason=str(error))
             return False
+        except ValueError as error:
+            # Kombu's table of queues in Redis holds an entry that is none.
+            log.warning("wake_not_sent", job=job_id, kind=kind, reason=str(error))
+            self._redis.delete(f"_kombu.binding.{kind}")
+            return False
         return True
 
     def _has_enough_wakes(self, kind: Kind) -> bool:

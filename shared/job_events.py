@@ -24,8 +24,15 @@ from shared.broker import CONNECT_TIMEOUT_SECONDS, redis_url
 #: `state`: the job's row has changed; `begins` marks a start. `piece`: part of a text, with the
 #: text's `position` in the job, the `offset` in characters and the `text`; the first one also has
 #: the `prompt`. `metrics`: a point of a loss curve. `texts`: the texts of a training's `step` are
-#: stored.
-EntryKind = Literal["state", "piece", "metrics", "texts"]
+#: stored. `unreadable`: an entry that Quire did not write; a reader passes over it.
+EntryKind = Literal["state", "piece", "metrics", "texts", "unreadable"]
+#: The fields that a reader needs of each kind.
+_NEEDED: dict[str, dict[str, type]] = {
+    "state": {},
+    "piece": {"position": int, "offset": int, "text": str},
+    "metrics": {"step": int},
+    "texts": {"step": int},
+}
 
 #: Entries kept per job. Approximate, since Redis drops whole blocks.
 MAX_ENTRIES = 2_000
@@ -99,7 +106,6 @@ class EventReader:
             socket_timeout=block_seconds + CONNECT_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
             max_connections=max_readers + 1,
-            decode_responses=True,
         )
 
     def read_all(self, job_id: str) -> list[Entry]:
@@ -128,13 +134,37 @@ class EventReader:
             redis.RedisError: The server could not be reached.
         """
         entries: Any = self._redis.xrevrange(stream_key(job_id), count=1)
-        return str(entries[0][0]) if entries else BEGINNING
+        return entries[0][0].decode() if entries else BEGINNING
 
 
 def _parse(entries: Iterable[Any]) -> list[Entry]:
-    return [
-        Entry(entry_id, fields["kind"], json.loads(fields["data"])) for entry_id, fields in entries
-    ]
+    return [_parse_entry(entry_id.decode(), fields) for entry_id, fields in entries]
+
+
+def _parse_entry(entry_id: str, fields: Any) -> Entry:
+    try:
+        kind, document = fields[b"kind"].decode(), fields[b"data"].decode()
+        data = json.loads(document, parse_constant=_refuse_constant)
+        needed = _NEEDED[kind].items()
+        if not all(type(data[name]) is type_ for name, type_ in needed) or not _is_sendable(data):
+            raise ValueError(kind)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        log.warning("event_unreadable", entry=entry_id, reason=f"{type(error).__name__}: {error}")
+        return Entry(entry_id, "unreadable", {})
+    return Entry(entry_id, kind, data)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _is_sendable(data: Any) -> bool:
+    """Whether a listener can be sent the fields: lone surrogates have no encoding."""
+    prompt = data.get("prompt", "") if isinstance(data, dict) else None
+    if not isinstance(prompt, str):
+        return False
+    json.dumps(data, ensure_ascii=False).encode()  # an error here is a ValueError
+    return all(data[name] >= 0 for name in ("position", "offset", "step") if name in data)
 
 
 class EventPublisher:

@@ -25,6 +25,7 @@ from shared.worker_registry import request_drain, unregister
 from worker.celery_app import LANE_KEY, PARENT_KEY
 from worker.execution.outages import DATABASE_AWAY, RETRY_SECONDS, driver_message
 from worker.lane import Lane
+from worker.wake_transport import install as install_wake_transport
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,7 @@ def main() -> int:
     if lane.cores:
         # Before the child starts, so that all of its threads inherit it.
         os.sched_setaffinity(0, lane.cores)
+    install_wake_transport()
     app = make_celery(broker)
     app.conf.update(
         {"include": ["worker.celery_app"], LANE_KEY: lane.as_dict(), PARENT_KEY: os.getpid()}

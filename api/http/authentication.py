@@ -3,7 +3,7 @@
 import structlog
 from flask import g, request
 
-from api.errors import Unauthenticated
+from api.errors import INVALID_KEY, Unauthenticated
 from api.http.openapi import Handler, handler_of_request
 from api.permissions import CurrentUser
 from api.services import services
@@ -28,10 +28,8 @@ def authenticate() -> None:
     with reading(services().engine) as connection:
         user = owner_of_key(connection, key)
     if user is None:
-        raise Unauthenticated(
-            "the API key is unknown or revoked, or its owner is disabled. Ask an admin"
-        )
-    g.current_user = CurrentUser(user.id, user.name, user.role)
+        raise Unauthenticated(INVALID_KEY)
+    g.current_user = CurrentUser(user.id, user.name, user.role, user.key_prefix)
     structlog.contextvars.bind_contextvars(user=user.name)
 
 

@@ -6,8 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.errors import DoesNotFit
+from api.permissions import current_user
 from api.services import services
 from shared.clock import database_now
+from shared.scheduling.pooling import own, pooled
 from shared.specs.estimates import CorpusSize, Estimate, estimate, same_shape
 from shared.specs.limits import ResourceLimits, find_exceeded_limit
 from shared.specs.presets import TrainSpec
@@ -54,7 +56,11 @@ def admit(
 
 
 def _speeds(session: Session, spec: TrainSpec, text: CorpusSize) -> list[float]:
-    """Return the speeds in characters per second of like trainings on the present devices."""
+    """Return the speeds in characters per second of like trainings on the present devices.
+
+    The user's own count exactly. Those of others are pooled, since an estimate would otherwise
+    tell the speed of another user's private training.
+    """
     shape = spec.model_dump(mode="json")
     recent = session.execute(
         select(Model.id, Model.spec, Model.vocabulary_size)
@@ -70,7 +76,7 @@ def _speeds(session: Session, spec: TrainSpec, text: CorpusSize) -> list[float]:
     if not similar:
         return []
     measured = session.execute(
-        select(Job.progress, Job.ran_seconds, Job.worker_id)
+        select(Job.user_id, Job.progress, Job.worker_id)
         .where(
             Job.model_id.in_(similar),
             Job.kind == "train",
@@ -81,11 +87,15 @@ def _speeds(session: Session, spec: TrainSpec, text: CorpusSize) -> list[float]:
     ).all()
     device_types = _device_types(session)
     speeds = [
-        row.progress.get("characters_per_second")
+        (row.user_id, speed)
         for row in measured
-        if not device_types or _device_type(row.worker_id) in device_types
+        if (speed := row.progress.get("characters_per_second"))
+        and (not device_types or _device_type(row.worker_id) in device_types)
     ]
-    return [speed for speed in speeds if speed][:MAX_SPEEDS]
+    if mine := own(speeds, current_user().id):
+        return mine[:MAX_SPEEDS]
+    of_others = pooled(speeds)
+    return [] if of_others is None else [of_others]
 
 
 def _device_types(session: Session) -> set[str]:

@@ -17,8 +17,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from api.errors import INVALID_KEY
+from api.permissions import has_valid_key
 from api.serializers.jobs import job_reply
-from api.serializers.texts import text_reply
+from api.serializers.texts import text_replies
 from api.services import BLOCK_SECONDS, Services
 from shared import job_events
 from shared.tables import TERMINAL_STATUSES, GeneratedText, Job
@@ -123,7 +125,10 @@ class JobEventStream:
             entries, check_interval = [], BLOCK_SECONDS
             self._services.stopping.wait(1.0)
         yield from self._entries(entries)
-        if not entries and time.monotonic() - self._checked_at >= check_interval:
+        if entries:
+            # The key is looked at again, however many entries come.
+            check_interval = SLOW_CHECK_SECONDS
+        if not self._ended and time.monotonic() - self._checked_at >= check_interval:
             yield from self._check_row()
 
     def _entries(self, entries: Sequence[job_events.Entry]) -> Iterator[str]:
@@ -142,7 +147,7 @@ class JobEventStream:
             yield _encode("metrics", entry.data, entry.id)
         elif entry.kind == "texts":
             yield from self._sampled_texts(entry)
-        else:
+        elif entry.kind == "state":
             yield from self._check_row(entry.id)
 
     def _new_part(self, entry: job_events.Entry) -> dict[str, Any] | None:
@@ -174,7 +179,7 @@ class JobEventStream:
                 .where(GeneratedText.step == entry.data["step"])
                 .order_by(GeneratedText.position)
             ).all()
-            replies = [text_reply(text).model_dump(mode="json") for text in texts]
+            replies = [each.model_dump(mode="json") for each in text_replies(session, texts)]
         for i, reply in enumerate(replies):
             # Only the last text has the id: a client that leaves in between gets all of them again.
             yield _encode("text", reply, entry.id if i == len(replies) - 1 else None)
@@ -185,6 +190,7 @@ class JobEventStream:
         try:
             with self._reading() as session:
                 job = session.get(Job, self._job_id)
+                has_key = has_valid_key(session)
                 if job is None:
                     self._ended = True
                     return
@@ -195,6 +201,10 @@ class JobEventStream:
                     texts = self._texts(session, requested=job.kind == "generate")
         except DBAPIError as error:
             log.warning("job_not_read", job=self._job_id, reason=str(error.orig))
+            return
+        if not has_key:
+            self._ended = True
+            yield _encode("closed", {"reason": INVALID_KEY})
             return
         reply.pop("texts", None)
         self._attempt = max(self._attempt, job.attempt)
@@ -228,7 +238,7 @@ class JobEventStream:
         else:
             newest = of_job.order_by(GeneratedText.step.desc(), GeneratedText.position.desc())
             rows = list(session.scalars(newest.limit(MAX_TEXTS)))[::-1]
-        return [text_reply(row).model_dump(mode="json") for row in rows]
+        return [each.model_dump(mode="json") for each in text_replies(session, rows)]
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from api.errors import Invalid, NetworkTooLarge, NoCheckpointYet, NotFound
 from api.http.idempotency import Creation
 from api.operations import prompts
+from api.operations.excerpts import refuse_random_prompt
 from api.operations.submission import submit
 from api.permissions import current_user, own_job, visible
 from api.schemas.generation import MAX_LOGPROBS, MAX_TOTAL_TOKENS, GenerateRequest, ScoreRequest
@@ -27,6 +28,8 @@ def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
     model = visible(session, Model, body.model, lock="use")
     if not _follows_training(session, model, body):
         _refuse_without_checkpoint(session, model, body.checkpoint)
+    if body.prompt is None:
+        refuse_random_prompt(session, model)
     spec = GenerateSpec(
         checkpoint=body.checkpoint.lower(),
         prompt=_fit_prompt(model, body),

@@ -3,9 +3,9 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.permissions import current_user, may_see
+from api.permissions import current_user, digests_of_visible, may_see
 from api.schemas.texts import LineageReply
-from shared.tables import Checkpoint, Corpus, GeneratedText, Model
+from shared.tables import Checkpoint, GeneratedText, Model
 
 
 def of_checkpoint(session: Session, checkpoint: Checkpoint, model: Model) -> LineageReply:
@@ -32,15 +32,12 @@ def of_text(session: Session, text: GeneratedText) -> LineageReply:
 
 
 def _lineage(session: Session, model: Model | None, checkpoint: Checkpoint | None) -> LineageReply:
-    corpus = None
-    if model is not None:
-        corpus = session.scalar(
-            select(Corpus).where(Corpus.id == model.corpus_id, may_see(Corpus, current_user()))
-        )
+    corpora = {} if model is None else digests_of_visible(session, {model.corpus_id})
+    corpus_id, corpus_sha256 = next(iter(corpora.items()), (None, None))
     is_owner = model is not None and model.user_id == current_user().id
     return LineageReply(
-        corpus=None if corpus is None else corpus.id,
-        corpus_sha256=None if corpus is None else corpus.sha256,
+        corpus=corpus_id,
+        corpus_sha256=corpus_sha256,
         job=checkpoint.job_id if checkpoint is not None and is_owner else None,
         model=None if model is None else model.id,
         checkpoint=None if checkpoint is None else checkpoint.id,

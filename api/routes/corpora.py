@@ -19,7 +19,7 @@ from api.schemas.headers import IdempotencyHeader
 from api.schemas.models import CorpusReply
 from api.schemas.params import IdPath, NamedPage, UploadFields
 from api.schemas.replies import Listing
-from api.schemas.requests import ResourceUpdate, UploadJson
+from api.schemas.requests import CorpusUpdate, UploadJson
 from api.serializers.models import corpus_reply
 from api.services import reading, services, writing
 from shared import blobs
@@ -136,8 +136,12 @@ def read_corpus_text(path: IdPath) -> Response:
 
 
 @corpora.patch("/corpora/<id>", CorpusReply)
-def change_corpus(path: IdPath, body: ResourceUpdate) -> Response:
-    """Rename a corpus, share it, or stop sharing it."""
+def change_corpus(path: IdPath, body: CorpusUpdate) -> Response:
+    """Rename a corpus, share it, or stop sharing it.
+
+    Everyone on the server may read a shared corpus as a whole. `allow_excerpts` lets models that
+    are shared while their corpus is private start from random pieces of it.
+    """
     with writing() as session:
         corpus = own(session, Corpus, path.id)
         body.apply(corpus)

@@ -21,7 +21,7 @@ EVENT: dict[str, Any] = {
     "type": "object",
     "description": "One event",
     "properties": {
-        "event": {"type": "string", "enum": ["state", "piece", "metrics", "text"]},
+        "event": {"type": "string", "enum": ["state", "piece", "metrics", "text", "closed"]},
         "data": {"type": "string", "description": "A JSON object"},
         "id": {"type": "string", "description": "To resume with `Last-Event-ID`"},
     },
@@ -44,7 +44,8 @@ def follow_job(path: IdPath, header: LastEventIdHeader) -> Response:
     request to cancel or pause changes; the state in which the job ends is the last event. `piece`
     (generations) is a part of a text while it is written: the `text` of number `index` from
     character `offset` on. The first piece of a text has its `prompt`. `metrics` (trainings) is a
-    point of the loss curves. `text` (both) is a finished text.
+    point of the loss curves. `text` (both) is a finished text. `closed` is the last event of a
+    stream whose API key was revoked, or whose owner was disabled; it has a `reason`.
 
     The stream starts with what exists already; `/v1/jobs/{id}/metrics` has all points of the
     curves. With `Last-Event-ID` it resumes after that event. If the server no longer has the later

@@ -18,7 +18,7 @@ from api.schemas.params import IdPath, JobsPage, JobTextsPage
 from api.schemas.replies import Listing
 from api.schemas.texts import TextReply
 from api.serializers.jobs import job_replies, job_reply
-from api.serializers.texts import text_reply
+from api.serializers.texts import text_replies
 from api.services import reading, services, writing
 from shared.queue.errors import NoSuchJob
 from shared.tables import GeneratedText, Job
@@ -135,7 +135,7 @@ def list_job_texts(path: IdPath, query: JobTextsPage) -> Response:
         if query.temperature is not None:
             statement = statement.where(GeneratedText.temperature == query.temperature)
         rows, next_cursor = read_page(session, statement, TEXTS, query)
-    return page_response((text_reply(row[0]) for row in rows), next_cursor)
+        return page_response(text_replies(session, [row[0] for row in rows]), next_cursor)
 
 
 def _accepted(session: Session, job: Job) -> Response:

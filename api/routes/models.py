@@ -47,7 +47,12 @@ def read_model(path: IdPath) -> Response:
 
 @models.patch("/models/<id>", ModelReply)
 def change_model(path: IdPath, body: ResourceUpdate) -> Response:
-    """Rename a model, share it, or stop sharing it."""
+    """Rename a model, share it, or stop sharing it.
+
+    Everyone on the server may generate from a shared model, score texts with it, and download its
+    checkpoints. A model remembers pieces of its corpus, so its texts can give away passages of a
+    private one.
+    """
     with writing() as session:
         model = own(session, Model, path.id)
         body.apply(model)

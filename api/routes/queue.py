@@ -31,7 +31,9 @@ def read_queue(query: QueueQuery) -> Response:
     """
     kinds = LANES if query.kind is None else (query.kind,)
     with reading() as session:
-        forecasts = [services().forecasts.of(session.connection(), kind) for kind in kinds]
+        viewer = current_user().id
+        connection = session.connection()
+        forecasts = [services().forecasts.of(connection, kind, viewer) for kind in kinds]
         entries = [
             entry
             for forecast in forecasts

@@ -11,7 +11,7 @@ from api.permissions import current_user, own_text
 from api.schemas.params import IdPath, TextsPage
 from api.schemas.replies import Listing
 from api.schemas.texts import TextReply
-from api.serializers.texts import text_reply
+from api.serializers.texts import text_replies, text_reply
 from api.services import reading
 from shared.tables import GeneratedText
 
@@ -31,7 +31,7 @@ def list_texts(query: TextsPage) -> Response:
         statement = statement if value is None else statement.where(column == value)
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
-    return page_response((text_reply(row[0]) for row in rows), next_cursor)
+        return page_response(text_replies(session, [row[0] for row in rows]), next_cursor)
 
 
 @texts.get("/texts/<id>", TextReply)
@@ -40,4 +40,4 @@ def read_text(path: IdPath) -> Response:
     with reading() as session:
         text = own_text(session, path.id)
         lineage = of_text(session, text)
-        return json_response(text_reply(text).model_copy(update={"lineage": lineage}))
+        return json_response(text_reply(session, text).model_copy(update={"lineage": lineage}))

@@ -1,6 +1,6 @@
 """Users and API keys. Admins manage all users and keys, members their own keys."""
 
-from flask import Response
+from flask import Response, request
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
@@ -92,7 +92,10 @@ def list_keys(path: UserPath, query: Page) -> Response:
 @users.post("/users/<user>/keys", 201, NewKeyReply)
 @creates
 def add_key(path: UserPath, header: IdempotencyHeader, body: NewApiKey) -> Response:
-    """Create an API key. Only this response shows it: a replay has `key: null`."""
+    """Create an API key. Only this response shows it: a replay has `key: null`.
+
+    Its owner sees who made it, when and from which address.
+    """
     return create_once(
         header, body, lambda session: _create_key(session, path.user, body)
     ).response()
@@ -117,9 +120,9 @@ def _create_user(session: Session, body: NewUser) -> Creation:
 
 
 def _create_key(session: Session, reference: str, body: NewApiKey) -> Creation:
-    user = _find_user(session, reference)
-    caps.check_key(session.connection(), services().settings, user.id)
-    new = create_key(session, user, body.name)
+    owner, maker = _find_user(session, reference), current_user().name
+    caps.check_key(session.connection(), services().settings, owner.id)
+    new = create_key(session, owner, body.name, maker, request.remote_addr)
     row = session.get_one(ApiKey, new.id)
     reply = NewKeyReply(
         id=new.id, prefix=new.prefix, name=row.name, key=new.key, created_at=row.created_at
@@ -175,6 +178,8 @@ def _key_reply(key: ApiKey) -> KeyReply:
         id=key.id,
         prefix=key.prefix,
         name=key.name,
+        made_by=key.made_by,
+        made_from=key.made_from,
         created_at=key.created_at,
         revoked_at=key.revoked_at,
     )

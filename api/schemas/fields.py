@@ -2,6 +2,7 @@
 
 import functools
 import re
+import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -14,12 +15,14 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from shared.hidden_characters import hidden_in_name
+
 Visibility = Literal["private", "server"]
 Role = Literal["admin", "member"]
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 #: Databases can't store U+0000, and a line end in a name breaks every printed table.
-NO_CONTROL_CHARACTERS = r"^[^\x00-\x1f\x7f]+$"
+NO_CONTROL_CHARACTERS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 NAME_CHARACTERS = 200
 
 
@@ -30,6 +33,17 @@ def _not_blank(value: str) -> str:
     return stripped
 
 
+def _nothing_hidden(value: str) -> str:
+    hidden = hidden_in_name(value)
+    if hidden is not None:
+        name = unicodedata.name(hidden, "a control character")
+        raise ValueError(
+            f"must not contain U+{ord(hidden):04X} ({name.lower()}), which is not shown or hides "
+            "other characters: remove it"
+        )
+    return value
+
+
 Id = Annotated[
     str,
     StringConstraints(pattern=UUID_PATTERN, to_lower=True),
@@ -38,13 +52,15 @@ Id = Annotated[
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NAME_CHARACTERS, pattern=NO_CONTROL_CHARACTERS),
+    AfterValidator(_nothing_hidden),
     AfterValidator(_not_blank),
 ]
 DescribedVisibility = Annotated[
     Visibility,
     Field(
-        description="`private`, or `server`: every user may read it and generate from it. Without "
-        "a prompt, a model starts from a random piece of its corpus and shows it as the prompt."
+        description="`private`, or `server`: every user may read a corpus, and generate from a "
+        "model and download its checkpoints. A shared model can give away passages of its corpus "
+        "that it learnt by heart, even of a private one."
     ),
 ]
 

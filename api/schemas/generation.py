@@ -36,7 +36,11 @@ class GenerateRequest(SchedulingOptions):
     )
     prompt: (
         Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT_CHARACTERS)] | None
-    ) = Field(None, description="start of the text; a random piece of the corpus by default")
+    ) = Field(
+        None,
+        description="start of the text; a random piece of the corpus by default. Required if you "
+        "may not see the model's corpus, unless its owner allows excerpts",
+    )
     prompt_from: Literal["corpus"] | None = Field(
         None,
         description="`corpus`: each text starts with its own piece of the corpus, chosen by its "

@@ -70,7 +70,7 @@ class JobReply(Reply):
     status: Status
     owner: str
     model: str | None
-    corpus: str | None
+    corpus: str | None = Field(description="null if you may not see it, or it was deleted")
     spec: dict[str, Any] = Field(description="with all defaults resolved")
     progress: ProgressReply | None
     attempt: int

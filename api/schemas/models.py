@@ -7,6 +7,7 @@ from pydantic import Field
 
 from api.schemas.fields import Omittable, Visibility
 from api.schemas.replies import Reply
+from api.schemas.requests import EXCERPTS
 from api.schemas.texts import LineageReply
 from shared.specs.presets import Tokenizer
 
@@ -17,6 +18,7 @@ class CorpusReply(Reply):
     id: str
     name: str
     visibility: Visibility
+    allow_excerpts: bool = Field(description=EXCERPTS)
     owner: str
     sha256: str = Field(description="of the stored text: UTF-8, without BOM, with LF line ends")
     bytes: int

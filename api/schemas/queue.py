@@ -19,7 +19,8 @@ class LaneReply(Reply):
     )
     users: int = Field(description="users with queued jobs")
     slice_seconds: float = Field(
-        description="approximate time that a job runs before another one may take its turn"
+        description="approximate time that a job runs before another one may take its turn, from "
+        "at least three jobs of at least two users and rounded, or from your own jobs"
     )
 
 

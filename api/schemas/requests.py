@@ -8,6 +8,10 @@ from api.schemas.fields import DescribedVisibility, Id, Name, Priority, Timestam
 from shared.tables import Corpus, Model
 
 MAX_DEADLINE_SECONDS = 366 * 24 * 3600
+EXCERPTS = (
+    "whether models trained on this corpus show pieces of it to users who may not read it: as "
+    "random prompts, and by the place of what a text copies"
+)
 
 
 class Request(BaseModel):
@@ -35,13 +39,23 @@ class ResourceUpdate(Request):
     @model_validator(mode="after")
     def _check_not_empty(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("must have name, visibility, or both")
+            raise ValueError(f"must have one of {', '.join(type(self).model_fields)}")
         return self
 
     def apply(self, row: Corpus | Model) -> None:
         """Apply the given fields to a row."""
         for field in self.model_fields_set:
             setattr(row, field, getattr(self, field))
+
+
+class CorpusUpdate(ResourceUpdate):
+    """Change the name, the visibility, or whether models show excerpts."""
+
+    allow_excerpts: bool = Field(
+        False,
+        description=EXCERPTS,
+        json_schema_extra=without_default,
+    )
 
 
 class SchedulingOptions(Request):

@@ -53,6 +53,11 @@ class KeyReply(Reply):
     id: str
     prefix: str
     name: str
+    made_by: str | None = Field(
+        description="the user who made it; null if it was made on the server's machine, or before "
+        "this was recorded"
+    )
+    made_from: str | None = Field(description="the address it was made from; null if unknown")
     created_at: datetime
     revoked_at: datetime | None
 

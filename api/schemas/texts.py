@@ -37,7 +37,8 @@ class NoveltyReply(Reply):
     )
     copied: str = Field(description="that piece; the first one if several are as long")
     copied_from: int | None = Field(
-        description="its first position in the corpus, in characters; null if nothing is copied"
+        description="its first position in the corpus, in characters; null if nothing is copied, "
+        "or if you may not see the corpus and its owner does not allow excerpts"
     )
     known_grams: float | None = Field(
         description="fraction of the text's 8-character pieces that occur in the corpus; null for "

@@ -1,16 +1,16 @@
 """Replies about jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from api.permissions import current_user
+from api.permissions import current_user, digests_of_visible
 from api.schemas.jobs import EstimateReply, JobErrorReply, JobReply, PlaceReply, ProgressReply
 from api.serializers.models import aliases_reply
-from api.serializers.texts import text_reply
+from api.serializers.texts import text_replies
 from api.services import services
 from shared.checkpoint_aliases import Aliases, resolve_many
 from shared.scheduling.forecast import Place
@@ -38,8 +38,9 @@ def job_replies(session: Session, jobs: Sequence[Job], *, place: bool = True) ->
     inexact: set[str] = set()
     if ids:
         inexact.update(session.scalars(_INEXACT, {"jobs": ids}))
+    corpora = digests_of_visible(session, {job.corpus_id for job in jobs if job.corpus_id})
     return [
-        _job_reply(job, aliases, found_places.get(job.id), exact=job.id not in inexact)
+        _job_reply(job, aliases, found_places.get(job.id), corpora, exact=job.id not in inexact)
         for job in jobs
     ]
 
@@ -50,7 +51,7 @@ def job_reply(session: Session, job: Job, *, place: bool = True) -> JobReply:
     if job.kind != "generate" or job.status not in TERMINAL_STATUSES:
         return reply
     texts = session.scalars(_TEXTS, {"job": job.id})
-    return reply.model_copy(update={"texts": [text_reply(text) for text in texts]})
+    return reply.model_copy(update={"texts": text_replies(session, texts)})
 
 
 def place_reply(session: Session, job: Job) -> PlaceReply | None:
@@ -66,13 +67,18 @@ def places_of(session: Session, jobs: Sequence[Job]) -> dict[str, Place]:
     for kind in KINDS:
         queued = [job for job in jobs if job.status == "queued" and job.kind == kind]
         if queued:
-            forecast = services().forecasts.of(connection, kind)
+            forecast = services().forecasts.of(connection, kind, current_user().id)
             found |= places(connection, forecast, current_user().id, queued)
     return found
 
 
 def _job_reply(
-    job: Job, aliases: dict[str, Aliases], place: Place | None, *, exact: bool
+    job: Job,
+    aliases: dict[str, Aliases],
+    place: Place | None,
+    corpora: Container[str | None],
+    *,
+    exact: bool,
 ) -> JobReply:
     reply = JobReply(
         id=job.id,
@@ -81,7 +87,7 @@ def _job_reply(
         status=job.status,
         owner=current_user().name,
         model=job.model_id,
-        corpus=job.corpus_id,
+        corpus=job.corpus_id if job.corpus_id in corpora else None,
         spec=job.spec,
         progress=None if job.progress is None else ProgressReply(**job.progress),
         attempt=job.attempt,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.permissions import current_user, may_see
+from api.permissions import current_user, digests_of_visible
 from api.schemas.models import AliasesReply, CheckpointReply, CorpusReply, ModelReply
 from shared.checkpoint_aliases import Aliases, resolve_many
 from shared.tables import Checkpoint, Corpus, Job, Model, User
@@ -18,6 +18,7 @@ def corpus_reply(corpus: Corpus, owner: str) -> CorpusReply:
         id=corpus.id,
         name=corpus.name,
         visibility=corpus.visibility,
+        allow_excerpts=corpus.allow_excerpts,
         owner=owner,
         sha256=corpus.sha256,
         bytes=corpus.bytes,
@@ -37,14 +38,7 @@ def model_replies(session: Session, models: Sequence[Model]) -> list[ModelReply]
             select(User.id, User.name).where(User.id.in_({model.user_id for model in models}))
         ).all()
     )
-    corpora = dict(
-        session.execute(
-            select(Corpus.id, Corpus.sha256).where(
-                Corpus.id.in_({model.corpus_id for model in models}),
-                may_see(Corpus, current_user()),
-            )
-        ).all()
-    )
+    corpora = digests_of_visible(session, {model.corpus_id for model in models})
     trainings = dict(
         session.execute(
             select(Job.model_id, Job.id).where(

@@ -1,12 +1,28 @@
 """Replies about texts."""
 
-from api.permissions import current_user
+from collections.abc import Collection, Iterable
+
+from sqlalchemy.orm import Session
+
+from api.permissions import current_user, jobs_that_show_excerpts
 from api.schemas.texts import NoveltyReply, TextReply
 from shared.tables import GeneratedText
 
 
-def text_reply(text: GeneratedText) -> TextReply:
-    """Return a text. Only its owner ever sees it."""
+def text_replies(session: Session, texts: Iterable[GeneratedText]) -> list[TextReply]:
+    """Return texts of the current user; nobody else ever sees them."""
+    listed = list(texts)
+    copying = {text.job_id for text in listed if text.copied_from is not None}
+    placed = jobs_that_show_excerpts(session, copying) if copying else set()
+    return [_text_reply(text, placed) for text in listed]
+
+
+def text_reply(session: Session, text: GeneratedText) -> TextReply:
+    """Return one text of the current user."""
+    return text_replies(session, [text])[0]
+
+
+def _text_reply(text: GeneratedText, placed: Collection[str]) -> TextReply:
     return TextReply(
         id=text.id,
         job=text.job_id,
@@ -30,18 +46,18 @@ def text_reply(text: GeneratedText) -> TextReply:
         epoch=text.epoch,
         step=None if text.requested else text.step,
         requested=text.requested,
-        novelty=_novelty_reply(text),
+        novelty=_novelty_reply(text, placed=text.job_id in placed),
         created_at=text.created_at,
     )
 
 
-def _novelty_reply(text: GeneratedText) -> NoveltyReply | None:
+def _novelty_reply(text: GeneratedText, *, placed: bool) -> NoveltyReply | None:
     length, at = text.copied_characters, text.copied_at
     if length is None or at is None:
         return None
     return NoveltyReply(
         copied_characters=length,
         copied=text.text[at : at + length],
-        copied_from=text.copied_from if length else None,
+        copied_from=text.copied_from if length and placed else None,
         known_grams=text.known_grams,
     )

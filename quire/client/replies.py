@@ -59,6 +59,7 @@ class Corpus(Reply):
     bytes: int
     characters: int
     distinct_characters: int
+    allow_excerpts: bool = False
     created_at: datetime
 
 

@@ -30,6 +30,8 @@ class Key(Reply):
     prefix: str
     name: str | None = None
     key: str | None = None
+    made_by: str | None = None
+    made_from: str | None = None
     created_at: datetime | None = None
     revoked_at: datetime | None = None
 

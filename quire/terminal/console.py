@@ -6,23 +6,71 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich import box
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment, Segments
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 
 from quire.client import ProgressCallback
 from quire.client.replies import Reply
+from quire.terminal.streams import OutputClosed, write
+from shared.hidden_characters import escaped_in_json, visible
 
-#: Wide enough that nothing is truncated when the output is piped into another program.
-PIPE_COLUMNS = 240
+#: Wide enough that nothing is cut or wrapped when the output is piped into another program.
+PIPE_COLUMNS = 100_000
+#: What `escape` writes for «[» and for the backslash. Unicode says that no text has them.
+_ESCAPES = {ord("["): "\ufdd0", ord("\\"): "\ufdd1"}
+_UNESCAPES = {ord("\ufdd0"): "[", ord("\ufdd1"): "\\"}
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
-err = Console(highlight=False, stderr=True, width=None if sys.stderr.isatty() else PIPE_COLUMNS)
+
+def escape(text: str) -> str:
+    """Mark a text for a console as no markup, whatever it contains or precedes.
+
+    Rich's own `escape` doubles a backslash at the end that no tag follows.
+    """
+    return text.translate(_ESCAPES)
+
+
+class SafeConsole(Console):
+    """A console that shows what people and models wrote as text, never as an instruction.
+
+    Codes between colons are no emoji. On a terminal, control characters are shown as marks; files
+    and pipes get them as they are.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Render markup. Marks replace controls before the layout measures the text."""
+        rendered = super().render_str(visible(text) if self.is_terminal else text, **options)
+        rendered.plain = rendered.plain.translate(_UNESCAPES)
+        return rendered
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render anything else, such as `Text`, for which the same holds."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+                continue
+            text = segment.text.translate(_UNESCAPES)
+            yield Segment(visible(text) if self.is_terminal else text, segment.style)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """End the command."""
+        raise OutputClosed
+
+
+out = SafeConsole(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+err = SafeConsole(stderr=True, width=None if sys.stderr.isatty() else PIPE_COLUMNS)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 
@@ -48,7 +96,17 @@ def shell_quoted(word: str) -> str:
 
 def print_note(message: str) -> None:
     """Print one line of markup to stderr."""
-    err.print(message)
+    err.print(message, soft_wrap=True)
+
+
+def write_text(text: str, *, dim: bool = False, end: str = "\n") -> None:
+    """Write a text of a model or a corpus to stdout: nothing is wrapped, and tabs are kept."""
+    if not out.is_terminal:
+        write(text, end=end)
+        return
+    # Rich would break lines at spaces and expand tabs. The terminal does both itself.
+    style = Style(dim=True) if dim else None
+    out.print(Segments([Segment(text + end, style)]), soft_wrap=True)
 
 
 def print_error(message: str, hint: str | None = None) -> None:
@@ -60,7 +118,12 @@ def print_error(message: str, hint: str | None = None) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; replies appear as the server sent them."""
-    typer.echo(json.dumps(_as_json(value), indent=2, ensure_ascii=False))
+    write(escaped_in_json(json.dumps(_as_json(value), indent=2, ensure_ascii=False)))
+
+
+def print_json_line(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    write(escaped_in_json(json.dumps(value, ensure_ascii=False)))
 
 
 def print_outcome(reply: Reply, as_json: bool, line: str) -> None:
@@ -118,7 +181,7 @@ def status_text(status: str) -> str:
 def transfer_progress(description: str) -> Iterator[ProgressCallback]:
     """Show a progress bar for an upload or download; only if stderr is a terminal."""
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         DownloadColumn(binary_units=True),
         TimeRemainingColumn(compact=True),
@@ -126,7 +189,7 @@ def transfer_progress(description: str) -> Iterator[ProgressCallback]:
         transient=True,
         disable=not err.is_terminal,
     ) as progress:
-        task = progress.add_task(escape(description), total=None)
+        task = progress.add_task(description, total=None)
 
         def on_progress(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total)

@@ -2,30 +2,28 @@
 
 from collections.abc import Sequence
 
-import typer
-from rich.markup import escape
 from rich.rule import Rule
 
 from quire.client.replies import Text
-from quire.terminal.console import out
+from quire.terminal.console import out, write_text
 
 
-def print_texts(texts: Sequence[Text], *, columns: int | None = None) -> None:
+def print_texts(texts: Sequence[Text]) -> None:
     """Print texts, with headings on a terminal or where there are several texts."""
     for text in texts:
         if out.is_terminal:
             seed = f", seed {text.seed}" if text.seed is not None else ""
             novelty = f" · {text.novelty.line()}" if text.novelty else ""
             heading = f"[dim]temperature[/] {temperature_label(text)}[dim]{seed}{novelty}[/]"
-            out.print(Rule(heading, align="left", style="dim"), width=columns)
+            out.print(Rule(heading, align="left", style="dim"))
             # The prompt is dimmed, so that a reader sees where the model's own text begins.
-            generated = escape(text.whole.removeprefix(text.prompt))
-            out.print(f"[dim]{escape(text.prompt)}[/]{generated}\n", width=columns)
+            write_text(text.prompt, dim=True, end="")
+            write_text(text.whole.removeprefix(text.prompt), end="\n\n")
         else:
             if len(texts) > 1:
                 novelty = f", {text.novelty.line()}" if text.novelty else ""
-                typer.echo(f"--- temperature {temperature_label(text)}, seed {text.seed}{novelty}")
-            typer.echo(text.whole)
+                write_text(f"--- temperature {temperature_label(text)}, seed {text.seed}{novelty}")
+            write_text(text.whole)
 
 
 def temperature_label(text: Text) -> str:

@@ -14,6 +14,7 @@ from quire.watch.chart import Series
 from quire.watch.history import ROUTINE, describe_event
 from quire.watch.poller import TrainingUpdate
 from quire.watch.wait import progress_text, status_line
+from shared.hidden_characters import visible
 
 TRAINING, VALIDATION = "cyan", "yellow"
 MAX_CHART_ROWS = 22
@@ -76,7 +77,7 @@ class Dashboard:
                 yield Text()
                 yield from (_truncated(line, columns) for line in lines)
         if self._message:
-            yield _truncated(Text(self._message, "yellow"), columns)
+            yield _truncated(Text(visible(self._message), "yellow"), columns)
 
     def _chart_lines(self, columns: int, rows: int) -> Iterator[Text]:
         losses = curves.loss_range(self._points)
@@ -105,7 +106,9 @@ class Dashboard:
     def _event_lines(self) -> Iterator[Text]:
         shown = [event for event in self._events if event.type not in ROUTINE]
         for event in shown[-MAX_EVENTS:]:
-            yield Text.assemble((formatting.clock(event.at), "dim"), f"  {describe_event(event)}")
+            yield Text.assemble(
+                (formatting.clock(event.at), "dim"), f"  {visible(describe_event(event))}"
+            )
 
     def _text_lines(self, columns: int, rows_each: int) -> list[Text]:
         if not rows_each or not self._texts:
@@ -117,7 +120,7 @@ class Dashboard:
         for text in self._texts:
             label = f"{text.temperature:>4g}  "
             width = columns - len(label)
-            whole = Text(" ".join(text.text.split()))
+            whole = Text(visible(" ".join(text.text.split())))
             pieces = whole.wrap(_MEASURE, width)[:rows_each]
             for number, piece in enumerate(pieces):
                 start = label if number == 0 else " " * len(label)

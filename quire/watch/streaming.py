@@ -1,20 +1,18 @@
 """`quire generate --stream`: show texts while they are generated, several side by side."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text as Styled
 
 from quire.client import Client
 from quire.client.event_stream import StreamEvent, stream_events
 from quire.client.replies import Job
-from quire.terminal.console import out, print_note
+from quire.terminal.console import escape, out, print_json_line, print_note, write_text
+from shared.hidden_characters import visible
 
 MIN_COLUMN_WIDTH = 24
 #: Lines that are not available to the columns: headings, and what the terminal showed before.
@@ -46,8 +44,7 @@ def stream(client: Client, job: Job, *, as_json: bool = False) -> Job:
     events = stream_events(client, job, lambda message: print_note(f"[dim]{escape(message)}[/]"))
     if as_json:
         for event in events:
-            line = {"event": event.type, "id": event.id, "data": event.data}
-            typer.echo(json.dumps(line, ensure_ascii=False))
+            print_json_line({"event": event.type, "id": event.id, "data": event.data})
     elif len(headings) == 1:
         _write(events)
     elif out.is_terminal:
@@ -72,15 +69,15 @@ def _write(events: Iterator[StreamEvent]) -> None:
             continue
         if event.type == "text" and not _generated(event).startswith(written):
             # Another attempt, on a device of another kind, may give another text: that one counts.
-            typer.echo()
+            write_text("")
             written = _write_prompt(event.data["prompt"])
         new = _continuation(event, len(written))
-        typer.echo(new, nl=False)
+        write_text(new, end="")
         written += new
         if event.type == "text":
             break
     if written is not None:
-        typer.echo()
+        write_text("")
     for _event in events:
         pass
 
@@ -88,7 +85,7 @@ def _write(events: Iterator[StreamEvent]) -> None:
 def _write_prompt(prompt: str) -> str:
     """Write the prompt, and return the text written so far: none."""
     # The prompt is dimmed on a terminal, to show where the generated text begins.
-    typer.echo(typer.style(prompt, dim=True) if out.is_terminal else prompt, nl=False)
+    write_text(prompt, dim=True, end="")
     return ""
 
 
@@ -143,7 +140,7 @@ def _columns(
 
 
 def _last_lines(text: str, columns: int, lines: int) -> Styled:
-    wrapped = Styled(text).wrap(out, max(1, columns))
+    wrapped = Styled(visible(text)).wrap(out, max(1, columns))
     return Styled("\n").join(wrapped[-lines:])
 
 

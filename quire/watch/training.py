@@ -1,20 +1,17 @@
 """Watch a training until it ends: on a dashboard, in lines of text, or in lines of JSON."""
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Protocol
 
-import typer
 from rich.live import Live
-from rich.markup import escape
 
 from quire.client import Client
 from quire.client.replies import Job, Metric, Progress, Text
 from quire.terminal import formatting
-from quire.terminal.console import out, print_note
+from quire.terminal.console import escape, out, print_json_line, print_note, write_text
 from quire.watch.dashboard import Dashboard
 from quire.watch.history import ROUTINE, describe_event
 from quire.watch.poller import TrainingPoller, TrainingUpdate
@@ -55,7 +52,7 @@ def watch_training(client: Client, job: Job, as_json: bool) -> Job:
             dashboard, console=out, refresh_per_second=FRAMES_PER_SECOND, vertical_overflow="crop"
         )
     else:
-        view = TextLines(typer.echo)
+        view = TextLines(write_text)
     poller = TrainingPoller(client, job, thin=not as_json, notify=view.notify)
     try:
         with screen:
@@ -75,7 +72,7 @@ class JsonLines:
     def add(self, update: TrainingUpdate) -> None:
         """Print the points."""
         for point in update.points:
-            typer.echo(json.dumps(point.as_json()))
+            print_json_line(point.as_json())
 
     def notify(self, message: str) -> None:
         """Print a message to stderr."""

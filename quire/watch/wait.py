@@ -7,7 +7,6 @@ from functools import partial
 
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -18,7 +17,7 @@ from quire.client.replies import Job, Progress
 from quire.client.retry import POLL_SECONDS, retry_while_unreachable
 from quire.errors import JobNotSucceeded
 from quire.terminal import formatting
-from quire.terminal.console import STATUS_STYLES, err, print_note
+from quire.terminal.console import STATUS_STYLES, err, escape, print_note
 
 #: The first polls are more frequent, so that a short text is shown at once.
 FIRST_POLL_SECONDS = 0.1
@@ -97,6 +96,19 @@ def progress_text(progress: Progress, *, speed: bool = True) -> str:
     if speed and progress.characters_per_second:
         parts.append(f"{formatting.count(progress.characters_per_second)} characters/s")
     return " · ".join(parts)
+
+
+def short_budget_text(job: Job) -> str:
+    """Say that a time budget was over before the corpus was read once, or return nothing."""
+    seconds = (job.spec.get("budget") or {}).get("seconds")
+    progress = job.progress
+    if seconds is None or progress is None or not progress.epoch or progress.epoch >= 1:
+        return ""
+    steps = f"{progress.step or 0:,} step{'' if progress.step == 1 else 's'}"
+    return (
+        f"{seconds:g} seconds were enough for {steps}, {progress.epoch:.2g} "
+        "of an epoch: compiling the network took its part. Give more --seconds, or --epochs"
+    )
 
 
 def share_done(job: Job) -> float | None:

@@ -4,6 +4,7 @@ A `Forecast` is the queue of one kind at one moment (shared/scheduling/forecast_
 it): the waiting users, how many jobs each has, and the workers. Positions are computed from it.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -61,6 +62,9 @@ class Forecast:
         slots: How many jobs they run at once.
         left_seconds: When each taken slot will be free, in ascending order.
         slice_seconds: How long a job holds a slot at a time.
+        slice_seconds_at_most: How long it may hold one while others wait.
+        is_measured: Whether enough jobs of enough users tell how long a job takes.
+        recent_seconds: For the newest successful jobs, the user and how long the job ran.
     """
 
     kind: Kind
@@ -72,6 +76,9 @@ class Forecast:
     slots: int
     left_seconds: tuple[float, ...]
     slice_seconds: float
+    slice_seconds_at_most: float = math.inf
+    is_measured: bool = True
+    recent_seconds: tuple[tuple[str, float], ...] = ()
 
     @property
     def queued(self) -> int:

@@ -19,12 +19,13 @@ from shared.scheduling import policy
 from shared.scheduling.accounting import running_trainings
 from shared.scheduling.candidates import Candidate, Rules, candidates_of
 from shared.scheduling.forecast import Forecast, Place
+from shared.scheduling.pooling import own, pooled, rounded
 from shared.settings import Settings
 from shared.tables import RUNNABLE, RUNNING, SUCCEEDED, Job, Kind
 
-#: How long a job takes is estimated by the mean of so many of the newest successful jobs.
+#: How long a job takes is estimated by the median of so many of the newest successful jobs.
 RECENT_JOBS = 20
-#: The estimate while no job has succeeded.
+#: The estimate while the jobs that succeeded are too few to be told of.
 UNKNOWN_SECONDS = {"train": math.inf, "generate": 2.0}
 MOST_OWN_JOBS = 10_000
 #: A forecast is cached for so many times the time it took to read.
@@ -64,7 +65,7 @@ _RUNNING = select(Job.claimed_at, Job.progress).where(
     Job.kind == bindparam("kind"), text(RUNNING)
 )  # fmt: skip
 _RECENT = (
-    select(Job.ran_seconds)
+    select(Job.user_id, Job.ran_seconds)
     .where(Job.kind == bindparam("kind"), text(SUCCEEDED))
     .order_by(Job.finished_at.desc())
     .limit(RECENT_JOBS)
@@ -82,8 +83,20 @@ class ForecastCache:
         self._settings = settings
         self._cached: dict[Kind, tuple[float, Forecast | None]] = {}
 
-    def of(self, connection: Connection, kind: Kind) -> Forecast:
-        """Return the forecast of a kind, read anew if the cached one is too old."""
+    def of(self, connection: Connection, kind: Kind, viewer_id: str) -> Forecast:
+        """Return the forecast of a kind as a user may see it.
+
+        It is read anew if the cached one is too old. Where the jobs of all users say nothing, the
+        viewer's own jobs count.
+        """
+        forecast = self._of_all(connection, kind)
+        figures = own(forecast.recent_seconds, viewer_id)
+        if forecast.is_measured or not figures:
+            return forecast
+        seconds = min(sum(figures) / len(figures), forecast.slice_seconds_at_most)
+        return replace(forecast, slice_seconds=seconds)
+
+    def _of_all(self, connection: Connection, kind: Kind) -> Forecast:
         started = time.monotonic()
         until, forecast = self._cached.get(kind, (started, None))
         if forecast is not None and started < until:
@@ -105,8 +118,11 @@ def read_forecast(
     promoted, candidates = _claim_promoted(connection, kind, candidates)
     workers = worker_registry.count_ready(connection, kind, now, settings.lease_seconds)
     running = connection.execute(_RUNNING, {"kind": kind}).all()
-    seconds = _slice_seconds(connection, kind, rules)
-    left = sorted(_seconds_left(row, seconds, now) for row in running)
+    recent = tuple(connection.execute(_RECENT, {"kind": kind}).all())
+    measured = pooled(recent)
+    mean = UNKNOWN_SECONDS[kind] if measured is None else measured
+    seconds = min(mean, rules.quantum_seconds)
+    left = sorted(rounded(_seconds_left(row, seconds, now)) for row in running)
     return Forecast(
         kind=kind,
         at=now,
@@ -117,6 +133,9 @@ def read_forecast(
         slots=workers * slots,
         left_seconds=tuple(left[: workers * slots]),
         slice_seconds=seconds,
+        slice_seconds_at_most=rules.quantum_seconds,
+        is_measured=measured is not None,
+        recent_seconds=recent,
     )
 
 
@@ -195,12 +214,6 @@ def _with_job_counts(
             [job_id] = own_jobs(connection, kind, user_id, promoted, 1) or [""]
         users[user_id] = replace(candidate, job_id=job_id, job_count=max(0, count) if job_id else 0)
     return users
-
-
-def _slice_seconds(connection: Connection, kind: Kind, rules: Rules) -> float:
-    recent = list(connection.scalars(_RECENT, {"kind": kind}))
-    mean = sum(recent) / len(recent) if recent else UNKNOWN_SECONDS[kind]
-    return min(mean, rules.quantum_seconds)
 
 
 def _seconds_left(row: Any, slice_seconds: float, now: datetime) -> float:

@@ -54,6 +54,8 @@ class Corpus(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     name: Mapped[str] = mapped_column(String(200))
     visibility: Mapped[str] = mapped_column(String(10), default="private")
+    #: Whether models trained on it show pieces of it to users who may not see it.
+    allow_excerpts: Mapped[bool] = mapped_column(default=False, server_default=false())
     sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
     encoding: Mapped[str] = mapped_column(String(40))
     bytes: Mapped[int] = mapped_column(BigInteger)

@@ -52,6 +52,9 @@ class ApiKey(Base):
     name: Mapped[str] = mapped_column(String(100))
     prefix: Mapped[str] = mapped_column(String(8), unique=True)
     sha256: Mapped[str] = mapped_column(String(SHA256_CHARACTERS))
+    #: The name of the user who made it, and the address; null for keys from before these columns.
+    made_by: Mapped[str | None] = mapped_column(String(100))
+    made_from: Mapped[str | None] = mapped_column(String(100))
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from api.services import EXTENSION
 from shared.queue.types import ProgressReport
 from shared.settings import Settings
 from shared.tables import Job
@@ -139,3 +140,36 @@ def test_speeds_come_from_the_present_device_types(harness: ApiHarness, ann: Per
     assert ann.train(corpus)["estimate"]["characters_per_second"] == 20_000
     register(harness.engine, WorkerInfo("host", "gpu:1", "train", 1, {}), ready=True)
     assert ann.train(corpus)["estimate"]["characters_per_second"] == 900_000
+
+
+def test_the_speed_of_another_users_training_is_not_told(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
+    guessed = bob.train(bob.upload())["estimate"]
+    corpus = ann.upload()
+    for speed in (70_123.4, 71_234.5, 72_345.6):
+        trained(harness, ann, corpus, speed, seconds=60)
+    assert bob.train(bob.upload())["estimate"] == guessed, "three trainings of one user"
+    cid = harness.person("cid")
+    trained(harness, cid, cid.upload(), 79_999.9, seconds=60)
+    pooled = bob.train(bob.upload())["estimate"]
+    assert (pooled["measured"], pooled["characters_per_second"]) == (True, 72_000)
+    assert ann.train(corpus)["estimate"]["characters_per_second"] == 72_345.6, "her own"
+
+
+def test_how_long_another_users_job_took_is_not_told(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
+    def slice_seconds(person: Person) -> Any:
+        forecasts = harness.app.extensions[EXTENSION].forecasts
+        forecasts._cached.clear()  # a cached one is as good for a moment
+        return person.get("/v1/queue?kind=train").json["lanes"][0]["slice_seconds"]
+
+    unknown = slice_seconds(bob)
+    for seconds in (1.234, 2.345, 3.456):
+        trained(harness, ann, ann.upload(), 1.0, seconds)
+    assert slice_seconds(bob) == unknown
+    assert slice_seconds(ann) == pytest.approx((1.234 + 2.345 + 3.456) / 3, abs=0.001)
+    cid = harness.person("cid")
+    trained(harness, cid, cid.upload(), 1.0, 9.87)
+    assert slice_seconds(bob) == slice_seconds(ann) == 2.9

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from api.app import create_app
 from shared.broker import Broker
@@ -260,3 +261,43 @@ def test_a_stream_is_bounded_and_expires(settings: Settings, redis_url: str) -> 
     assert publisher.flush(20)
     assert 2_000 <= len(listener.read_all("job")) < 2_200
     assert 0 < publisher._redis.ttl(stream_key("job")) <= 3_600
+
+
+def test_rubbish_in_the_stream_of_a_job_is_passed_over(
+    harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher, redis_url: str
+) -> None:
+    claim = harness.claim(job["id"], "generate")
+    server = redis.Redis.from_url(redis_url)
+    key = stream_key(job["id"])
+    for fields in ({"kind": b"\xff"}, {"kind": "piece", "data": "{}"}, {"kind": "x", "data": "[]"}):
+        server.xadd(key, fields, id="1-*")
+    client = EventStreamClient(ann, job["id"])
+    client.until(lambda event: event.kind == "state")
+    server.xadd(key, {"kind": "texts", "data": '{"step": "1"}'}, id="1-*")
+    publish_piece(publisher, claim, 0, 10)
+    assert client.until(lambda event: event.kind == "piece").data["text"] == TEXT[:10]
+    server.xadd(key, {"rubbish": b"\xff"}, id="1-*")
+    complete(harness, publisher, claim)
+    assert client.read_to_end()[-1].data["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("way", ["the key is revoked", "the user is disabled"])
+def test_a_stream_ends_with_the_right_to_it(
+    harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher, way: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("api.operations.event_stream.SLOW_CHECK_SECONDS", 0.3)
+    admin = harness.person("root", "admin")
+    claim = harness.claim(job["id"], "generate")
+    client = EventStreamClient(ann, job["id"])
+    client.until(lambda event: event.kind == "state")
+    if way == "the key is revoked":
+        assert admin.delete(f"/v1/keys/{ann.key.split('_')[1]}").status_code == 204
+    else:
+        assert admin.patch("/v1/users/ann", {"disabled": True}).status_code == 200
+    # Pieces that come without a pause do not put the look off.
+    for start in range(0, 10):
+        publish_piece(publisher, claim, start, start + 1)
+    last = client.read_to_end()[-1]
+    assert last.kind == "closed"
+    assert "revoked" in last.data["reason"]

@@ -68,7 +68,7 @@ def test_other_users_write_with_a_shared_model(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     model = harness.model(ann, visibility="server")
-    job = ask(bob, model["id"]).json
+    job = ask(bob, model["id"], prompt="It ").json
     assert job["owner"] == "bob"
     harness.write(job)
     assert bob.get(f"/v1/jobs/{job['id']}").json["texts"][0]["owner"] == "bob"

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -205,3 +206,31 @@ def test_limits_on_several_fields_together_are_described(ann: Person) -> None:
     told = spec["components"]["schemas"]["GenerateRequest"]["properties"]
     assert "1,000,000 together" in told["length"]["description"]
     assert "100,000 tokens" in told["logprobs"]["description"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\x9b31m", "a\u202ea", "a\u2066a", "a\u2028a", "a\u00ada", "a\u200b", "\ufeffa", "1\u200d2"],
+    ids=ascii,
+)
+def test_a_name_that_hides_something_is_refused_everywhere(ann: Person, name: str) -> None:
+    corpus = ann.upload()
+    model = ann.train(corpus, name="plain")["model"]
+    root = f"/v1/users/{ann.name}/keys"
+    for response in (
+        ann.post("/v1/corpora", {"name": name, "text": "abc"}),
+        raw(ann, b"abc", f"?name={quote(name)}"),
+        ann.patch(f"/v1/corpora/{corpus}", {"name": name}),
+        ann.patch(f"/v1/models/{model}", {"name": name}),
+        ann.post("/v1/train", {"corpus": corpus, "name": name}),
+        ann.post("/v1/generate", {"model": model, "name": name}),
+        ann.post(root, {"name": name}),
+    ):
+        body = problem(response, 422)
+        assert body["errors"][0]["field"] == "name"
+        assert "must not contain" in body["detail"]
+
+
+def test_joiners_inside_words_and_emoji_are_allowed_in_names(ann: Person) -> None:
+    for name in ("می‌خواهم", "👩🏽‍🚀 log"):
+        assert ann.post("/v1/corpora", {"name": name, "text": "abc"}).json["name"] == name

@@ -137,6 +137,6 @@ def test_a_rerun_needs_resources_that_are_still_shared(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     model = harness.model(ann, visibility="server")
-    job = bob.post("/v1/generate", {"model": model["id"]}).json
+    job = bob.post("/v1/generate", {"model": model["id"], "prompt": "It "}).json
     ann.patch(f"/v1/models/{model['id']}", {"visibility": "private"})
     problem(bob.post(f"/v1/jobs/{job['id']}/rerun"), 409)

@@ -44,7 +44,8 @@ def test_a_model_cited_by_other_users_can_not_be_deleted(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     model = harness.model(ann, visibility="server")
-    job = bob.post("/v1/generate", {"model": model["id"], "name": "a secret of bob's"}).json
+    request = {"model": model["id"], "prompt": "It ", "name": "a secret of bob's"}
+    job = bob.post("/v1/generate", request).json
     detail = problem(ann.delete(f"/v1/models/{model['id']}"), 409)["detail"]
     assert "unfinished job of other users" in detail
     harness.write(job)

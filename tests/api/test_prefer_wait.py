@@ -112,3 +112,15 @@ def test_waiting_requests_return_when_the_server_stops(harness: ApiHarness, ann:
         the_queued_job(ann)
         harness.app.extensions[EXTENSION].stopping.set()
         assert future.result(timeout=2).status_code == 202
+
+
+def test_a_wait_ends_with_the_right_to_it(harness: ApiHarness, ann: Person) -> None:
+    model = harness.model(ann)["id"]
+    admin = harness.person("root", "admin")
+    with meanwhile(harness, ann, model, "wait=30") as future:
+        job = the_queued_job(ann)
+        admin.delete(f"/v1/keys/{ann.key.split('_')[1]}")
+        harness.write(job, ["too late to be seen"])
+        answer = future.result()
+    assert answer.status_code == 401
+    assert "too late" not in answer.text

@@ -160,3 +160,19 @@ def test_an_admin_does_not_see_other_users_texts(
     assert admin.items("/v1/corpora") == []
     shared = ann.upload(visibility="server")
     problem(admin.patch(f"/v1/corpora/{shared}", {"name": "x"}), 403)
+
+
+def test_the_owner_of_a_key_sees_who_made_it_and_from_where(
+    harness: ApiHarness, ann: Person
+) -> None:
+    admin = harness.person("root", "admin")
+    admin.post("/v1/users/ann/keys", {"name": "not hers"}, environ_base={"REMOTE_ADDR": "10.1.2.3"})
+    ann.post("/v1/users/ann/keys", {"name": "hers"}, environ_base={"REMOTE_ADDR": "::1"})
+    makers = {
+        key["name"]: (key["made_by"], key["made_from"]) for key in ann.items("/v1/users/ann/keys")
+    }
+    assert makers == {
+        "not hers": ("root", "10.1.2.3"),
+        "hers": ("ann", "::1"),
+        "default": (None, "the server's machine"),
+    }

@@ -9,12 +9,12 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from structlog.testing import capture_logs
 from werkzeug.serving import make_server
 
 from api.app import create_app
 from quire.client import Client
+from quire.terminal.console import SafeConsole
 from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
@@ -105,8 +105,9 @@ def client(served: Served) -> Iterator[Client]:
 def screen(monkeypatch: pytest.MonkeyPatch) -> StringIO:
     """The output to a terminal of 100 columns and 30 rows."""
     sent = StringIO()
-    console = Console(file=sent, force_terminal=True, width=100, height=30, highlight=False)
+    console = SafeConsole(file=sent, force_terminal=True, width=100, height=30)
     monkeypatch.setattr("quire.watch.streaming.out", console)
+    monkeypatch.setattr("quire.terminal.console.out", console)
     monkeypatch.setattr("quire.terminal.texts.out", console)
     return sent
 

@@ -109,3 +109,28 @@ def test_a_user_is_disabled_and_enabled(
     assert served.ann.get("/v1/me").status_code == 200
     assert run(["user", "disable", "root"]) == 2
     assert "yourself" in capsys.readouterr().err
+
+
+def test_sharing_says_what_it_shares(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    model = served.world.model(served.ann)
+    assert run(["model", "share", model["name"]]) == 0
+    assert "passages of its corpus" in capsys.readouterr().err
+    assert run(["corpus", "excerpts", "orwell"]) == 0
+    assert "show pieces of this corpus" in capsys.readouterr().err
+    assert run(["corpus", "show", "orwell"]) == 0
+    assert "shown by shared models" in capsys.readouterr().out
+    assert run(["corpus", "share", "orwell"]) == 0
+    assert "read the whole corpus" in capsys.readouterr().err
+    for command in (["model", "share"], ["corpus", "share"]):
+        assert run([*command, "orwell", "--private"]) == 0
+        assert "Everyone" not in capsys.readouterr().err
+
+
+def test_a_list_of_keys_says_who_made_them(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin = served.world.person("root", "admin")
+    admin.post("/v1/users/ann/keys", {"name": "not hers"})
+    assert run(["key", "list"]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "not hers" in line]
+    assert line.split()[-3:] == ["valid", "root", "127.0.0.1"]

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client import ApiError, Client
@@ -11,7 +10,7 @@ from quire.client.server_replies import Me
 from quire.commands.accounts.new_key import NewKeyOutput, Show
 from quire.errors import InvalidInput
 from quire.terminal import formatting
-from quire.terminal.console import Json, err, print_json, print_note, print_table
+from quire.terminal.console import Json, err, escape, print_json, print_note, print_table
 
 key = typer.Typer(no_args_is_help=True, help="Manage API keys.")
 
@@ -49,20 +48,25 @@ def add(
 
 @key.command("list")
 def list_keys(user: Owner = None, as_json: Json = False) -> None:
-    """List keys by their prefix. The keys themselves are not stored."""
+    """List keys by their prefix, with who made each and from where.
+
+    The keys themselves are not stored.
+    """
     with config.connect() as client:
         keys = list(client.keys(user or client.me().name))
     if as_json:
         print_json(keys)
         return
     print_table(
-        ("PREFIX", "NAME", "CREATED", "STATE"),
+        ("PREFIX", "NAME", "CREATED", "STATE", "MADE BY", "FROM"),
         [
             (
                 each.prefix,
                 escape(each.name or ""),
                 formatting.ago(each.created_at),
                 "[dim]revoked[/]" if each.revoked_at else "valid",
+                escape(each.made_by or ""),
+                escape(each.made_from or ""),
             )
             for each in keys
         ],

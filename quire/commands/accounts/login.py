@@ -4,12 +4,11 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client import Client
 from quire.errors import InvalidInput
-from quire.terminal.console import Json, print_fields, print_json, print_note
+from quire.terminal.console import Json, escape, print_fields, print_json, print_note
 from shared.settings import load_settings
 
 

@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client.server_replies import Cap, Usage
 from quire.terminal import formatting
-from quire.terminal.console import Json, print_fields, print_json
+from quire.terminal.console import Json, escape, print_fields, print_json
 
 
 def show_usage(

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.commands.accounts.new_key import NewKeyOutput, Show
@@ -11,7 +10,13 @@ from quire.commands.accounts.usage import print_usage
 from quire.errors import InvalidInput
 from quire.server.parts import require_server
 from quire.terminal import formatting
-from quire.terminal.console import Json, print_json, print_outcome, print_table
+from quire.terminal.console import (
+    Json,
+    escape,
+    print_json,
+    print_outcome,
+    print_table,
+)
 from shared.settings import load_settings
 
 user = typer.Typer(no_args_is_help=True, help="Manage the users of the server (admins).")

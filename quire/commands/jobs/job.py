@@ -4,17 +4,17 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client.replies import Job
 from quire.commands.jobs.train import watch_training
 from quire.commands.jobs.watch import watch
 from quire.errors import ExitCode
-from quire.lookup import find_job, find_model
+from quire.lookup import find_job, find_model, find_newest_job
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
+    escape,
     out,
     print_fields,
     print_json,
@@ -30,6 +30,7 @@ from quire.watch.wait import (
     progress_text,
     require_success,
     share_done,
+    short_budget_text,
     wait_for_job,
 )
 
@@ -84,9 +85,9 @@ def list_jobs(
 
 @job.command("show")
 def show(reference: NameOrId, as_json: Json = False) -> None:
-    """Show the state of a job, and why it failed or waits."""
+    """Show the state of a job, and why it failed or waits. A name means its newest job."""
     with config.connect() as client:
-        found = find_job(client, reference)
+        found = find_newest_job(client, reference)
     if as_json:
         print_json(found)
         return
@@ -108,6 +109,7 @@ def show(reference: NameOrId, as_json: Json = False) -> None:
             ("start before", formatting.when(found.start_before)),
             ("priority", found.priority if found.priority != "normal" else ""),
             ("progress", escape(progress)),
+            ("budget", escape(short_budget_text(found)) if found.ended else ""),
             ("time left", formatting.duration(left) if left is not None else ""),
             ("model", found.model or ""),
             ("corpus", found.corpus or ""),

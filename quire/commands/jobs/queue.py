@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client.server_replies import Lane
 from quire.terminal import formatting
-from quire.terminal.console import Json, print_json, print_note, print_table
+from quire.terminal.console import Json, escape, print_json, print_note, print_table
 
 
 def show_queue(

@@ -5,21 +5,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.errors import InvalidInput
-from quire.lookup import find_job
+from quire.lookup import find_newest_job
 from quire.report.contents import fetch_contents
 from quire.report.page import render_page
 from quire.terminal import formatting
-from quire.terminal.console import print_note
+from quire.terminal.console import escape, print_note, write_text
 
 STANDARD_OUTPUT = "-"
 
 
 def report(
-    reference: Annotated[str, typer.Argument(metavar="JOB", help="The training, by name or id.")],
+    reference: Annotated[
+        str,
+        typer.Argument(metavar="JOB", help="The training, by id, or the newest of a name."),
+    ],
     output: Annotated[
         str,
         typer.Option(
@@ -43,10 +45,10 @@ def report(
     if path is not None:
         check_target(path, force)
     with config.connect() as client:
-        contents = fetch_contents(client, find_job(client, reference, "train"))
+        contents = fetch_contents(client, find_newest_job(client, reference, "train"))
     html = render_page(contents)
     if path is None:
-        typer.echo(html, nl=False)
+        write_text(html, end="")
         return
     write_page(path, html, force)
     size = formatting.size(path.stat().st_size)

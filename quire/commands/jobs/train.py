@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client import Client
@@ -18,10 +17,26 @@ from quire.commands.jobs.scheduling_options import (
     scheduling_fields,
 )
 from quire.commands.library.corpus import describe, read_file, upload_once
+from quire.commands.library.model import SHARED_MODEL
 from quire.errors import ExitCode, InvalidInput, NotFound
 from quire.lookup import find_corpus, find_job, find_model, is_id
-from quire.terminal.console import Json, is_interactive, out, print_json, print_note, shell_quoted
-from quire.watch.wait import Detached, print_detached, progress_text, require_success, wait_for_job
+from quire.terminal.console import (
+    Json,
+    escape,
+    is_interactive,
+    out,
+    print_json,
+    print_note,
+    shell_quoted,
+)
+from quire.watch.wait import (
+    Detached,
+    print_detached,
+    progress_text,
+    require_success,
+    short_budget_text,
+    wait_for_job,
+)
 
 #: Fields that `--set` may not set, because they have options of their own.
 FIELDS_WITH_OPTIONS = frozenset(
@@ -83,7 +98,10 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="The seed: on a CPU the same seed gives the same model."),
+        typer.Option(
+            help="The seed: on a CPU the same seed and --epochs give the same model. With "
+            "--seconds the number of steps depends on the machine's speed."
+        ),
     ] = None,
     visibility: Annotated[
         str | None,
@@ -155,6 +173,8 @@ def train(
         if start_from is not None:
             body["from"] = find_checkpoint(client, start_from)
         job = client.train(body)
+        if visibility == "server":
+            print_note(f"[yellow]{SHARED_MODEL}[/]")
         if follows:
             try:
                 job = watch_training(client, job, watch=not as_json)
@@ -180,6 +200,8 @@ def watch_training(client: Client, job: Job, *, watch: bool) -> Job:
     if watch and job.status == "succeeded":
         result = progress_text(job.progress) if job.progress else ""
         print_note(f"[green]trained[/] [bold]{escape(job.name or '')}[/]  [dim]{escape(result)}[/]")
+        if short := short_budget_text(job):
+            print_note(f"[yellow]{escape(short)}.[/]")
         if job.model:
             print_note(
                 f"[dim]Generate texts:[/] quire generate {shell_quoted(job.name or job.model)}"

@@ -1,14 +1,12 @@
 """`job watch`: the loss curves, texts and events of a running training."""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
 from quire import config
 from quire.errors import ExitCode
-from quire.lookup import find_job
+from quire.lookup import find_newest_job
 from quire.terminal.console import print_note, shell_quoted
 from quire.terminal.texts import print_texts
 from quire.watch.training import watch_training
@@ -24,6 +22,8 @@ def watch(
 ) -> None:
     """Watch a training live: its loss curves, newest texts and events.
 
+    A name means its newest training.
+
     On a terminal, the curves are drawn as they grow. Elsewhere, one line is
     printed per event, point and text.
 
@@ -37,7 +37,7 @@ def watch(
     If the server restarts meanwhile, the command reconnects.
     """
     with config.connect() as client:
-        job = find_job(client, reference)
+        job = find_newest_job(client, reference, "train", "generate")
         try:
             if job.kind == "train":
                 job = watch_training(client, job, as_json)
@@ -46,10 +46,6 @@ def watch(
         except Detached:
             print_detached(job, "watch")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
-        except BrokenPipeError:
-            # The reader has seen enough, as `head` has. Flushing at exit would fail once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(ExitCode.OK) from None
         if job.kind == "generate" and job.texts and not as_json:
             print_texts(job.texts)
     require_success(job)

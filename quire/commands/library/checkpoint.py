@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client.transport import ApiError
 from quire.errors import InvalidInput, NotFound
 from quire.lookup import find_model, is_id
 from quire.terminal import formatting
-from quire.terminal.console import Json, out, print_json, print_table, transfer_progress
+from quire.terminal.console import Json, escape, out, print_json, print_table, transfer_progress
 
 checkpoint = typer.Typer(no_args_is_help=True, help="Work with one checkpoint.")
 

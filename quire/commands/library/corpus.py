@@ -3,10 +3,9 @@
 import hashlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client import Client
@@ -16,6 +15,7 @@ from quire.lookup import find_corpus
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
+    escape,
     has_duplicates,
     out,
     print_fields,
@@ -25,6 +25,7 @@ from quire.terminal.console import (
     print_table,
     shell_quoted,
     transfer_progress,
+    write_text,
 )
 from shared.corpus_text import decode
 
@@ -41,6 +42,9 @@ Visibility = Annotated[
         help="private, or server: everyone on it may use the corpus.", show_default="private"
     ),
 ]
+
+
+SHARED_CORPUS = "[yellow]Everyone on the server may now read the whole corpus.[/]"
 
 
 def read_file(path: str) -> bytes:
@@ -122,6 +126,8 @@ def add(
             encoding=encoding,
             visibility=visibility,
         )
+    if visibility == "server":
+        print_note(SHARED_CORPUS)
     if as_json:
         print_json(added)
         return
@@ -169,7 +175,7 @@ def show(
         if as_json:
             print_json({**found.as_json(), "text": content})
         else:
-            sys.stdout.write(content)
+            write_text(content, end="")
         return
     if as_json:
         print_json(found)
@@ -183,6 +189,7 @@ def show(
             ("size", formatting.size(found.bytes)),
             ("owner", escape(found.owner)),
             ("visibility", found.visibility),
+            ("excerpts", "shown by shared models" if found.allow_excerpts else ""),
             ("added", formatting.when(found.created_at)),
         ]
     )
@@ -206,8 +213,28 @@ def share(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let everyone on the server use a corpus."""
+    """Let everyone on the server use a corpus: read it as a whole, and train on it."""
     _update(reference, {"visibility": "private" if private else "server"}, as_json)
+    if not private:
+        print_note(SHARED_CORPUS)
+
+
+@corpus.command("excerpts")
+def excerpts(
+    reference: NameOrId,
+    forbid: Annotated[
+        bool, typer.Option("--forbid", help="Show others no pieces of the corpus, the default.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Let models that you share show others pieces of a private corpus.
+
+    Their texts may then start from random pieces of it, and tell where they copy it. A few
+    hundred texts can show the whole corpus.
+    """
+    _update(reference, {"allow_excerpts": not forbid}, as_json)
+    if not forbid:
+        print_note("[yellow]Models that you share may now show pieces of this corpus.[/]")
 
 
 @corpus.command("rm")
@@ -219,7 +246,7 @@ def remove(reference: NameOrId) -> None:
     print_note(f"Deleted the corpus {escape(found.name)}.")
 
 
-def _update(reference: str, changes: dict[str, str], as_json: bool) -> None:
+def _update(reference: str, changes: dict[str, Any], as_json: bool) -> None:
     with config.connect() as client:
         updated = client.update_corpus(find_corpus(client, reference).id, changes)
     print_outcome(updated, as_json, f"{describe(updated)} ({updated.visibility}).")

@@ -3,13 +3,13 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.lookup import find_model
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
+    escape,
     has_duplicates,
     print_json,
     print_note,
@@ -18,6 +18,11 @@ from quire.terminal.console import (
 )
 
 model = typer.Typer(no_args_is_help=True, help="Work with one model.")
+
+SHARED_MODEL = (
+    "Everyone on the server may now generate with this model and download its checkpoints. Its "
+    "texts can hold passages of its corpus that it learnt by heart, even if the corpus is private."
+)
 
 NameOrId = Annotated[str, typer.Argument(metavar="NAME|ID", help="The model.")]
 
@@ -67,6 +72,8 @@ def share(
 ) -> None:
     """Let everyone on the server use a model."""
     _update(reference, {"visibility": "private" if private else "server"}, as_json)
+    if not private:
+        print_note(f"[yellow]{SHARED_MODEL}[/]")
 
 
 @model.command("rm")

@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.lookup import find_job, find_model
 from quire.terminal import formatting
-from quire.terminal.console import Json, print_json, print_table
+from quire.terminal.console import Json, escape, print_json, print_table
 from quire.terminal.texts import print_texts, temperature_label
 
 PREVIEW_CHARACTERS = 50

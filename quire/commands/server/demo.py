@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from quire import config
 from quire.client import Client
@@ -32,7 +31,7 @@ from quire.errors import CannotStart, ExitCode, ServerUnreachable
 from quire.server.data_dir import find_lock_holder
 from quire.server.parts import require_server
 from quire.terminal import formatting
-from quire.terminal.console import err, out, shell_quoted
+from quire.terminal.console import err, escape, out, shell_quoted
 from quire.terminal.texts import print_texts
 from quire.watch.wait import Detached, progress_text, require_success, wait_for_job
 from shared.process.python_module import python_module

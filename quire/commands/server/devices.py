@@ -1,11 +1,9 @@
 """`quire devices`: the workers and their devices."""
 
-from rich.markup import escape
-
 from quire import config
 from quire.client.server_replies import Device
 from quire.terminal import formatting
-from quire.terminal.console import Json, print_json, print_table
+from quire.terminal.console import Json, escape, print_json, print_table
 
 
 def list_devices(as_json: Json = False) -> None:

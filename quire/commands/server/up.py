@@ -5,7 +5,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
-from rich.markup import escape
 from rich.status import Status
 
 from quire import config
@@ -13,7 +12,7 @@ from quire.commands.server.options import DataDir, Devices, Host, Port
 from quire.errors import CannotStart, ExitCode
 from quire.server.data_dir import locked_data_dir
 from quire.server.parts import require_server
-from quire.terminal.console import out
+from quire.terminal.console import escape, out
 from shared.process.supervisor import Event, ProcessSupervisor, StartFailed, StopRequested
 from shared.settings import Settings, load_settings
 

@@ -1,0 +1,24 @@
+"""Random prompts: whether the current user may be shown a piece of a model's corpus."""
+
+from sqlalchemy.orm import Session
+
+from api.errors import Invalid
+from api.permissions import may_show_excerpts
+from shared.tables import Model
+
+
+def refuse_random_prompt(session: Session, model: Model) -> None:
+    """Refuse a generation that would start from a piece of a corpus that is not shown.
+
+    A few of them would otherwise give a small private corpus away as a whole.
+
+    Raises:
+        Invalid: The owner of the model's corpus keeps it private.
+    """
+    if not may_show_excerpts(session, model):
+        raise Invalid(
+            "prompt",
+            None,
+            "required: the corpus of this model is private, and its owner does not allow random "
+            "prompts from it (`allow_excerpts`). Give a prompt, or ask the owner",
+        )

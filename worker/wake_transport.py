@@ -1,0 +1,108 @@
+"""What a lane takes from Redis: wakes, and nothing else.
+
+Whatever else lies in its list is dropped with a line in the log. Kombu's own transport would let
+the error of a message that it can't decode end the process, and the lane with it.
+"""
+
+import base64
+import json
+import uuid
+from queue import Empty
+from typing import Any
+
+import redis
+import structlog
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import redis as kombu_redis
+
+from shared.broker import WAKE_TASK
+
+MAX_ID_CHARACTERS = 100
+#: How much of a dropped message the log shows.
+SHOWN_CHARACTERS = 200
+
+log = structlog.get_logger(__name__)
+
+
+def install() -> None:
+    """Use this transport for every Redis address in this process."""
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+
+
+def canonical_wake(message: object, queue: str) -> dict[str, Any] | None:
+    """Return the message that Celery runs for a wake, or None if the message is none.
+
+    Only the task's id is taken from what was sent: other headers could delay it, or fail.
+    """
+    headers = message.get("headers") if isinstance(message, dict) else None
+    if not isinstance(headers, dict) or headers.get("task") != WAKE_TASK:
+        return None
+    task_id = headers.get("id")
+    if not isinstance(task_id, str) or not 0 < len(task_id) <= MAX_ID_CHARACTERS:
+        return None
+    if not (task_id.isascii() and task_id.isprintable()):
+        return None
+    body = json.dumps([[], {"kind": queue}, {}]).encode()
+    return {
+        "body": base64.b64encode(body).decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"lang": "py", "task": WAKE_TASK, "id": task_id, "root_id": task_id},
+        "properties": {
+            "correlation_id": task_id,
+            "delivery_info": {"exchange": "", "routing_key": queue},
+            "delivery_tag": str(uuid.uuid4()),
+            "body_encoding": "base64",
+            "priority": 0,
+        },
+    }
+
+
+class QoS(kombu_redis.QoS):
+    """Never reads the messages that lanes took and did not acknowledge."""
+
+    def restore_visible(self, *_: Any, **__: Any) -> None:
+        """Do nothing: the sweep wakes for jobs whose wake was lost."""
+
+
+class Channel(kombu_redis.Channel):
+    """Reads the lane's list."""
+
+    QoS = QoS
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+        except (Empty, redis.ConnectionError, redis.TimeoutError, OSError):
+            raise
+        except redis.ResponseError as error:
+            self._delete_keys_that_are_no_lists(str(error))
+        except Exception as error:
+            # The message has left the list already.
+            log.warning("message_dropped", reason=f"{type(error).__name__}: {error}"[:500])
+        raise Empty
+
+    def _delete_keys_that_are_no_lists(self, reason: str) -> None:
+        names = [(name, step) for name in self.active_queues for step in self.priority_steps]
+        keys = [self._q_for_pri(*name) for name in names]  # type: ignore[no-untyped-call]
+        with self.conn_or_acquire() as client:
+            wrong = [key for key in keys if client.type(key) not in (b"list", b"none")]
+            if not wrong:
+                raise redis.ConnectionError(reason)
+            client.delete(*wrong)
+        log.warning("message_dropped", reason=reason, keys=wrong)
+
+
+class Transport(kombu_redis.Transport):
+    """Passes wakes on."""
+
+    Channel = Channel
+
+    def _deliver(self, message: object, queue: str) -> None:
+        wake = canonical_wake(message, queue)
+        if wake is None:
+            shown = repr(message)[:SHOWN_CHARACTERS]
+            log.warning("message_dropped", reason="it is no wake", queue=queue, message=shown)
+            return
+        super()._deliver(wake, queue)  # type: ignore[no-untyped-call]
