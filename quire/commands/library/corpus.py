@@ -26,7 +26,7 @@ from quire.terminal.console import (
     shell_quoted,
     transfer_progress,
 )
-from shared.corpus_text import decode
+from shared.texts.decoding import decode
 
 corpus = typer.Typer(no_args_is_help=True, help="Manage corpora: the texts that models learn from.")
 
