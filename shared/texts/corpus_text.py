@@ -257,5 +257,5 @@ class CorpusBuilder:
         return Finding(
             "list",
             "the text is a list with one item a line",
-            ("begin a prompt with a line end to get whole items (in a shell: --prompt $'\\n')",),
+            ("begin a prompt with a line end to get whole items: in a shell, --prompt $'\\n'",),
         )

@@ -143,9 +143,10 @@ def _decode_file(
             _refuse_controls(data, encoding, piece)
         builder.add(piece)
     if invalid:
-        what = "became U+FFFD" if on_invalid == "replace" else "were left out"
+        what = "replaced by U+FFFD" if on_invalid == "replace" else "left out"
+        count = f"{invalid:,} byte{'' if invalid == 1 else 's'}"
         findings.append(
-            Finding("invalid_bytes", f"{invalid:,} bytes that are not {encoding} {what}")
+            Finding("invalid_bytes", f"invalid in {encoding} and therefore {what}: {count}")
         )
     return encoding
 

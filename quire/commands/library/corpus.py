@@ -115,7 +115,7 @@ def corpus_name(path: str) -> str:
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print what the server saw in a text, each with what can be done about it."""
     for finding in findings:
-        ways = f": {'; or '.join(finding.ways)}" if finding.ways else ""
+        ways = f" ({'; or '.join(finding.ways)})" if finding.ways else ""
         err.print(f"[yellow]note:[/] {escape(finding.message + ways)}", soft_wrap=True)
 
 
