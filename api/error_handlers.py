@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from flask import Flask, Response, request
@@ -14,10 +15,11 @@ from werkzeug.http import HTTP_STATUS_CODES
 from api.errors import ApiError, Conflict, DiskFull, Invalid
 from api.http.openapi import PROBLEM_JSON
 from api.schemas.replies import Problem
-from shared import accounts, blobs, corpus_text, free_disk
+from shared import accounts, blobs, free_disk
 from shared.database_errors import describe_failure
 from shared.queue import errors
 from shared.scheduling.errors import CapReached
+from shared.texts.findings import RefusedText
 
 RETRY_SECONDS_DATABASE = 5
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -53,17 +55,14 @@ def problem_response(error: ApiError) -> Response:
 
 
 #: Exceptions of the shared packages as API errors.
-_TRANSLATIONS: dict[type[Exception], Callable[[Exception], ApiError]] = {
+_TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
     errors.AlreadyEnded: lambda error: Conflict(str(error)),
     errors.PredecessorFailed: lambda error: Conflict(str(error)),
     accounts.NameTaken: lambda error: Conflict(str(error)),
     accounts.LastAdmin: lambda error: Conflict(str(error)),
     accounts.BadName: lambda error: Invalid("name", None, str(error)),
     free_disk.DiskLow: lambda error: DiskFull(str(error)),
-    corpus_text.UndecodableText: lambda error: Invalid("text", None, str(error)),
-    corpus_text.UnknownEncoding: lambda error: Invalid("encoding", None, str(error)),
-    corpus_text.EmptyText: lambda error: Invalid("text", "", str(error)),
-    corpus_text.UnstorableText: lambda error: Invalid("text", None, str(error)),
+    RefusedText: lambda error: Invalid(error.field, None, str(error)),
 }
 
 

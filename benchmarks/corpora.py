@@ -19,7 +19,6 @@ from worker.ml.sampling.sampler import Sampler
 from worker.ml.training.progress import EpochEnd, TrainingProgress
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
-from worker.ml.vocabulary import Vocabulary
 
 TEXTS = ("nietzsche", "tinyshakespeare", "hongloumeng", "nottingham")
 THREADS = 2
@@ -107,7 +106,7 @@ def packed(text: str) -> int:
 def written(network: TrainedNetwork, prompt: str, count: int) -> Iterator[str]:
     """Generate texts, each with its prompt."""
     state = network.state
-    vocabulary = Vocabulary(state.characters, state.words)
+    vocabulary = state.vocabulary
     ids = vocabulary.encode(prompt)
     requests = [
         SamplingRequest(ids, WRITTEN_CHARACTERS, TEMPERATURE, None, None, seed)

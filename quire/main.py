@@ -2,9 +2,10 @@
 
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +13,7 @@ from quire.commands.accounts import key, login, usage, user
 from quire.commands.jobs import generate, job, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
 from quire.commands.server import api, demo, devices, migrate, up, worker
-from quire.errors import ExitCode, QuireError
+from quire.errors import ExitCode, InvalidInput, QuireError
 from quire.terminal.console import out, print_error
 from quire.terminal.streams import OutputClosed, discard, flush_streams, prepare_streams
 from shared.process.part import wrap_stderr
@@ -89,6 +90,32 @@ app.add_typer(checkpoint.checkpoint, name="checkpoint", rich_help_panel=LIBRARY)
 app.command("texts", rich_help_panel=LIBRARY)(texts.list_texts)
 
 
+def _refuse_repeated(command: Any) -> None:
+    """Make a command and those below it refuse an option that is given twice where one counts."""
+    make_parser = command.make_parser
+
+    def make_checking_parser(context: Any) -> Any:
+        parser = make_parser(context)
+        parse_args = parser.parse_args
+
+        def parse_and_check(args: list[str]) -> Any:
+            parsed = parse_args(args=args)
+            for option, times in Counter(parsed[2]).items():
+                if times > 1 and not option.multiple and option.param_type_name == "option":
+                    raise InvalidInput(
+                        f"{option.opts[0]} is given {times} times, and only one counts: give it "
+                        "once"
+                    )
+            return parsed
+
+        parser.parse_args = parse_and_check
+        return parser
+
+    command.make_parser = make_checking_parser
+    for inner in getattr(command, "commands", {}).values():
+        _refuse_repeated(inner)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `quire` and exit with its exit code. Every failure prints one readable line."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -105,7 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run `quire` and return its exit code."""
     try:
-        code = app(args=list(arguments), prog_name="quire", standalone_mode=False)
+        command = typer.main.get_command(app)
+        _refuse_repeated(command)
+        code = command.main(args=list(arguments), prog_name="quire", standalone_mode=False)
     except typer.TyperException as error:
         return _usage_error(error)
     except typer.Abort:

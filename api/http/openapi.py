@@ -22,10 +22,12 @@ from api.errors import BadJson, Invalid, UnsupportedMedia
 from api.http.request_body import CompleteRequest
 from api.http.validation_errors import explain
 from api.schemas.replies import Problem
+from shared.texts.characters import forbidden_at
 
 OPENAPI_VERSION = "3.1.1"
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
+SHOWN_CHARACTERS = 40
 READS_BODY_ITSELF = "reads_body_itself"
 RETURNS_NON_JSON = "returns_non_json"
 
@@ -203,6 +205,7 @@ def _check_parts() -> None:
     if handler is None or request.method == "OPTIONS":
         return
     parameters = _parameters(handler)
+    check_characters(request.view_args or {}, "")
     _check_query("query" in parameters)
     if hasattr(handler, READS_BODY_ITSELF) or request.method in ("GET", "HEAD"):
         return
@@ -212,7 +215,43 @@ def _check_parts() -> None:
         raise Invalid("body", "(not empty)", "not allowed for this request. Send no body")
 
 
+def check_characters(value: Any, field: str) -> None:
+    """Refuse strings that a database or JSON can't hold, wherever in a value they are.
+
+    Args:
+        value: A string, or lists and objects of them.
+        field: Where the value stands in the request.
+
+    Raises:
+        Invalid: It has U+0000, a lone surrogate or a noncharacter.
+    """
+    pending = [(field, value)]
+    while pending:
+        field, value = pending.pop()
+        if isinstance(value, str):
+            position = forbidden_at(value)
+            if position is not None:
+                raise Invalid(
+                    field or "body",
+                    _shown(value),
+                    f"must not contain U+{ord(value[position]):04X} (at position {position}), "
+                    "which is no character of a text. Leave it out",
+                )
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                pending.append((field, key))
+                pending.append((f"{field}.{_shown(key)}" if field else _shown(key), inner))
+        elif isinstance(value, list):
+            pending += [(field, inner) for inner in value]
+
+
+def _shown(text: str) -> str:
+    """The beginning of a text, with what JSON can't hold escaped."""
+    return text[:SHOWN_CHARACTERS].encode("ascii", "backslashreplace").decode()
+
+
 def _check_query(has_query: bool) -> None:
+    check_characters(request.args.to_dict(flat=False), "")
     for name, values in request.args.lists():
         if not has_query:
             raise Invalid(name, values[0], "this request takes no query parameters. Leave it out")
@@ -245,7 +284,9 @@ def read_json() -> Any:
             "Send JSON with the header Content-Type: application/json"
         )
     try:
-        return request.get_json()
+        body = request.get_json()
+        check_characters(body, "")
+        return body
     except BadRequest as error:
         # Flask hides the reason in the exception that caused this one.
         reason = getattr(error.__cause__, "description", None) or error.description

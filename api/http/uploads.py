@@ -8,16 +8,19 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.errors import Invalid, TooLarge, UnsupportedMedia
-from api.http.openapi import JSON, read_json, validate
-from api.schemas.params import UploadFields
+from api.http.openapi import JSON, check_characters, read_json, validate
+from api.schemas.params import UploadFields, UploadQuery
 from api.schemas.requests import UploadJson
 from api.services import services
-from shared.corpus_text import CorpusText, decode, normalise
+from shared.texts.characters import NormalForm
+from shared.texts.corpus_text import CorpusText
+from shared.texts.decoding import Options, decode_files, normalise
 
 RAW_TYPES = ("text/plain", "application/octet-stream")
 FORM_TYPE = "multipart/form-data"
 DEFAULT_NAME = "untitled"
-DEFAULT_ENCODING = "utf-8"
+MOST_FILES = 1000
+_FORMS: dict[str | None, NormalForm | None] = {None: None, "nfc": "NFC", "nfd": "NFD"}
 #: Allowance for what a form or JSON adds to the text.
 ENVELOPE_BYTES = 64 * 1024
 #: The limit for a form's other fields. Below the parser's buffer size it would refuse the file too.
@@ -33,17 +36,17 @@ class Upload:
     text: CorpusText
 
 
-def read_upload(query: UploadFields) -> Upload:
+def read_upload(query: UploadQuery) -> Upload:
     """Read the uploaded text of this request.
 
     Args:
-        query: The query parameters; allowed for raw bytes only.
+        query: The query parameters; all but `dry_run` are allowed for raw bytes only.
 
     Raises:
         UnsupportedMedia: The body has an unsupported media type.
         TooLarge: The text exceeds `QUIRE_MAX_CORPUS_BYTES`.
         Invalid: A field has an invalid value.
-        ValueError: An error of `shared.corpus_text`, which says where the text is invalid.
+        RefusedText: The bytes are not a text that can be taken; the message says why.
     """
     readers = {FORM_TYPE: _read_form, JSON: _read_as_json, **dict.fromkeys(RAW_TYPES, _read_raw)}
     reader = readers.get(request.mimetype)
@@ -57,8 +60,9 @@ def read_upload(query: UploadFields) -> Upload:
     envelope = 0 if request.mimetype in RAW_TYPES else ENVELOPE_BYTES
     request.max_content_length = limit + envelope
     request.max_form_memory_size = MAX_FIELD_BYTES
-    if request.mimetype not in RAW_TYPES and query.model_fields_set:
-        field = min(query.model_fields_set)
+    misplaced = query.model_fields_set - {"dry_run"}
+    if request.mimetype not in RAW_TYPES and misplaced:
+        field = min(misplaced)
         raise Invalid(
             field, getattr(query, field), "not allowed in the query here. Put it in the body"
         )
@@ -77,33 +81,51 @@ def too_large(limit: int) -> TooLarge:
 
 
 def _read_raw(query: UploadFields) -> Upload:
-    encoding = query.encoding or request.mimetype_params.get("charset") or DEFAULT_ENCODING
-    text = decode(request.get_data(cache=False), encoding)
+    text = _decode([("", request.get_data(cache=False))], query)
     return Upload(query.name or DEFAULT_NAME, query.visibility, text)
+
+
+def _decode(files: list[tuple[str, bytes]], fields: UploadFields) -> CorpusText:
+    charset = request.mimetype_params.get("charset") if request.mimetype in RAW_TYPES else None
+    options = Options(
+        encoding=fields.encoding or charset,
+        on_invalid=fields.on_invalid,
+        normalize=_FORMS[fields.normalize],
+        limit=services().settings.max_corpus_bytes,
+    )
+    return decode_files(files, options)
 
 
 def _read_form(_query: UploadFields) -> Upload:
     unknown = sorted(set(request.files) - {"file"})
     if unknown:
+        raise Invalid(unknown[0], None, "not a file field of this form. Each file is named `file`")
+    files = request.files.getlist("file")
+    if not files:
+        raise Invalid("file", None, "required, with a file name. Send the text as a file")
+    if len(files) > MOST_FILES:
         raise Invalid(
-            unknown[0], None, "not a file field of this form. Send one file, named `file`"
+            "file", len(files), f"at most {MOST_FILES:,} files make one corpus. Join some of them"
         )
-    file = request.files.get("file")
-    if file is None or len(request.files.getlist("file")) != 1:
-        raise Invalid(
-            "file", None, "required exactly once, with a file name. Send the text as a file"
-        )
+    check_characters(request.form.to_dict(flat=False), "")
+    for name, values in request.form.lists():
+        if len(values) > 1:
+            raise Invalid(name, values, f"given {len(values)} times. Give it once")
     fields = validate(UploadFields, request.form.to_dict())
-    text = decode(_file_bytes(file), fields.encoding or DEFAULT_ENCODING)
-    return Upload(fields.name or _file_name(file), fields.visibility, text)
+    text = _decode(_contents(files), fields)
+    return Upload(fields.name or _file_name(files[0]), fields.visibility, text)
 
 
-def _file_bytes(file: FileStorage) -> bytes:
-    data: bytes = file.read()
-    limit = services().settings.max_corpus_bytes
-    if len(data) > limit:
-        raise too_large(limit)
-    return data
+def _contents(files: list[FileStorage]) -> list[tuple[str, bytes]]:
+    limit, total = services().settings.max_corpus_bytes, 0
+    contents = []
+    for file in files:
+        data: bytes = file.read()
+        total += len(data)
+        if total > limit:
+            raise too_large(limit)
+        contents.append((_file_name(file), data))
+    return contents
 
 
 def _file_name(file: FileStorage) -> str:
@@ -117,4 +139,4 @@ def _read_as_json(_query: UploadFields) -> Upload:
     limit = services().settings.max_corpus_bytes
     if len(body.text.encode()) > limit:
         raise too_large(limit)
-    return Upload(body.name, body.visibility, normalise(body.text))
+    return Upload(body.name, body.visibility, normalise(body.text, _FORMS[body.normalize]))

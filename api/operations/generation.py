@@ -16,7 +16,7 @@ from shared.checkpoint_aliases import resolve
 from shared.queue.types import Submission
 from shared.specs.generation import GenerateSpec
 from shared.specs.seeds import new_seed
-from shared.tables import TERMINAL_STATUSES, Checkpoint, Job, Model
+from shared.tables import TERMINAL_STATUSES, Checkpoint, Corpus, Job, Model
 
 #: While a checkpoint is loaded, its bytes and its arrays are in memory.
 LOAD_COPIES = 2
@@ -32,7 +32,7 @@ def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
         refuse_random_prompt(session, model)
     spec = GenerateSpec(
         checkpoint=body.checkpoint.lower(),
-        prompt=_fit_prompt(model, body),
+        prompt=_fit_prompt(session, model, body),
         length=body.length,
         temperatures=body.temperature,
         top_k=body.top_k,
@@ -40,7 +40,7 @@ def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
         n=body.n,
         seed=new_seed() if body.seed is None else body.seed,
         repetition_penalty=body.repetition_penalty,
-        stop=[prompts.normalize(stop, lowercase=model.spec["lowercase"]) for stop in body.stop],
+        stop=_fit_stops(session, model, body),
         echo=body.echo,
         logprobs=body.logprobs,
     )
@@ -56,6 +56,7 @@ def enqueue_score(session: Session, body: ScoreRequest) -> Creation:
         model.vocabulary,
         lowercase=model.spec["lowercase"],
         unknown=body.unknown,
+        normal_form=_normal_form(session, model),
         field="text",
     )
     spec = GenerateSpec(
@@ -87,7 +88,7 @@ def _submit_spec(
     return submit(session, submission, scheduling)
 
 
-def _fit_prompt(model: Model, body: GenerateRequest) -> str | None:
+def _fit_prompt(session: Session, model: Model, body: GenerateRequest) -> str | None:
     if body.prompt is None:
         return None
     return prompts.fit_to_vocabulary(
@@ -95,8 +96,30 @@ def _fit_prompt(model: Model, body: GenerateRequest) -> str | None:
         model.vocabulary,
         lowercase=model.spec["lowercase"],
         unknown=body.unknown,
+        normal_form=_normal_form(session, model),
         by_words=model.spec["tokenizer"] == "word",
     )
+
+
+def _fit_stops(session: Session, model: Model, body: GenerateRequest) -> list[str]:
+    """The stop strings as the model would write them. One that it can't write is refused."""
+    form = _normal_form(session, model) if body.stop else None
+    return [
+        prompts.fit_to_vocabulary(
+            stop,
+            model.vocabulary,
+            lowercase=model.spec["lowercase"],
+            unknown="error",
+            normal_form=form,
+            field="stop",
+        )
+        for stop in body.stop
+    ]
+
+
+def _normal_form(session: Session, model: Model) -> str | None:
+    """The form that accented letters have in the model's corpus, if they have one."""
+    return session.scalar(select(Corpus.normal_form).where(Corpus.id == model.corpus_id))
 
 
 def _refuse_if_too_large(body: GenerateRequest) -> None:

@@ -2,6 +2,10 @@
 
 from api.errors import Invalid
 from api.schemas.sampling import UnknownCharacters
+from shared.texts.characters import FORMS, NormalForm, clusters, plain, spelled
+
+#: What people write who mean a line end or a tab.
+ESCAPES = {r"\n": "a line end", r"\r": "a line end", r"\t": "a tab"}
 
 
 def fit_to_vocabulary(
@@ -10,6 +14,7 @@ def fit_to_vocabulary(
     *,
     lowercase: bool,
     unknown: UnknownCharacters,
+    normal_form: str | None = None,
     by_words: bool = False,
     field: str = "prompt",
 ) -> str:
@@ -19,7 +24,9 @@ def fit_to_vocabulary(
         prompt: The prompt from the request.
         vocabulary: The characters that the model knows. A word model spells unknown words.
         lowercase: Whether the corpus was lower-cased; the prompt is then lower-cased too.
-        unknown: Whether to refuse unknown characters, leave them out, or replace them.
+        unknown: Whether to refuse unknown characters, leave them out, or replace them. A letter
+            goes with its combining marks, so that no other letter remains.
+        normal_form: NFC or NFD if the corpus is in that form; the prompt is brought to it.
         field: The name of the field in the request.
         by_words: Whether the tokens are words. A word token includes the space before it, so a
             trailing space would belong to no token and is removed.
@@ -29,10 +36,15 @@ def fit_to_vocabulary(
     """
     prompt = normalize(prompt, lowercase=lowercase)
     known = frozenset(vocabulary)
-    if unknown == "error":
-        _refuse_unknown(field, prompt, known)
     substitute = "" if unknown == "skip" else replacement_character(vocabulary)
-    fitted = "".join(character if character in known else substitute for character in prompt)
+    forms: list[NormalForm] = [form for form in FORMS if form == normal_form]
+    fitted, position = "", 0
+    for cluster in clusters(prompt):
+        spelling = spelled(cluster, known, forms)
+        if spelling is None and unknown == "error":
+            raise _unknown_character(field, prompt, position, known)
+        fitted += substitute if spelling is None else spelling
+        position += len(cluster)
     if by_words and fitted.strip():
         fitted = fitted.rstrip(" ")
     if not fitted:
@@ -46,7 +58,7 @@ def fit_to_vocabulary(
 
 def normalize(text: str, *, lowercase: bool) -> str:
     """Return the text with line ends and letter case as in the model's corpus."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = plain(text)
     return text.lower() if lowercase else text
 
 
@@ -55,12 +67,23 @@ def replacement_character(vocabulary: str) -> str:
     return next((character for character in " \n" if character in vocabulary), vocabulary[0])
 
 
-def _refuse_unknown(field: str, prompt: str, known: frozenset[str]) -> None:
-    for position, character in enumerate(prompt):
-        if character not in known:
-            raise Invalid(
-                field,
-                prompt,
-                f"character {character!r} (U+{ord(character):04X}) at position {position} is not "
-                'in the model\'s vocabulary. Change it, or set unknown to "skip" or "replace"',
-            )
+def _unknown_character(field: str, text: str, position: int, known: frozenset[str]) -> Invalid:
+    """The error for the letter at a position, which is not in the vocabulary."""
+    while text[position] in known:  # the letter itself is known, but not the mark on it
+        position += 1
+    character = text[position]
+    way = 'Change it, or set unknown to "skip" or "replace"'
+    if field == "stop":
+        way = "The model can never write it, so it would stop nothing. Change it, or leave it out"
+    escape = text[position : position + 2]
+    if escape in ESCAPES:
+        way += (
+            f". If {escape} is meant as {ESCAPES[escape]}: JSON has it within a string, and a "
+            f"shell writes $'{escape}'"
+        )
+    return Invalid(
+        field,
+        text,
+        f"character {character!r} (U+{ord(character):04X}) at position {position} is not in the "
+        f"model's vocabulary. {way}",
+    )

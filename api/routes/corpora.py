@@ -1,6 +1,8 @@
 """Corpora: upload, list, read, rename, share, delete."""
 
 import hashlib
+from dataclasses import asdict
+from typing import Any
 
 from flask import Response, request
 from sqlalchemy import select
@@ -16,8 +18,8 @@ from api.http.uploads import Upload, read_upload
 from api.operations.dependents import refuse_if_corpus_in_use
 from api.permissions import current_user, may_see, own, visible
 from api.schemas.headers import IdempotencyHeader
-from api.schemas.models import CorpusReply
-from api.schemas.params import IdPath, NamedPage, UploadFields
+from api.schemas.models import CorpusReply, DryRunReply, FindingReply, PartReply
+from api.schemas.params import IdPath, NamedPage, UploadQuery
 from api.schemas.replies import Listing
 from api.schemas.requests import CorpusUpdate, UploadJson
 from api.serializers.models import corpus_reply
@@ -27,6 +29,8 @@ from shared.clock import database_now
 from shared.free_disk import check_free_disk
 from shared.scheduling import caps
 from shared.tables import Corpus, User
+from shared.texts.corpus_text import CorpusText
+from shared.texts.encodings import ENCODINGS
 
 corpora = Resource("corpora", "Texts to train on")
 
@@ -37,7 +41,9 @@ MAX_BYTES = 2**31
 NEWEST = SortOrder("corpora", (Corpus.id,))
 _FIELDS = {
     "name": {"type": "string"},
-    "encoding": {"type": "string"},
+    "encoding": {"type": "string", "enum": list(ENCODINGS)},
+    "on_invalid": {"type": "string", "enum": ["refuse", "replace", "drop"], "default": "refuse"},
+    "normalize": {"type": "string", "enum": ["nfc", "nfd"]},
     "visibility": {"type": "string", "enum": ["private", "server"], "default": "private"},
 }
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
@@ -50,7 +56,15 @@ _BODY = {
                 "type": "object",
                 "required": ["file"],
                 "additionalProperties": False,
-                "properties": {"file": {"type": "string", "format": "binary"}, **_FIELDS},
+                "properties": {
+                    "file": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "may come several times; the texts are put together in "
+                        "this order",
+                    },
+                    **_FIELDS,
+                },
             }
         },
         "text/plain": _BYTES,
@@ -63,15 +77,16 @@ _TEXT = {
 }
 
 
-@corpora.post("/corpora", 201, CorpusReply, request_body=_BODY)
+@corpora.post("/corpora", 201, CorpusReply, request_body=_BODY, other_responses={200: DryRunReply})
 @reads_body_itself
 @creates
-def upload_corpus(header: IdempotencyHeader, query: UploadFields) -> Response:
+def upload_corpus(header: IdempotencyHeader, query: UploadQuery) -> Response:
     """Upload a text.
 
-    Send a form with a file, raw bytes with the fields in the query, or JSON. A BOM is removed and
-    line ends become LF. Bytes that are invalid in the declared `encoding` are refused, with the
-    offset of the first one.
+    Send a form with one file or several, raw bytes with the fields in the query, or JSON. UTF-16
+    and UTF-32 are read by their byte order mark; gzip and zip files of texts are opened. U+FEFF is
+    removed and line ends become LF. Bytes that are invalid in their encoding are refused, with the
+    likeliest encodings. `findings` say what was seen in the text.
     """
     check_free_disk(services().engine, services().settings)
     # Bytes of an unknown number may be as many as allowed.
@@ -82,9 +97,11 @@ def upload_corpus(header: IdempotencyHeader, query: UploadFields) -> Response:
         return _receive(header, query)
 
 
-def _receive(header: IdempotencyHeader, query: UploadFields) -> Response:
+def _receive(header: IdempotencyHeader, query: UploadQuery) -> Response:
     upload = read_upload(query)
-    data = upload.text.text.encode()
+    data = upload.text.data
+    if query.dry_run:
+        return json_response(_dry_run(upload))
     content = _content(upload, data)
     if (earlier := find_result(header, content)) is not None:
         return earlier.response()
@@ -128,7 +145,7 @@ def read_corpus(path: IdPath) -> Response:
 @corpora.get("/corpora/<id>/text", _TEXT)
 @returns_non_json
 def read_corpus_text(path: IdPath) -> Response:
-    """Read the text of a corpus as training reads it: UTF-8, without BOM, with LF line ends."""
+    """Read the text of a corpus as training reads it: UTF-8, without U+FEFF, with LF line ends."""
     with reading() as session:
         corpus = visible(session, Corpus, path.id)
     chunks = blobs.chunks(services().engine, corpus.sha256)
@@ -164,6 +181,25 @@ def _content(upload: Upload, data: bytes) -> bytes:
     return fields.encode() + hashlib.sha256(data).digest()
 
 
+def _dry_run(upload: Upload) -> DryRunReply:
+    text = upload.text
+    return DryRunReply(
+        name=upload.name,
+        sha256=hashlib.sha256(text.data).hexdigest(),
+        bytes=len(text.data),
+        characters=text.characters,
+        distinct_characters=len(text.alphabet),
+        encoding=text.encoding,
+        findings=[FindingReply(**finding.as_dict()) for finding in text.findings],
+        parts=[PartReply(**part) for part in _parts(text)],
+    )
+
+
+def _parts(text: CorpusText) -> list[dict[str, Any]]:
+    """The files of a text of several."""
+    return [asdict(part) for part in text.parts] if len(text.parts) > 1 else []
+
+
 def _insert(session: Session, upload: Upload, data: bytes) -> Creation:
     text = upload.text
     sha256 = hashlib.sha256(data).hexdigest()
@@ -177,10 +213,13 @@ def _insert(session: Session, upload: Upload, data: bytes) -> Creation:
         sha256=sha256,
         encoding=text.encoding,
         bytes=len(data),
-        characters=len(text.text),
+        characters=text.characters,
         alphabet=text.alphabet,
         alphabet_lowercase=text.alphabet_lowercase,
         distinct_characters=len(text.alphabet),
+        normal_form=text.normal_form,
+        findings=[finding.as_dict() for finding in text.findings],
+        parts=_parts(text),
         created_at=database_now(connection),
     )
     session.add(corpus)

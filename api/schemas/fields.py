@@ -21,8 +21,9 @@ Visibility = Literal["private", "server"]
 Role = Literal["admin", "member"]
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
-#: Databases can't store U+0000, and a line end in a name breaks every printed table.
-NO_CONTROL_CHARACTERS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
+#: A line end in a name breaks every printed table; a control or a mark that turns the direction
+#: of writing makes a terminal show another name.
+NO_CONTROL_CHARACTERS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]+$"
 NAME_CHARACTERS = 200
 
 

@@ -12,7 +12,36 @@ from api.schemas.texts import LineageReply
 from shared.specs.presets import Tokenizer
 
 
-class CorpusReply(Reply):
+class FindingReply(Reply):
+    """Something about a text that its owner may want to know."""
+
+    code: str = Field(description="for programs, such as `mixed_forms` or `few_characters`")
+    message: str
+    ways: list[str] = Field(description="what can be done about it, if anything")
+
+
+class PartReply(Reply):
+    """One of the files that a text was put together from."""
+
+    name: str
+    characters: int
+
+
+class TextDescription(Reply):
+    """What a text is."""
+
+    sha256: str = Field(description="of the stored text: UTF-8, without U+FEFF, with LF line ends")
+    bytes: int
+    characters: int
+    distinct_characters: int
+    encoding: str = Field(description="of the uploaded bytes")
+    findings: list[FindingReply] = Field(
+        description="what was seen in the text; empty also for corpora of older releases"
+    )
+    parts: list[PartReply] = Field(description="the files of an upload of several; else empty")
+
+
+class CorpusReply(TextDescription):
     """A text to train on."""
 
     id: str
@@ -20,12 +49,13 @@ class CorpusReply(Reply):
     visibility: Visibility
     allow_excerpts: bool = Field(description=EXCERPTS)
     owner: str
-    sha256: str = Field(description="of the stored text: UTF-8, without BOM, with LF line ends")
-    bytes: int
-    characters: int
-    distinct_characters: int
-    encoding: str = Field(description="of the uploaded bytes")
     created_at: datetime
+
+
+class DryRunReply(TextDescription):
+    """What an upload would store; nothing of it was kept."""
+
+    name: str
 
 
 class AliasesReply(Reply):

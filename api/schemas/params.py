@@ -1,11 +1,13 @@
 """Path and query parameters. Unknown query parameters are refused."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.schemas.fields import DescribedVisibility, Id, Name, RequestPart, Visibility
 from shared.tables import Kind, Status
+from shared.texts.decoding import OnInvalid
+from shared.texts.encodings import ENCODINGS
 
 MAX_PAGE_ITEMS = 200
 DEFAULT_PAGE_ITEMS = 50
@@ -130,5 +132,29 @@ class UploadFields(Query):
     encoding: (
         Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[\w .:-]+$")]
         | None
-    ) = Field(None, description="any text encoding that Python knows; UTF-8 by default")
+    ) = Field(
+        None,
+        description="the encoding of the bytes: one of "
+        f"{', '.join(ENCODINGS)}. By default that of a byte order mark, or else UTF-8",
+    )
+    on_invalid: OnInvalid = Field(
+        "refuse",
+        description="what to do with bytes that are not in the encoding: `refuse` the upload, "
+        "`replace` each by U+FFFD, or `drop` them",
+    )
+    normalize: Literal["nfc", "nfd"] | None = Field(
+        None,
+        description="bring the text to this normal form of Unicode, in which an accented letter is "
+        "always written in the same way",
+    )
     visibility: DescribedVisibility = "private"
+
+
+class UploadQuery(UploadFields):
+    """The query of an upload."""
+
+    dry_run: bool = Field(
+        False,
+        description="say what the text would be, and keep nothing. The only field that is allowed "
+        "in the query with every kind of body",
+    )

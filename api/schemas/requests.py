@@ -1,6 +1,6 @@
 """The base of request bodies, and the small ones. Unknown fields are refused."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,6 +25,9 @@ class UploadJson(Request):
 
     name: Name
     text: str = Field(min_length=1)
+    normalize: Literal["nfc", "nfd"] | None = Field(
+        None, description="bring the text to this normal form of Unicode"
+    )
     visibility: DescribedVisibility = "private"
 
 

@@ -25,6 +25,8 @@ def corpus_reply(corpus: Corpus, owner: str) -> CorpusReply:
         characters=corpus.characters,
         distinct_characters=corpus.distinct_characters,
         encoding=corpus.encoding,
+        findings=corpus.findings or [],
+        parts=corpus.parts or [],
         created_at=corpus.created_at,
     )
 

@@ -1,10 +1,12 @@
 """Corpora: the texts that models are trained on."""
 
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from quire.client.base import ClientBase, ProgressCallback
-from quire.client.replies import Corpus
+from quire.client.replies import Corpus, DryRun
+from quire.client.transport import check_sendable
 
 UPLOAD_CHUNK_BYTES = 64 * 1024
 #: The server decodes and stores an uploaded corpus before it answers.
@@ -16,42 +18,86 @@ class Corpora(ClientBase):
 
     def upload_corpus(
         self,
-        data: bytes,
+        data: bytes | Sequence[tuple[str, bytes]],
         *,
         name: str,
         encoding: str | None = None,
         visibility: str | None = None,
+        on_invalid: str | None = None,
+        normalize: str | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> Corpus:
         """Upload a text.
 
         Args:
-            data: The content of the file; the server decodes it.
+            data: The content of a file, or names and contents of several, which are put together;
+                the server decodes them.
             name: The name of the corpus.
-            encoding: The encoding of `data`; None means UTF-8.
+            encoding: The encoding of `data`; None means by a byte order mark, else UTF-8.
             visibility: `private` or `server`; None leaves the choice to the server.
+            on_invalid: `replace` or `drop` bytes that are not in the encoding; None refuses them.
+            normalize: `nfc` or `nfd`: the normal form to bring the text to.
             on_progress: Called with the bytes sent so far.
         """
+        fields = {
+            "name": name,
+            "encoding": encoding,
+            "visibility": visibility,
+            "on_invalid": on_invalid,
+            "normalize": normalize,
+        }
+        return Corpus.model_validate(self._upload(data, fields, on_progress))
+
+    def dry_run_upload(
+        self,
+        data: bytes | Sequence[tuple[str, bytes]],
+        *,
+        name: str,
+        encoding: str | None = None,
+        on_invalid: str | None = None,
+        normalize: str | None = None,
+    ) -> DryRun:
+        """Ask what an upload would store, and what the server sees in it. Nothing is kept."""
+        fields = {
+            "name": name,
+            "encoding": encoding,
+            "on_invalid": on_invalid,
+            "normalize": normalize,
+        }
+        return DryRun.model_validate(self._upload(data, fields, None, dry_run=True))
+
+    def _upload(
+        self,
+        data: bytes | Sequence[tuple[str, bytes]],
+        fields: Mapping[str, str | None],
+        on_progress: ProgressCallback | None,
+        *,
+        dry_run: bool = False,
+    ) -> Any:
+        query: dict[str, str | None] = {"dry_run": "true"} if dry_run else {}
+        if isinstance(data, bytes):
+            kind, body, query = "application/octet-stream", data, {**fields, **query}
+        else:
+            for field, value in fields.items():
+                check_sendable(field, value)
+            kind, body = form(data, fields)
 
         def chunks() -> Iterator[bytes]:
-            for start in range(0, len(data), UPLOAD_CHUNK_BYTES):
-                yield data[start : start + UPLOAD_CHUNK_BYTES]
+            for start in range(0, len(body), UPLOAD_CHUNK_BYTES):
+                yield body[start : start + UPLOAD_CHUNK_BYTES]
                 if on_progress:
-                    on_progress(min(start + UPLOAD_CHUNK_BYTES, len(data)), len(data))
+                    on_progress(min(start + UPLOAD_CHUNK_BYTES, len(body)), len(body))
 
         response = self._transport.request(
             "POST",
             "/v1/corpora",
-            params={"name": name, "encoding": encoding, "visibility": visibility},
+            params=query,
             content=chunks,
-            headers={
-                "Content-Type": "application/octet-stream",
-                "Content-Length": str(len(data)),
-            },
+            headers={"Content-Type": kind, "Content-Length": str(len(body))},
             read_seconds=UPLOAD_READ_SECONDS,
             idempotency_key=True,
         )
-        return Corpus.model_validate(response.json())
+        return response.json()
 
     def corpora(self, name: str | None = None) -> Iterator[Corpus]:
         """List the corpora that this key may read, newest first."""
@@ -73,3 +119,22 @@ class Corpora(ClientBase):
     def delete_corpus(self, corpus_id: str) -> None:
         """Delete a corpus that no job or model uses."""
         self._transport.request("DELETE", f"/v1/corpora/{corpus_id}")
+
+
+def form(files: Sequence[tuple[str, bytes]], fields: Mapping[str, str | None]) -> tuple[str, bytes]:
+    """Files and fields as `multipart/form-data` (RFC 7578): the media type and the body."""
+    boundary = uuid.uuid4().hex
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+        if value is not None
+    ]
+    for name, data in files:
+        quoted = name.replace("\\", "_").replace('"', "%22").replace("\r", " ").replace("\n", " ")
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        )
+        parts += [head.encode(errors="replace"), data, b"\r\n"]
+    parts.append(f"--{boundary}--\r\n".encode())
+    return f"multipart/form-data; boundary={boundary}", b"".join(parts)

@@ -48,6 +48,14 @@ class Problem(Reply):
         return " ".join(whole.split())
 
 
+class Finding(Reply):
+    """Something that the server saw in a text."""
+
+    code: str
+    message: str
+    ways: list[str] = []
+
+
 class Corpus(Reply):
     """A text that models are trained on."""
 
@@ -60,7 +68,20 @@ class Corpus(Reply):
     characters: int
     distinct_characters: int
     allow_excerpts: bool = False
+    findings: list[Finding] = []
     created_at: datetime
+
+
+class DryRun(Reply):
+    """What an upload would store; nothing of it was kept."""
+
+    name: str
+    sha256: str
+    bytes: int
+    characters: int
+    distinct_characters: int
+    encoding: str
+    findings: list[Finding] = []
 
 
 class Progress(Reply):

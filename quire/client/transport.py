@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import math
 import re
 import time
 import uuid
@@ -13,7 +14,7 @@ import httpx2
 from pydantic import ValidationError
 
 from quire.client.replies import Problem
-from quire.errors import EventStreamError, ExitCode, QuireError, ServerUnreachable
+from quire.errors import EventStreamError, ExitCode, InvalidInput, QuireError, ServerUnreachable
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -29,6 +30,9 @@ BUSY_SECONDS = 120.0
 RETRY_SECONDS = (0.2, 0.5, 1.0)
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "PATCH"})
 
+#: Half a character. Python writes a byte that is not UTF-8 as one of the last 128.
+SURROGATE = re.compile("[\ud800-\udfff]")
+ESCAPED_BYTES = range(0xDC80, 0xDD00)
 ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 Content = Callable[[], Iterable[bytes]]
@@ -104,8 +108,12 @@ class Transport:
 
         Raises:
             ApiError: The server answered with an error.
+            InvalidInput: A field holds what JSON can't.
             ServerUnreachable: The server did not answer.
         """
+        for fields in (body or {}, params or {}):
+            for field, value in fields.items():
+                check_sendable(field, value)
         sent = dict(headers or {})
         if idempotency_key:
             sent["Idempotency-Key"] = str(uuid.uuid4())
@@ -186,6 +194,36 @@ class Transport:
         is_timeout = isinstance(error, httpx2.TimeoutException)
         reason = "it did not answer in time" if is_timeout else _reason(error)
         return f"{self.url} can't be reached: {reason}. Is the server running (`quire up`)?"
+
+
+def check_sendable(field: str, value: Any) -> None:
+    """Refuse what JSON can't hold: bytes that were no UTF-8, and numbers that are none.
+
+    Args:
+        field: The field of the request.
+        value: Its value, also lists and mappings of values.
+
+    Raises:
+        InvalidInput: Names the field and what is wrong with it.
+    """
+    if isinstance(value, str):
+        found = SURROGATE.search(value)
+        if found is not None:
+            point = ord(found[0])
+            what = f"byte 0x{point - 0xDC00:02x}" if point in ESCAPED_BYTES else f"U+{point:04X}"
+            raise InvalidInput(
+                f"{field}: not valid UTF-8 ({what} at position {found.start()}). Check the "
+                "encoding of the terminal or of the script"
+            )
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InvalidInput(f"{field}: {value} is not a number that can be used")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_sendable(field, key)
+            check_sendable(f"{field}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_sendable(field, inner)
 
 
 def checked(response: httpx2.Response) -> httpx2.Response:

@@ -47,7 +47,7 @@ class BlobChunk(Base):
 
 
 class Corpus(Base):
-    """A text to train on: UTF-8 without a BOM, with LF line ends."""
+    """A text to train on: UTF-8 without U+FEFF, with LF line ends."""
 
     __tablename__ = "corpora"
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
@@ -63,6 +63,12 @@ class Corpus(Base):
     alphabet: Mapped[str] = mapped_column(Text, deferred=True)
     alphabet_lowercase: Mapped[str] = mapped_column(Text, deferred=True)
     distinct_characters: Mapped[int]
+    #: NFC or NFD; null if both occur, if they are the same here, or if nobody looked.
+    normal_form: Mapped[str | None] = mapped_column(String(3))
+    #: What the upload was found to be; null for corpora from before that was looked at.
+    findings: Mapped[list[Any] | None] = mapped_column(Json)
+    #: The files that it was put together from: names and characters.
+    parts: Mapped[list[Any] | None] = mapped_column(Json)
     created_at: Mapped[datetime]
 
     __table_args__ = (

@@ -45,8 +45,11 @@ def test_a_text_can_be_uploaded_in_three_ways(ann: Person) -> None:
             "characters": len(TEXT),
             "distinct_characters": len(set(TEXT)),
             "encoding": "utf-8",
+            "findings": corpus["findings"],
+            "parts": [],
             "created_at": "",
         }
+        assert [finding["code"] for finding in corpus["findings"]] == ["few_characters"]
         assert corpus["created_at"].endswith("Z")
         assert ann.get(f"/v1/corpora/{corpus['id']}").json == corpus
         text = ann.get(f"/v1/corpora/{corpus['id']}/text", headers={"Accept": "application/json"})

@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 from shared import accounts, blobs
 from shared.broker import Broker
 from shared.clock import database_now
-from shared.corpus_text import normalise
 from shared.database import make_sessions
 from shared.queue import Queue
 from shared.queue.types import Submission
 from shared.specs.generation import GenerateSpec
 from shared.specs.presets import resolve_train
 from shared.tables import Corpus, Kind, Model, User
+from shared.texts.decoding import normalise
 from tests.worker.queries import JobQueries
 
 #: TensorFlow threads of every training here, because results are compared to the bit.
@@ -74,7 +74,7 @@ class JobFactory(JobQueries):
         """A corpus's id; the corpus is stored on the first call."""
         if text not in self.corpora:
             normal = normalise(text)
-            data = normal.text.encode()
+            data = normal.data
             sha256 = blobs.store(self.engine, data)
             with make_sessions(self.engine).begin() as session:
                 row = Corpus(
@@ -83,7 +83,7 @@ class JobFactory(JobQueries):
                     sha256=sha256,
                     encoding="utf-8",
                     bytes=len(data),
-                    characters=len(normal.text),
+                    characters=normal.characters,
                     alphabet=normal.alphabet,
                     alphabet_lowercase=normal.alphabet_lowercase,
                     distinct_characters=len(normal.alphabet),

@@ -90,7 +90,7 @@ class ModelCache:
         state = checkpoints.load(self._engine, sha256)
         return LoadedModel(
             sampler=make_sampler(state.weights, state.network, self._processor),
-            vocabulary=Vocabulary(state.characters, state.words),
+            vocabulary=state.vocabulary,
             lowercase=state.lowercase,
             window=state.network.window,
             size_bytes=COPIES * sum(array.nbytes for array in state.weights.values()),

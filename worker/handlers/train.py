@@ -28,7 +28,7 @@ from worker.ml.vectorize import (
     steps_per_epoch,
 )
 from worker.ml.vocabulary import Ids, UnknownCharacter, Vocabulary
-from worker.ml.words import blocks, frequent_words
+from worker.ml.words import NEWEST_RULES, blocks, frequent_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +159,14 @@ class Train:
         corpus = self._stream(lease, spec)
         vocabulary, pieces = Vocabulary(alphabet), corpus.pieces
         if spec.tokenizer == "word":
+            rules = NEWEST_RULES if state is None else state.word_rules
             if state is None:
                 # The corpus is read twice, so that it is never in memory as a whole.
-                words = frequent_words(pieces, spec.vocabulary_limit)
+                words = frequent_words(pieces, spec.vocabulary_limit, rules)
                 corpus = self._stream(lease, spec)
             else:
                 words = state.words
-            vocabulary, pieces = Vocabulary(alphabet, words), blocks(corpus.pieces)
+            vocabulary, pieces = Vocabulary(alphabet, words, rules), blocks(corpus.pieces, rules)
         try:
             ids = encode_pieces(vocabulary, pieces, corpus.characters)
         except UnknownCharacter as error:

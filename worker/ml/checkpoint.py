@@ -22,8 +22,11 @@ from safetensors.numpy import load, save
 
 from worker.ml.config import NetworkConfig
 from worker.ml.vocabulary import Vocabulary
+from worker.ml.words import NEWEST_RULES
 
-FORMAT = 1
+#: The format is the version of the rules for words. A model of characters is still written as
+#: format 1, which every release reads.
+FORMATS = (1, 2)
 TRAINING_PREFIX = "training."
 METADATA_KEY = "quire"
 #: Instruction sets that decide which kernels run, and so the last bits of a result.
@@ -53,6 +56,7 @@ class TrainingState:
             `start_rollbacks`, the rollbacks before that; `fingerprint`, what computed it;
             `exact`, whether one fingerprint computed all steps.
         words: The words of the vocabulary, whose ids follow; empty with `tokenizer: "char"`.
+        word_rules: How texts are cut into words; a key of `worker.ml.words.RULES`.
 
     Raises:
         BadCheckpoint: Names, shapes, types or the vocabulary don't match the network.
@@ -65,6 +69,12 @@ class TrainingState:
     lowercase: bool
     meta: Mapping[str, Any] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    word_rules: int = NEWEST_RULES
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The network's tokens."""
+        return Vocabulary(self.characters, self.words, self.word_rules)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -75,7 +85,8 @@ def pack(state: TrainingState) -> bytes:
     tensors = {name: np.ascontiguousarray(array) for name, array in state.weights.items()}
     for name, array in state.training.items():
         tensors[TRAINING_PREFIX + name] = np.ascontiguousarray(array)
-    metadata = {"format": FORMAT, **_description(state), "meta": dict(state.meta)}
+    number = state.word_rules if state.words else FORMATS[0]
+    metadata = {"format": number, **_description(state), "meta": dict(state.meta)}
     return save(tensors, metadata={METADATA_KEY: _canonical(metadata)})
 
 
@@ -92,8 +103,8 @@ def unpack(data: bytes) -> TrainingState:
         metadata = json.loads(header["__metadata__"][METADATA_KEY])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise BadCheckpoint(f"not a checkpoint of Quire: {error}") from error
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise BadCheckpoint(f"the header is not of format {FORMAT}, the only supported one")
+    if not isinstance(metadata, dict) or metadata.get("format") not in FORMATS:
+        raise BadCheckpoint(f"the header is of none of the formats {FORMATS}")
     training = {
         name.removeprefix(TRAINING_PREFIX): array
         for name, array in tensors.items()
@@ -111,6 +122,7 @@ def unpack(data: bytes) -> TrainingState:
             lowercase=metadata["lowercase"],
             meta=metadata["meta"],
             words=tuple(metadata.get("words", ())),
+            word_rules=metadata["format"],
         )
     except BadCheckpoint:
         raise
@@ -184,7 +196,7 @@ def _check(state: TrainingState) -> None:
             raise BadCheckpoint(f"{TRAINING_PREFIX}{name} belongs to no weight of this network")
         _check_array(TRAINING_PREFIX + name, array, shapes[weight])
     try:
-        size = len(Vocabulary(state.characters, state.words))
+        size = len(state.vocabulary)
     except ValueError as error:
         raise BadCheckpoint(str(error)) from error
     if size != state.network.vocabulary_size:

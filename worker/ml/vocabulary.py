@@ -7,7 +7,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from worker.ml.words import frequent_words, pieces
+from worker.ml.words import NEWEST_RULES, RULES, frequent_words, pieces
 
 Ids = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
@@ -36,13 +36,22 @@ class Vocabulary:
     every text of known characters has ids, and decoding them gives the text again.
     """
 
-    def __init__(self, characters: str, words: Sequence[str] = ()) -> None:
+    def __init__(
+        self, characters: str, words: Sequence[str] = (), word_rules: int = NEWEST_RULES
+    ) -> None:
         """Take characters and words in the order of their ids.
+
+        Args:
+            characters: The characters.
+            words: The words.
+            word_rules: How texts are cut into words; a key of `worker.ml.words.RULES`.
 
         Raises:
             ValueError: There is no character, a character or word occurs twice, or a word is
-                shorter than two characters or contains an unknown one.
+                shorter than two characters or contains an unknown one; or no such rules exist.
         """
+        if word_rules not in RULES:
+            raise ValueError(f"{word_rules} is not a version of the rules for words")
         if not characters:
             raise ValueError("a vocabulary needs at least one character")
         if len(set(characters)) != len(characters):
@@ -57,6 +66,7 @@ class Vocabulary:
                 )
         self._characters = characters
         self._words = tuple(words)
+        self._word_rules = word_rules
 
     @classmethod
     def of(cls, text: str, words: int = 0) -> "Vocabulary":
@@ -83,6 +93,11 @@ class Vocabulary:
     def words(self) -> tuple[str, ...]:
         """The words, whose ids follow the characters'; empty for a vocabulary of characters."""
         return self._words
+
+    @property
+    def word_rules(self) -> int:
+        """How texts are cut into words; a key of `worker.ml.words.RULES`."""
+        return self._word_rules
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -114,7 +129,7 @@ class Vocabulary:
         known = self._spelling
         found = [np.empty(0, self.dtype)]
         try:
-            for batch in pieces(text):
+            for batch in pieces(text, self._word_rules):
                 ids = chain.from_iterable(map(known.__getitem__, batch))
                 found.append(np.fromiter(ids, self.dtype))
         except KeyError:
@@ -157,10 +172,14 @@ class Vocabulary:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
             return False
-        return (other._characters, other._words) == (self._characters, self._words)
+        return self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash((self._characters, self._words))
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, tuple[str, ...], int | None]:
+        return self._characters, self._words, self._word_rules if self._words else None
 
     def __repr__(self) -> str:
         return f"Vocabulary({self._characters!r}, {self._words!r})"

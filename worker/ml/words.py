@@ -1,19 +1,53 @@
 """Splits text into pieces, the tokens of `tokenizer: "word"`; joined, they give the text again.
 
-A piece is a word or a run of punctuation, each with one space before it if there is one; a run of
-line ends; or any other single white-space character. Spaces belong to the word after them, so a
-sentence takes half the tokens that it would with separate spaces.
+A piece is a word with its marks or a run of punctuation, each with one space before it if there is
+one; a run of line ends; or any other single white-space character. Spaces belong to the word after
+them, so a sentence takes half the tokens that it would with separate spaces.
 """
 
 import re
+import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-PIECES = re.compile(r" ?\w+(?:['’]\w+)*| ?[^\w\s]+|\n+|\s")
+#: Combining marks (Mn, Mc, Me), as the inside of a character class: vowel signs, viramas, accents.
+MARKS = "".join(
+    chr(point) for point in range(sys.maxunicode) if unicodedata.category(chr(point))[0] == "M"
+)
+_WORD = rf"\w[\w{MARKS}]*"
+
+
+@dataclass(frozen=True, slots=True)
+class WordRules:
+    """How a text is cut into pieces.
+
+    Attributes:
+        pieces: Matches one piece.
+        piece_end: Matches where a word surely ends, so that a text may be cut there: before white
+            space, or before punctuation, which works for texts written without spaces too.
+    """
+
+    pieces: re.Pattern[str]
+    piece_end: re.Pattern[str]
+
+
+#: By the number that checkpoints store. Rules never change, because a model's words depend on them.
+RULES = {
+    1: WordRules(
+        re.compile(r" ?\w+(?:['’]\w+)*| ?[^\w\s]+|\n+|\s"),
+        re.compile(r"(?<=\S)(?=\s)|(?<=\w)(?=[^\w\s'’])"),
+    ),
+    # A word keeps its combining marks, and a ZWNJ or ZWJ between two letters.
+    2: WordRules(
+        re.compile(rf" ?{_WORD}(?:['’]{_WORD}|[\u200c\u200d]+[\w{MARKS}]+)*| ?[^\w\s]+|\n+|\s"),
+        re.compile(rf"(?<=\S)(?=\s)|(?<=\w)(?=[^\w\s'’\u200c\u200d{MARKS}])"),
+    ),
+}
+NEWEST_RULES = max(RULES)
 #: White space can only begin a piece, so a text may be cut where white space begins.
 _SPACE_START = re.compile(r"(?<=\S)\s")
-#: Or where a word ends, which works for texts written without spaces too.
-_PIECE_END = re.compile(r"(?<=\S)(?=\s)|(?<=\w)(?=[^\w\s'’])")
 #: Characters split at a time: as Python strings, pieces take fifty bytes each.
 BLOCK_CHARACTERS = 1 << 20
 #: A longer piece is spelled by characters. It bounds what one token can add to a text.
@@ -24,17 +58,18 @@ LEAST_COUNT = 2
 COUNTED_PIECES = 1 << 18
 
 
-def blocks(texts: Iterable[str]) -> Iterator[str]:
+def blocks(texts: Iterable[str], rules: int = NEWEST_RULES) -> Iterator[str]:
     """Regroup a text that comes in parts into blocks that end where pieces end.
 
     The blocks depend only on the text, not on its parts.
     """
+    piece_end = RULES[rules].piece_end
     rest, position = "", BLOCK_CHARACTERS
     for text in texts:
         rest += text
         start = 0
         # The next part may extend the piece of the last character, so never cut at the very end.
-        while cut := _PIECE_END.search(rest, position, len(rest)):
+        while cut := piece_end.search(rest, position, len(rest)):
             yield rest[start : cut.start()]
             start = cut.start()
             position = start + BLOCK_CHARACTERS
@@ -43,9 +78,9 @@ def blocks(texts: Iterable[str]) -> Iterator[str]:
         yield rest
 
 
-def pieces(text: str) -> Iterator[list[str]]:
+def pieces(text: str, rules: int = NEWEST_RULES) -> Iterator[list[str]]:
     """The pieces of a text in order, tens of thousands at a time."""
-    return map(PIECES.findall, blocks([text]))
+    return map(RULES[rules].pieces.findall, blocks([text], rules))
 
 
 def whole_words(text: str) -> str:
@@ -57,7 +92,7 @@ def whole_words(text: str) -> str:
     return text[cuts[0] : cuts[-1]] if len(cuts) > 1 else text
 
 
-def frequent_words(texts: Iterable[str], most: int) -> tuple[str, ...]:
+def frequent_words(texts: Iterable[str], most: int, rules: int = NEWEST_RULES) -> tuple[str, ...]:
     """The most frequent pieces of at least two characters, the most frequent first.
 
     If a text has more distinct pieces than `COUNTED_PIECES`, the rarest are dropped on the way and
@@ -67,10 +102,11 @@ def frequent_words(texts: Iterable[str], most: int) -> tuple[str, ...]:
         texts: The corpus, in parts.
         most: The most pieces to return. Equally frequent ones are ordered by code point, so a
             text always gives the same words.
+        rules: How the text is cut into pieces; a key of `RULES`.
     """
     counts: Counter[str] = Counter()
-    for block in blocks(texts):
-        found = PIECES.findall(block)
+    for block in blocks(texts, rules):
+        found = RULES[rules].pieces.findall(block)
         counts.update(piece for piece in found if 1 < len(piece) <= LONGEST_WORD_CHARACTERS)
         if len(counts) > COUNTED_PIECES:
             counts = _most_frequent(counts, COUNTED_PIECES // 2)

@@ -1,6 +1,5 @@
 """`quire score`: how likely a model finds a text."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,19 +7,23 @@ import typer
 
 from quire import config
 from quire.commands.jobs.generate import WAIT_SECONDS, Checkpoint, Unknown
+from quire.commands.library.corpus import Encoding, read_file
 from quire.errors import InvalidInput
 from quire.lookup import find_model
 from quire.terminal.console import Json, out, print_json
 from quire.watch.wait import require_success, wait_for_job
+from shared.texts.decoding import decode
+from shared.texts.findings import RefusedText
 
 
 def score(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The model, by name or id.")],
     file: Annotated[
         Path | None,
-        typer.Argument(help="A text file in UTF-8; - is standard input.", show_default="-"),
+        typer.Argument(help="A text file; - is standard input.", show_default="-"),
     ] = None,
     text: Annotated[str | None, typer.Option(help="The text itself, instead of a file.")] = None,
+    encoding: Encoding = None,
     unknown: Unknown = None,
     checkpoint: Checkpoint = None,
     logprobs: Annotated[
@@ -34,7 +37,7 @@ def score(
     """
     if text is not None and file is not None:
         raise InvalidInput(f"--text and {file} exclude each other: give one of them")
-    body: dict[str, Any] = {"text": _read_text(file) if text is None else text}
+    body: dict[str, Any] = {"text": _read_text(file, encoding) if text is None else text}
     options = {"unknown": unknown, "checkpoint": checkpoint, "logprobs": logprobs or None}
     body |= {field: value for field, value in options.items() if value is not None}
     with config.connect() as client:
@@ -52,14 +55,10 @@ def score(
         out.print(f"{scored.bits_per_char:.4f} [dim]bits per character[/]")
 
 
-def _read_text(file: Path | None) -> str:
+def _read_text(file: Path | None, encoding: str | None) -> str:
+    name = "-" if file is None else str(file)
+    data = read_file(name)
     try:
-        if file is None or str(file) == "-":
-            return sys.stdin.buffer.read().decode()
-        return file.read_bytes().decode()
-    except OSError as error:
-        raise InvalidInput(f"{file} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"{file or 'standard input'} is not UTF-8 at byte {error.start}: convert it first"
-        ) from None
+        return decode(data, encoding).text
+    except RefusedText as error:
+        raise InvalidInput(f"{'standard input' if name == '-' else name}: {error}") from None

@@ -1,6 +1,7 @@
 """`quire train`: train a model on a corpus."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,13 @@ from quire.commands.jobs.scheduling_options import (
     StartBefore,
     scheduling_fields,
 )
-from quire.commands.library.corpus import describe, read_file, upload_once
+from quire.commands.library.corpus import (
+    corpus_name,
+    describe,
+    print_findings,
+    read_files,
+    upload_once,
+)
 from quire.commands.library.model import SHARED_MODEL
 from quire.errors import ExitCode, InvalidInput, NotFound
 from quire.lookup import find_corpus, find_job, find_model, is_id
@@ -47,9 +54,11 @@ FIELDS_WITH_OPTIONS = frozenset(
 
 def train(
     corpus: Annotated[
-        str,
+        list[str],
         typer.Option(
-            metavar="NAME|ID|FILE", help="The corpus to learn from; a file is uploaded first."
+            metavar="NAME|ID|FILE",
+            help="The corpus to learn from; a file or folder is uploaded first. Repeat it to put "
+            "several files together.",
         ),
     ],
     preset: Annotated[
@@ -124,7 +133,8 @@ def train(
     encoding: Annotated[
         str | None,
         typer.Option(
-            help="The encoding of an uploaded FILE, such as latin-1.", show_default="UTF-8"
+            help="The encoding of an uploaded FILE, such as cp1252.",
+            show_default="a byte order mark's, else UTF-8",
         ),
     ] = None,
     priority: Priority = None,
@@ -209,22 +219,37 @@ def watch_training(client: Client, job: Job, *, watch: bool) -> Job:
     return job
 
 
-def find_or_upload(client: Client, reference: str, encoding: str | None) -> Corpus:
-    """Find a corpus by name or id, or upload the file at that path.
+def find_or_upload(client: Client, references: Sequence[str], encoding: str | None) -> Corpus:
+    """Find a corpus by name or id, or upload the files at these paths as one corpus.
 
-    A file is not uploaded again if the server has a corpus of its name and text.
+    Files are not uploaded again if the server has a corpus of their name and text.
+
+    Raises:
+        InvalidInput: Several references are not all files.
+        NotFound: There is neither a corpus nor a file of that name.
     """
-    path = Path(reference).expanduser()
-    looks_like_file = "/" in reference or path.is_file()
-    if looks_like_file and not is_id(reference):
-        data = read_file(reference)
-        corpus, is_new = upload_once(client, data, path.stem, encoding=encoding)
+    if all(map(_is_path, references)):
+        files = read_files(references)
+        name = corpus_name(references[0])
+        corpus, is_new = upload_once(client, files, name, encoding=encoding)
         print_note(f"{'Uploaded' if is_new else 'Already uploaded:'} {describe(corpus)}.")
+        print_findings(corpus.findings if is_new else [])
         return corpus
+    if len(references) > 1:
+        raise InvalidInput(
+            f"--corpus is given {len(references)} times, which puts files together: name files "
+            "only, or give it once"
+        )
+    [reference] = references
     try:
         return find_corpus(client, reference)
     except NotFound as error:
         raise NotFound(f"{error}. There is no file {reference!r} here either") from None
+
+
+def _is_path(reference: str) -> bool:
+    path = Path(reference).expanduser()
+    return ("/" in reference or path.exists()) and not is_id(reference)
 
 
 def find_checkpoint(client: Client, reference: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +10,13 @@ import typer
 
 from quire import config
 from quire.client import Client
-from quire.client.replies import Corpus
+from quire.client.replies import Corpus, Finding
 from quire.errors import InvalidInput
 from quire.lookup import find_corpus
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
+    err,
     escape,
     has_duplicates,
     out,
@@ -27,14 +29,30 @@ from quire.terminal.console import (
     transfer_progress,
     write_text,
 )
-from shared.corpus_text import decode
+from shared.texts.decoding import Options, decode_files
+
+MOST_FILES = 1000
 
 corpus = typer.Typer(no_args_is_help=True, help="Manage corpora: the texts that models learn from.")
 
 NameOrId = Annotated[str, typer.Argument(metavar="NAME|ID", help="The corpus.")]
 Encoding = Annotated[
     str | None,
-    typer.Option(help="The encoding of the file, such as latin-1.", show_default="UTF-8"),
+    typer.Option(
+        help="The encoding of the file, such as cp1252.",
+        show_default="a byte order mark's, else UTF-8",
+    ),
+]
+OnInvalid = Annotated[
+    str | None,
+    typer.Option(
+        help="What to do with bytes that are not in the encoding: refuse, replace or drop.",
+        show_default="refuse",
+    ),
+]
+Normalize = Annotated[
+    str | None,
+    typer.Option(help="Bring the text to a normal form of Unicode: nfc or nfd."),
 ]
 Visibility = Annotated[
     str | None,
@@ -61,23 +79,75 @@ def read_file(path: str) -> bytes:
         raise InvalidInput(f"{path} can't be read: {(error.strerror or '').lower()}") from None
 
 
+def read_files(paths: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Read files, and the files of folders in the order of their names.
+
+    Raises:
+        InvalidInput: A file can't be read, or a folder has no files.
+    """
+    files: list[tuple[str, bytes]] = []
+    for path in paths:
+        folder = Path(path).expanduser()
+        if path == "-" or not folder.is_dir():
+            files.append((printable(Path(path).name), read_file(path)))
+            continue
+        found = sorted(
+            each for each in folder.rglob("*") if each.is_file() and not each.name.startswith(".")
+        )
+        if not found:
+            raise InvalidInput(f"{path} is a folder without files: name one with texts")
+        if len(found) > MOST_FILES:
+            raise InvalidInput(
+                f"{path} has {len(found):,} files; at most {MOST_FILES:,} make one corpus"
+            )
+        files += [
+            (printable(str(each.relative_to(folder))), read_file(str(each))) for each in found
+        ]
+    return files
+
+
+def printable(name: str) -> str:
+    """A file's name without bytes that are no UTF-8."""
+    return name.encode(errors="replace").decode()
+
+
+def corpus_name(path: str) -> str:
+    """The name that a corpus gets from a file or folder."""
+    return printable(Path(path).stem or Path(path).resolve().name)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what the server saw in a text, each with what can be done about it."""
+    for finding in findings:
+        ways = f" ({'; or '.join(finding.ways)})" if finding.ways else ""
+        err.print(f"[yellow]note:[/] {escape(finding.message + ways)}", soft_wrap=True)
+
+
 def upload(
     client: Client,
-    data: bytes,
+    data: bytes | Sequence[tuple[str, bytes]],
     name: str,
     *,
     encoding: str | None = None,
     visibility: str | None = None,
+    on_invalid: str | None = None,
+    normalize: str | None = None,
 ) -> Corpus:
     """Upload a text, with a progress bar on a terminal."""
     with transfer_progress(f"uploading {name}") as on_progress:
         return client.upload_corpus(
-            data, name=name, encoding=encoding, visibility=visibility, on_progress=on_progress
+            data,
+            name=name,
+            encoding=encoding,
+            visibility=visibility,
+            on_invalid=on_invalid,
+            normalize=normalize,
+            on_progress=on_progress,
         )
 
 
 def upload_once(
-    client: Client, data: bytes, name: str, *, encoding: str | None = None
+    client: Client, files: Sequence[tuple[str, bytes]], name: str, *, encoding: str | None = None
 ) -> tuple[Corpus, bool]:
     """Upload a text unless a corpus of the same name and text exists.
 
@@ -85,15 +155,20 @@ def upload_once(
         The corpus, and whether it was uploaded now.
     """
     try:
-        text = decode(data, encoding or "utf-8").text
+        text = decode_files(files, Options(encoding))
     except ValueError:
         sha256 = None  # the server reports what is wrong
     else:
-        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        sha256 = hashlib.sha256(text.data).hexdigest()
     for existing in client.corpora(name=name) if sha256 else ():
         if existing.name == name and existing.sha256 == sha256:
             return existing, False
-    return upload(client, data, name, encoding=encoding), True
+    return upload(client, as_upload(files), name, encoding=encoding), True
+
+
+def as_upload(files: Sequence[tuple[str, bytes]]) -> bytes | Sequence[tuple[str, bytes]]:
+    """One file's bytes alone, which are sent as they are; several files as they came."""
+    return files[0][1] if len(files) == 1 else files
 
 
 def describe(corpus: Corpus) -> str:
@@ -106,25 +181,47 @@ def describe(corpus: Corpus) -> str:
 
 @corpus.command("add")
 def add(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A text file; - is standard input.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE",
+            help="Text files or folders of them, put together to one corpus; - is standard input.",
+        ),
+    ],
     name: Annotated[
         str | None, typer.Option(help="The name of the corpus.", show_default="the file name")
     ] = None,
     encoding: Encoding = None,
     visibility: Visibility = None,
+    on_invalid: OnInvalid = None,
+    normalize: Normalize = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the text would be, and keep nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Upload a text file as a corpus."""
-    if file == "-" and not name:
+    """Upload text files as one corpus."""
+    if "-" in files and not name:
         raise InvalidInput("standard input has no file name: give the corpus a --name")
-    data = read_file(file)
+    data = as_upload(read_files(files))
+    name = name or corpus_name(files[0])
     with config.connect() as client:
+        if dry_run:
+            found = client.dry_run_upload(
+                data, name=name, encoding=encoding, on_invalid=on_invalid, normalize=normalize
+            )
+            print_findings([] if as_json else found.findings)
+            line = f"{formatting.count(found.characters)} characters, {found.encoding}"
+            print_outcome(found, as_json, f"{escape(name)}: {line}. Nothing was kept.")
+            return
         added = upload(
             client,
             data,
-            name or Path(file).stem,
+            name,
             encoding=encoding,
             visibility=visibility,
+            on_invalid=on_invalid,
+            normalize=normalize,
         )
     if visibility == "server":
         print_note(SHARED_CORPUS)
@@ -132,6 +229,7 @@ def add(
         print_json(added)
         return
     out.print(f"Added {describe(added)}.", soft_wrap=True)
+    print_findings(added.findings)
     print_note(f"[dim]Train a model on it:[/] quire train --corpus {shell_quoted(added.name)}")
 
 

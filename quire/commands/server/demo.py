@@ -90,7 +90,7 @@ def demo(
 def _train_and_generate(client: Client, settings: Settings, spec: dict[str, Any]) -> DemoResult:
     with _spinner("looking for a book"):
         corpus = demo_corpus.find(settings.corpus_dir)
-    stored, _ = upload_once(client, corpus.text.encode(), corpus.name)
+    stored, _ = upload_once(client, [("", corpus.text.encode())], corpus.name)
     _print_line("corpus", f"{stored.name}: {formatting.count(stored.characters)} characters")
     _print_line("", f"from {corpus.source}")
     name = _free_name(client, f"{corpus.name}-demo")

@@ -10,7 +10,7 @@ from pydoc_data.topics import topics
 
 import httpx2
 
-from shared.corpus_text import decode, normalise
+from shared.texts.decoding import decode, normalise
 
 FILE_NAME = "nietzsche.txt"
 ADDRESS = "https://s3.amazonaws.com/text-datasets/nietzsche.txt"

@@ -61,6 +61,18 @@ def test_words_survive_a_round_trip_and_change_the_digest(english: str) -> None:
         replace(state, words=("\0\0", *state.words[1:]))
 
 
+def test_the_rules_for_words_survive_and_only_words_need_a_new_format(english: str) -> None:
+    vocabulary, ids = vectorize(english[:3000], words=40)
+    state = Trainer(small_config("default", len(vocabulary)), ids, vocabulary).state()
+    assert unpack(pack(state)).word_rules == 2
+    assert unpack(pack(replace(state, word_rules=1))).word_rules == 1
+    assert unpack(pack(replace(state, word_rules=1))).vocabulary.word_rules == 1
+    characters, ids = vectorize(english[:3000])
+    state = Trainer(small_config("default", len(characters)), ids, characters).state()
+    header = json.loads(pack(state)[8 : 8 + int.from_bytes(pack(state)[:8], "little")])
+    assert json.loads(header["__metadata__"]["quire"])["format"] == 1
+
+
 @pytest.mark.parametrize("words", ["a string", [1], {"a": "b"}])
 def test_words_of_another_type_are_refused(checkpoint: TrainingState, words: Any) -> None:
     data = pack(checkpoint)
@@ -133,7 +145,7 @@ def test_mismatched_tensors_are_named(checkpoint: TrainingState) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format"),
+        ({"format": 3}, "format"),
         ({"network": {"units": 3}}, "network"),
         ({"network": None}, "misses"),
         ({"characters": "ab"}, "tokens for a network"),

@@ -21,6 +21,8 @@ from worker.ml.vectorize import (
 from worker.ml.vocabulary import UnknownCharacter, Vocabulary
 from worker.ml.words import (
     LONGEST_WORD_CHARACTERS,
+    NEWEST_RULES,
+    RULES,
     blocks,
     frequent_words,
     pieces,
@@ -28,7 +30,7 @@ from worker.ml.words import (
 )
 
 #: Every kind of character that ends a piece, and letters beyond the first plane.
-CHARACTERS = "abé紅😀_09 \n\t'’-.,\u00a0"
+CHARACTERS = "abé紅😀_09 \n\t'’-.,\u00a0कि्\u0301\u200c\u200d\ufe0f"
 
 
 def split(text: str) -> list[str]:
@@ -46,6 +48,42 @@ def test_a_sentence_is_split_where_one_would_expect() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("हिन्दी में लिखना", ["हिन्दी", " में", " लिखना"]),
+        ("cafe\u0301 re\u0301sume\u0301!", ["cafe\u0301", " re\u0301sume\u0301", "!"]),
+        ("สวัสดี ครับ", ["สวัสดี", " ครับ"]),
+        ("تَشْكِيل النص", ["تَشْكِيل", " النص"]),
+        ("می\u200cخواهم رفت", ["می\u200cخواهم", " رفت"]),  # Persian: a ZWNJ between letters
+        ("ක්\u200dෂේත්\u200dර", ["ක්\u200dෂේත්\u200dර"]),  # Sinhala: a ZWJ between letters
+        ("می\u200c رفت", ["می", "\u200c", " رفت"]),
+        ("a ❤\ufe0f b", ["a", " ❤\ufe0f", " b"]),
+        ("👩\u200d🚀 up", ["👩\u200d🚀", " up"]),
+    ],
+)
+def test_a_word_keeps_its_marks_and_joiners(text: str, expected: list[str]) -> None:
+    assert split(text) == expected
+    assert "".join(expected) == text
+
+
+def test_a_script_with_marks_is_cut_where_its_letters_alone_would_be() -> None:
+    hindi = "मैं हिन्दी में लिखता हूँ, और वह किताबें पढ़ती है।\n"
+    letters = {character: chr(0x4E00 + i) for i, character in enumerate(sorted(set(hindi)))}
+    plain = {" ": " ", "\n": "\n", ",": ",", "।": "."}
+    latin = "".join(plain.get(character, letters[character]) for character in hindi)
+    assert list(map(len, split(hindi))) == list(map(len, split(latin)))
+
+
+def test_the_rules_of_old_models_stay() -> None:
+    old = [piece for some in pieces("में है", 1) for piece in some]
+    assert old == ["म", "ें", " ह", "ै"]
+    assert Vocabulary("मेंह ै", ["में"], 1) != Vocabulary("मेंह ै", ["में"], 2)
+    assert Vocabulary("मेंह ै", (), 1) == Vocabulary("मेंह ै", (), 2)
+    with pytest.raises(ValueError, match="3 is not a version"):
+        Vocabulary("ab", (), 3)
+
+
 @given(st.text(alphabet=CHARACTERS, max_size=200), st.integers(0, 20))
 def test_the_joined_tokens_are_the_text(text: str, most: int) -> None:
     assert "".join(split(text)) == text
@@ -56,7 +94,7 @@ def test_the_joined_tokens_are_the_text(text: str, most: int) -> None:
 
 @given(st.text(alphabet=CHARACTERS, max_size=300), st.integers(1, 40), st.integers(1, 30))
 def test_a_long_text_is_split_as_if_it_were_whole(text: str, block: int, part: int) -> None:
-    whole = words.PIECES.findall(text)
+    whole = RULES[NEWEST_RULES].pieces.findall(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(words, "BLOCK_CHARACTERS", block)
         assert split(text) == whole
@@ -96,7 +134,7 @@ def test_the_same_text_gives_the_same_words_in_the_same_order() -> None:
 def test_counting_uses_bounded_memory_and_keeps_the_most_frequent_words(
     english: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = words.PIECES.findall(english)
+    found = RULES[NEWEST_RULES].pieces.findall(english)
     counts = Counter(piece for piece in found if 1 < len(piece) <= LONGEST_WORD_CHARACTERS)
     expected = sorted(counts, key=lambda piece: (-counts[piece], piece))[:500]
     assert frequent_words([english], 500) == tuple(expected)

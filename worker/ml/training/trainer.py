@@ -204,6 +204,7 @@ class Trainer:
             network=network,
             characters=self.vocabulary.characters,
             words=self.vocabulary.words,
+            word_rules=self.vocabulary.word_rules,
             lowercase=self.lowercase,
             meta={
                 "step": self.step,

@@ -72,7 +72,10 @@ def initial_state(
             loop["stale"] = 0
         start = {"start_step": loop["step"], "start_rollbacks": loop["rollbacks"]}
         return replace(state, meta={**state.meta, "loop": loop, **start})
-    if not vocabulary.characters.startswith(state.characters) or vocabulary.words != state.words:
+    same_words = vocabulary.words == state.words and (
+        vocabulary.word_rules == state.word_rules or not state.words
+    )
+    if not vocabulary.characters.startswith(state.characters) or not same_words:
         raise CheckpointMismatch("the new vocabulary does not begin with the checkpoint's own")
     if replace(state.network, vocabulary_size=len(vocabulary)) != config.network:
         raise CheckpointMismatch(f"a checkpoint of {state.network} cannot start {config.network}")
@@ -93,6 +96,7 @@ def initial_state(
         network=config.network,
         characters=vocabulary.characters,
         words=vocabulary.words,
+        word_rules=vocabulary.word_rules,
         lowercase=lowercase,
         meta={
             "step": 0,

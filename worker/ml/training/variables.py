@@ -59,7 +59,7 @@ def from_checkpoint(state: TrainingState, config: TrainConfig, vocabulary: Vocab
         raise CheckpointMismatch(
             f"a checkpoint of {state.network} cannot continue {config.network}"
         )
-    if Vocabulary(state.characters, state.words) != vocabulary:
+    if state.vocabulary != vocabulary:
         raise CheckpointMismatch("the checkpoint knows other characters or words than the text has")
     variables = {name.removeprefix("raw."): array for name, array in state.training.items()}
     prefix = "" if config.average_decay is None else "average."

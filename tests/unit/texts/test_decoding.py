@@ -1,0 +1,236 @@
+"""Uploaded bytes, made into text: encodings, BOMs, invalid bytes, and what is told of them."""
+
+import random
+import tracemalloc
+import unicodedata
+from contextlib import suppress
+
+import pytest
+
+from shared.texts.decoding import Options, decode, decode_files, normalise
+from shared.texts.encodings import ENCODINGS
+from shared.texts.findings import (
+    EmptyText,
+    ForbiddenCharacter,
+    NotThisEncoding,
+    RefusedText,
+    UnknownEncoding,
+)
+
+QUOTED = "“The lantern – don’t touch it…” said Zoë to the keeper of the house.\n"
+RUSSIAN = "Все счастливые семьи похожи друг на друга, каждая несчастлива по-своему.\n"
+CHINESE = "滿紙荒唐言,一把辛酸淚。都云作者癡,誰解其中味。\n"
+JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。\n"
+
+
+def codes(text: object) -> list[str]:
+    return [finding.code for finding in text.findings]  # type: ignore[attr-defined]
+
+
+def test_a_bom_goes_and_lines_end_with_lf() -> None:
+    text = decode(b"\xef\xbb\xbfone\r\ntwo\rthree\n")
+    assert text.text == "one\ntwo\nthree\n"
+    assert text.alphabet == "".join(sorted(set("one\ntwo\nthree\n")))
+    assert "line_ends" in codes(text)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\x85", "\u2028", "\u2029"])
+def test_every_line_end_becomes_lf(end: str) -> None:
+    assert decode(f"one{end}two{end}".encode()).text == "one\ntwo\n"
+
+
+def test_boms_within_the_text_go_too() -> None:
+    text = decode("\ufeffone\n\ufefftwo\nth\ufeffree\n".encode())
+    assert text.text == "one\ntwo\nthree\n"
+    assert "\ufeff" not in text.alphabet + text.alphabet_lowercase
+    assert "inner_bom" in codes(text)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [("latin-1", "café"), ("gb18030", "红楼梦"), ("utf-16", "红楼梦"), ("cp1251", "мир, война")],
+)
+def test_a_declared_encoding_is_read(encoding: str, written: str) -> None:
+    assert decode(written.encode(encoding), encoding).text == written
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("written", [QUOTED * 20, CHINESE * 20, "😀 and 🎈\n" * 20])
+def test_utf_16_and_32_are_read_by_their_bom(encoding: str, written: str) -> None:
+    text = decode(f"\ufeff{written}".encode(encoding))
+    assert (text.text, text.encoding) == (written, encoding)
+    other = encoding[:-2] + ("be" if encoding.endswith("le") else "le")
+    with pytest.raises(NotThisEncoding, match=f"declare encoding={encoding}"):
+        decode(f"\ufeff{written}".encode(encoding), other)
+    assert decode(f"\ufeff{written}".encode(encoding), encoding[:6]).text == written
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_without_a_bom_the_guess_is_named(encoding: str) -> None:
+    data = (QUOTED * 20).encode(encoding)
+    with pytest.raises(NotThisEncoding, match=f"declare encoding={encoding}"):
+        decode(data)
+    assert decode(data, encoding).text == QUOTED * 20
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [
+        ("cp1252", QUOTED * 30),
+        ("cp1251", RUSSIAN * 30),
+        ("koi8-r", RUSSIAN * 30),
+        ("gb18030", CHINESE * 30),
+        ("big5", CHINESE * 30),
+        ("cp932", JAPANESE * 30),
+        ("euc-jp", JAPANESE * 30),
+        ("cp1250", "Příliš žluťoučký kůň úpěl ďábelské ódy.\n" * 30),
+    ],
+)
+def test_the_likeliest_encodings_are_offered_with_a_line_of_the_text(
+    encoding: str, written: str
+) -> None:
+    with pytest.raises(NotThisEncoding) as error:
+        decode(written.encode(encoding))
+    ways = error.value.finding.ways
+    assert any(written[:15] in way for way in ways), ways
+    assert all(way.split("encoding=")[1].split(",")[0] in ENCODINGS for way in ways)
+    assert "latin-1" not in str(error.value)
+    # What is offered works, and reads as shown.
+    right = next(way for way in ways if written[:15] in way)
+    assert decode(written.encode(encoding), right.split("encoding=")[1].split(",")[0])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declared", "written"),
+    [
+        ("cp1252", "latin-1", QUOTED * 30),
+        ("utf-8", "latin-1", QUOTED * 30),
+        ("utf-8", "cp1252", QUOTED),
+        ("utf-8", "gb18030", CHINESE),
+        ("utf-8", "utf-16-le", QUOTED),
+        ("gb18030", "latin-1", CHINESE * 30),
+        ("cp1251", "latin-1", RUSSIAN * 30),
+        ("koi8-r", "cp1252", RUSSIAN * 30),
+    ],
+)
+def test_a_wrong_declaration_is_refused_with_the_better_guess(
+    encoding: str, declared: str, written: str
+) -> None:
+    with pytest.raises(NotThisEncoding, match=f"encoding={encoding}"):
+        decode(written.encode(encoding), declared)
+
+
+def test_bytes_that_are_not_utf_8_are_counted_and_named_with_their_line() -> None:
+    with pytest.raises(NotThisEncoding, match="2 bytes are not utf-8") as error:
+        decode("plain\ncafé\nolé\n".encode("latin-1"))
+    assert "0xe9 at offset 9, line 2" in str(error.value)
+
+
+def test_where_the_rest_is_utf_8_invalid_bytes_can_be_replaced_or_dropped() -> None:
+    data = ("naïve café\n" * 5).encode() + b"a\xe9b\n" + b"c\xff\xfed\n"
+    with pytest.raises(NotThisEncoding, match="3 bytes") as error:
+        decode(data)
+    assert "on_invalid=replace" in str(error.value)
+    assert "line 6" in str(error.value)
+    assert decode(data, on_invalid="drop").text == "naïve café\n" * 5 + "ab\ncd\n"
+    replaced = decode(data, on_invalid="replace")
+    assert replaced.text.endswith("a\ufffdb\nc\ufffd\ufffdd\n")
+    assert "3 bytes" in next(f.message for f in replaced.findings if f.code == "invalid_bytes")
+
+
+def test_a_character_may_lie_across_two_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.texts.decoding.PIECE_BYTES", 7)
+    written = "Ça coûte\r\ncher, e\u0301te\u0301 — 😀 ΛΟΓΟΣ ΣΟΦΟΣ\r\n" * 9
+    text = decode(written.encode())
+    assert text.text == written.replace("\r\n", "\n")
+    assert text.alphabet == "".join(sorted(set(text.text)))
+    assert text.alphabet_lowercase == "".join(sorted(set(text.text.lower())))
+    normalized = decode(written.encode(), normalize="NFC").text
+    assert normalized == unicodedata.normalize("NFC", text.text)
+    with pytest.raises(NotThisEncoding, match=f"offset {len(written.encode())}"):
+        decode(written.encode() + b"\xff")
+
+
+@pytest.mark.parametrize(
+    "encoding", ["klingon", "base64", "hex", "\0", "punycode", "idna", "utf-7", "unicode_escape"]
+)
+def test_an_encoding_that_is_not_allowed_is_refused_with_a_list(encoding: str) -> None:
+    with pytest.raises(UnknownEncoding, match=r"utf-8, .*cp1252, .*koi8-r"):
+        decode(b"abc", encoding)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_allowed_encoding_reads_what_it_writes(encoding: str) -> None:
+    assert decode("plain text\n".encode(encoding), encoding).text == "plain text\n"
+
+
+def test_half_a_character_at_the_end_is_refused() -> None:
+    with pytest.raises(NotThisEncoding):
+        decode(b"a\0b", "utf-16-le")
+
+
+@pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf", b"\xff\xfe", "\ufeff\ufeff".encode()])
+def test_nothing_is_refused(data: bytes) -> None:
+    with pytest.raises(EmptyText):
+        decode(data)
+
+
+@pytest.mark.parametrize("character", ["\0", "\ufffe", "\uffff", "\ufdd0", "\U0001ffff"])
+def test_what_can_not_be_stored_is_refused_with_its_position(character: str) -> None:
+    with pytest.raises(ForbiddenCharacter, match="position 2"):
+        decode(f"ab{character}c".encode())
+    with pytest.raises(ForbiddenCharacter):
+        normalise("ab\ud800c")
+
+
+def test_the_lower_case_alphabet_is_the_lower_cased_text_s() -> None:
+    text = decode("ΛΟΓΟΣ İ".encode())
+    assert text.alphabet_lowercase == "".join(sorted(set("ΛΟΓΟΣ İ".lower())))
+
+
+def test_mixed_forms_are_told_and_normalised_on_request() -> None:
+    mixed = "caf\u00e9 cafe\u0301\n" * 3
+    text = decode(mixed.encode())
+    assert (text.text, text.normal_form) == (mixed, None)
+    assert "mixed_forms" in codes(text)
+    text = decode(mixed.encode(), normalize="NFC")
+    assert (text.text, text.normal_form) == ("café café\n" * 3, "NFC")
+    assert "mixed_forms" not in codes(text)
+    assert decode("cafe\u0301\n".encode()).normal_form == "NFD"
+    assert decode(b"cafe\n").normal_form is None
+
+
+def test_several_files_make_one_text_whose_parts_are_remembered() -> None:
+    files = [("a.txt", b"one"), ("b.txt", "\ufefftwö".encode("utf-16-le")), ("c.txt", b"three\n")]
+    text = decode_files(files, Options())
+    assert text.text == "one\ntwö\nthree\n"
+    assert [(part.name, part.characters) for part in text.parts] == [
+        ("a.txt", 4),
+        ("b.txt", 4),
+        ("c.txt", 6),
+    ]
+    with pytest.raises(RefusedText, match=r"^b\.txt: this is a PDF"):
+        decode_files([("a.txt", b"one"), ("b.txt", b"%PDF-1.4\n")], Options())
+
+
+@pytest.mark.parametrize("written", [QUOTED, CHINESE, "plain ascii with one 😀 in it\n"])
+def test_decoding_takes_less_than_four_times_the_bytes(
+    written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.texts.decoding.PIECE_BYTES", 1 << 14)
+    data = (written * (600_000 // len(written.encode()))).encode()
+    tracemalloc.start()
+    text = decode(data)
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(text.data) == len(data)
+    # Beside `data` itself.
+    assert peak < 3 * len(data)
+
+
+def test_random_bytes_are_never_an_unexpected_error() -> None:
+    dice = random.Random(1)
+    for size in (1, 2, 3, 7, 100, 3000):
+        for declared in (None, "latin-1", "gb18030", "utf-16", "cp932"):
+            with suppress(RefusedText):
+                decode(dice.randbytes(size), declared)

@@ -1,0 +1,132 @@
+"""Files that are not plain texts: opened, refused by name, or taken with a word."""
+
+import gzip
+import io
+import tarfile
+import zipfile
+
+import pytest
+
+from shared.texts import archives
+from shared.texts.decoding import Options, decode, decode_files
+from shared.texts.findings import NotAText, RefusedText, TextTooLarge
+
+PROSE = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 40
+
+
+def zipped(**members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def tarred() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        entry = tarfile.TarInfo("a.txt")
+        entry.size = 3
+        archive.addfile(entry, io.BytesIO(b"abc"))
+    return packed.getvalue()
+
+
+def codes(data: bytes) -> list[str]:
+    return [finding.code for finding in decode(data).findings]
+
+
+def test_gzip_and_zip_are_opened() -> None:
+    text = decode(gzip.compress(PROSE.encode()))
+    assert (text.text, "archive" in codes(gzip.compress(PROSE.encode()))) == (PROSE, True)
+    assert decode(gzip.compress(b"one\n") + gzip.compress(b"two\n")).text == "one\ntwo\n"
+    packed = zipped(**{"b.txt": b"two\n", "a.txt": "\ufeffone".encode("utf-16-le")})
+    text = decode_files([("books.zip", packed)], Options())
+    assert text.text == "one\ntwo\n"
+    assert [part.name for part in text.parts] == ["books.zip/a.txt", "books.zip/b.txt"]
+    hidden = zipped(**{"a.txt": b"one", "__MACOSX/._a.txt": b"\0\0", ".DS_Store": b"\0"})
+    assert decode(hidden).text == "one"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"%PDF-1.4\n1 0 obj\n", "PDF"),
+        (b"{\\rtf1\\ansi Hello}", "RTF"),
+        (zipped(**{"word/document.xml": b"<w/>"}), "docx"),
+        (zipped(**{"xl/workbook.xml": b"<w/>"}), "xlsx"),
+        (zipped(**{"META-INF/container.xml": b"<w/>", "a.xhtml": b""}), "EPUB"),
+        (zipped(**{"content.xml": b"<w/>"}), "odt"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "before 2007"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "PNG"),
+        (b"\xff\xd8\xff\xe0" + bytes(20), "JPEG"),
+        (b"7z\xbc\xaf\x27\x1c\x00\x04", "7z"),
+        (b"BZh91AY&SY\x00\x01", "bzip2"),
+        (b"\xfd7zXZ\0\0", "xz"),
+        (tarred(), "tar"),
+        (zipped(**{"a.pdf": b"%PDF-1.4"}), "PDF"),
+        (gzip.compress(tarred()), "tar"),
+    ],
+)
+def test_other_kinds_are_refused_by_name(data: bytes, name: str) -> None:
+    for declared in (None, "latin-1"):
+        with pytest.raises(NotAText, match=name) as error:
+            decode(data, declared)
+        assert error.value.finding.ways
+
+
+@pytest.mark.parametrize(
+    "words", ["GIF89a is a format.\n", "ID3 tags\n", "BZh9 it is\n", "PK it\n"]
+)
+def test_a_text_may_begin_with_the_letters_of_a_signature(words: str) -> None:
+    assert decode(words.encode()).text == words
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TextTooLarge, match="1,000 bytes"):
+        decode(gzip.compress(PROSE.encode()), limit=1000)
+    with pytest.raises(TextTooLarge, match="1,000 bytes"):
+        decode(zipped(**{"a.txt": PROSE.encode()}), limit=1000)
+    monkeypatch.setattr(archives, "FREE_BYTES", 1000)
+    for bomb in (gzip.compress(bytes(5_000_000)), zipped(**{"a.txt": bytes(5_000_000)})):
+        with pytest.raises(TextTooLarge, match="200 times"):
+            decode(bomb)
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
+    with pytest.raises(TextTooLarge, match="3 files"):
+        decode(zipped(a=b"1", b=b"2", c=b"3"))
+
+
+def test_a_damaged_archive_is_refused() -> None:
+    for whole in (gzip.compress(PROSE.encode()), zipped(**{"a.txt": PROSE.encode()})):
+        for damaged in (
+            whole[: len(whole) // 2],
+            whole[:12],
+            whole[:30] + b"\xff" * 9 + whole[39:],
+        ):
+            with pytest.raises(RefusedText):
+                decode(damaged)
+    with pytest.raises(NotAText, match="no files"):
+        decode(zipped())
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("<!DOCTYPE html><html><body><p>Hello</p></body></html>\n", "html"),
+        ("<?xml version='1.0'?>\n<TEI>text</TEI>\n", "xml"),
+        ('id,text\n1,"hello, you"\n2,"it, is"\n3,fine\n4,done\n', "csv"),
+        ("".join(f"Name{i}\n" for i in range(50)), "list"),
+        (f"{PROSE}End of the Project Gutenberg EBook of this\n", "licence"),
+        ("a text", "few_characters"),
+        ("it â€™s rÃ©sumÃ© and cafÃ©\n", "mojibake"),
+        ("don\x92t and won\x92t", "controls"),
+        ("one\r\ntwo", "line_ends"),
+    ],
+)
+def test_what_a_text_looks_like_is_told(text: str, code: str) -> None:
+    assert code in codes(text.encode())
+
+
+def test_prose_has_no_findings() -> None:
+    assert codes((PROSE * 20).encode()) == []
+    quoted = "“Well, well,” she said; “déjà vu – isn’t it?”\n\n" * 900
+    assert codes(quoted.encode()) == []
