@@ -1,5 +1,6 @@
 """The API process: how it starts, serves and stops."""
 
+import json
 import os
 import signal
 import socket
@@ -245,7 +246,7 @@ def test_an_unreachable_database_prints_one_line(environment: dict[str, str]) ->
     with process(environment | nowhere) as server:
         _, error = server.communicate(timeout=START_SECONDS)
     assert server.returncode == 1
-    assert error.startswith("DATABASE_URL: the database can't be reached")
+    assert json.loads(error)["event"].startswith("DATABASE_URL: the database can't be reached")
     assert "a-password" not in error
 
 
