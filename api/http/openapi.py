@@ -181,7 +181,6 @@ def _check_parts() -> None:
     if handler is None or request.method == "OPTIONS":
         return
     parameters = _parameters(handler)
-    check_characters(request.view_args or {}, "")
     _check_query("query" in parameters)
     if hasattr(handler, READS_BODY_ITSELF) or request.method in ("GET", "HEAD"):
         return

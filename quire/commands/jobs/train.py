@@ -92,7 +92,7 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="The seed: on a CPU the same seed gives the same model."),
+        typer.Option(help="The seed: on a CPU, with --epochs, the same seed gives the same model."),
     ] = None,
     visibility: Annotated[
         str | None,
