@@ -18,7 +18,7 @@ from flask_openapi.openapi import OpenAPI
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest
 
-from api.errors import BadJson, Invalid, UnsupportedMedia
+from api.errors import BadJson, Invalid, NotFound, UnsupportedMedia
 from api.http.request_body import CompleteRequest
 from api.http.validation_errors import explain
 from api.schemas.replies import Problem
@@ -205,7 +205,9 @@ def _check_parts() -> None:
     if handler is None or request.method == "OPTIONS":
         return
     parameters = _parameters(handler)
-    check_characters(request.view_args or {}, "")
+    for name, value in (request.view_args or {}).items():
+        if forbidden_at(value) is not None:  # PostgreSQL can't even look it up
+            raise NotFound(name, _shown(value))
     _check_query("query" in parameters)
     if hasattr(handler, READS_BODY_ITSELF) or request.method in ("GET", "HEAD"):
         return
