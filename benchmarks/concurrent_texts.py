@@ -58,12 +58,11 @@ class Load:
 
 def measure(options: Options) -> list[Row]:
     """Measure three rows."""
-    wanted = {"QUIRE_WAIT_SLOTS": str(CLIENTS), "QUIRE_API_THREADS": str(CLIENTS + 8)}
     many = {"QUIRE_MAX_QUEUED_PER_USER": "100000"}
     seconds = QUICK_SECONDS if options.quick else SECONDS
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     with ExitStack() as stack:
-        quire = stack.enter_context(running(variables=wanted | many))
+        quire = stack.enter_context(running(variables=many))
         model = train(quire.client)
         checkpoints = [another_checkpoint(quire, model, seed) for seed in range(MODELS)]
         ours = _quire_client(quire, model, checkpoints)
