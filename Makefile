@@ -62,7 +62,7 @@ types: env ## check types with mypy, strictly
 imports: env ## check which package imports which
 	@$(VENV)/bin/lint-imports --no-logo
 
-settings: env ## write docs/settings.md from shared/setting_fields.py
+settings: env ## write docs/settings.md from shared/setting_fields/
 	@$(RUN) -m tools.settings_page
 
 check: lint types imports test ## run all checks before a commit; CI adds `make mutations`

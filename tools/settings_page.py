@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from shared/setting_fields.py: `make settings`."""
+"""Writes docs/settings.md from shared/setting_fields/: `make settings`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from shared.settings import Settings
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 HEAD = """# Settings
 
-<!-- Written by `make settings` from shared/setting_fields.py. -->
+<!-- Written by `make settings` from shared/setting_fields/. -->
 
 Every setting is an environment variable, which a part reads once when it starts. An invalid value
 stops the part with the variable's name and the rule; an empty value counts as not set. Unknown

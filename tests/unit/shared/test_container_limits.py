@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shared import setting_fields
 from shared.container_limits import cpu_quota, memory_limit, usable_cores
+from shared.setting_fields import machine as machine_limits
 from shared.settings import load_settings
 
 GIB = 1024**3
@@ -146,8 +146,8 @@ def test_the_settings_keep_to_the_limits(tree: Tree, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     tree.process("0::/", V2_MOUNT.format(root="/"))
     tree.group("", memory_max=str(800 * 1024**2), cpu_max="100000 100000")
-    assert setting_fields.memory_bytes(tree.root) == 800 * 1024**2
-    assert setting_fields.cores(tree.root) == 1
+    assert machine_limits.memory_bytes(tree.root) == 800 * 1024**2
+    assert machine_limits.cores(tree.root) == 1
     monkeypatch.setattr("shared.container_limits.ROOT", tree.root)
     settings = load_settings()
     assert settings.train_memory_bytes == 600 * 1024**2
@@ -155,7 +155,7 @@ def test_the_settings_keep_to_the_limits(tree: Tree, monkeypatch: pytest.MonkeyP
 
 
 def test_the_machines_memory_is_the_most(tree: Tree) -> None:
-    machine = setting_fields.memory_bytes(tree.root)
+    machine = machine_limits.memory_bytes(tree.root)
     tree.process("0::/", V2_MOUNT.format(root="/"))
     tree.group("", memory_max=str(2**50))
-    assert setting_fields.memory_bytes(tree.root) == machine
+    assert machine_limits.memory_bytes(tree.root) == machine

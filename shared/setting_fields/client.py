@@ -1,0 +1,46 @@
+"""Settings of logs, of the client and of the demo."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+from shared.setting_fields.define import setting
+
+
+class ClientFields(BaseSettings):
+    """What people on this machine see."""
+
+    log_format: Literal["auto", "json", "text"] = setting(
+        "QUIRE_LOG_FORMAT", "`auto` is text on a terminal and JSON elsewhere", "auto"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "QUIRE_LOG_LEVEL", "the lowest level that is logged", "info"
+    )
+
+    # The client, and the directory of example texts.
+    client_url: str | None = setting(
+        "QUIRE_URL", "the server's URL", None, default_text="saved by `quire login`"
+    )
+    client_key: SecretStr | None = setting(
+        "QUIRE_KEY", "the API key", None, default_text="saved by `quire login`"
+    )
+    corpus_dir: Path | None = setting(
+        "QUIRE_CORPUS_DIR",
+        "the directory in which `quire demo` looks for `nietzsche.txt`",
+        None,
+        default_text="none",
+    )
+    config_home: Path = setting(
+        "XDG_CONFIG_HOME",
+        "the directory in which `quire login` saves the URL and the key",
+        Path("~/.config"),
+    )
+    runtime_dir: Path | None = setting(
+        "XDG_RUNTIME_DIR",
+        "the directory for the socket of `quire up`'s Redis, if the data directory's path is too "
+        "long",
+        None,
+        default_text="none",
+    )

@@ -1,0 +1,49 @@
+"""Settings of the database, Redis and the data directory."""
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+from shared.setting_fields.define import setting
+
+
+class StorageFields(BaseSettings):
+    """Where data is kept."""
+
+    database_url: SecretStr | None = setting(
+        "DATABASE_URL",
+        "the database, `postgresql://…` or `sqlite:///…`; it holds all persistent data",
+        None,
+        default_text="SQLite in the data directory",
+    )
+    database_password_file: Path | None = setting(
+        "DATABASE_PASSWORD_FILE",
+        "a file that holds the password for `DATABASE_URL`, which then names none",
+        None,
+        default_text="none",
+    )
+    redis_url: SecretStr | None = setting(
+        "REDIS_URL",
+        "the Redis server, `redis://…`, `rediss://…` or `unix://…`; `quire up` and `quire demo` "
+        "start their own",
+        None,
+        default_text="none",
+    )
+    redis_password_file: Path | None = setting(
+        "REDIS_PASSWORD_FILE",
+        "a file that holds the password for `REDIS_URL`, which then names none",
+        None,
+        default_text="none",
+    )
+    data_dir: Path = setting(
+        "QUIRE_DATA_DIR", "the data directory of `quire up` and `quire demo`", Path("~/.quire")
+    )
+    min_free_bytes: int = setting(
+        "QUIRE_MIN_FREE_BYTES",
+        "free bytes on the disk of an SQLite database below which uploads are refused and "
+        "checkpoints wait; 0 for no floor. The free disk of a PostgreSQL server is not known",
+        512 * 1024**2,
+        ge=0,
+        le=2**50,
+    )

@@ -1,0 +1,106 @@
+"""Settings of the workers."""
+
+import socket
+
+from pydantic_settings import BaseSettings
+
+from shared.setting_fields.define import Seconds, setting
+from shared.setting_fields.machine import cores, memory_bytes
+
+#: The share of the memory that one training may use.
+TRAIN_MEMORY_SHARE = 0.75
+
+
+class WorkerFields(BaseSettings):
+    """How jobs are run."""
+
+    # The workers. Thread and shard counts are stored with each training when it is submitted,
+    # because other counts give other bits.
+    devices: str = setting(
+        "QUIRE_DEVICES", "`auto` (all GPUs, or the CPU if there is none), or a list of `cpu`, "
+        "`cpu:N`, `gpu:N` and UUIDs of GPUs", "auto",
+    )  # fmt: skip
+    host_name: str = setting(
+        "QUIRE_HOST_NAME",
+        "the name of this machine, unique among machines",
+        default_text="its host name",
+        default_factory=socket.gethostname,
+        min_length=1,
+    )
+    train_threads: int = setting(
+        "QUIRE_TRAIN_THREADS",
+        "threads of a training on a CPU; the API stores the number with the job, and workers must "
+        "have the same",
+        default_text="one per core",
+        default_factory=lambda: cores(),
+        ge=1,
+        le=256,
+    )
+    train_shards: int = setting(
+        "QUIRE_TRAIN_SHARDS",
+        "parts of a batch that run in parallel; the API stores the number with the job",
+        default_text="2, or 1 on one core",
+        default_factory=lambda: min(2, cores()),
+        ge=1,
+        le=16,
+    )
+    generate_threads: int = setting(
+        "QUIRE_GENERATE_THREADS",
+        "batches that generate texts in parallel on a CPU, one thread each; a GPU runs one batch",
+        default_text="one per core",
+        default_factory=lambda: cores(),
+        ge=1,
+        le=256,
+    )
+    generate_jobs: int = setting(
+        "QUIRE_GENERATE_JOBS", "generations that a worker runs together", 128, ge=1, le=10_000
+    )
+    loaded_bytes: int = setting(
+        "QUIRE_LOADED_BYTES",
+        "memory for idle networks that a generation worker keeps loaded",
+        512 * 1024**2,
+        ge=0,
+        le=2**50,
+    )
+    generate_memory_bytes: int = setting(
+        "QUIRE_GENERATE_MEMORY_BYTES",
+        "memory that loading a network for generations may take; the API refuses generations of a "
+        "larger one, so set it if the workers' machines have more or less than the API's",
+        default_text=f"{TRAIN_MEMORY_SHARE:.0%} of the memory",
+        default_factory=lambda: int(memory_bytes() * TRAIN_MEMORY_SHARE),
+        ge=1024,
+    )
+    train_memory_bytes: int = setting(
+        "QUIRE_TRAIN_MEMORY_BYTES",
+        "memory that a training may use; the API checks it before it queues one, so set it if the "
+        "workers' machines have more or less than the API's",
+        default_text=f"{TRAIN_MEMORY_SHARE:.0%} of the memory",
+        default_factory=lambda: int(memory_bytes() * TRAIN_MEMORY_SHARE),
+        ge=1024**2,
+    )
+    train_max_seconds: float = setting(
+        "QUIRE_TRAIN_MAX_SECONDS",
+        "the longest training that is accepted",
+        7 * 24 * 3600.0,
+        gt=0,
+        le=3.2e7,
+    )
+    gpu_memory_share: float | None = setting(
+        "QUIRE_GPU_MEMORY_SHARE",
+        "share of a GPU's memory for each of its two workers",
+        None,
+        default_text="grows as needed",
+        gt=0,
+        le=1,
+    )
+    # Longer than any single call into TensorFlow, such as a compilation or a validation.
+    hung_seconds: Seconds = setting(
+        "QUIRE_HUNG_SECONDS", "a run without a sign of life for this long is aborted", 600.0
+    )
+    failpoint: str | None = setting(
+        "QUIRE_FAILPOINT",
+        "for tests only: the point at which a worker dies",
+        None,
+        default_text="none",
+        min_length=1,
+    )
