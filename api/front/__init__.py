@@ -4,12 +4,12 @@
 is there. A peer that is slow, silent or greedy costs a connection, never a thread.
 """
 
-from api.front.connection import ON_CLOSE, SLOT
 from api.front.limits import FrontLimits
 from api.front.policy import HeadPolicy
 from api.front.seats import NoSeat, Seat, Seats
 from api.front.server import Front
 from api.front.slots import FairSlots, Slot
+from api.front.tasks import ON_CLOSE, SLOT
 
 __all__ = [
     "ON_CLOSE",

@@ -8,37 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from waitress.channel import HTTPChannel
-from waitress.task import WSGITask
 
 from api.front.errors import ProblemTask, whole_response
 from api.front.parser import RequestParser
 from api.front.policy import EventLoop
 from api.front.slots import Slot
-
-#: The slot of a request, in its environment.
-SLOT = "quire.slot"
-#: There, too: takes a function to be called, on the event loop, when the connection closes.
-ON_CLOSE = "quire.on_close"
-
-
-class ApplicationTask(WSGITask):  # type: ignore[misc]  # waitress is not typed
-    """Runs the application for one whole request."""
-
-    def execute(self) -> None:
-        """Answer. Only an answer that comes in pieces makes its thread wait for the reader."""
-        self.channel.begin_response()
-        environ = self.get_environment()
-        environ[SLOT] = self.channel.slot
-        environ[ON_CLOSE] = self.channel.on_close.append
-        super().execute()
-
-    def write(self, data: bytes) -> None:
-        """Send a piece of the body; the head goes out in one packet with the first one."""
-        if self.wrote_header:
-            super().write(data)
-        else:
-            with self.channel.corked():
-                super().write(data)
+from api.front.tasks import ApplicationTask, HeadCheck
 
 
 class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
@@ -160,7 +135,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         request = self.request
         if request is not None and request.awaits_body and not request.checked:
             request.checked = request.checking = True
-            self.server.add_task(_HeadCheck(self, request))
+            self.server.add_task(HeadCheck(self, request))
 
     def send(self, data: bytes, do_close: bool = True) -> int:
         """Send, and count."""
@@ -303,27 +278,3 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
             elif request.expect_continue and not self.requests and not self.sent_continue:
                 self.send_continue()
         self.server.pull_trigger()
-
-
-class _HeadCheck:
-    """Looks at the head of a request whose body has not arrived yet."""
-
-    slot: Slot
-
-    def __init__(self, connection: Connection, request: RequestParser) -> None:
-        self._connection = connection
-        self._request = request
-        self.sender = connection.sender_of(request)
-
-    def service(self) -> None:
-        admitted = False
-        try:
-            environ = WSGITask(self._connection, self._request).get_environment()
-            admitted = self._connection.server.policy.admits(environ)
-        finally:
-            self.slot.release()
-            self._connection.head_checked(self._request, admitted)
-
-    def cancel(self) -> None:
-        self.slot.release()
-        self._connection.head_checked(self._request, admitted=False)

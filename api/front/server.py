@@ -12,10 +12,11 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
-from api.front.connection import SLOT, Connection
+from api.front.connection import Connection
 from api.front.limits import FrontLimits
 from api.front.policy import Application, Environ, HeadPolicy, Task
 from api.front.slots import FairSlots, Slot
+from api.front.tasks import SLOT
 from api.front.threads import GrowingPool
 
 #: So often the deadlines are looked at.
