@@ -17,6 +17,7 @@ class GrowingPool(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress is 
     def __init__(self, most: int) -> None:
         super().__init__()
         self._most = most
+        self._next_number = 0
 
     def start_new_thread(self, target: Callable[[int], None], thread_no: int) -> None:
         """Start a thread with a name that tells what it is for."""
@@ -28,8 +29,15 @@ class GrowingPool(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress is 
         """Give a task to an idle thread, to a new one, or to the one that is free next."""
         with self.lock:
             self.queue.append(task)
-            running = len(self.threads) - self.stop_count
-            is_short = len(self.queue) > running - self.active_count
-            self.queue_cv.notify()
-        if is_short and running < self._most:
-            self.set_thread_count(running + 1)
+            idle = len(self.threads) - self.stop_count - self.active_count
+            grows = len(self.queue) > idle and len(self.threads) < self._most
+            if grows:
+                # Counted under the lock: streams may hold all threads there are for good, and a
+                # task that two callers leave to one new thread would wait as long.
+                number, self._next_number = self._next_number, self._next_number + 1
+                self.threads.add(number)
+                self.active_count += 1
+            else:
+                self.queue_cv.notify()
+        if grows:
+            self.start_new_thread(self.handler_thread, number)

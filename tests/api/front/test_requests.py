@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from api.front.threads import GrowingPool
 from tests.api.front.conftest import BODY_LIMIT, KEY, Served, everything
 
 CLOSE = "Connection: close\r\n"
@@ -130,3 +131,28 @@ def test_what_has_begun_is_finished_at_the_end(served: Served) -> None:
         assert b"0 bytes" in sock.recv(1000)
         stopper.join(10)
     idle.close()
+
+
+def test_the_pool_starts_a_thread_for_each_task_that_stays() -> None:
+    pool, stay, started = GrowingPool(64), threading.Event(), threading.Semaphore(0)
+
+    class Task:
+        def service(self) -> None:
+            started.release()
+            stay.wait(10)
+
+        def cancel(self) -> None:
+            pass
+
+    adders = [
+        threading.Thread(target=lambda: [pool.add_task(Task()) for _ in range(8)]) for _ in range(8)
+    ]
+    for adder in adders:
+        adder.start()
+    try:
+        assert all(started.acquire(timeout=10) for _ in range(64))
+    finally:
+        stay.set()
+        for adder in adders:
+            adder.join()
+        pool.shutdown()
