@@ -28,6 +28,14 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_files_that_are_named_exist() -> None:
+    """What ARCHITECTURE.md says that a file decides, the file is there to decide."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`((?:api|deploy|migrations|quire|shared|tests|worker)/[\w/.]+)`", text))
+    assert len(named) > 50
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 def test_log_lines_in_the_operations_guide_exist() -> None:
     cells = re.findall(r"^\| log (.+?) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     events = re.findall("`(.+?)`", " ".join(cells))
