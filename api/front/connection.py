@@ -143,6 +143,11 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         self._sent_bytes += sent or 0
         return sent
 
+    def _flush_some(self, do_close: bool = True) -> bool:
+        # A thread may be sending at this moment.
+        with self.outbuf_lock:
+            return bool(super()._flush_some(do_close=do_close))
+
     def handle_write(self) -> None:
         """Flush. The rest of a refused request is read, or the peer might lose the answer."""
         if self.close_when_flushed and self._is_refusing and not self.will_close:
@@ -170,6 +175,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
             if now > self._linger_until:
                 self.handle_close()
         elif self.total_outbufs_len:
+            self._idle_since = now
             if self._has_stalled(now):
                 self.server.count("stalled_readers")
                 self.handle_close()
@@ -211,13 +217,18 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
 
     def handle_close(self) -> None:
         """Close, and give back what was held."""
-        self.server.is_gone(self)
         super().handle_close()
+        # Afterwards, or a thread that ends a request meanwhile would list it as pending again.
+        self.server.is_gone(self)
         while self.on_close:
             self.on_close.pop()()
-        with self.requests_lock:
-            if self.request is not None and not self.request.checking:
-                self.request.close()  # its buffer may be a file
+        # Sending closes with the lock of the output held, which threads take after this one.
+        if self.requests_lock.acquire(blocking=False):
+            try:
+                if self.request is not None and not self.request.checking:
+                    self.request.close()  # its buffer may be a file
+            finally:
+                self.requests_lock.release()
 
     # On threads.
 
@@ -269,7 +280,11 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         """Read on, or hand the request to the application as it is, to be refused."""
         with self.requests_lock:
             request.checking = False
-            if not self.connected or self.request is not request:
+            self._began = time.monotonic()  # the wait for a slot was ours
+            is_closing = (
+                self.will_close or self.close_when_flushed or self._linger_until is not None
+            )
+            if not self.connected or is_closing or self.request is not request:
                 request.close()
                 return
             if not admitted or self._has_ended:

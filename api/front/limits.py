@@ -45,11 +45,12 @@ def allowed_connections(wanted: int) -> int:
     Raises the process's soft limit of descriptors as far as the hard one allows.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + RESERVED_DESCRIPTORS
+    # A socket and the file of a large body each.
+    needed = 2 * wanted + RESERVED_DESCRIPTORS
     unlimited = resource.RLIM_INFINITY
     if soft != unlimited and soft < needed:
         soft = needed if hard == unlimited else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == unlimited:
         return wanted
-    return max(MIN_CONNECTIONS, min(wanted, soft - RESERVED_DESCRIPTORS))
+    return max(MIN_CONNECTIONS, min(wanted, (soft - RESERVED_DESCRIPTORS) // 2))

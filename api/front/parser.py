@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest
 
@@ -23,6 +23,9 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress is not
         checked: Its head was looked at.
         cut_off: It reaches the application without (all of) its body.
     """
+
+    #: Of a request whose head is no HTTP; waitress logs it.
+    path = ""
 
     def __init__(self, adj: Any) -> None:
         super().__init__(adj)
@@ -59,6 +62,24 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress is not
         """Let the application have the request as it is, and close the connection after it."""
         self.cut_off = self.completed = self.connection_close = True
         self.headers["CONNECTION"] = "close"
+        if isinstance(self.body_rcv, ChunkedReceiver):
+            # A chunked body announces no length: without one, what came would count as all.
+            self.headers["CONTENT_LENGTH"] = str(len(self.body_rcv) + 1)
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Parse the head.
+
+        Raises:
+            ParsingError: It is no HTTP, or two ways of ending the body contradict each other.
+        """
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            raise ParsingError("the address or Content-Length is not valid") from error
+        # waitress takes it away where it follows it, which is in HTTP/1.1 alone.
+        followed = "TRANSFER_ENCODING" not in self.headers
+        if not followed or (self.chunked and "CONTENT_LENGTH" in self.headers):
+            raise ParsingError("Transfer-Encoding needs HTTP/1.1, and no Content-Length beside it")
 
     def _check_bounds(self, limit: int) -> None:
         body = self.body_rcv
@@ -73,7 +94,6 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress is not
             self._refuse(BadRequest("send larger chunks, with short extensions and trailers"))
         elif len(body) > limit:
             # The application refuses it, with its own bound for this kind of body.
-            self.headers["CONTENT_LENGTH"] = str(len(body))
             self.cut()
 
     def _refuse(self, error: Any) -> None:

@@ -54,6 +54,4 @@ class HeadCheck:
             self._connection.head_checked(self._request, admitted)
 
     def cancel(self) -> None:
-        """Refuse: the server stops."""
-        self.slot.release()
-        self._connection.head_checked(self._request, admitted=False)
+        """Do nothing: the server stops, closes all connections, and holds the pool's lock."""

@@ -40,4 +40,11 @@ class GrowingPool(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress is 
             else:
                 self.queue_cv.notify()
         if grows:
-            self.start_new_thread(self.handler_thread, number)
+            try:
+                self.start_new_thread(self.handler_thread, number)
+            except RuntimeError:
+                # The machine allows no more threads: the task waits for one that there is.
+                with self.lock:
+                    self.threads.discard(number)
+                    self.active_count -= 1
+                    self.queue_cv.notify()

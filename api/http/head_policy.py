@@ -39,7 +39,8 @@ class ApiHeadPolicy:
         except HTTPException:
             return False
         if hasattr(handler_of(self._app.view_functions[endpoint]), ALLOW_ANONYMOUS):
-            return True
+            # A page that needs no key takes no body either.
+            return environ["REQUEST_METHOD"] not in ("GET", "HEAD")
         key = bearer_key(environ.get("HTTP_AUTHORIZATION", ""))
         if not key:
             return False

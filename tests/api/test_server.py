@@ -171,6 +171,12 @@ def test_an_incomplete_body_is_refused(environment: dict[str, str], database_url
                 connection.sendall(head.encode())
                 connection.shutdown(socket.SHUT_WR)
                 assert b" 400 " in connection.recv(100)
+            with socket.create_connection((host, int(port))) as connection:
+                head = f"POST /v1/corpora HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+                head += "Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+                connection.sendall(head.encode() + b"5\r\nonly \r\n")
+                connection.shutdown(socket.SHUT_WR)
+                assert b" 400 " in connection.recv(100)
             assert len(client.get("/v1/corpora").json()["items"]) == 3
         server.send_signal(signal.SIGTERM)
         assert server.wait(STOP_SECONDS) == 0

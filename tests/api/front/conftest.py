@@ -51,7 +51,10 @@ class Application:
             self.release.wait(10)
         if path == "/stream":
             return self._stream(environ)
-        return [b"%d bytes" % len(environ["wsgi.input"].read())]
+        size = len(environ["wsgi.input"].read())
+        if path == "/length":
+            return [b"%d bytes of %s" % (size, environ["CONTENT_LENGTH"].encode())]
+        return [b"%d bytes" % size]
 
     def _stream(self, environ: dict[str, Any]) -> Iterator[bytes]:
         try:
@@ -79,11 +82,13 @@ class Served:
         port: Of loopback.
         application: Behind it.
         stop: Drains it, and waits for its end.
+        pending: How many connections it lists as pending.
     """
 
     port: int
     application: Application
     stop: Callable[[], None]
+    pending: Callable[[], int]
 
     def connect(self, data: bytes | str = b"", receive_bytes: int | None = None) -> socket.socket:
         """A connection on which something was sent."""
@@ -136,6 +141,6 @@ def served(limits: FrontLimits) -> Iterator[Served]:
         thread.join(10)
         assert not thread.is_alive()
 
-    yield Served(port, application, stop)
+    yield Served(port, application, stop, lambda: len(front._pending))
     application.release.set()
     stop()

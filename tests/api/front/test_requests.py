@@ -48,7 +48,14 @@ def test_a_body_is_asked_for_once_its_head_was_checked(served: Served) -> None:
         (b"NONSENSE\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nbroken header\r\n\r\n", 400),
         (b"get / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 4000 + b"\r\n\r\n", 413),
         (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+            400,
+        ),
         (b"POST / HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n", 431),
@@ -98,6 +105,25 @@ def test_a_body_that_ends_early_reaches_the_application_cut_off(served: Served) 
     with served.connect(head) as sock:
         sock.shutdown(socket.SHUT_WR)
         assert everything(sock).endswith(b"3 bytes")
+
+
+def test_a_chunked_body_that_ends_early_is_known_to_be_cut_off(served: Served) -> None:
+    head = (
+        f"POST /length HTTP/1.1\r\nHost: x\r\n{KEY}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    )
+    with served.connect(head) as sock:
+        sock.shutdown(socket.SHUT_WR)
+        # More bytes are announced than came.
+        assert everything(sock).endswith(b"5 bytes of 6")
+
+
+def test_a_closed_connection_is_pending_no_more(served: Served) -> None:
+    for _ in range(50):
+        served.ask("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    deadline = time.monotonic() + 5
+    while served.pending():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_refused_upload_gets_its_answer_while_it_still_sends(served: Served) -> None:
