@@ -34,6 +34,6 @@ def test_hung(
     assert harness.job(job_id).attempt == 1
     until(lambda: gone(hung), "the end of the process", HUNG_SECONDS + 20)
     # The log shows where it hung.
-    assert "in _hang" in failpoint_worker.log
+    until(lambda: "in _hang" in failpoint_worker.log, "the place in the log", 20)
     assert harness.wait_until_succeeded(job_id, seconds=90).attempt == 2
     assert digest(harness, job_id) == expected
