@@ -101,7 +101,8 @@ def test_a_single_text_is_written_piece_by_piece(
 def all_streams_open(served: Served) -> Iterator[Callable[[], None]]:
     """Open as many event streams as the server allows; yields a function that closes one."""
     seats = served.world.app.extensions[EXTENSION].event_stream_seats
-    held = [seats.take("somebody") for _ in range(seats.count)]
+    # Each by another user: of one who held them all, a newcomer would get one.
+    held = [seats.take(f"user {number}") for number in range(seats.count)]
     yield lambda: seats.leave(held.pop())
     for seat in held:
         seats.leave(seat)
