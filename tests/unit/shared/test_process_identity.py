@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.process.identity import has_surely_ended, own_identity
+from tests.services.waiting import until
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def test_a_killed_process_has_ended_reaped_or_not(
     process.kill()
     assert process.stdout is not None
     assert process.stdout.read() == ""
-    assert has_surely_ended(identity)
+    # Its files are closed a moment before it is a zombie.
+    until(lambda: has_surely_ended(identity), "the end of the process", 10)
     process.wait(10)
     assert has_surely_ended(identity)
 
