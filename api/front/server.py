@@ -33,6 +33,8 @@ UNREAD_BYTES = 256 * 1024
 BACKLOG = 2048
 #: Counts of refused connections are logged so often at most.
 REPORT_SECONDS = 60.0
+#: How long a connection without a request is spared while somebody holds many.
+NEWCOMER_SECONDS = 2.0
 #: waitress's own bound on bodies; the policy's is smaller.
 NO_BOUND = 2**62
 
@@ -67,7 +69,8 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         self.policy = policy
         self.limits = limits
         self.slots = slots
-        self._pending: dict[Connection, None] = {}
+        #: Those without a whole request, and since when (monotonic), the oldest first.
+        self._pending: dict[Connection, float] = {}
         self._pending_lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._reported_at = time.monotonic()
@@ -170,8 +173,10 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         """Close those that have waited longest without a whole request, or the greediest's."""
         while len(self.active_channels) >= self.limits.max_connections:
             with self._pending_lock:
-                oldest = next(iter(self._pending), None)
-            closed = self._greediest() if oldest is None else [oldest]
+                oldest, since = next(iter(self._pending.items()), (None, 0.0))
+            # A newcomer is the oldest where all others have requests: it may send its own first.
+            is_new = oldest is None or time.monotonic() - since < NEWCOMER_SECONDS
+            closed = (self._greediest() if is_new else []) or ([oldest] if oldest else [])
             if not closed:
                 return
             for connection in closed:
@@ -179,11 +184,12 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
                 connection.handle_close()
 
     def _greediest(self) -> list[Connection]:
-        """Some connections of the sender who has most; none if nobody has a large part."""
+        """Some connections of the sender with most requests; none if nobody has a large part."""
         senders: defaultdict[str, list[Connection]] = defaultdict(list)
         for connection in list(self.active_channels.values()):
-            senders[connection.last_sender].append(connection)
-        most = max(senders.values(), key=len)
+            if connection not in self._pending:
+                senders[connection.last_sender].append(connection)
+        most = max(senders.values(), key=len, default=[])
         return most[:ACCEPTED_AT_ONCE] if len(most) >= self.limits.max_connections / 4 else []
 
     def count(self, what: str) -> None:
@@ -197,7 +203,7 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         with self._pending_lock:
             self._pending.pop(connection, None)
             if connection.connected:
-                self._pending[connection] = None
+                self._pending[connection] = time.monotonic()
 
     def is_busy(self, connection: Connection) -> None:
         """It has a whole request."""
