@@ -146,7 +146,7 @@ def test_others_are_answered_meanwhile(server: Server, name: str, count: int, ti
 
 
 def test_another_member_gets_seats_though_one_holds_all(server: Server) -> None:
-    with attack(server, "event_streams", 600), httpx2.Client(trust_env=False, timeout=10) as client:
+    with attack(server, "event_streams", 600), httpx2.Client(trust_env=False, timeout=50) as client:
         url = f"http://127.0.0.1:{server.port}"
         theirs = {"Authorization": f"Bearer {server.member}"}
         corpus = client.post(
