@@ -34,8 +34,6 @@ from shared.settings import Settings, SettingsError, load_settings
 GRACEFUL_SECONDS = 8
 #: What a process among several may take to end, beyond that.
 CHILD_GRACE_SECONDS = GRACEFUL_SECONDS + 4.0
-#: Threads beyond those that seats need: heads are checked, and revoked seats are left, on them.
-SPARE_THREADS = 32
 #: A thread's stack. Hundreds of idle streams would otherwise reserve 8 MiB each.
 STACK_BYTES = 1024 * 1024
 
@@ -92,7 +90,6 @@ def _serve(settings: Settings, listener: socket.socket, *, announce: bool = Fals
         ApiHeadPolicy(app),
         _limits(settings),
         services.request_slots,
-        _most_threads(settings),
     )
 
     def stop(*_: object) -> None:
@@ -139,12 +136,6 @@ def _limits(settings: Settings) -> FrontLimits:
         stall_seconds=settings.stall_seconds,
         max_connections=allowed_connections(settings.max_connections),
     )
-
-
-def _most_threads(settings: Settings) -> int:
-    """The threads of requests, of streams, of waits and of downloads; most of them idle."""
-    seats = settings.max_listeners + settings.wait_slots + settings.download_slots
-    return settings.api_threads + seats + SPARE_THREADS
 
 
 def _limit_thread_stacks() -> None:

@@ -5,7 +5,7 @@ holds most gives up the seat that they have held longest.
 """
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,15 +21,19 @@ class Seat:
         revoked: Set when it was given to somebody else: end soon.
     """
 
-    __slots__ = ("revoked", "user")
+    __slots__ = ("is_left", "revoked", "user")
 
     def __init__(self, user: str) -> None:
         self.user = user
         self.revoked = threading.Event()
+        self.is_left = False
 
 
 class Seats:
     """A bounded number of seats, shared fairly.
+
+    A seat that is revoked or vacated is free at once, though its thread notices later. A user has
+    at most as many such threads as there are seats, or hanging up fast would make any number.
 
     Args:
         count: How many there are.
@@ -41,14 +45,19 @@ class Seats:
         self._taken = 0
         #: Each user's seats, oldest first.
         self._held: defaultdict[str, dict[Seat, None]] = defaultdict(dict)
+        #: The seats that were given up and not left.
+        self._ending: Counter[str] = Counter()
 
     def take(self, user: str) -> Seat:
         """Take a seat.
 
         Raises:
-            NoSeat: All are taken, and nobody holds at least two more than this user.
+            NoSeat: All are taken, and nobody holds at least two more than this user; or too many
+                that this user has given up are not left yet.
         """
         with self._lock:
+            if self._ending[user] >= self.count:
+                raise NoSeat
             if self._taken >= self.count:
                 self._revoke_one_for(user)
             seat = Seat(user)
@@ -56,10 +65,22 @@ class Seats:
             self._taken += 1
             return seat
 
-    def leave(self, seat: Seat) -> None:
-        """Give a seat back; a revoked one is gone already."""
+    def vacate(self, seat: Seat) -> None:
+        """Let others have the seat of a peer that hung up; its thread calls `leave` later."""
         with self._lock:
-            self._remove(seat)
+            if self._remove(seat):
+                self._ending[seat.user] += 1
+
+    def leave(self, seat: Seat) -> None:
+        """End: give the seat back, unless it is another's already."""
+        with self._lock:
+            if seat.is_left:
+                return
+            seat.is_left = True
+            if not self._remove(seat):
+                self._ending[seat.user] -= 1
+                if not self._ending[seat.user]:
+                    del self._ending[seat.user]
 
     @contextmanager
     def taken(self, user: str) -> Iterator[Seat]:
@@ -80,13 +101,16 @@ class Seats:
             raise NoSeat
         seat = next(iter(self._held[greediest]))
         self._remove(seat)
+        self._ending[seat.user] += 1
         seat.revoked.set()
 
-    def _remove(self, seat: Seat) -> None:
+    def _remove(self, seat: Seat) -> bool:
+        """Take a seat from its user; return whether they had it."""
         held = self._held.get(seat.user)
         if held is None or seat not in held:
-            return
+            return False
         del held[seat]
         self._taken -= 1
         if not held:
             del self._held[seat.user]
+        return True

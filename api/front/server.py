@@ -50,7 +50,6 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         policy: Tells from a head whether a body is worth reading.
         limits: Deadlines and bounds.
         slots: Bound the requests that are in the application at once.
-        threads: The most threads, most of which only send or wait.
         server_name: For `SERVER_NAME`.
     """
 
@@ -63,7 +62,6 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         policy: HeadPolicy,
         limits: FrontLimits,
         slots: FairSlots,
-        threads: int,
         server_name: str = "quire",
     ) -> None:
         self.policy = policy
@@ -94,7 +92,7 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         super().__init__(
             release_slot_after(application),
             _sock=listener,
-            dispatcher=GrowingPool(threads),
+            dispatcher=GrowingPool(),
             adj=options,
             bind_socket=False,
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),

@@ -1,15 +1,22 @@
 """Slots for requests that are processed, granted to those who wait in turns.
 
-Each sender has a queue of its own, and the queues take turns: a thousand requests of one sender
-delay another's by one request.
+Each sender has a queue of its own, and the queues take turns. One sender alone may use every slot;
+while others ask, it has a share. Requests compete for the interpreter's lock, so that turns alone
+would not do: a short request beside 31 long ones of one sender gets a small part of the core.
 """
 
 import threading
-from collections import OrderedDict, deque
+import time
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Grant = Callable[[], object]
+
+#: The part of all slots that one sender may hold while others ask.
+SHARE = 1 / 8
+#: A sender counts as asking for so long after each request.
+RECENT_SECONDS = 0.5
 
 
 class FairSlots:
@@ -22,31 +29,31 @@ class FairSlots:
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
         self._free = count
+        self._share = max(1, round(count * SHARE))
+        self._held: Counter[str] = Counter()
         #: The grants of each sender, in order; the first sender is next.
         self._waiting: OrderedDict[str, deque[Grant]] = OrderedDict()
+        #: When each sender asked last (monotonic), the latest last.
+        self._asked: OrderedDict[str, float] = OrderedDict()
 
     def submit(self, sender: str, grant: Grant) -> None:
         """Call `grant` as soon as a slot is the sender's: now, or from the thread that frees it."""
         with self._lock:
-            if not self._free:
-                self._waiting.setdefault(sender, deque()).append(grant)
-                return
-            self._free -= 1
-        grant()
+            self._asked[sender] = time.monotonic()
+            self._asked.move_to_end(sender)
+            self._waiting.setdefault(sender, deque()).append(grant)
+            granted = self._grant()
+        _call(granted)
 
-    def release(self) -> None:
-        """Give a slot back; it goes to the sender whose turn it is."""
+    def release(self, sender: str) -> None:
+        """Give a slot of the sender's back; it goes to the sender whose turn it is."""
         with self._lock:
-            if not self._waiting:
-                self._free += 1
-                return
-            sender, grants = next(iter(self._waiting.items()))
-            grant = grants.popleft()
-            if grants:
-                self._waiting.move_to_end(sender)
-            else:
-                del self._waiting[sender]
-        grant()
+            self._free += 1
+            self._held[sender] -= 1
+            if not self._held[sender]:
+                del self._held[sender]
+            granted = self._grant()
+        _call(granted)
 
     def acquire(self, sender: str) -> None:
         """Wait for a slot."""
@@ -61,7 +68,42 @@ class FairSlots:
         try:
             yield
         finally:
-            self.release()
+            self.release(sender)
+
+    def _grant(self) -> list[Grant]:
+        """Take free slots for those who may have one, in turns.
+
+        Whoever waits because of the share holds slots, and is looked at when it gives one back.
+        """
+        granted: list[Grant] = []
+        while self._free and (sender := self._next()) is not None:
+            grants = self._waiting[sender]
+            granted.append(grants.popleft())
+            if grants:
+                self._waiting.move_to_end(sender)
+            else:
+                del self._waiting[sender]
+            self._free -= 1
+            self._held[sender] += 1
+        return granted
+
+    def _next(self) -> str | None:
+        sender = next((each for each in self._waiting if self._held[each] < self._share), None)
+        if sender is None and len(self._waiting) == 1:
+            alone = next(iter(self._waiting))
+            return None if self._others_ask(alone) else alone
+        return sender
+
+    def _others_ask(self, sender: str) -> bool:
+        now = time.monotonic()
+        while self._asked and now - next(iter(self._asked.values())) > RECENT_SECONDS:
+            self._asked.popitem(last=False)
+        return any(each != sender for each in (*self._asked, *self._held))
+
+
+def _call(granted: list[Grant]) -> None:
+    for grant in granted:
+        grant()
 
 
 class Slot:
@@ -83,7 +125,7 @@ class Slot:
         with self._lock:
             held, self._is_held = self._is_held, False
         if held:
-            self._slots.release()
+            self._slots.release(self.sender)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

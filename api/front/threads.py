@@ -1,4 +1,8 @@
-"""The threads that requests run on: as many as are needed, up to a bound."""
+"""The threads that requests run on: as many as are needed.
+
+They need no bound of their own: slots bound the requests that run, seats those that stay. With a
+bound, streams could hold all threads and wait for slots that were granted to requests without one.
+"""
 
 import threading
 from collections.abc import Callable
@@ -8,15 +12,10 @@ from waitress.task import ThreadedTaskDispatcher
 
 
 class GrowingPool(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress is not typed
-    """Starts a thread when all are busy, so that an idle server has few.
+    """Starts a thread when all are busy, so that an idle server has few."""
 
-    Args:
-        most: How many threads there may be.
-    """
-
-    def __init__(self, most: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._most = most
         self._next_number = 0
 
     def start_new_thread(self, target: Callable[[int], None], thread_no: int) -> None:
@@ -26,11 +25,11 @@ class GrowingPool(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress is 
         ).start()
 
     def add_task(self, task: Any) -> None:
-        """Give a task to an idle thread, to a new one, or to the one that is free next."""
+        """Give a task to an idle thread, or to a new one."""
         with self.lock:
             self.queue.append(task)
             idle = len(self.threads) - self.stop_count - self.active_count
-            grows = len(self.queue) > idle and len(self.threads) < self._most
+            grows = len(self.queue) > idle
             if grows:
                 # Counted under the lock: streams may hold all threads there are for good, and a
                 # task that two callers leave to one new thread would wait as long.

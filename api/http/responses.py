@@ -1,11 +1,10 @@
 """Turn reply models into HTTP responses."""
 
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from pydantic import BaseModel
 
 from api.errors import TooManyDownloads
@@ -54,9 +53,18 @@ def file_response(
     except NoSeat:
         raise TooManyDownloads(seats.count) from None
 
+    slots, sender = services().request_slots, request.headers.get("Authorization", "")
+
     def until_revoked() -> Iterator[bytes]:
         # The client notices: it gets fewer bytes than announced.
-        yield from itertools.takewhile(lambda _: not seat.revoked.is_set(), chunks)
+        remaining = iter(chunks)
+        while not seat.revoked.is_set():
+            # Dozens of downloads that begin at once must not be faster than others' requests.
+            with slots.held(sender):
+                chunk = next(remaining, None)
+            if chunk is None:
+                return
+            yield chunk
 
     response = Response(until_revoked(), content_type=content_type)
     response.call_on_close(lambda: seats.leave(seat))

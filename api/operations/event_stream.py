@@ -186,6 +186,8 @@ class JobEventStream:
 
     def _check_row(self, entry_id: str | None = None, *, with_texts: bool = False) -> Iterator[str]:
         """Send the job's state if it changed; `with_texts` also sends its texts so far."""
+        if self._should_end():
+            return
         self._checked_at = time.monotonic()
         try:
             with self._reading() as session:

@@ -72,7 +72,7 @@ def follow_job(path: IdPath, header: LastEventIdHeader) -> Response:
     response = Response(stream_with_context(stream.events()), content_type=EVENT_STREAM)
     response.call_on_close(lambda: shared.event_stream_seats.leave(seat))
     # The thread notices later that its client left.
-    when_client_goes(lambda: shared.event_stream_seats.leave(seat))
+    when_client_goes(lambda: shared.event_stream_seats.vacate(seat))
     # Caches must not store it, and proxies must not buffer it.
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"

@@ -129,7 +129,7 @@ def served(limits: FrontLimits) -> Iterator[Served]:
     """A front of the test's own."""
     application, stopping = Application(), threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
-    front = Front(application, listener, Policy(), limits, FairSlots(8), threads=40)
+    front = Front(application, listener, Policy(), limits, FairSlots(8))
     port = listener.getsockname()[1]
     thread = threading.Thread(target=front.serve, args=(stopping, 5.0))
     thread.start()

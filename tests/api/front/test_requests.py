@@ -160,7 +160,7 @@ def test_what_has_begun_is_finished_at_the_end(served: Served) -> None:
 
 
 def test_the_pool_starts_a_thread_for_each_task_that_stays() -> None:
-    pool, stay, started = GrowingPool(64), threading.Event(), threading.Semaphore(0)
+    pool, stay, started = GrowingPool(), threading.Event(), threading.Semaphore(0)
 
     class Task:
         def service(self) -> None:

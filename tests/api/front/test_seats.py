@@ -44,3 +44,30 @@ def test_a_seat_that_was_revoked_is_not_given_back_twice() -> None:
 def test_nobody_sits_where_there_are_no_seats() -> None:
     with pytest.raises(NoSeat), Seats(0).taken("ann"):
         pytest.fail("there is no seat")
+
+
+def test_a_vacated_seat_is_free_at_once() -> None:
+    seats = Seats(1)
+    seat = seats.take("ann")
+    seats.vacate(seat)
+    bob = seats.take("bob")
+    assert not bob.revoked.is_set()
+    seats.leave(seat)
+    with pytest.raises(NoSeat):
+        seats.take("cyd")
+
+
+def test_hanging_up_fast_makes_no_number_of_threads() -> None:
+    seats = Seats(2)
+    given_up = [seats.take("ann") for _ in range(2)]
+    for seat in given_up:
+        seats.vacate(seat)
+        seats.vacate(seat)
+    with pytest.raises(NoSeat):
+        seats.take("ann")
+    assert seats.take("bob").user == "bob"
+    seats.leave(given_up[0])
+    seats.leave(given_up[0])
+    assert seats.take("ann").user == "ann"
+    with pytest.raises(NoSeat):
+        seats.take("ann")
