@@ -1,22 +1,21 @@
 """Slots for requests that are processed, granted to those who wait in turns.
 
-Each sender has a queue of its own, and the queues take turns. One sender alone may use every slot;
-while others ask, it has a share. Requests compete for the interpreter's lock, so that turns alone
-would not do: a short request beside 31 long ones of one sender gets a small part of the core.
+Each sender has a queue of its own, and the queues take turns. One sender has a share of the slots,
+even when it is alone: requests compete for the interpreter's lock, with each other and with the
+event loop. A few keep the core busy; 32 long ones of one sender would leave a thirtieth of it to
+the short one that comes next.
 """
 
 import threading
-import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Grant = Callable[[], object]
 
-#: The part of all slots that one sender may hold while others ask.
+#: The part of all slots that one sender may hold.
 SHARE = 1 / 8
-#: A sender counts as asking for so long after each request.
-RECENT_SECONDS = 0.5
+MIN_SHARE = 2
 
 
 class FairSlots:
@@ -29,18 +28,14 @@ class FairSlots:
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
         self._free = count
-        self._share = max(1, round(count * SHARE))
+        self._share = max(MIN_SHARE, round(count * SHARE))
         self._held: Counter[str] = Counter()
         #: The grants of each sender, in order; the first sender is next.
         self._waiting: OrderedDict[str, deque[Grant]] = OrderedDict()
-        #: When each sender asked last (monotonic), the latest last.
-        self._asked: OrderedDict[str, float] = OrderedDict()
 
     def submit(self, sender: str, grant: Grant) -> None:
         """Call `grant` as soon as a slot is the sender's: now, or from the thread that frees it."""
         with self._lock:
-            self._asked[sender] = time.monotonic()
-            self._asked.move_to_end(sender)
             self._waiting.setdefault(sender, deque()).append(grant)
             granted = self._grant()
         _call(granted)
@@ -88,17 +83,7 @@ class FairSlots:
         return granted
 
     def _next(self) -> str | None:
-        sender = next((each for each in self._waiting if self._held[each] < self._share), None)
-        if sender is None and len(self._waiting) == 1:
-            alone = next(iter(self._waiting))
-            return None if self._others_ask(alone) else alone
-        return sender
-
-    def _others_ask(self, sender: str) -> bool:
-        now = time.monotonic()
-        while self._asked and now - next(iter(self._asked.values())) > RECENT_SECONDS:
-            self._asked.popitem(last=False)
-        return any(each != sender for each in (*self._asked, *self._held))
+        return next((each for each in self._waiting if self._held[each] < self._share), None)
 
 
 def _call(granted: list[Grant]) -> None:
