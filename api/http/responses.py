@@ -13,6 +13,9 @@ from api.http.openapi import JSON
 from api.permissions import current_user
 from api.services import services
 
+#: A download is sent in such pieces.
+PIECE_BYTES = 256 * 1024
+
 
 def json_response(
     reply: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
@@ -64,7 +67,9 @@ def file_response(
                 chunk = next(remaining, None)
             if chunk is None:
                 return
-            yield chunk
+            # A larger piece would be buffered in a file.
+            for start in range(0, len(chunk), PIECE_BYTES):
+                yield chunk[start : start + PIECE_BYTES]
 
     response = Response(until_revoked(), content_type=content_type)
     response.call_on_close(lambda: seats.leave(seat))
