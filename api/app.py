@@ -17,11 +17,12 @@ from api.routes.health import health
 from api.routes.jobs import jobs
 from api.routes.metrics import metrics
 from api.routes.models import models
+from api.routes.people.keys import keys
+from api.routes.people.users import users
 from api.routes.queue import queue
 from api.routes.texts import texts
 from api.routes.train import train
 from api.routes.usage import usage
-from api.routes.users import users
 from api.services import EXTENSION, Services
 from shared.broker import Broker
 from shared.database import make_engine
@@ -29,7 +30,7 @@ from shared.settings import Settings
 
 RESOURCES = (
     corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, queue, usage,
-    devices, users, health,
+    devices, users, keys, health,
 )  # fmt: skip
 #: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
