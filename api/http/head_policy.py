@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import structlog
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
@@ -15,6 +16,8 @@ from shared.database import reading
 UPLOAD_PATH = "/v1/corpora"
 ENROL_PATH = "/v1/enrol"
 MAX_ENROL_BYTES = 4096
+
+log = structlog.get_logger("api.request")
 
 
 class ApiHeadPolicy:
@@ -56,3 +59,8 @@ class ApiHeadPolicy:
                 return scope_of(handler) in owner_of_key(connection, key).scopes
         except KeyRefused:
             return False
+
+    def refused(self, status: int, address: str) -> None:
+        """Log the front's own refusal, or count it as part of a flood."""
+        if self._services.refusals.is_logged(status, address):
+            log.info("request", status=status, address=address)

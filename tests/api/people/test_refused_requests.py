@@ -1,12 +1,16 @@
 """The request log: bounded lines, and floods that are counted."""
 
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 
+from api.front import Front, FrontLimits
+from api.http.head_policy import ApiHeadPolicy
 from api.services import EXTENSION
 from api.traces.refusals import LOGGED_EACH, MOST_ADDRESSES, OTHERS
 from tests.api.harness import ApiHarness, Person, problem
@@ -65,6 +69,35 @@ def test_a_flood_of_refused_requests_is_counted(
     log.clear()
     ann.get("/v1/me")
     assert [line["status"] for line in lines(log)] == [200]
+
+
+def test_what_the_front_refuses_is_counted_too(harness: ApiHarness, log: list[Any]) -> None:
+    services = harness.app.extensions[EXTENSION]
+    listener = socket.create_server(("127.0.0.1", 0))
+    stopping = threading.Event()
+    front = Front(
+        harness.app.wsgi_app,
+        listener,
+        ApiHeadPolicy(harness.app),
+        FrontLimits(),
+        services.request_slots,
+        threads=8,
+    )
+    thread = threading.Thread(target=front.serve, args=(stopping, 1.0))
+    thread.start()
+    try:
+        for _ in range(20):
+            with socket.create_connection(listener.getsockname(), timeout=10) as sock:
+                sock.sendall(b"NONSENSE\r\n\r\n")
+                assert b" 400 " in sock.recv(100)
+    finally:
+        stopping.set()
+        front.pull_trigger()
+        thread.join()
+    assert [line["status"] for line in lines(log)] == [400] * LOGGED_EACH
+    services.refusals.flush()
+    [summed] = lines(log, "requests_refused")
+    assert (summed["status"], summed["count"]) == (400, 20 - LOGGED_EACH)
 
 
 def test_a_new_minute_begins_a_new_count(harness: ApiHarness, log: list[Any]) -> None:
