@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
+from werkzeug.test import EnvironBuilder
 
 from api.http.authentication import ALLOW_ANONYMOUS
+from api.http.head_policy import ApiHeadPolicy
 from api.http.openapi import handler_of, scope_of
 from shared.accounts import create_key
 from shared.database import make_sessions
 from shared.tables import SCOPES, User
-from tests.api.harness import ApiHarness, Person, problem
+from tests.api.harness import ApiHarness, Person, expire, problem
 
 #: What is not in a scope that its method suggests.
 OTHER_SCOPES = {
@@ -83,6 +85,26 @@ def test_every_route_refuses_a_key_without_its_scope(harness: ApiHarness, admin:
         assert f"--scope {scope}" in body["detail"]
         whole = admin.send(method, place)
         assert whole.status_code != 403, (method, path, whole.text)
+
+
+def test_the_front_reads_no_body_for_a_key_without_the_scope(
+    harness: ApiHarness, ann: Person
+) -> None:
+    policy = ApiHeadPolicy(harness.app)
+
+    def admits(person: Person, path: str) -> bool:
+        builder = EnvironBuilder(
+            path, headers={"Authorization": f"Bearer {person.key}"}, method="POST"
+        )
+        return policy.admits(builder.get_environ())
+
+    reader = with_scopes(harness, "ann", "read", "manage")
+    assert not admits(reader, "/v1/corpora")
+    assert admits(reader, "/v1/users/ann/keys")
+    assert admits(ann, "/v1/corpora")
+    expire(harness, ann)
+    assert not admits(ann, "/v1/corpora")
+    assert policy.body_limit("POST", "/v1/enrol") < policy.body_limit("POST", "/v1/train")
 
 
 def test_a_scope_opens_nothing_that_the_role_does_not(harness: ApiHarness, ann: Person) -> None:
