@@ -10,7 +10,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test quick attacks lint format types imports settings check mutations containers bench fairness faults classroom lock clean
+.PHONY: help env demo test quick attacks lint format types imports settings check mutations audit containers bench fairness faults classroom lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ check: lint types imports test ## run all checks before a commit; CI adds `make 
 
 mutations: env ## break the code on purpose, and check that tests fail
 	@$(RUN) -m tools.mutations
+
+audit: env ## look for known vulnerabilities in the locks, where an index answers
+	@$(RUN) -m tools.audit $(ARGS)
 
 containers: ## build and run the Docker files for real; needs root on Debian 12
 	@.ci/containers

@@ -146,7 +146,7 @@ def _limit_thread_stacks() -> None:
 
 def _close(app: Flask) -> None:
     services: Services = app.extensions[EXTENSION]
-    services.engine.dispose()
+    services.close()
 
 
 def _pin_to_one_core() -> None:

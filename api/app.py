@@ -17,11 +17,14 @@ from api.routes.health import health
 from api.routes.jobs import jobs
 from api.routes.metrics import metrics
 from api.routes.models import models
+from api.routes.people.audit import audit
+from api.routes.people.enrolments import enrol, enrolments
+from api.routes.people.keys import keys
+from api.routes.people.users import users
 from api.routes.queue import queue
 from api.routes.texts import texts
 from api.routes.train import train
 from api.routes.usage import usage
-from api.routes.users import users
 from api.services import EXTENSION, Services
 from shared.broker import Broker
 from shared.database import make_engine
@@ -29,7 +32,7 @@ from shared.settings import Settings
 
 RESOURCES = (
     corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, queue, usage,
-    devices, users, health,
+    devices, users, keys, enrolments, enrol, audit, health,
 )  # fmt: skip
 #: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
@@ -63,6 +66,7 @@ def create_app(
             request_log.begin,
             authentication.authenticate,
             rate_limits.check,
+            authentication.check_scope,
             request_log.check_accept,
         ),
     )

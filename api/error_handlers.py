@@ -60,6 +60,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
     errors.PredecessorFailed: lambda error: Conflict(str(error)),
     accounts.NameTaken: lambda error: Conflict(str(error)),
     accounts.LastAdmin: lambda error: Conflict(str(error)),
+    accounts.ScopesBeyondRole: lambda error: Invalid("scopes", None, str(error)),
     accounts.BadName: lambda error: Invalid("name", None, str(error)),
     free_disk.DiskLow: lambda error: DiskFull(str(error)),
     RefusedText: lambda error: Invalid(error.field, None, str(error)),

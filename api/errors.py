@@ -1,6 +1,7 @@
 """The API's errors. error_handlers.py turns them into responses."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from api.schemas.replies import FieldError
 
@@ -38,6 +39,7 @@ class BadJson(ApiError):
 
 
 INVALID_KEY = "the API key is unknown or revoked, or its owner is disabled. Ask an admin"
+CHALLENGE = 'Bearer realm="quire"'
 
 
 class Unauthenticated(ApiError):
@@ -45,14 +47,67 @@ class Unauthenticated(ApiError):
 
     status, slug, title = 401, "not-signed-in", "API key required"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="quire"'})
+    def __init__(self, detail: str, challenge: str = CHALLENGE) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
+class KeyExpired(Unauthenticated):
+    """The API key was valid until it expired."""
+
+    slug, title = "key-expired", "The API key has expired"
+
+    def __init__(self, expired_at: datetime) -> None:
+        super().__init__(
+            f"the API key expired at {expired_at:%Y-%m-%dT%H:%M:%SZ}: sign in with another one, or "
+            "ask an admin for one",
+            f'{CHALLENGE}, error="invalid_token", error_description="the key has expired"',
+        )
 
 
 class Forbidden(ApiError):
     """The user is known and lacks the permission."""
 
     status, slug, title = 403, "forbidden", "Permission denied"
+
+
+class MissingScope(ApiError):
+    """The key's user has the permission, but the key lacks the scope."""
+
+    status, slug, title = 403, "missing-scope", "The API key lacks a scope"
+
+    def __init__(self, needed: str, prefix: str, scopes: Sequence[str]) -> None:
+        has = ", ".join(f"`{scope}`" for scope in scopes) or "none"
+        super().__init__(
+            f"this needs a key with the scope `{needed}`, and the scopes of the key {prefix} are: "
+            f"{has}. Use another key, or make one that has it: `quire key add --scope {needed}`",
+            headers={
+                "WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{needed}"'
+            },
+        )
+
+
+class EnrolmentUnknown(ApiError):
+    """No enrolment has the token."""
+
+    status, slug, title = 404, "enrolment-unknown", "Unknown enrolment link"
+
+
+class EnrolmentUsed(ApiError):
+    """The enrolment was redeemed before."""
+
+    status, slug, title = 410, "enrolment-used", "The enrolment link was used"
+
+
+class EnrolmentExpired(ApiError):
+    """The enrolment was not redeemed in time."""
+
+    status, slug, title = 410, "enrolment-expired", "The enrolment link has expired"
+
+
+class EnrolmentRevoked(ApiError):
+    """The enrolment was revoked."""
+
+    status, slug, title = 410, "enrolment-revoked", "The enrolment link was revoked"
 
 
 class NotFound(ApiError):

@@ -8,6 +8,7 @@ users' resources than anybody else.
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Literal, TypeVar
 
@@ -15,8 +16,15 @@ from flask import g
 from sqlalchemy import ColumnElement, Select, bindparam, or_, select
 from sqlalchemy.orm import Session, undefer
 
-from api.errors import Forbidden, NotFound
-from shared.accounts import is_valid_key
+from api.errors import (
+    INVALID_KEY,
+    Forbidden,
+    KeyExpired,
+    MissingScope,
+    NotFound,
+    Unauthenticated,
+)
+from shared.accounts import KeyRefused, in_order, refusal_of, scopes_of_role
 from shared.tables import Checkpoint, Corpus, GeneratedText, Job, Model
 
 Shareable = TypeVar("Shareable", Corpus, Model)
@@ -33,12 +41,16 @@ class CurrentUser:
     id: str
     name: str
     role: str
+    key_id: str
     key_prefix: str
+    #: What both the key and the role allow.
+    scopes: frozenset[str]
+    key_expires_at: datetime | None
 
     @property
     def is_admin(self) -> bool:
         """Whether the user manages users, keys and devices. It opens no private resources."""
-        return self.role == "admin"
+        return self.role == "admin" and "admin" in self.scopes
 
 
 def current_user() -> CurrentUser:
@@ -47,23 +59,49 @@ def current_user() -> CurrentUser:
     return user
 
 
-def has_valid_key(session: Session) -> bool:
-    """Return whether the key of this request is still valid.
+def check_key_again(session: Session) -> None:
+    """Check that the key of this request is still valid.
 
-    A request that lasts looks again each time before it tells something new.
+    A request that lasts does so each time before it tells something new.
+
+    Raises:
+        Unauthenticated: It was revoked or has expired, or its owner was disabled.
     """
-    return is_valid_key(session.connection(), current_user().key_prefix)
+    refused = refusal_of(session.connection(), current_user().key_prefix)
+    if refused is not None:
+        raise unauthenticated(refused)
+
+
+def unauthenticated(refused: KeyRefused) -> Unauthenticated:
+    """Return the answer to a key that was refused. Only an expired one has an answer of its own."""
+    if refused.expired_at is not None:
+        return KeyExpired(refused.expired_at)
+    return Unauthenticated(INVALID_KEY)
+
+
+def require_scope(scope: str, user: CurrentUser) -> None:
+    """Check that both the key and the role of a user allow something.
+
+    Raises:
+        Forbidden: No key of the user may have the scope.
+        MissingScope: This key lacks it.
+    """
+    if scope in user.scopes:
+        return
+    if scope not in scopes_of_role(user.role):
+        raise Forbidden(f"this needs an admin, and {user.name} is a {user.role}")
+    raise MissingScope(scope, user.key_prefix, in_order(user.scopes))
 
 
 def require_admin() -> CurrentUser:
-    """Return the current user, who must be an admin.
+    """Return the current user, who must be an admin with a key that has the scope `admin`.
 
     Raises:
         Forbidden: The user is not an admin.
+        MissingScope: The key lacks the scope.
     """
     user = current_user()
-    if not user.is_admin:
-        raise Forbidden(f"this needs an admin, and {user.name} is a {user.role}")
+    require_scope("admin", user)
     return user
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from api.byte_budget import ByteBudget
 from api.front import FairSlots, Seats
 from api.token_buckets import TokenBuckets
+from api.traces import KeyUses, Refusals
 from shared.broker import Broker
 from shared.database import make_sessions
 from shared.job_events import EventPublisher, EventReader
@@ -39,6 +40,8 @@ class Services:
         upload_memory: Bounds the memory of the uploads that are worked on.
         requests: Bounds the requests of each user.
         creations: Bounds those that create something.
+        key_uses: Notes when keys are used.
+        refusals: Counts refused requests and sign-ins.
         stopping: Set when the process shuts down, so that waiting requests return.
     """
 
@@ -58,6 +61,8 @@ class Services:
     upload_memory: ByteBudget
     requests: TokenBuckets
     creations: TokenBuckets
+    key_uses: KeyUses
+    refusals: Refusals
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -67,6 +72,7 @@ class Services:
         def seats(count: int) -> Seats:
             return Seats(-(-count // settings.api_processes))
 
+        write_sessions = make_sessions(engine)
         return cls(
             settings=settings,
             engine=engine,
@@ -82,11 +88,19 @@ class Services:
             wait_seats=seats(settings.wait_slots),
             download_seats=seats(settings.download_slots),
             read_sessions=make_sessions(engine, read_only=True),
-            write_sessions=make_sessions(engine),
+            write_sessions=write_sessions,
             upload_memory=ByteBudget(settings.upload_memory_bytes),
             requests=TokenBuckets("requests", settings.requests_per_minute),
             creations=TokenBuckets("creations", settings.creations_per_minute),
+            key_uses=KeyUses(engine),
+            refusals=Refusals(write_sessions),
         )
+
+    def close(self) -> None:
+        """Write what is still in memory, and close the connections to the database."""
+        self.key_uses.close()
+        self.refusals.close()
+        self.engine.dispose()
 
 
 def services() -> Services:

@@ -52,6 +52,25 @@ def save_login(settings: Settings, url: str, key: str) -> Path:
     return path
 
 
+def check_login_can_be_saved(settings: Settings) -> None:
+    """Check that `save_login` will succeed, before a key is made that could not be kept.
+
+    Raises:
+        InvalidInput: Its folder can't be written.
+    """
+    folder = client_file(settings).parent
+    probe = folder / ".probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+        write_private(probe, "")
+        probe.unlink()
+    except OSError as error:
+        raise InvalidInput(
+            f"the login can't be saved in {folder} ({error.strerror}): set XDG_CONFIG_HOME to a "
+            "directory of yours"
+        ) from None
+
+
 def save_key(settings: Settings, key: str) -> Path:
     """Save a new key in a file of its own, which only its owner can read.
 

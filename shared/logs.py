@@ -10,6 +10,10 @@ import structlog
 from shared.process.json_stderr import SECRETS, mask
 from shared.settings import Settings
 
+#: The most characters of a field: a line has a bound, whatever a client or a library puts in it.
+FIELD_CHARACTERS = 8192
+#: Of a traceback, which tells more.
+TRACEBACK_CHARACTERS = 65_536
 SECRET_NAMES = frozenset({"key", "password", "secret", "token", "authorization"})
 
 
@@ -25,6 +29,7 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info if as_json else _keep,
         hide_secrets,
+        bound_fields,
     ]
     structlog.configure(
         processors=[
@@ -65,6 +70,17 @@ def hide_secrets(
             event[name] = "(hidden)"
         elif isinstance(value, str):
             event[name] = SECRETS.sub(mask, value)
+    return event
+
+
+def bound_fields(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Cut the long texts of an event, and say how much is left out."""
+    for name, value in event.items():
+        most = TRACEBACK_CHARACTERS if name == "exception" else FIELD_CHARACTERS
+        if isinstance(value, str) and len(value) > most:
+            event[name] = f"{value[:most]}… ({len(value) - most:,} more characters)"
     return event
 
 

@@ -24,6 +24,7 @@ The limits per user are defaults for all users; `quire user set` changes most of
 PARTS = {
     "database_url": "Storage",
     "lease_seconds": "The queue and the limits per user",
+    "enrolment_days": "Accounts",
     "api_host": "The API",
     "devices": "The workers",
     "log_format": "Logs",

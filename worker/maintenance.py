@@ -8,6 +8,7 @@ from shared.broker import Broker
 from shared.clock import database_now
 from shared.job_events import EventPublisher
 from shared.queue import Queue
+from shared.queue.maintenance.audit_events import forget_old_enrolments, forget_old_events
 from shared.queue.maintenance.blob_sweep import sweep_blobs
 from shared.queue.maintenance.gone_workers import remove_gone_workers
 from shared.queue.maintenance.idempotency_keys import forget_expired_keys
@@ -79,6 +80,9 @@ class Maintenance:
             now = database_now(connection)
             remove_gone_workers(connection, now)
             forget_expired_keys(connection, now)
+            days = self._queue.settings.audit_days
+            forget_old_events(connection, now, days)
+            forget_old_enrolments(connection, now, days)
         if retired := self._queue.retire_checkpoints():
             log.info("checkpoints_retired", count=retired)
         if swept := sweep_blobs(self._queue.engine):

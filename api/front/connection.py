@@ -190,6 +190,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
 
     def refuse(self, status: int, detail: str) -> None:
         """Send an answer as far as the peer takes it at once, and close."""
+        self.server.policy.refused(status, str(self.addr[0]))
         with contextlib.suppress(OSError):
             self.socket.send(whole_response(status, detail))
         self.handle_close()

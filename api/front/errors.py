@@ -34,6 +34,7 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress is not typed
     def execute(self) -> None:
         """Write the problem, and close the connection."""
         error: Error = self.request.error
+        self.channel.server.policy.refused(error.code, str(self.channel.addr[0]))
         body = problem(error.code, str(error.body))
         self.status = f"{error.code} {HTTPStatus(error.code).phrase}"
         self.response_headers.extend([("Content-Type", PROBLEM_JSON), *HEADERS])

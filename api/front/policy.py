@@ -60,3 +60,6 @@ class HeadPolicy(Protocol):
         A request that is not admitted reaches the application without its body, and is refused by
         it: an unknown address, a missing or unknown key.
         """
+
+    def refused(self, status: int, address: str) -> None:
+        """Note that the front itself has refused a request. Called on the event loop too."""

@@ -2,17 +2,22 @@
 
 from typing import Any
 
+import structlog
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from api.http.authentication import ALLOW_ANONYMOUS, bearer_key
-from api.http.openapi import handler_of
+from api.http.openapi import handler_of, scope_of
 from api.http.uploads import ENVELOPE_BYTES
 from api.services import EXTENSION, Services
-from shared.accounts import owner_of_key
+from shared.accounts import KeyRefused, owner_of_key
 from shared.database import reading
 
 UPLOAD_PATH = "/v1/corpora"
+ENROL_PATH = "/v1/enrol"
+MAX_ENROL_BYTES = 4096
+
+log = structlog.get_logger("api.request")
 
 
 class ApiHeadPolicy:
@@ -26,11 +31,15 @@ class ApiHeadPolicy:
         self._app = app
         self._services: Services = app.extensions[EXTENSION]
         self._limit: int = app.config["MAX_CONTENT_LENGTH"]
-        self._upload_limit = self._services.settings.max_corpus_bytes + ENVELOPE_BYTES
+        self._limits: dict[tuple[str, str], int] = {
+            ("POST", UPLOAD_PATH): self._services.settings.max_corpus_bytes + ENVELOPE_BYTES,
+            # Anybody may send it.
+            ("POST", ENROL_PATH): MAX_ENROL_BYTES,
+        }
 
     def body_limit(self, method: str, path: str) -> int:
         """The most bytes that the body of such a request may have."""
-        return self._upload_limit if (method, path) == ("POST", UPLOAD_PATH) else self._limit
+        return self._limits.get((method, path), self._limit)
 
     def admits(self, environ: dict[str, Any]) -> bool:
         """Whether the address takes a body, and the key may send it one."""
@@ -38,11 +47,20 @@ class ApiHeadPolicy:
             endpoint, _ = self._app.url_map.bind_to_environ(environ).match()
         except HTTPException:
             return False
-        if hasattr(handler_of(self._app.view_functions[endpoint]), ALLOW_ANONYMOUS):
+        handler = handler_of(self._app.view_functions[endpoint])
+        if hasattr(handler, ALLOW_ANONYMOUS):
             # A page that needs no key takes no body either.
             return environ["REQUEST_METHOD"] not in ("GET", "HEAD")
         key = bearer_key(environ.get("HTTP_AUTHORIZATION", ""))
         if not key:
             return False
-        with reading(self._services.engine) as connection:
-            return owner_of_key(connection, key) is not None
+        try:
+            with reading(self._services.engine) as connection:
+                return scope_of(handler) in owner_of_key(connection, key).scopes
+        except KeyRefused:
+            return False
+
+    def refused(self, status: int, address: str) -> None:
+        """Log the front's own refusal, or count it as part of a flood."""
+        if self._services.refusals.is_logged(status, address):
+            log.info("request", status=status, address=address)

@@ -5,13 +5,11 @@ request and describe it in the OpenAPI document. A query or body that no paramet
 """
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar, cast, get_type_hints
 
 from flask import Flask, Response, current_app, request
-from flask.json.provider import DefaultJSONProvider
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from flask_openapi.openapi import OpenAPI
@@ -19,9 +17,10 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest
 
 from api.errors import BadJson, Invalid, NotFound, UnsupportedMedia
-from api.http.request_body import CompleteRequest
+from api.http.request_body import CompleteRequest, StrictJson
 from api.http.validation_errors import explain
 from api.schemas.replies import Problem
+from shared.accounts import Scope
 from shared.texts.characters import forbidden_at
 
 OPENAPI_VERSION = "3.1.1"
@@ -30,6 +29,14 @@ PROBLEM_JSON = "application/problem+json"
 SHOWN_CHARACTERS = 40
 READS_BODY_ITSELF = "reads_body_itself"
 RETURNS_NON_JSON = "returns_non_json"
+SCOPE = "scope"
+#: The scope that a key needs for a request, unless the route names another one.
+SCOPES_OF_METHODS: dict[str, Scope] = {
+    "get": "read",
+    "post": "submit",
+    "patch": "manage",
+    "delete": "manage",
+}
 
 Model = TypeVar("Model", bound=BaseModel)
 Handler = TypeVar("Handler", bound=Callable[..., Response])
@@ -38,7 +45,8 @@ _PROBLEM: dict[str, Any] = {
     "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 }
 _PROBLEMS: dict[str, Any] = {
-    "401": _PROBLEM | {"description": "The API key is missing or unknown"},
+    "401": _PROBLEM | {"description": "The API key is missing, unknown, revoked or expired"},
+    "403": _PROBLEM | {"description": "The key lacks the scope, or its user the permission"},
     "404": _PROBLEM | {"description": "The resource does not exist, or you may not see it"},
     "422": _PROBLEM | {"description": "A field has an invalid value"},
     "429": _PROBLEM
@@ -64,40 +72,26 @@ _PROBLEMS: dict[str, Any] = {
 }
 
 
-class StrictJson(DefaultJSONProvider):
-    """A JSON parser that follows RFC 8259: no NaN or Infinity, and limited nesting."""
-
-    def loads(self, s: str | bytes, **options: Any) -> Any:
-        """Parse JSON.
-
-        Raises:
-            ValueError: The text is not valid JSON.
-        """
-        try:
-            return json.loads(s, parse_constant=_reject_constant, **options)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
-
-
 class Resource:
-    """The routes of one resource, under ``/v1`` and with an API key by default."""
+    """The routes of one resource, under ``/v1`` and with an API key by default.
+
+    Every route that needs a key needs a scope of it: the one that its method stands for, unless it
+    names another.
+    """
 
     def __init__(
         self, name: str, description: str, *, prefix: str = "/v1", needs_key: bool = True
     ) -> None:
-        responses: Any = _PROBLEMS if needs_key else {"default": _PROBLEMS["default"]}
+        always = {status: _PROBLEMS[status] for status in ("422", "default")}
+        responses: Any = _PROBLEMS if needs_key else always
         self.blueprint = APIBlueprint(
             name,
             __name__,
             url_prefix=prefix,
             abp_tags=[Tag(name=name, description=description)],
-            abp_security=[{"key": []}] if needs_key else [],
             abp_responses=responses,
         )
+        self._needs_key = needs_key
 
     def get(
         self, rule: str, reply: type[BaseModel] | dict[str, Any], **options: Any
@@ -111,27 +105,45 @@ class Resource:
         """Register a route that creates a resource or starts an action."""
         return self._route("post", rule, {status: reply}, options)
 
-    def patch(self, rule: str, reply: type[BaseModel]) -> Callable[[Handler], Handler]:
+    def patch(
+        self, rule: str, reply: type[BaseModel], **options: Any
+    ) -> Callable[[Handler], Handler]:
         """Register a route that updates a resource."""
-        return self._route("patch", rule, {200: reply}, {})
+        return self._route("patch", rule, {200: reply}, options)
 
-    def delete(self, rule: str) -> Callable[[Handler], Handler]:
+    def delete(self, rule: str, **options: Any) -> Callable[[Handler], Handler]:
         """Register a route that deletes a resource."""
-        return self._route("delete", rule, {204: None}, {})
+        return self._route("delete", rule, {204: None}, options)
 
     def _route(
         self, method: str, rule: str, responses: dict[int, Any], options: dict[str, Any]
     ) -> Callable[[Handler], Handler]:
         other_responses = options.pop("other_responses", {})
+        scope: Scope = options.pop("scope", SCOPES_OF_METHODS[method])
+        if self._needs_key:
+            # OpenAPI 3.1 lists the roles that a request needs where OAuth lists its scopes.
+            options["security"] = [{"key": [scope]}]
         add = getattr(self.blueprint, method)(
             rule, responses=responses | other_responses, **options
         )
 
         def register(handler: Handler) -> Handler:
+            if self._needs_key:
+                setattr(handler, SCOPE, scope)
             add(handler)
             return handler
 
         return register
+
+
+def scope_of(handler: Callable[..., Any]) -> Scope:
+    """Return the scope that a key needs for a handler.
+
+    Raises:
+        AttributeError: The handler was not registered by a `Resource` that needs keys.
+    """
+    scope: Scope = getattr(handler, SCOPE)
+    return scope
 
 
 def reads_body_itself(handler: Handler) -> Handler:

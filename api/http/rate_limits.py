@@ -1,6 +1,7 @@
 """Rate limits: a token bucket per user for all requests, and a smaller one for those that create.
 
 The buckets belong to the user and not to the key: a user who makes a new key gets no new bucket.
+Requests that create something without a key, which redeem enrolments, have buckets by address.
 They are in this process's memory, so a restart fills them, and each API of several has its own.
 The headers are those of draft-ietf-httpapi-ratelimit-headers (since its revision 08).
 """
@@ -25,17 +26,22 @@ def creates(handler: Handler) -> Handler:
 
 
 def check() -> None:
-    """Count this request against the limits of its user.
+    """Count this request against the limits of its user, or of its address.
 
     Raises:
-        TooManyRequests: The user has sent too many.
+        TooManyRequests: The user, or an address without one, has sent too many.
     """
     user: CurrentUser | None = g.get("current_user")
+    is_creation = hasattr(handler_of_request(), CREATES)
     if user is None:
-        return
-    levels = [services().requests.take(user.id)]
-    if hasattr(handler_of_request(), CREATES) and levels[0].wait_seconds is None:
-        levels.append(services().creations.take(user.id))
+        if not is_creation:
+            return
+        # Nobody has signed in: an address stands for the user.
+        levels = [services().creations.take(f"address {request.remote_addr}")]
+    else:
+        levels = [services().requests.take(user.id)]
+        if is_creation and levels[0].wait_seconds is None:
+            levels.append(services().creations.take(user.id))
     g.rate_limits = levels
     last = levels[-1]
     if last.wait_seconds is not None:

@@ -1,13 +1,15 @@
-"""Refuse incomplete request bodies.
+"""Read request bodies strictly: whole, and as JSON that follows the standard.
 
 Werkzeug's stream ends silently at its size limit when it is read at once, and when the client
 disconnects. A corpus that was cut off this way would be used for training.
 """
 
+import json
 from functools import cached_property
 from typing import IO, Any, cast
 
 from flask import Request
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wsgi import LimitedStream
 
@@ -70,3 +72,22 @@ class CompleteRequest(Request):
             raise RequestEntityTooLarge
         source: Any = CompleteStream(self.environ["wsgi.input"], limit, length)
         return cast(IO[bytes], source)
+
+
+class StrictJson(DefaultJSONProvider):
+    """A JSON parser that follows RFC 8259: no NaN or Infinity, and limited nesting."""
+
+    def loads(self, s: str | bytes, **options: Any) -> Any:
+        """Parse JSON.
+
+        Raises:
+            ValueError: The text is not valid JSON.
+        """
+        try:
+            return json.loads(s, parse_constant=_reject_constant, **options)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")

@@ -9,9 +9,15 @@ from flask import Response, g, request
 
 from api.errors import NotAcceptable
 from api.http.openapi import JSON, PROBLEM_JSON, RETURNS_NON_JSON, handler_of_request
+from api.permissions import CurrentUser
+from api.services import services
 
 REQUEST_ID = "X-Request-Id"
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+#: What a line of the log shows at most of what a client chooses.
+METHOD_CHARACTERS = 20
+PATH_CHARACTERS = 100
+ADDRESS_CHARACTERS = 100
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -55,13 +61,27 @@ def end(response: Response) -> Response:
     if request.path.startswith("/v1/"):
         response.headers.setdefault("Cache-Control", "no-store")
     response.headers[REQUEST_ID] = g.request_id
+    _log(response)
+    return response
+
+
+def _log(response: Response) -> None:
+    """Log the request in a line that has a bound, whatever was sent."""
+    address = (request.remote_addr or "unknown")[:ADDRESS_CHARACTERS]
+    if not services().refusals.is_logged(response.status_code, address):
+        return
+    user: CurrentUser | None = g.get("current_user")
+    # The rule, since a path may hold the name of a private model. What fits no rule names nothing.
+    rule = request.url_rule
+    place = {"path": request.path[:PATH_CHARACTERS]} if rule is None else {"route": rule.rule}
     # Frequent health checks would drown the log.
     write = log.debug if request.path.startswith("/health/") else log.info
     write(
         "request",
-        method=request.method,
-        path=request.path,
+        method=request.method[:METHOD_CHARACTERS],
+        **place,
         status=response.status_code,
         ms=round((time.perf_counter() - g.started_at) * 1000, 1),
+        address=address,
+        key_prefix=None if user is None else user.key_prefix,
     )
-    return response

@@ -17,8 +17,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from api.errors import INVALID_KEY
-from api.permissions import has_valid_key
+from api.errors import Unauthenticated
+from api.permissions import check_key_again
 from api.serializers.jobs import job_reply
 from api.serializers.texts import text_replies
 from api.services import BLOCK_SECONDS, Services
@@ -192,7 +192,7 @@ class JobEventStream:
         try:
             with self._reading() as session:
                 job = session.get(Job, self._job_id)
-                has_key = has_valid_key(session)
+                check_key_again(session)
                 if job is None:
                     self._ended = True
                     return
@@ -201,12 +201,12 @@ class JobEventStream:
                 texts: list[dict[str, Any]] = []
                 if ended or with_texts:
                     texts = self._texts(session, requested=job.kind == "generate")
+        except Unauthenticated as error:
+            self._ended = True
+            yield _encode("closed", {"reason": error.detail})
+            return
         except DBAPIError as error:
             log.warning("job_not_read", job=self._job_id, reason=str(error.orig))
-            return
-        if not has_key:
-            self._ended = True
-            yield _encode("closed", {"reason": INVALID_KEY})
             return
         reply.pop("texts", None)
         self._attempt = max(self._attempt, job.attempt)

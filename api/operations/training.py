@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from api.errors import Invalid
 from api.http.idempotency import Creation
 from api.operations.admission import admit
+from api.operations.audit import check_sharing, record_visibility
 from api.operations.base_checkpoint import BaseCheckpoint, find_base_checkpoint
 from api.operations.submission import submit
 from api.permissions import current_user, may_see, visible
@@ -46,7 +47,9 @@ def enqueue_model(
     Raises:
         Invalid: The corpus is too short for the spec.
         DoesNotFit: No worker could run the training.
+        MissingScope: Others would see the model, and the key lacks the scope `manage`.
     """
+    check_sharing(visibility)
     _refuse_short_corpus(corpus, spec)
     alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
     if base is not None:
@@ -68,6 +71,7 @@ def enqueue_model(
     )
     session.add(model)
     session.flush()
+    record_visibility(session, model)
     submission = Submission(
         "train",
         current_user().id,

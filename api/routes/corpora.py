@@ -15,6 +15,7 @@ from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import file_response, json_response, no_content, page_response
 from api.http.uploads import Upload, read_upload
+from api.operations.audit import check_sharing, record, record_visibility
 from api.operations.dependents import refuse_if_corpus_in_use
 from api.permissions import current_user, may_see, own, visible
 from api.schemas.headers import IdempotencyHeader
@@ -99,6 +100,7 @@ def upload_corpus(header: IdempotencyHeader, query: UploadQuery) -> Response:
 
 def _receive(header: IdempotencyHeader, query: UploadQuery) -> Response:
     upload = read_upload(query)
+    check_sharing(upload.visibility)
     data = upload.text.data
     if query.dry_run:
         return json_response(_dry_run(upload))
@@ -161,7 +163,9 @@ def change_corpus(path: IdPath, body: CorpusUpdate) -> Response:
     """
     with writing() as session:
         corpus = own(session, Corpus, path.id)
+        before = corpus.visibility
         body.apply(corpus)
+        record_visibility(session, corpus, before)
         return json_response(_reply(session, corpus))
 
 
@@ -172,6 +176,7 @@ def delete_corpus(path: IdPath) -> Response:
         corpus = own(session, Corpus, path.id)
         refuse_if_corpus_in_use(session, corpus)
         session.delete(corpus)
+        record(session, "corpus.deleted", user=current_user().name, resource=("corpus", corpus.id))
     blobs.drop(services().engine, [blobs.Leftover(corpus.sha256, corpus.created_at)])
     return no_content()
 
@@ -224,6 +229,7 @@ def _insert(session: Session, upload: Upload, data: bytes) -> Creation:
     )
     session.add(corpus)
     session.flush()
+    record_visibility(session, corpus)
     return Creation(corpus_reply(corpus, current_user().name), 201, f"/v1/corpora/{corpus.id}")
 
 

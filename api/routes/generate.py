@@ -8,13 +8,12 @@ from flask import Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from api.errors import INVALID_KEY, Unauthenticated
 from api.http.idempotency import REPLAYED, Creation, Result, create_once
 from api.http.openapi import Resource
 from api.http.prefer_wait import seconds_to_wait, wait_for_end, wait_seat
 from api.http.responses import json_response
 from api.operations.generation import enqueue_generation, enqueue_score
-from api.permissions import has_valid_key, own_job
+from api.permissions import check_key_again, own_job
 from api.schemas.generation import GenerateRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders
 from api.schemas.jobs import JobReply
@@ -69,8 +68,7 @@ def _create_and_wait(
 def _ended_job(result: Result) -> Response | None:
     """Return the job with its texts; None until it has ended."""
     with reading() as session:
-        if not has_valid_key(session):
-            raise Unauthenticated(INVALID_KEY)
+        check_key_again(session)
         job = own_job(session, result.body["id"])
         if job.status not in TERMINAL_STATUSES:
             return None

@@ -10,6 +10,7 @@ from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import json_response, page_response
+from api.operations.audit import record
 from api.operations.rerun import rerun
 from api.permissions import as_id, current_user, own_job, require_admin
 from api.schemas.headers import IdempotencyHeader
@@ -21,7 +22,7 @@ from api.serializers.jobs import job_replies, job_reply
 from api.serializers.texts import text_replies
 from api.services import reading, services, writing
 from shared.queue.errors import NoSuchJob
-from shared.tables import GeneratedText, Job
+from shared.tables import GeneratedText, Job, User
 
 jobs = Resource("jobs", "Your jobs and their progress")
 
@@ -96,7 +97,7 @@ def resume_job(path: IdPath) -> Response:
     return reply
 
 
-@jobs.post("/jobs/<id>/promote", 202, PromotedJobReply)
+@jobs.post("/jobs/<id>/promote", 202, PromotedJobReply, scope="admin")
 def promote_job(path: IdPath) -> Response:
     """Promote a job above all others, whatever its owner's share (admins only).
 
@@ -105,7 +106,7 @@ def promote_job(path: IdPath) -> Response:
     return _promote(path)
 
 
-@jobs.post("/jobs/<id>/lift", 202, PromotedJobReply, deprecated=True)
+@jobs.post("/jobs/<id>/lift", 202, PromotedJobReply, scope="admin", deprecated=True)
 def lift_job(path: IdPath) -> Response:
     """Promote a job. Deprecated: use `/v1/jobs/{id}/promote`."""
     return _promote(path)
@@ -152,4 +153,6 @@ def _promote(path: IdPath) -> Response:
         except NoSuchJob:
             raise NotFound("job", path.id) from None
         job = session.get_one(Job, job_id)
+        owner = session.get_one(User, job.user_id)
+        record(session, "job.promoted", user=owner.name, resource=("job", job.id))
         return json_response(PromotedJobReply(id=job.id, kind=job.kind, status=job.status), 202)

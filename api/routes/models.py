@@ -7,6 +7,7 @@ from api.errors import NotFound
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
 from api.http.responses import json_response, no_content, page_response
+from api.operations.audit import record, record_visibility
 from api.operations.dependents import refuse_if_model_in_use
 from api.operations.lineage import of_checkpoint
 from api.permissions import as_id, current_user, may_see, own, visible
@@ -55,8 +56,10 @@ def change_model(path: IdPath, body: ResourceUpdate) -> Response:
     """
     with writing() as session:
         model = own(session, Model, path.id)
+        before = model.visibility
         body.apply(model)
         session.flush()
+        record_visibility(session, model, before)
         return json_response(model_reply(session, model))
 
 
@@ -73,6 +76,7 @@ def delete_model(path: IdPath) -> Response:
             select(Checkpoint.sha256, Checkpoint.created_at).where(Checkpoint.model_id == model.id)
         ).all()
         session.delete(model)
+        record(session, "model.deleted", user=current_user().name, resource=("model", model.id))
     blobs.drop(services().engine, (blobs.Leftover(*row) for row in checkpoints))
     return no_content()
 

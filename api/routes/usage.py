@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from api.errors import Forbidden, NotFound
 from api.http.openapi import Resource
 from api.http.responses import json_response
+from api.operations.audit import record
 from api.permissions import as_id, current_user, require_admin
 from api.schemas.params import UserPath
 from api.schemas.queue import CapReply, UsageReply
@@ -34,12 +35,14 @@ def read_usage_of(path: UserPath) -> Response:
     """Read the share, usage and caps of a user (others: admins only)."""
     user = current_user()
     if not user.is_admin and path.user not in (user.id, user.name):
+        if user.role == "admin":
+            require_admin()
         raise Forbidden("only an admin may see another user's usage")
     with reading() as session:
         return json_response(_reply(session, _find_user(session, path.user)))
 
 
-@usage.patch("/usage/<user>", UsageReply)
+@usage.patch("/usage/<user>", UsageReply, scope="admin")
 def change_caps(path: UserPath, body: CapsUpdate) -> Response:
     """Set the share and caps of a user (admins only).
 
@@ -50,6 +53,7 @@ def change_caps(path: UserPath, body: CapsUpdate) -> Response:
         user = _find_user(session, path.user)
         for field in body.model_fields_set:
             setattr(user, field, getattr(body, field))
+        record(session, "caps.changed", user=user.name, **body.model_dump(exclude_unset=True))
         session.flush()
         return json_response(_reply(session, user))
 

@@ -15,10 +15,15 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from shared.accounts import Scope
 from shared.hidden_characters import hidden_in_name
 
 Visibility = Literal["private", "server"]
 Role = Literal["admin", "member"]
+Scopes = Annotated[
+    list[Scope],
+    Field(min_length=1, max_length=10, json_schema_extra={"uniqueItems": True}),
+]
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 #: A line end in a name breaks every printed table; a control or a mark that turns the direction

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.schemas.fields import DescribedVisibility, Id, Name, RequestPart, Visibility
+from api.schemas.fields import DescribedVisibility, Id, Name, RequestPart, Timestamp, Visibility
+from shared.audit import Action
 from shared.tables import Kind, Status
 from shared.texts.decoding import OnInvalid
 from shared.texts.encodings import ENCODINGS
@@ -114,6 +115,22 @@ class TextsPage(Page):
 
     model: Id | None = None
     job: Id | None = None
+
+
+class AuditPage(Page):
+    """What was done, newest first."""
+
+    action: Action | None = None
+    user: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
+        None, description="the name of a user who did it, or whom it concerns"
+    )
+    address: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
+        None, description="from where it was done"
+    )
+    key_prefix: Annotated[str, StringConstraints(pattern=r"^[0-9a-z]{8}$")] | None = Field(
+        None, description="the prefix of the key that it was done with"
+    )
+    since: Timestamp | None = Field(None, description="not what was done before this time")
 
 
 class QueueQuery(Query):

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from api.schemas.fields import Role
 from api.schemas.replies import Reply
+from shared.accounts import Scope
+from shared.audit import Action
 from shared.tables import Kind
 
 
@@ -39,12 +41,22 @@ class UserReply(Reply):
     disabled_at: datetime | None = Field(description="when the user was disabled; null if enabled")
 
 
+class OwnKeyReply(Reply):
+    """The key that sent the request."""
+
+    id: str
+    prefix: str
+    scopes: list[Scope] = Field(description="what both the key and its user's role allow")
+    expires_at: datetime | None
+
+
 class MeReply(Reply):
-    """The user whose key sent the request."""
+    """The user whose key sent the request, and the key."""
 
     id: str
     name: str
     role: Role
+    key: OwnKeyReply
 
 
 class KeyReply(Reply):
@@ -58,7 +70,12 @@ class KeyReply(Reply):
         "this was recorded"
     )
     made_from: str | None = Field(description="the address it was made from; null if unknown")
+    scopes: list[Scope] = Field(description="what it may be used for, as far as the role allows")
     created_at: datetime
+    expires_at: datetime | None = Field(description="from when on it is refused; null for never")
+    last_used_at: datetime | None = Field(
+        description="to about a minute; null if it was not used, or before this was recorded"
+    )
     revoked_at: datetime | None
 
 
@@ -69,7 +86,62 @@ class NewKeyReply(Reply):
     prefix: str
     name: str
     key: str | None = Field(description="shown once; null in a replay of this response")
+    scopes: list[Scope]
     created_at: datetime
+    expires_at: datetime | None
+
+
+class EnrolledReply(NewKeyReply):
+    """The key that an enrolment promised, and its user."""
+
+    user: str
+
+
+class EnrolmentReply(Reply):
+    """A one-time link, without the link."""
+
+    id: str
+    user: str
+    state: Literal["open", "redeemed", "revoked", "expired"]
+    scopes: list[Scope] = Field(description="what the key may be used for")
+    made_by: str | None
+    made_from: str | None
+    created_at: datetime
+    expires_at: datetime
+    redeemed_at: datetime | None
+    redeemed_from: str | None = Field(description="the address it was redeemed from")
+    revoked_at: datetime | None
+
+
+class NewEnrolmentReply(EnrolmentReply):
+    """A new one-time link, the only reply that contains it."""
+
+    link: str | None = Field(description="shown once; null in a replay of this response")
+
+
+class AuditResource(Reply):
+    """What something was done to."""
+
+    kind: str
+    id: str = Field(description="its id; of a key, the prefix")
+
+
+class AuditEventReply(Reply):
+    """Something that was done."""
+
+    id: str
+    at: datetime
+    action: Action
+    actor: str | None = Field(
+        description="the user who did it; null for somebody on the server's machine, and for "
+        "refused sign-ins"
+    )
+    key_prefix: str | None = Field(description="of the key that it was done with")
+    address: str | None = Field(description="from where it was done")
+    user: str | None = Field(description="the user whom it concerns")
+    resource: AuditResource | None
+    details: dict[str, Any] | None
+    count: int = Field(description="refused sign-ins of this address in this minute; or 1")
 
 
 class LiveReply(Reply):

@@ -4,10 +4,18 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from api.schemas.fields import NO_CONTROL_CHARACTERS, Name, Role, without_default
+from api.schemas.fields import (
+    NO_CONTROL_CHARACTERS,
+    Name,
+    Role,
+    Scopes,
+    Timestamp,
+    without_default,
+)
 from api.schemas.requests import Request
 
 MAX_SHARE = 1000
+KeyName = Annotated[Name, Field(max_length=100)]
 
 
 class NewUser(Request):
@@ -28,7 +36,42 @@ class UserUpdate(Request):
 class NewApiKey(Request):
     """Create an API key."""
 
-    name: Annotated[Name, Field(max_length=100)] = "default"
+    name: KeyName = "default"
+    scopes: Scopes | None = Field(
+        None,
+        description="what it may be used for: `read`, `submit` uploads and jobs, `manage` what "
+        "exists and make keys, `admin` of the server. By default all that its user's role and the "
+        "key that makes it allow",
+        json_schema_extra=without_default,
+    )
+    expires_at: Timestamp | None = Field(
+        None,
+        description="from when on it is refused. By default never, or with the key that makes it, "
+        "if that is of the same user",
+        json_schema_extra=without_default,
+    )
+
+
+class NewEnrolment(Request):
+    """Make a one-time link with which a user makes a key."""
+
+    scopes: Scopes | None = Field(
+        None,
+        description="what the key may be used for; by default as for a new key",
+        json_schema_extra=without_default,
+    )
+    expires_at: Timestamp | None = Field(
+        None,
+        description="until when the link can be redeemed; by default QUIRE_ENROLMENT_DAYS from now",
+        json_schema_extra=without_default,
+    )
+
+
+class RedeemedEnrolment(Request):
+    """Redeem a one-time link."""
+
+    token: str = Field(min_length=1, max_length=200, description="what follows the `#` in the link")
+    name: KeyName = Field("default", description="what the key is for, such as a computer")
 
 
 def _cap(maximum: float, description: str) -> Any:

@@ -6,11 +6,21 @@ from typing import Any
 from quire.client.replies import Reply
 
 
+class OwnKey(Reply):
+    """The key in use."""
+
+    id: str
+    prefix: str
+    scopes: list[str]
+    expires_at: datetime | None = None
+
+
 class Me(Reply):
-    """The owner of the key in use."""
+    """The owner of the key in use, and the key."""
 
     name: str
     role: str
+    key: OwnKey | None = None
 
 
 class User(Reply):
@@ -32,8 +42,50 @@ class Key(Reply):
     key: str | None = None
     made_by: str | None = None
     made_from: str | None = None
+    scopes: list[str] | None = None
     created_at: datetime | None = None
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+
+
+class Enrolment(Reply):
+    """A one-time link with which a user makes a key. Only the reply that made it has `link`."""
+
+    id: str
+    user: str
+    state: str
+    scopes: list[str]
+    link: str | None = None
+    made_by: str | None = None
+    made_from: str | None = None
+    created_at: datetime
+    expires_at: datetime
+    redeemed_at: datetime | None = None
+    redeemed_from: str | None = None
+    revoked_at: datetime | None = None
+
+
+class AuditResource(Reply):
+    """What something was done to."""
+
+    kind: str
+    id: str
+
+
+class AuditEvent(Reply):
+    """Something that was done; refused sign-ins of an address and minute are one event."""
+
+    id: str
+    at: datetime
+    action: str
+    actor: str | None = None
+    key_prefix: str | None = None
+    address: str | None = None
+    user: str | None = None
+    resource: AuditResource | None = None
+    details: dict[str, Any] | None = None
+    count: int = 1
 
 
 class Device(Reply):

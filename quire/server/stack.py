@@ -21,6 +21,7 @@ from quire.server.data_dir import DataDirLock
 from quire.server.local_accounts import first_admin_key
 from shared.clock import database_now
 from shared.database import make_engine, reading
+from shared.process.log_files import LogLimits, rotate_all
 from shared.process.python_module import python_module
 from shared.process.supervisor import Child, ProcessSupervisor
 from shared.settings import Settings
@@ -78,7 +79,7 @@ def start(
         StopRequested: A signal asked for a stop.
         CannotStart: Something that a part needs is missing.
     """
-    logs = settings.data_dir / "logs"
+    logs, limits = settings.data_dir / "logs", log_limits(settings)
     environment = _environment(settings)
     url, port = _wait_for_port(settings, lock)
     environment["QUIRE_API_PORT"] = str(port)
@@ -95,6 +96,7 @@ def start(
                 ready_seconds=REDIS_READY_SECONDS,
                 grace_seconds=REDIS_GRACE_SECONDS,
                 log_path=logs / "redis.log",
+                log_limits=limits,
             )
         )
         report("redis", f"{embedded.program} on a private socket")
@@ -102,7 +104,13 @@ def start(
         report("redis", "external, from REDIS_URL")
     report("database", "")
     supervisor.complete(
-        Child("migrate", python_module("migrations"), environment, log_path=logs / "migrate.log")
+        Child(
+            "migrate",
+            python_module("migrations"),
+            environment,
+            log_path=logs / "migrate.log",
+            log_limits=limits,
+        )
     )
     report("database", _database_name(settings))
     report("api", "")
@@ -115,6 +123,7 @@ def start(
             ready_seconds=API_READY_SECONDS,
             grace_seconds=API_GRACE_SECONDS,
             log_path=logs / "api.log",
+            log_limits=limits,
         )
     )
     report("api", url)
@@ -129,12 +138,23 @@ def start(
             ready_seconds=WORKER_READY_SECONDS,
             grace_seconds=WORKER_GRACE_SECONDS,
             log_path=logs / "workers.log",
+            log_limits=limits,
         )
     )
     report("workers", workers.names())
     lock.write(url)
     # Last, so that nothing can fail between creating the key and showing it: it is stored nowhere.
     return Stack(url, first_admin_key(settings) if make_admin else None)
+
+
+def log_limits(settings: Settings) -> LogLimits:
+    """How large the parts' log files may be, and how many older ones are kept."""
+    return LogLimits(settings.log_file_bytes, settings.log_files)
+
+
+def rotate_logs(settings: Settings) -> None:
+    """Rotate the parts' log files that have become too large."""
+    rotate_all(settings.data_dir.glob("logs/*.log"), log_limits(settings))
 
 
 class _Workers:

@@ -6,16 +6,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import structlog
 
 from shared.process import pdeathsig
+from shared.process.log_files import LogLimits, open_log
 
-LOG_ROTATE_BYTES = 5 * 1024 * 1024
-LOG_GENERATIONS = 3
 LOG_TAIL_LINES = 5
 
 log = structlog.get_logger(__name__)
@@ -33,6 +32,7 @@ class Child:
         ready_seconds: The time it may take to become ready.
         grace_seconds: The time between SIGTERM and SIGKILL.
         log_path: The file that its output is appended to; None inherits the output of this process.
+        log_limits: How large that file may be when the child starts.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Child:
     ready_seconds: float = 60.0
     grace_seconds: float = 10.0
     log_path: Path | None = None
+    log_limits: LogLimits = field(default_factory=LogLimits)
     inherited_fds: tuple[int, ...] = ()
 
 
@@ -89,7 +90,7 @@ def spawn(child: Child) -> subprocess.Popen[bytes]:
     takes the end of that thread for the end of the parent.
     """
     launcher = [sys.executable, "-I", "-S", str(pdeathsig.__file__), str(os.getpid())]
-    log = _open_log(child.log_path) if child.log_path else None
+    log = open_log(child.log_path, child.log_limits) if child.log_path else None
     try:
         return subprocess.Popen(  # an argument list of our own, and no shell
             [*launcher, *child.argv],
@@ -148,15 +149,3 @@ def log_tail(path: Path | None) -> str:
         lines = file.read().decode(errors="replace").splitlines()
     tail = [line for line in lines if line.strip()][-LOG_TAIL_LINES:]
     return f"; the end of {path}:\n  " + "\n  ".join(tail) if tail else f"; its log is {path}"
-
-
-def _open_log(path: Path) -> int:
-    """Open a log for appending; rotate it first if it is too large."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > LOG_ROTATE_BYTES:
-        for generation in range(LOG_GENERATIONS, 0, -1):
-            older = path.with_name(f"{path.name}.{generation}")
-            newer = path.with_name(f"{path.name}.{generation - 1}") if generation > 1 else path
-            if newer.exists():
-                newer.replace(older)
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -29,8 +29,8 @@ BURST_SECONDS = 0.2
 EVENT_BYTES = 256 * 1024
 #: How long the end of this process waits for its last lines to be written.
 FLUSH_SECONDS = 2.0
-#: API keys, and passwords in URLs.
-SECRETS = re.compile(r"(quire_[0-9a-z]{8}_)[0-9a-f]{64}|(://[^:/@\s]*:)[^@/\s]+(?=@)")
+#: API keys, tokens of enrolments, and passwords in URLs.
+SECRETS = re.compile(r"(quire_(?:enrol_)?[0-9a-z]{8}_)[0-9a-f]{64}|(://[^:/@\s]*:)[^@/\s]+(?=@)")
 #: A line of TensorFlow's, Abseil's or billiard's own log, which begins a new event.
 _NATIVE = re.compile(
     r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: )?([IWEF])(?:\d{4})? |\[[^\]]+: ([DIWEC])[A-Z]+/"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, bindparam, func, or_, select, text
 
+from shared.clock import database_now
 from shared.scheduling.accounting import held_today, midnight, running_trainings, used_today
 from shared.scheduling.errors import CorporaFull, DayUsedUp, QueueFull, StorageFull, TooMany
 from shared.settings import Settings
@@ -197,7 +198,10 @@ def _lock_user(connection: Connection, settings: Settings, user_id: str) -> tupl
 def _count(connection: Connection, table: type[Corpus | Model | ApiKey], user_id: str) -> int:
     statement = select(func.count()).select_from(table).where(table.user_id == user_id)
     if table is ApiKey:
-        statement = statement.where(ApiKey.revoked_at.is_(None))
+        statement = statement.where(
+            ApiKey.revoked_at.is_(None),
+            or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > database_now(connection)),
+        )
     return connection.scalar(statement) or 0
 
 

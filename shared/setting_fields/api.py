@@ -27,8 +27,8 @@ class ApiFields(BaseSettings):
     )
     creations_per_minute: int = setting(
         "QUIRE_CREATIONS_PER_MINUTE",
-        "uploads, trainings, new users and new keys of one user in a minute; generations count as "
-        "requests only",
+        "uploads, trainings, new users and new keys of one user in a minute, and enrolments that "
+        "one address redeems; generations count as requests only",
         120,
         ge=1,
         le=100_000_000,

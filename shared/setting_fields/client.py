@@ -19,6 +19,22 @@ class ClientFields(BaseSettings):
         "QUIRE_LOG_LEVEL", "the lowest level that is logged", "info"
     )
 
+    log_file_bytes: int = setting(
+        "QUIRE_LOG_FILE_BYTES",
+        "the size past which a log file of `quire up` is rotated. What logs to standard error or "
+        "into a container's log is not rotated by Quire",
+        20 * 1024**2,
+        ge=4096,
+        le=2**40,
+    )
+    log_files: int = setting(
+        "QUIRE_LOG_FILES",
+        "older log files that `quire up` keeps of each part",
+        5,
+        ge=0,
+        le=1000,
+    )
+
     # The client, and the directory of example texts.
     client_url: str | None = setting(
         "QUIRE_URL", "the server's URL", None, default_text="saved by `quire login`"

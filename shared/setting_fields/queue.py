@@ -68,7 +68,11 @@ class QueueFields(BaseSettings):
         "QUIRE_MAX_CORPORA_BYTES_PER_USER", "corpora of one user", 2 * 1024**3, ge=0, le=2**60
     )
     max_keys_per_user: int = setting(
-        "QUIRE_MAX_KEYS_PER_USER", "API keys of one user, without revoked ones", 50, ge=1, le=10_000
+        "QUIRE_MAX_KEYS_PER_USER",
+        "API keys of one user, without revoked and expired ones",
+        50,
+        ge=1,
+        le=10_000,
     )
     max_corpora_per_user: int = setting(
         "QUIRE_MAX_CORPORA_PER_USER", "corpora of one user, in number", 1000, ge=0, le=1_000_000

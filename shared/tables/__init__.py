@@ -10,7 +10,9 @@ from shared.tables.artifacts import (
     GeneratedText,
     Model,
 )
+from shared.tables.audit import AuditEvent
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, RowNumber, UtcDateTime
+from shared.tables.enrolments import Enrolment
 from shared.tables.jobs import (
     BLOCKED,
     KINDS,
@@ -30,7 +32,7 @@ from shared.tables.jobs import (
     Metric,
     Status,
 )
-from shared.tables.users import ROLES, ApiKey, IdempotencyKey, User
+from shared.tables.users import ROLES, SCOPES, ApiKey, IdempotencyKey, User
 
 __all__ = [
     "BLOCKED",
@@ -42,6 +44,7 @@ __all__ = [
     "ROLES",
     "RUNNABLE",
     "RUNNING",
+    "SCOPES",
     "SHA256_CHARACTERS",
     "STATUSES",
     "SUCCEEDED",
@@ -49,12 +52,14 @@ __all__ = [
     "VISIBILITIES",
     "WAITING",
     "ApiKey",
+    "AuditEvent",
     "Base",
     "Blob",
     "BlobChunk",
     "Checkpoint",
     "Corpus",
     "Device",
+    "Enrolment",
     "GeneratedText",
     "Id",
     "IdempotencyKey",

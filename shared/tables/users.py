@@ -10,6 +10,8 @@ from shared.ids import new_id
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, one_of
 
 ROLES = ("admin", "member")
+#: What keys may be allowed to do, in the order in which they are shown.
+SCOPES = ("read", "submit", "manage", "admin")
 
 
 class User(Base):
@@ -55,7 +57,12 @@ class ApiKey(Base):
     #: The name of the user who made it, and the address; null for keys from before these columns.
     made_by: Mapped[str | None] = mapped_column(String(100))
     made_from: Mapped[str | None] = mapped_column(String(100))
+    #: Separated by spaces. What a key may do is what its scopes and its user's role both allow.
+    scopes: Mapped[str] = mapped_column(String(100), server_default=" ".join(SCOPES))
     created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    #: Written at most once a minute.
+    last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
 
 

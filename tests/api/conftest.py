@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from api.app import create_app
+from api.services import EXTENSION
 from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
@@ -39,8 +40,9 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
 def harness(settings: Settings) -> Iterator[ApiHarness]:
     engine = make_engine(settings.database)
     broker = Broker(settings.broker)
-    yield ApiHarness(create_app(settings, engine, broker), engine, Queue(engine, settings))
-    engine.dispose()
+    app = create_app(settings, engine, broker)
+    yield ApiHarness(app, engine, Queue(engine, settings))
+    app.extensions[EXTENSION].close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from shared.checkpoint_aliases import resolve
 from shared.database import make_sessions
 from shared.queue import Queue
 from shared.queue.types import CheckpointRecord, Claim, ProgressReport, TextRecord
+from shared.tables import ApiKey
 
 ENGLISH = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 60
 DEVICE = "host/cpu/train"
@@ -67,6 +69,14 @@ class Person:
         """Submit a training and return the job."""
         assert_succeeded(response := self.post("/v1/train", {"corpus": corpus, **fields}))
         return response.json
+
+
+def expire(harness: "ApiHarness", person: Person) -> datetime:
+    """Let the key of a person expire a second ago."""
+    moment = datetime.now(UTC) - timedelta(seconds=1)
+    with make_sessions(harness.engine).begin() as session:
+        session.query(ApiKey).filter_by(prefix=person.key.split("_")[1]).one().expires_at = moment
+    return moment
 
 
 def assert_succeeded(response: TestResponse) -> None:

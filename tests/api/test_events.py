@@ -13,7 +13,7 @@ from shared.job_events import EventPublisher, EventReader, stream_key
 from shared.queue import Queue
 from shared.queue.types import Claim
 from shared.settings import Settings
-from tests.api.harness import ApiHarness, Person, problem, record
+from tests.api.harness import ApiHarness, Person, expire, problem, record
 from tests.api.sse import EventStreamClient, joined_pieces
 from tests.services.redis import RedisServer
 
@@ -281,7 +281,7 @@ def test_rubbish_in_the_stream_of_a_job_is_passed_over(
     assert client.read_to_end()[-1].data["status"] == "succeeded"
 
 
-@pytest.mark.parametrize("way", ["the key is revoked", "the user is disabled"])
+@pytest.mark.parametrize("way", ["the key is revoked", "the key expires", "the user is disabled"])
 def test_a_stream_ends_with_the_right_to_it(
     harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher, way: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -293,6 +293,8 @@ def test_a_stream_ends_with_the_right_to_it(
     client.until(lambda event: event.kind == "state")
     if way == "the key is revoked":
         assert admin.delete(f"/v1/keys/{ann.key.split('_')[1]}").status_code == 204
+    elif way == "the key expires":
+        expire(harness, ann)
     else:
         assert admin.patch("/v1/users/ann", {"disabled": True}).status_code == 200
     # Pieces that come without a pause do not put the look off.
@@ -300,4 +302,4 @@ def test_a_stream_ends_with_the_right_to_it(
         publish_piece(publisher, claim, start, start + 1)
     last = client.read_to_end()[-1]
     assert last.kind == "closed"
-    assert "revoked" in last.data["reason"]
+    assert ("expired at" if way == "the key expires" else "revoked") in last.data["reason"]

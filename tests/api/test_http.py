@@ -157,9 +157,11 @@ def test_a_request_logs_one_line_without_secrets(
         "request_id": "mine-2",
         "user": "ann",
         "method": "GET",
-        "path": "/v1/jobs",
+        "route": "/v1/jobs",
         "status": 200,
         "ms": 0,
+        "address": "127.0.0.1",
+        "key_prefix": ann.key.split("_")[1],
     }
     assert [line["status"] for line in lines] == [200, 201, 401]
     assert "user" not in lines[2]

@@ -38,6 +38,8 @@ ROUTES: list[tuple[str, str, Any]] = [
 TESTED_ELSEWHERE = {
     "/v1/users/{user}": "refused before the lookup: test_users.py",
     "/v1/users/{user}/keys": "refused before the lookup: test_users.py",
+    "/v1/users/{user}/enrolments": "refused before the lookup: people/test_enrolments.py",
+    "/v1/enrolments/{id}": "refused before the lookup: people/test_enrolments.py",
     "/v1/usage/{user}": "refused before the lookup: test_caps.py",
     "/v1/jobs/{id}/promote": "refused before the lookup: test_scheduling.py",
     "/v1/jobs/{id}/lift": "refused before the lookup: test_scheduling.py",

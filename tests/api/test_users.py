@@ -11,8 +11,17 @@ from tests.api.harness import DEVICE, ApiHarness, Person, problem
 
 
 def test_me_returns_the_current_user(harness: ApiHarness, ann: Person, admin: Person) -> None:
-    assert ann.get("/v1/me").json | {"id": ""} == {"id": "", "name": "ann", "role": "member"}
+    me = ann.get("/v1/me").json
+    key = me.pop("key")
+    assert me | {"id": ""} == {"id": "", "name": "ann", "role": "member"}
+    assert key | {"id": ""} == {
+        "id": "",
+        "prefix": ann.key.split("_")[1],
+        "scopes": ["read", "submit", "manage"],
+        "expires_at": None,
+    }
     assert admin.get("/v1/me").json["role"] == "admin"
+    assert "admin" in admin.get("/v1/me").json["key"]["scopes"]
 
 
 @pytest.mark.parametrize(

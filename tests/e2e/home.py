@@ -40,13 +40,14 @@ class Home:
         }
 
     def quire(
-        self, *arguments: str, code: int = 0, **environment: str
+        self, *arguments: str, code: int = 0, stdin: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, and check its exit code."""
         done = subprocess.run(
             [*self.program, *arguments],
             cwd=self.working_directory,
             env=self.environment | environment,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=240,

@@ -90,9 +90,9 @@ def check_refusals(home: Home, up: Up) -> None:
         (2, ("train", "--corpus", "fox", "--set", "unitz=64")),
         (2, ("generate", "reynard", "--prompt", "\N{SNOWMAN}")),
         (2, ("corpus", "rm", "fox")),
-        (4, ("login", f"http://127.0.0.1:{home.port}", "--key", "quire_nope_nope")),
+        (4, ("login", f"http://127.0.0.1:{home.port}")),
     ):
-        lines = home.quire(*arguments, code=code).stderr.splitlines()
+        lines = home.quire(*arguments, code=code, stdin="quire_nope_nope\n").stderr.splitlines()
         assert len(lines) == 1, lines
         assert lines[0].startswith("error: ")
     second = home.quire("up", "--data-dir", str(home.data_dir), code=2)

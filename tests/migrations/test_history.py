@@ -5,11 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CheckConstraint, inspect
+from sqlalchemy import CheckConstraint, Connection, bindparam, inspect, text
 
 from migrations.migrate import current, downgrade, newest, upgrade
 from shared.database import make_engine
-from shared.tables import Base
+from shared.ids import new_id
+from shared.tables import Base, Id
+
+NOWHERE = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 def tables(url: str) -> set[str]:
@@ -70,3 +73,41 @@ def test_several_processes_may_migrate_at_once(empty_database_url: str, times: i
     with ThreadPoolExecutor(times) as pool:
         list(pool.map(lambda _: upgrade(empty_database_url), range(times)))
     assert current(empty_database_url) == newest()
+
+
+def test_a_key_keeps_what_its_owners_role_allows(empty_database_url: str) -> None:
+    """Keys from before scopes; and one that a version before makes on the newer schema."""
+    upgrade(empty_database_url, "0011")
+    engine = make_engine(empty_database_url)
+    owners = {"admin": NOWHERE[:-1] + "1", "member": NOWHERE[:-1] + "2"}
+
+    def add_key(connection: Connection, role: str, prefix: str) -> None:
+        connection.execute(
+            text(
+                "INSERT INTO api_keys (id, user_id, name, prefix, sha256, created_at) "
+                "VALUES (:id, :user, 'k', :prefix, :sha256, CURRENT_TIMESTAMP)"
+            ).bindparams(bindparam("id", type_=Id), bindparam("user", type_=Id)),
+            {"id": new_id(), "user": owners[role], "prefix": prefix, "sha256": "0" * 64},
+        )
+
+    with engine.begin() as connection:
+        for role, user_id in owners.items():
+            connection.execute(
+                text(
+                    "INSERT INTO users (id, name, role, created_at) "
+                    "VALUES (:id, :role, :role, CURRENT_TIMESTAMP)"
+                ).bindparams(bindparam("id", type_=Id)),
+                {"id": user_id, "role": role},
+            )
+            add_key(connection, role, f"{role}-1")
+    upgrade(empty_database_url)
+    with engine.begin() as connection:
+        add_key(connection, "member", "member-2")
+        rows = connection.execute(text("SELECT prefix, scopes, expires_at FROM api_keys")).all()
+    engine.dispose()
+    assert {row.prefix: row.scopes for row in rows} == {
+        "admin-1": "read submit manage admin",
+        "member-1": "read submit manage",
+        "member-2": "read submit manage admin",  # what its role allows bounds it
+    }
+    assert {row.expires_at for row in rows} == {None}

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from werkzeug.serving import make_server
 
 from api.app import create_app
+from api.services import EXTENSION
 from quire.client import Client
 from quire.terminal.console import SafeConsole
 from shared.broker import Broker
@@ -92,7 +93,7 @@ def served(
         server.shutdown()
         thread.join()
         server.server_close()
-        engine.dispose()
+        app.extensions[EXTENSION].close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from quire.main import run
-from tests.api.harness import Person
+from tests.api.harness import Person, expire
 from tests.quire.conftest import Served
 
 KEY = r"quire_[0-9a-z]{8}_[0-9a-f]{64}"
@@ -134,3 +135,65 @@ def test_a_list_of_keys_says_who_made_them(
     assert run(["key", "list"]) == 0
     [line] = [line for line in capsys.readouterr().out.splitlines() if "not hers" in line]
     assert line.split()[-3:] == ["valid", "root", "127.0.0.1"]
+
+
+def test_a_list_of_keys_says_what_each_may_do_and_until_when(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ["key", "add", "notebook", "--scope", "read", "--scope", "submit", "--expires", "30d"]
+    assert run(made) == 0
+    assert run(["key", "add", "spent", "--expires", "1h"]) == 0
+    path = Path(capsys.readouterr().out.splitlines()[-1])
+    expire(served.world, Person(served.world.app.test_client(), "ann", path.read_text().strip()))
+    assert run(["key", "list"]) == 0
+    lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()[2:]}
+    until = (datetime.now() + timedelta(days=30)).strftime("until %Y-%m-%d")
+    assert "read submit " in lines["notebook"]
+    assert until in lines["notebook"]
+    assert "never" in lines["notebook"]
+    assert "expired" in lines["spent"]
+
+
+@pytest.mark.parametrize("expires", ["soon", "30", "-1d", "999999w", "2026-13-01", "30d "])
+def test_an_expiry_that_is_none_is_refused(
+    served: Served, capsys: pytest.CaptureFixture[str], expires: str
+) -> None:
+    assert run(["key", "add", f"--expires={expires}"]) == 2
+    assert f"--expires {expires}" in capsys.readouterr().err
+    assert len(served.ann.items("/v1/users/ann/keys")) == 1
+
+
+def test_a_key_without_the_scope_is_told_the_way_out(
+    served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = served.ann.post("/v1/users/ann/keys", {"scopes": ["read"]}).json
+    monkeypatch.setenv("QUIRE_KEY", made["key"])
+    assert run(["whoami"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{made['prefix']}, for read" in shown
+    assert "never" in shown
+    assert run(["key", "add"]) == 4
+    assert "`quire key add --scope manage`" in capsys.readouterr().err
+
+
+def test_the_audit_is_shown_and_filtered(
+    served: Served, admin: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["user", "add", "eve"]) == 0
+    stranger = Person(served.world.app.test_client(), "x", f"quire_00000000_{'0' * 64}")
+    for _ in range(3):
+        stranger.get("/v1/me")
+    capsys.readouterr()
+    assert run(["audit"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"sign_in\.refused × 3 .* 00000000 .*unknown: 3", shown)
+    assert re.search(r"user\.created +root +eve .*role: member", shown)
+    assert run(["audit", "--action", "key.created", "--user", "eve", "--since", "1h"]) == 0
+    [_head, _rule, line] = capsys.readouterr().out.splitlines()
+    assert "scopes: read submit manage" in line
+    assert run(["audit", "--limit", "1", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+    assert run(["audit", "--since", "never"]) == 2
+    assert "--since never" in capsys.readouterr().err
+    assert run(["audit", "--action", "nothing"]) == 2
+    assert "action" in capsys.readouterr().err

@@ -1,13 +1,15 @@
 """`quire key …`: API keys."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from quire import config
 from quire.client import ApiError, Client
-from quire.client.server_replies import Me
-from quire.commands.accounts.new_key import NewKeyOutput, Show
+from quire.client.server_replies import Key, Me
+from quire.commands.accounts.moments import Expires, after_now
+from quire.commands.accounts.new_key import NewKeyOutput, Scopes, Show
 from quire.errors import InvalidInput
 from quire.terminal import formatting
 from quire.terminal.console import Json, err, escape, print_json, print_note, print_table
@@ -28,18 +30,21 @@ def add(
         str | None, typer.Argument(help="A name for the key, such as the computer it is for.")
     ] = None,
     user: Owner = None,
+    scope: Scopes = None,
+    expires: Expires = None,
     show: Show = False,
     as_json: Json = False,
 ) -> None:
     """Make a key. It is shown only once, on a terminal, or else kept in a private file."""
     output = NewKeyOutput(show=show or as_json)
+    expires_at = None if expires is None else after_now("--expires", expires)
     with config.connect() as client:
         if user is None:
             me = client.me()
             if name is not None:
                 _refuse_name_of_user(client, me, name)
             user = me.name
-        new_key = client.create_key(user, name)
+        new_key = client.create_key(user, name, scopes=scope, expires_at=expires_at)
     if as_json:
         print_json(new_key)
         return
@@ -48,7 +53,7 @@ def add(
 
 @key.command("list")
 def list_keys(user: Owner = None, as_json: Json = False) -> None:
-    """List keys by their prefix, with who made each and from where.
+    """List keys by their prefix: what each may do, when it was used, and who made it from where.
 
     The keys themselves are not stored.
     """
@@ -58,13 +63,15 @@ def list_keys(user: Owner = None, as_json: Json = False) -> None:
         print_json(keys)
         return
     print_table(
-        ("PREFIX", "NAME", "CREATED", "STATE", "MADE BY", "FROM"),
+        ("PREFIX", "NAME", "SCOPES", "CREATED", "LAST USED", "STATE", "MADE BY", "FROM"),
         [
             (
                 each.prefix,
                 escape(each.name or ""),
+                " ".join(each.scopes or []),
                 formatting.ago(each.created_at),
-                "[dim]revoked[/]" if each.revoked_at else "valid",
+                formatting.ago(each.last_used_at) or "never",
+                _state(each),
                 escape(each.made_by or ""),
                 escape(each.made_from or ""),
             )
@@ -72,6 +79,16 @@ def list_keys(user: Owner = None, as_json: Json = False) -> None:
         ],
         empty="No keys.",
     )
+
+
+def _state(key: Key) -> str:
+    if key.revoked_at is not None:
+        return "[dim]revoked[/]"
+    if key.expires_at is None:
+        return "valid"
+    if key.expires_at <= datetime.now(UTC):
+        return "[dim]expired[/]"
+    return f"until {formatting.when(key.expires_at)}"
 
 
 def _refuse_name_of_user(client: Client, me: Me, name: str) -> None:

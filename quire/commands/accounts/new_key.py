@@ -20,6 +20,16 @@ Show = Annotated[
 ]
 
 
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope",
+        help="What the key may be used for: read, submit, manage or admin. Give it once for each.",
+        show_default="all that the role allows",
+    ),
+]
+
+
 class NewKeyOutput:
     """Where a key that is about to be made will go. Make it before the key.
 
@@ -47,15 +57,28 @@ class NewKeyOutput:
             prefix: Its prefix, which names the file.
             message: What was made, as markup without a full stop.
         """
+        self._print("key", key, f"{prefix}.key", message)
+
+    def print_link(self, link: str, enrolment: str, message: str) -> None:
+        """Print a one-time link, or the name of the private file that holds it.
+
+        Args:
+            link: The link.
+            enrolment: Its id, which names the file.
+            message: What was made, as markup without a full stop.
+        """
+        self._print("link", link, f"{enrolment}.link", message)
+
+    def _print(self, what: str, secret: str, file_name: str, message: str) -> None:
         if self._folder is None:
-            print_note(f"{message}. The key, shown only this once:")
-            out.print(key, soft_wrap=True)
+            print_note(f"{message}. The {what}, shown only this once:")
+            out.print(escape(secret), soft_wrap=True)
             return
-        path = self._folder / f"{prefix}.key"
-        write_private(path, f"{key}\n")
+        path = self._folder / file_name
+        write_private(path, f"{secret}\n")
         print_note(
             f"{message}. Standard output is not a terminal: it names the private file that holds "
-            "the key. --show prints the key."
+            f"the {what}. --show prints the {what}."
         )
         out.print(escape(str(path)), soft_wrap=True)
 

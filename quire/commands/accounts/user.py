@@ -5,6 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from quire import config
+from quire.commands.accounts import enrolment
+from quire.commands.accounts.enrolment import send_link
 from quire.commands.accounts.new_key import NewKeyOutput, Show
 from quire.commands.accounts.usage import print_usage
 from quire.errors import InvalidInput
@@ -38,14 +40,27 @@ def add(
             "--local", help="Write to the database at DATABASE_URL, without a running server."
         ),
     ] = False,
+    enrol: Annotated[
+        bool,
+        typer.Option(
+            "--enrol", help="Make a one-time link instead of a key: only the user sees the key."
+        ),
+    ] = False,
     show: Show = False,
     as_json: Json = False,
 ) -> None:
-    """Add a user and make their first key.
+    """Add a user and make their first key, or a one-time link with which they make it.
 
     The key is shown only once, on a terminal, or else kept in a private file.
     """
     output = NewKeyOutput(show=show or as_json)
+    if enrol:
+        if local:
+            raise InvalidInput("--enrol needs a running server: leave out --local")
+        with config.connect() as client:
+            client.create_user(name, role)
+            send_link(client, output, name, None, None, as_json=as_json)
+        return
     if local:
         require_server("user add --local")
         from quire.server.local_accounts import add_user_locally  # needs the extra `server`
@@ -60,6 +75,11 @@ def add(
         print_json({"id": user_id, "name": name, "role": role, "prefix": prefix, "key": key})
         return
     output.print(key, prefix, f"Added [bold]{escape(name)}[/] ({escape(role)})")
+
+
+user.command("enrol")(enrolment.enrol)
+user.command("enrolments")(enrolment.list_enrolments)
+user.command("revoke-enrolment")(enrolment.revoke_enrolment)
 
 
 @user.command("list")

@@ -57,7 +57,7 @@ def up(
             running = stack.start(supervisor, settings, lock, output.progress, make_admin=first_key)
             _greet(running, settings)
             output.watching = True
-            supervisor.watch()
+            supervisor.watch(lambda: stack.rotate_logs(settings))
             output.stopping()
     except StartFailed as error:
         raise CannotStart(str(error)) from None

@@ -73,6 +73,9 @@ class Policy:
     def admits(self, environ: dict[str, Any]) -> bool:
         return "right" in environ.get("HTTP_AUTHORIZATION", "")
 
+    def refused(self, _status: int, _address: str) -> None:
+        pass
+
 
 @dataclass
 class Served:

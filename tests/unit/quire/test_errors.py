@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import httpx2
@@ -137,8 +138,11 @@ def test_an_unreachable_server_has_its_own_code(
     ]
 
 
-def test_a_login_is_saved_only_if_it_works(nowhere: str, tmp_path: Path) -> None:
-    assert run(["login", nowhere, "--key", "quire_x_y"]) == ExitCode.UNREACHABLE
+def test_a_login_is_saved_only_if_it_works(
+    nowhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("quire_x_y\n"))
+    assert run(["login", nowhere]) == ExitCode.UNREACHABLE
     assert not (tmp_path / "quire").exists()
 
 

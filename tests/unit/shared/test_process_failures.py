@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.process.child import LOG_ROTATE_BYTES, has_ended, spawn
+from shared.process.child import has_ended, spawn
+from shared.process.log_files import LogLimits
 from shared.process.supervisor import Child, Event, ProcessSupervisor
 from tests.unit.shared.children import (
     IGNORE_TERM,
@@ -174,7 +175,8 @@ def test_no_zombies_remain(supervisor: ProcessSupervisor) -> None:
 def test_a_large_log_is_rotated(supervisor: ProcessSupervisor, tmp_path: Path) -> None:
     path = tmp_path / "logs" / "api.log"
     path.parent.mkdir()
-    path.write_bytes(b"x" * (LOG_ROTATE_BYTES + 1))
-    supervisor.complete(Child("api", python("print('fresh')"), log_path=path))
+    path.write_bytes(b"x" * 5001)
+    child = Child("api", python("print('fresh')"), log_path=path, log_limits=LogLimits(5000, 2))
+    supervisor.complete(child)
     assert path.read_text() == "fresh\n"
-    assert path.with_name("api.log.1").stat().st_size == LOG_ROTATE_BYTES + 1
+    assert path.with_name("api.log.1").stat().st_size == 5001

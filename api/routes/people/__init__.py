@@ -1,0 +1,1 @@
+"""Routes about people: users, their keys, and what admins see of both."""

@@ -1,0 +1,6 @@
+"""Traces of requests that are collected in memory and written a little later."""
+
+from api.traces.key_uses import KeyUses
+from api.traces.refusals import Refusals
+
+__all__ = ["KeyUses", "Refusals"]

@@ -1,0 +1,1 @@
+"""Tests of the routes about people: their keys, enrolments, and the audit."""
