@@ -11,6 +11,7 @@ from shared.tables.artifacts import (
     Model,
 )
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, RowNumber, UtcDateTime
+from shared.tables.groups import GROUP_ROLES, Group, GroupRole, Membership
 from shared.tables.jobs import (
     BLOCKED,
     KINDS,
@@ -35,6 +36,7 @@ from shared.tables.users import ROLES, ApiKey, IdempotencyKey, User
 __all__ = [
     "BLOCKED",
     "CHUNK_BYTES",
+    "GROUP_ROLES",
     "KINDS",
     "MUST_START",
     "PRIORITIES",
@@ -56,12 +58,15 @@ __all__ = [
     "Corpus",
     "Device",
     "GeneratedText",
+    "Group",
+    "GroupRole",
     "Id",
     "IdempotencyKey",
     "Job",
     "JobEvent",
     "Json",
     "Kind",
+    "Membership",
     "Metric",
     "Model",
     "RowNumber",

@@ -34,6 +34,9 @@ class User(Base):
     used_on: Mapped[date | None]
     served_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
     served_at: Mapped[datetime | None]
+    #: The teacher who made this user for a group; null for users whom an admin made. Without a
+    #: group such a user has no device time (shared/scheduling/caps.py).
+    teacher_id: Mapped[str | None] = mapped_column(Id, index=True)
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
 
