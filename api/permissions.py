@@ -16,6 +16,7 @@ from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, or
 from sqlalchemy.orm import Session, undefer
 
 from api.errors import Forbidden, NotFound
+from api.schemas.fields import Visibility
 from shared.accounts import is_valid_key
 from shared.groups import is_live, memberships_of
 from shared.tables import (
@@ -74,8 +75,13 @@ def require_admin() -> CurrentUser:
     """
     user = current_user()
     if not user.is_admin:
-        raise Forbidden(f"this needs an admin, and {user.name} is a {user.role}")
+        raise needs_admin(user)
     return user
+
+
+def needs_admin(user: CurrentUser) -> Forbidden:
+    """Return the refusal of what only an admin may do."""
+    return Forbidden(f"this needs an admin, and {user.name} is a {user.role}")
 
 
 def may_manage_user(session: Session, user: User) -> bool:
@@ -132,12 +138,21 @@ def _visible_to(
     )
 
 
-def has_visibility(table: type[Corpus] | type[Model], visibility: str) -> ColumnElement[bool]:
+def has_visibility(
+    table: type[Corpus] | type[Model], visibility: Visibility
+) -> ColumnElement[bool]:
     """Return the condition that a row is `private`, or shared with a `group` or the `server`."""
     if visibility == "server":
         return table.visibility == "server"
     with_group = table.group_id.is_not(None) if visibility == "group" else table.group_id.is_(None)
     return and_(table.visibility == "private", with_group)
+
+
+def visibility_of(row: Corpus | Model) -> Visibility:
+    """Return with whom a row is shared, as its replies say it."""
+    if row.visibility == "server":
+        return "server"
+    return "private" if row.group_id is None else "group"
 
 
 def digests_of_visible(session: Session, corpora: Collection[str]) -> dict[str, str]:

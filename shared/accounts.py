@@ -103,10 +103,15 @@ def create_user(session: Session, name: str, role: str = "member") -> User:
     return user
 
 
-def disable_user(session: Session, user: User) -> None:
+def disable_user(session: Session, user: User, *, by_teacher: bool = False) -> None:
     """Suspend a user's keys and hold back their queued jobs until `enable_user`.
 
     Their running jobs continue, and yield to others as usual. The caller commits.
+
+    Args:
+        session: The session that the user was loaded in.
+        user: The user.
+        by_teacher: Whether a teacher does it, who can't undo what an admin has done.
 
     Raises:
         LastAdmin: No admin would be left.
@@ -120,12 +125,14 @@ def disable_user(session: Session, user: User) -> None:
     ).all()
     if list(admins) == [user.id]:
         raise LastAdmin(user.name)
+    user.disabled_by_teacher = by_teacher and (user.disabled_at is None or user.disabled_by_teacher)
     user.disabled_at = user.disabled_at or database_now(session.connection())
 
 
 def enable_user(user: User) -> None:
     """Reactivate a user's keys and jobs; the caller commits."""
     user.disabled_at = None
+    user.disabled_by_teacher = False
 
 
 def create_key(

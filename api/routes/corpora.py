@@ -16,13 +16,14 @@ from api.http.rate_limits import creates
 from api.http.responses import file_response, json_response, no_content, page_response
 from api.http.uploads import Upload, read_upload
 from api.operations.dependents import refuse_if_corpus_in_use
-from api.permissions import current_user, may_see, own, visible
+from api.operations.sharing import update_resource
+from api.permissions import current_user, has_visibility, may_see, own, visible
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.models import CorpusReply, DryRunReply, FindingReply, PartReply
 from api.schemas.params import IdPath, NamedPage, UploadQuery
 from api.schemas.replies import Listing
 from api.schemas.requests import CorpusUpdate, UploadJson
-from api.serializers.models import corpus_reply
+from api.serializers.models import corpus_replies
 from api.services import reading, services, writing
 from shared import blobs
 from shared.clock import database_now
@@ -128,11 +129,13 @@ def list_corpora(query: NamedPage) -> Response:
         .join(User, Corpus.user_id == User.id)
         .where(may_see(Corpus, current_user()))
     )
-    for column, value in ((Corpus.name, query.name), (Corpus.visibility, query.visibility)):
-        statement = statement if value is None else statement.where(column == value)
+    if query.name is not None:
+        statement = statement.where(Corpus.name == query.name)
+    if query.visibility is not None:
+        statement = statement.where(has_visibility(Corpus, query.visibility))
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
-    return page_response((corpus_reply(*row) for row in rows), next_cursor)
+        return page_response(corpus_replies(session, rows), next_cursor)
 
 
 @corpora.get("/corpora/<id>", CorpusReply)
@@ -156,12 +159,13 @@ def read_corpus_text(path: IdPath) -> Response:
 def change_corpus(path: IdPath, body: CorpusUpdate) -> Response:
     """Rename a corpus, share it, or stop sharing it.
 
-    Everyone on the server may read a shared corpus as a whole. `allow_excerpts` lets models that
+    Everyone on the server, or in the group that it is shared with, may read a shared corpus as a
+    whole. `allow_excerpts` lets models that
     are shared while their corpus is private start from random pieces of it.
     """
     with writing() as session:
         corpus = own(session, Corpus, path.id)
-        body.apply(corpus)
+        update_resource(session, corpus, body)
         return json_response(_reply(session, corpus))
 
 
@@ -224,8 +228,9 @@ def _insert(session: Session, upload: Upload, data: bytes) -> Creation:
     )
     session.add(corpus)
     session.flush()
-    return Creation(corpus_reply(corpus, current_user().name), 201, f"/v1/corpora/{corpus.id}")
+    return Creation(_reply(session, corpus), 201, f"/v1/corpora/{corpus.id}")
 
 
 def _reply(session: Session, corpus: Corpus) -> CorpusReply:
-    return corpus_reply(corpus, session.get_one(User, corpus.user_id).name)
+    owner = session.get_one(User, corpus.user_id).name
+    return corpus_replies(session, [(corpus, owner)])[0]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from api.errors import Forbidden, NotFound
 from api.http.openapi import Resource
 from api.http.responses import json_response
-from api.permissions import as_id, current_user, require_admin
+from api.permissions import as_id, current_user, may_manage_user, require_admin
 from api.schemas.params import UserPath
 from api.schemas.queue import CapReply, UsageReply
 from api.schemas.users import CapsUpdate
@@ -17,6 +17,7 @@ from api.services import reading, services, writing
 from shared.clock import database_now
 from shared.scheduling.accounting import decayed, midnight
 from shared.scheduling.caps import caps_of, use_of
+from shared.scheduling.groups import groups_of
 from shared.tables import User
 
 usage = Resource("usage", "Usage and caps")
@@ -31,12 +32,19 @@ def read_usage() -> Response:
 
 @usage.get("/usage/<user>", UsageReply)
 def read_usage_of(path: UserPath) -> Response:
-    """Read the share, usage and caps of a user (others: admins only)."""
-    user = current_user()
-    if not user.is_admin and path.user not in (user.id, user.name):
-        raise Forbidden("only an admin may see another user's usage")
+    """Read the share, usage and caps of a user (others: for admins, and for their teacher)."""
+    caller = current_user()
     with reading() as session:
-        return json_response(_reply(session, _find_user(session, path.user)))
+        if caller.is_admin or path.user in (caller.id, caller.name):
+            return json_response(_reply(session, _find_user(session, path.user)))
+        try:
+            user = _find_user(session, path.user)
+        except NotFound:
+            user = None
+        # The answer is the same for a user who does not exist.
+        if user is None or not may_manage_user(session, user):
+            raise Forbidden("only an admin, or the user's teacher, may see another user's usage")
+        return json_response(_reply(session, user))
 
 
 @usage.patch("/usage/<user>", UsageReply)
@@ -66,7 +74,8 @@ def _find_user(session: Session, reference: str) -> User:
 def _reply(session: Session, user: User) -> UsageReply:
     connection = session.connection()
     now = database_now(connection)
-    caps = caps_of(user, services().settings)
+    groups = groups_of(connection, [user.id], now).get(user.id, ())
+    caps = caps_of(user, services().settings, groups)
     use = use_of(connection, user, now)
     served = _served(user, now)
     total = sum(_served(row, now) for row in session.scalars(select(User)))

@@ -10,7 +10,7 @@ from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import json_response, no_content, page_response
-from api.permissions import as_id, current_user, require_admin
+from api.permissions import as_id, current_user, may_manage_user, needs_admin, require_admin
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.params import KeyPath, Page, UserPath
 from api.schemas.replies import Listing
@@ -61,20 +61,23 @@ def add_user(header: IdempotencyHeader, body: NewUser) -> Response:
 
 @users.patch("/users/<user>", UserReply)
 def change_user(path: UserPath, body: UserUpdate) -> Response:
-    """Disable or enable a user (admins only).
+    """Disable or enable a user (for admins, and for a teacher of all the user's groups).
 
     A disabled user's keys are refused from the next request on, and their queued jobs wait.
-    Running jobs continue until they end or are preempted. Admins can't disable themselves.
+    Running jobs continue until they end or are preempted. Admins can't disable themselves. A
+    teacher can't enable a user whom an admin disabled.
     """
-    admin = require_admin()
+    caller = current_user()
     with writing() as session:
-        user = _find_user(session, path.user)
+        user = _find_user(session, path.user) if caller.is_admin else _taught(session, path.user)
         if not body.disabled:
+            if user.disabled_at and not (caller.is_admin or user.disabled_by_teacher):
+                raise Forbidden(f"an admin disabled {user.name!r}: only an admin may enable them")
             enable_user(user)
-        elif user.id == admin.id:
+        elif user.id == caller.id:
             raise Conflict("you can't disable yourself. Ask another admin")
         else:
-            disable_user(session, user)
+            disable_user(session, user, by_teacher=not caller.is_admin)
         session.flush()
         return json_response(_user_reply(user))
 
@@ -143,6 +146,17 @@ def _find_user(session: Session, reference: str) -> User:
     if not found:
         raise NotFound("user", reference)
     return min(found, key=lambda user: user.id != reference)
+
+
+def _taught(session: Session, reference: str) -> User:
+    """Load a user whom the current user, who is no admin, may manage as a teacher."""
+    named = or_(User.name == reference, User.id == _id_or_none(reference))
+    users = session.scalars(select(User).where(named)).all()
+    user = min(users, key=lambda user: user.id != reference, default=None)
+    if user is None or not may_manage_user(session, user):
+        # As for a user who does not exist.
+        raise needs_admin(current_user())
+    return user
 
 
 def _find_key(session: Session, reference: str) -> ApiKey:

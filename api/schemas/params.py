@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.schemas.fields import DescribedVisibility, Id, Name, RequestPart, Visibility
+from api.schemas.fields import DescribedFirstVisibility, Id, Name, RequestPart, Visibility
 from shared.tables import Kind, Status
 from shared.texts.decoding import OnInvalid
 from shared.texts.encodings import ENCODINGS
@@ -147,7 +147,7 @@ class UploadFields(Query):
         description="bring the text to this normal form of Unicode, in which an accented letter is "
         "always written in the same way",
     )
-    visibility: DescribedVisibility = "private"
+    visibility: DescribedFirstVisibility = "private"
 
 
 class UploadQuery(UploadFields):

@@ -53,10 +53,15 @@ def upgrade() -> None:
         op.create_index(f"ix_{table}_group_id", table, ["group_id"])
     op.add_column("users", sa.Column("teacher_id", ID, nullable=True))
     op.create_index("ix_users_teacher_id", "users", ["teacher_id"])
+    op.add_column(
+        "users",
+        sa.Column("disabled_by_teacher", sa.Boolean(), server_default=sa.false(), nullable=False),
+    )
 
 
 def downgrade() -> None:
     """Revert the migration. What was shared with a group is private again."""
+    op.drop_column("users", "disabled_by_teacher")
     op.drop_index("ix_users_teacher_id", "users")
     op.drop_column("users", "teacher_id")
     for table in ("models", "corpora"):

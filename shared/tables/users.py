@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.ids import new_id
@@ -39,6 +39,7 @@ class User(Base):
     teacher_id: Mapped[str | None] = mapped_column(Id, index=True)
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
+    disabled_by_teacher: Mapped[bool] = mapped_column(default=False, server_default=false())
 
     __table_args__ = (
         CheckConstraint(one_of("role", ROLES), name="role"),
