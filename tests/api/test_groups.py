@@ -190,7 +190,8 @@ def test_a_teacher_reaches_no_one_beyond_the_group(
         assert problem(refused, 403)["detail"] == "this needs an admin, and tess is a member"
         if name != "tess":
             problem(teacher.get(f"/v1/usage/{name}"), 403)
-        problem(teacher.post(f"/v1/users/{name}x/keys", {}), 403)
+            problem(teacher.get(f"/v1/users/{name}/keys"), 403)
+            problem(teacher.post(f"/v1/users/{name}/keys", {}), 403)
     assert second.get("/v1/me").status_code == 200
     # Nobody is drawn into a group who is not the teacher's already.
     stranger = teacher.post("/v1/groups/class/members", {"user": "bob"})
