@@ -19,6 +19,7 @@ from api.routes.metrics import metrics
 from api.routes.models import models
 from api.routes.people.audit import audit
 from api.routes.people.enrolments import enrol, enrolments
+from api.routes.people.groups import groups
 from api.routes.people.keys import keys
 from api.routes.people.users import users
 from api.routes.queue import queue
@@ -32,7 +33,7 @@ from shared.settings import Settings
 
 RESOURCES = (
     corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, queue, usage,
-    devices, users, keys, enrolments, enrol, audit, health,
+    devices, users, groups, keys, enrolments, enrol, audit, health,
 )  # fmt: skip
 #: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024

@@ -15,7 +15,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from api.errors import ApiError, Conflict, DiskFull, Invalid
 from api.http.openapi import PROBLEM_JSON
 from api.schemas.replies import Problem
-from shared import accounts, blobs, free_disk
+from shared import accounts, blobs, free_disk, groups
 from shared.database_errors import describe_failure
 from shared.queue import errors
 from shared.scheduling.errors import CapReached
@@ -62,6 +62,8 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
     accounts.LastAdmin: lambda error: Conflict(str(error)),
     accounts.ScopesBeyondRole: lambda error: Invalid("scopes", None, str(error)),
     accounts.BadName: lambda error: Invalid("name", None, str(error)),
+    groups.GroupNameTaken: lambda error: Conflict(str(error)),
+    groups.BadGroupName: lambda error: Invalid("name", None, str(error)),
     free_disk.DiskLow: lambda error: DiskFull(str(error)),
     RefusedText: lambda error: Invalid(error.field, None, str(error)),
 }

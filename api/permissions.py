@@ -2,7 +2,7 @@
 
 Another user's private resources return 404, exactly like missing ones, because the same
 statement looks both up. An admin manages users, keys and devices, and sees no more of other
-users' resources than anybody else.
+users' resources than anybody else, and neither does a group's teacher.
 """
 
 import uuid
@@ -13,7 +13,7 @@ from functools import cache
 from typing import Literal, TypeVar
 
 from flask import g
-from sqlalchemy import ColumnElement, Select, bindparam, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, or_, select
 from sqlalchemy.orm import Session, undefer
 
 from api.errors import (
@@ -24,8 +24,20 @@ from api.errors import (
     NotFound,
     Unauthenticated,
 )
+from api.schemas.fields import Visibility
 from shared.accounts import KeyRefused, in_order, refusal_of, scopes_of_role
-from shared.tables import Checkpoint, Corpus, GeneratedText, Job, Model
+from shared.groups import is_live, memberships_of
+from shared.tables import (
+    ApiKey,
+    Checkpoint,
+    Corpus,
+    GeneratedText,
+    Group,
+    Job,
+    Membership,
+    Model,
+    User,
+)
 
 Shareable = TypeVar("Shareable", Corpus, Model)
 Lock = Literal["change", "use"]
@@ -89,7 +101,7 @@ def require_scope(scope: str, user: CurrentUser) -> None:
     if scope in user.scopes:
         return
     if scope not in scopes_of_role(user.role):
-        raise Forbidden(f"this needs an admin, and {user.name} is a {user.role}")
+        raise needs_admin(user)
     raise MissingScope(scope, user.key_prefix, in_order(user.scopes))
 
 
@@ -105,9 +117,80 @@ def require_admin() -> CurrentUser:
     return user
 
 
+def needs_admin(user: CurrentUser) -> Forbidden:
+    """Return the refusal of what only an admin may do."""
+    return Forbidden(f"this needs an admin, and {user.name} is a {user.role}")
+
+
+def may_manage_user(session: Session, user: User) -> bool:
+    """Return whether the current user may disable and enable a user, and read their usage.
+
+    An admin may. A teacher may if every live group of the user is one that they teach, and there
+    is one: so nobody's teacher reaches an admin, another teacher, or a user whom another group
+    shares. It opens none of the user's private resources.
+    """
+    caller = current_user()
+    if caller.is_admin:
+        return True
+    if user.role == "admin" or user.id == caller.id:
+        return False
+    roles = memberships_of(session, user.id)
+    taught = {
+        group for group, role in memberships_of(session, caller.id).items() if role == "teacher"
+    }
+    return bool(roles) and "teacher" not in roles.values() and taught.issuperset(roles)
+
+
+def may_enrol(session: Session, user: User) -> bool:
+    """Return whether the current user may give a user a key or an enrolment link.
+
+    Whoever has a user's key reads what is private of them. So a teacher may give a user whom they
+    manage the first key only, when there is nothing to read yet.
+    """
+    if current_user().is_admin or not may_manage_user(session, user):
+        return current_user().is_admin
+    return session.scalar(select(ApiKey.id).where(ApiKey.user_id == user.id).limit(1)) is None
+
+
 def may_see(table: type[Corpus] | type[Model], user: CurrentUser) -> ColumnElement[bool]:
-    """Return the condition that a row belongs to the user or is shared with everybody."""
-    return or_(table.user_id == user.id, table.visibility == "server")
+    """Return the condition that a row is the user's, or is shared with them.
+
+    It is shared with everybody, or with a live group that the user is in.
+    """
+    return _visible_to(table, user.id)
+
+
+def _visible_to(
+    table: type[Corpus] | type[Model], user_id: str | BindParameter[str]
+) -> ColumnElement[bool]:
+    shared_with_group = (
+        select(Membership.user_id)
+        .join(Group, Membership.group_id == Group.id)
+        .where(Membership.group_id == table.group_id, Membership.user_id == user_id, is_live())
+        .exists()
+    )
+    return or_(
+        table.user_id == user_id,
+        table.visibility == "server",
+        and_(table.group_id.is_not(None), shared_with_group),
+    )
+
+
+def has_visibility(
+    table: type[Corpus] | type[Model], visibility: Visibility
+) -> ColumnElement[bool]:
+    """Return the condition that a row is `private`, or shared with a `group` or the `server`."""
+    if visibility == "server":
+        return table.visibility == "server"
+    with_group = table.group_id.is_not(None) if visibility == "group" else table.group_id.is_(None)
+    return and_(table.visibility == "private", with_group)
+
+
+def visibility_of(row: Corpus | Model) -> Visibility:
+    """Return with whom a row is shared, as its replies say it."""
+    if row.visibility == "server":
+        return "server"
+    return "private" if row.group_id is None else "group"
 
 
 def digests_of_visible(session: Session, corpora: Collection[str]) -> dict[str, str]:
@@ -174,8 +257,8 @@ def visible(
 @cache
 def _select_visible(table: type[Shareable], lock: Lock | None) -> Select[Shareable]:
     """Build the statement for a corpus or a model by `id`, if `user_id` may see it."""
-    condition = or_(table.user_id == bindparam("user_id"), table.visibility == "server")
-    statement = select(table).where(table.id == bindparam("id"), condition)
+    visible_to = _visible_to(table, bindparam("user_id"))
+    statement = select(table).where(table.id == bindparam("id"), visible_to)
     if lock is None:
         return statement
     if lock == "use" and table is Model:

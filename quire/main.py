@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from quire.commands.accounts import audit, key, login, usage, user
+from quire.commands.accounts import audit, group, key, login, usage, user
 from quire.commands.jobs import generate, job, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
 from quire.commands.server import api, demo, devices, migrate, up, worker
@@ -75,6 +75,7 @@ app.command("whoami", rich_help_panel=ACCOUNTS)(login.whoami)
 app.command("audit", rich_help_panel=ACCOUNTS)(audit.show_audit)
 app.command("usage", rich_help_panel=ACCOUNTS)(usage.show_usage)
 app.add_typer(user.user, name="user", rich_help_panel=ACCOUNTS)
+app.add_typer(group.group, name="group", rich_help_panel=ACCOUNTS)
 app.add_typer(key.key, name="key", rich_help_panel=ACCOUNTS)
 app.command("train", rich_help_panel=JOBS)(train.train)
 app.command("generate", rich_help_panel=JOBS)(generate.generate)

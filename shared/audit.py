@@ -35,6 +35,7 @@ Action = Literal[
     "group.deleted",
     "group.member_added",
     "group.member_removed",
+    "group.role_changed",
     "job.promoted",
     "corpus.visibility_changed",
     "corpus.deleted",

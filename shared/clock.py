@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
 
 #: Gives the time that leases are compared with. A test passes its own.
 Clock = Callable[[Connection], datetime]
@@ -20,3 +22,20 @@ def database_now(connection: Connection) -> datetime:
         moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
         return moment.astimezone(UTC)
     return datetime.now(UTC)
+
+
+class CurrentMoment(FunctionElement[datetime]):
+    """`database_now` within a statement, to be compared with a `UtcDateTime` column."""
+
+    inherit_cache = True
+
+
+@compiles(CurrentMoment)
+def _on_postgresql(_element: CurrentMoment, _compiler: object, **_options: object) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(CurrentMoment, "sqlite")
+def _on_sqlite(_element: CurrentMoment, _compiler: object, **_options: object) -> str:
+    # The form in which SQLAlchemy stores a time, but for the microseconds.
+    return "strftime('%Y-%m-%d %H:%M:%f', 'now')"

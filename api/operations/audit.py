@@ -5,7 +5,7 @@ from typing import Any
 from flask import request
 from sqlalchemy.orm import Session
 
-from api.permissions import current_user, require_scope
+from api.permissions import current_user, require_scope, visibility_of
 from shared import audit
 from shared.tables import Corpus, Model
 
@@ -46,7 +46,8 @@ def record_visibility(session: Session, row: Corpus | Model, before: str = "priv
         row: The row, with its new visibility.
         before: The visibility before.
     """
-    if row.visibility == before:
+    after = visibility_of(row)
+    if after == before:
         return
     kind, action = _VISIBILITY_CHANGED[type(row)]
     record(
@@ -55,7 +56,7 @@ def record_visibility(session: Session, row: Corpus | Model, before: str = "priv
         user=current_user().name,
         resource=(kind, row.id),
         before=before,
-        after=row.visibility,
+        after=after,
     )
 
 

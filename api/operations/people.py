@@ -1,13 +1,21 @@
 """Whom a request is about, and what may be made for them."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from api.errors import Forbidden, Invalid, NotFound
-from api.permissions import as_id, current_user, require_admin, require_scope
+from api.permissions import (
+    as_id,
+    current_user,
+    may_enrol,
+    may_manage_user,
+    needs_admin,
+    require_admin,
+    require_scope,
+)
 from shared.accounts import (
     NAME_PATTERN,
     ScopesBeyondRole,
@@ -42,31 +50,61 @@ def find_user(session: Session, reference: str) -> User:
     return min(found, key=lambda user: user.id != reference)
 
 
-def find_user_to_enrol(session: Session, reference: str) -> User:
-    """Return a user whose enrolments the current user may manage: anybody, for an admin.
+def find_managed_user(session: Session, reference: str) -> User:
+    """Return a user whom the current user manages: anybody, for an admin; pupils, for a teacher.
 
     Raises:
-        Forbidden: The current user may not.
+        Forbidden: The current user does not manage them, whether they exist or not.
+        MissingScope: They would with a key that has the scope `admin`.
+        NotFound: No user has this name or id.
+    """
+    return _find_if(session, reference, may_manage_user)
+
+
+def find_user_to_enrol(session: Session, reference: str) -> User:
+    """Return a user whose enrolments the current user may manage.
+
+    Raises:
+        Forbidden: The current user may not, or the user does not exist and they are no admin.
         MissingScope: They may, but with another key.
         NotFound: No user has this name or id.
     """
-    require_admin()
-    return find_user(session, reference)
+    return _find_if(session, reference, may_enrol)
 
 
 def find_enrolment(session: Session, reference: str) -> Enrolment:
-    """Return an enrolment that the current user may manage: any, for an admin.
+    """Return an enrolment that the current user may manage.
 
     Raises:
-        Forbidden: The current user may manage none.
+        Forbidden: They may not, or it does not exist and they are no admin.
         MissingScope: They may, but with another key.
         NotFound: None has this id.
     """
-    require_admin()
+    caller = current_user()
+    if caller.role == "admin":
+        require_admin()
     row = session.get(Enrolment, as_id("enrolment", reference))
+    if not caller.is_admin and (
+        row is None or not may_enrol(session, session.get_one(User, row.user_id))
+    ):
+        raise needs_admin(caller)
     if row is None:
         raise NotFound("enrolment", reference)
     return row
+
+
+def _find_if(session: Session, reference: str, is_allowed: Callable[[Session, User], bool]) -> User:
+    caller = current_user()
+    if caller.role == "admin":
+        require_admin()
+        return find_user(session, reference)
+    named = or_(User.name == reference, User.id == _id_or_none(reference))
+    users = session.scalars(select(User).where(named)).all()
+    user = min(users, key=lambda user: user.id != reference, default=None)
+    if user is None or not is_allowed(session, user):
+        # As for a user who does not exist.
+        raise needs_admin(caller)
+    return user
 
 
 def granted_scopes(owner: User, wanted: Collection[str] | None) -> list[str]:

@@ -17,13 +17,21 @@ from api.http.responses import file_response, json_response, no_content, page_re
 from api.http.uploads import Upload, read_upload
 from api.operations.audit import check_sharing, record, record_visibility
 from api.operations.dependents import refuse_if_corpus_in_use
-from api.permissions import current_user, may_see, own, visible
+from api.operations.sharing import update_resource
+from api.permissions import (
+    current_user,
+    has_visibility,
+    may_see,
+    own,
+    visibility_of,
+    visible,
+)
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.models import CorpusReply, DryRunReply, FindingReply, PartReply
 from api.schemas.params import IdPath, NamedPage, UploadQuery
 from api.schemas.replies import Listing
 from api.schemas.requests import CorpusUpdate, UploadJson
-from api.serializers.models import corpus_reply
+from api.serializers.models import corpus_replies
 from api.services import reading, services, writing
 from shared import blobs
 from shared.clock import database_now
@@ -130,11 +138,13 @@ def list_corpora(query: NamedPage) -> Response:
         .join(User, Corpus.user_id == User.id)
         .where(may_see(Corpus, current_user()))
     )
-    for column, value in ((Corpus.name, query.name), (Corpus.visibility, query.visibility)):
-        statement = statement if value is None else statement.where(column == value)
+    if query.name is not None:
+        statement = statement.where(Corpus.name == query.name)
+    if query.visibility is not None:
+        statement = statement.where(has_visibility(Corpus, query.visibility))
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
-    return page_response((corpus_reply(*row) for row in rows), next_cursor)
+        return page_response(corpus_replies(session, rows), next_cursor)
 
 
 @corpora.get("/corpora/<id>", CorpusReply)
@@ -158,13 +168,14 @@ def read_corpus_text(path: IdPath) -> Response:
 def change_corpus(path: IdPath, body: CorpusUpdate) -> Response:
     """Rename a corpus, share it, or stop sharing it.
 
-    Everyone on the server may read a shared corpus as a whole. `allow_excerpts` lets models that
+    Everyone on the server, or in the group that it is shared with, may read a shared corpus as a
+    whole. `allow_excerpts` lets models that
     are shared while their corpus is private start from random pieces of it.
     """
     with writing() as session:
         corpus = own(session, Corpus, path.id)
-        before = corpus.visibility
-        body.apply(corpus)
+        before = visibility_of(corpus)
+        update_resource(session, corpus, body)
         record_visibility(session, corpus, before)
         return json_response(_reply(session, corpus))
 
@@ -230,8 +241,9 @@ def _insert(session: Session, upload: Upload, data: bytes) -> Creation:
     session.add(corpus)
     session.flush()
     record_visibility(session, corpus)
-    return Creation(corpus_reply(corpus, current_user().name), 201, f"/v1/corpora/{corpus.id}")
+    return Creation(_reply(session, corpus), 201, f"/v1/corpora/{corpus.id}")
 
 
 def _reply(session: Session, corpus: Corpus) -> CorpusReply:
-    return corpus_reply(corpus, session.get_one(User, corpus.user_id).name)
+    owner = session.get_one(User, corpus.user_id).name
+    return corpus_replies(session, [(corpus, owner)])[0]

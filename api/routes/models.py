@@ -10,7 +10,16 @@ from api.http.responses import json_response, no_content, page_response
 from api.operations.audit import record, record_visibility
 from api.operations.dependents import refuse_if_model_in_use
 from api.operations.lineage import of_checkpoint
-from api.permissions import as_id, current_user, may_see, own, visible
+from api.operations.sharing import update_resource
+from api.permissions import (
+    as_id,
+    current_user,
+    has_visibility,
+    may_see,
+    own,
+    visibility_of,
+    visible,
+)
 from api.schemas.models import CheckpointReply, ModelReply
 from api.schemas.params import CheckpointPath, IdPath, NamedPage, Page
 from api.schemas.replies import Listing
@@ -32,8 +41,10 @@ ALIASES = ("best", "latest")
 def list_models(query: NamedPage) -> Response:
     """List the models that you may see, newest first."""
     statement = select(Model).where(may_see(Model, current_user()))
-    for column, value in ((Model.name, query.name), (Model.visibility, query.visibility)):
-        statement = statement if value is None else statement.where(column == value)
+    if query.name is not None:
+        statement = statement.where(Model.name == query.name)
+    if query.visibility is not None:
+        statement = statement.where(has_visibility(Model, query.visibility))
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
         return page_response(model_replies(session, [row.Model for row in rows]), next_cursor)
@@ -50,15 +61,15 @@ def read_model(path: IdPath) -> Response:
 def change_model(path: IdPath, body: ResourceUpdate) -> Response:
     """Rename a model, share it, or stop sharing it.
 
-    Everyone on the server may generate from a shared model, score texts with it, and download its
-    checkpoints. A model remembers pieces of its corpus, so its texts can give away passages of a
-    private one.
+    Everyone on the server, or in the group that it is shared with, may generate from a shared
+    model, score texts with it, and download its checkpoints. A model remembers pieces of its
+    corpus, so its texts can give away passages of a private one. Who can no longer see it, because
+    a group has ended or they have left it, can't use it any more; a job that is queued still runs.
     """
     with writing() as session:
         model = own(session, Model, path.id)
-        before = model.visibility
-        body.apply(model)
-        session.flush()
+        before = visibility_of(model)
+        update_resource(session, model, body)
         record_visibility(session, model, before)
         return json_response(model_reply(session, model))
 

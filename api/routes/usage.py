@@ -10,7 +10,7 @@ from api.errors import Forbidden, NotFound
 from api.http.openapi import Resource
 from api.http.responses import json_response
 from api.operations.audit import record
-from api.permissions import as_id, current_user, require_admin
+from api.permissions import as_id, current_user, may_manage_user, require_admin
 from api.schemas.params import UserPath
 from api.schemas.queue import CapReply, UsageReply
 from api.schemas.users import CapsUpdate
@@ -18,6 +18,7 @@ from api.services import reading, services, writing
 from shared.clock import database_now
 from shared.scheduling.accounting import decayed, midnight
 from shared.scheduling.caps import caps_of, use_of
+from shared.scheduling.groups import groups_of
 from shared.tables import User
 
 usage = Resource("usage", "Usage and caps")
@@ -32,14 +33,21 @@ def read_usage() -> Response:
 
 @usage.get("/usage/<user>", UsageReply)
 def read_usage_of(path: UserPath) -> Response:
-    """Read the share, usage and caps of a user (others: admins only)."""
-    user = current_user()
-    if not user.is_admin and path.user not in (user.id, user.name):
-        if user.role == "admin":
-            require_admin()
-        raise Forbidden("only an admin may see another user's usage")
+    """Read the share, usage and caps of a user (others: for admins, and for their teacher)."""
+    caller = current_user()
     with reading() as session:
-        return json_response(_reply(session, _find_user(session, path.user)))
+        if caller.is_admin or path.user in (caller.id, caller.name):
+            return json_response(_reply(session, _find_user(session, path.user)))
+        if caller.role == "admin":
+            require_admin()  # says which scope the key lacks
+        try:
+            user = _find_user(session, path.user)
+        except NotFound:
+            user = None
+        # The answer is the same for a user who does not exist.
+        if user is None or not may_manage_user(session, user):
+            raise Forbidden("only an admin, or the user's teacher, may see another user's usage")
+        return json_response(_reply(session, user))
 
 
 @usage.patch("/usage/<user>", UsageReply, scope="admin")
@@ -70,7 +78,8 @@ def _find_user(session: Session, reference: str) -> User:
 def _reply(session: Session, user: User) -> UsageReply:
     connection = session.connection()
     now = database_now(connection)
-    caps = caps_of(user, services().settings)
+    groups = groups_of(connection, [user.id], now).get(user.id, ())
+    caps = caps_of(user, services().settings, groups)
     use = use_of(connection, user, now)
     served = _served(user, now)
     total = sum(_served(row, now) for row in session.scalars(select(User)))

@@ -18,7 +18,9 @@ from pydantic import (
 from shared.accounts import Scope
 from shared.hidden_characters import hidden_in_name
 
-Visibility = Literal["private", "server"]
+Visibility = Literal["private", "group", "server"]
+#: That of something new: it can be shared with a group once it is there.
+FirstVisibility = Literal["private", "server"]
 Role = Literal["admin", "member"]
 Scopes = Annotated[
     list[Scope],
@@ -61,12 +63,18 @@ Name = Annotated[
     AfterValidator(_nothing_hidden),
     AfterValidator(_not_blank),
 ]
+_SHARED = (
+    "may read a corpus, and generate from a model and download its checkpoints. A shared model can "
+    "give away passages of its corpus that it learnt by heart, even of a private one."
+)
+DescribedFirstVisibility = Annotated[
+    FirstVisibility, Field(description=f"`private`, or `server`: every user {_SHARED}")
+]
 DescribedVisibility = Annotated[
     Visibility,
     Field(
-        description="`private`, or `server`: every user may read a corpus, and generate from a "
-        "model and download its checkpoints. A shared model can give away passages of its corpus "
-        "that it learnt by heart, even of a private one."
+        description="`private`, `group`: the members and teachers of the group in `group`, or "
+        f"`server`: every user {_SHARED}"
     ),
 ]
 

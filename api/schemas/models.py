@@ -47,6 +47,7 @@ class CorpusReply(TextDescription):
     id: str
     name: str
     visibility: Visibility
+    group: str | None = Field(description="the name of the group that it is shared with, if any")
     allow_excerpts: bool = Field(description=EXCERPTS)
     owner: str
     created_at: datetime
@@ -71,6 +72,7 @@ class ModelReply(Reply):
     id: str
     name: str
     visibility: Visibility
+    group: str | None = Field(description="the name of the group that it is shared with, if any")
     owner: str
     corpus: str | None = Field(description="null if you may not see it")
     corpus_sha256: str | None = Field(description="null if you may not see it")

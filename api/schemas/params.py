@@ -4,7 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.schemas.fields import DescribedVisibility, Id, Name, RequestPart, Timestamp, Visibility
+from api.schemas.fields import (
+    DescribedFirstVisibility,
+    Id,
+    Name,
+    RequestPart,
+    Timestamp,
+    Visibility,
+)
 from shared.audit import Action
 from shared.tables import Kind, Status
 from shared.texts.decoding import OnInvalid
@@ -164,7 +171,7 @@ class UploadFields(Query):
         description="bring the text to this normal form of Unicode, in which an accented letter is "
         "always written in the same way",
     )
-    visibility: DescribedVisibility = "private"
+    visibility: DescribedFirstVisibility = "private"
 
 
 class UploadQuery(UploadFields):

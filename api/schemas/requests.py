@@ -1,11 +1,18 @@
 """The base of request bodies, and the small ones. Unknown fields are refused."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.schemas.fields import DescribedVisibility, Id, Name, Priority, Timestamp, without_default
-from shared.tables import Corpus, Model
+from api.schemas.fields import (
+    DescribedFirstVisibility,
+    DescribedVisibility,
+    Id,
+    Name,
+    Priority,
+    Timestamp,
+    without_default,
+)
 
 MAX_DEADLINE_SECONDS = 366 * 24 * 3600
 EXCERPTS = (
@@ -28,7 +35,7 @@ class UploadJson(Request):
     normalize: Literal["nfc", "nfd"] | None = Field(
         None, description="bring the text to this normal form of Unicode"
     )
-    visibility: DescribedVisibility = "private"
+    visibility: DescribedFirstVisibility = "private"
 
 
 class ResourceUpdate(Request):
@@ -38,17 +45,20 @@ class ResourceUpdate(Request):
 
     name: Name = Field("", json_schema_extra=without_default)
     visibility: DescribedVisibility = Field("private", json_schema_extra=without_default)
+    group: Annotated[Name, Field(max_length=100)] = Field(
+        "",
+        description="the name or id of a group that you are in; with `visibility: group` only",
+        json_schema_extra=without_default,
+    )
 
     @model_validator(mode="after")
-    def _check_not_empty(self) -> Self:
+    def _check_fields(self) -> Self:
         if not self.model_fields_set:
             raise ValueError(f"must have one of {', '.join(type(self).model_fields)}")
+        with_group = self.visibility == "group" and "visibility" in self.model_fields_set
+        if with_group != ("group" in self.model_fields_set):
+            raise ValueError("must have both `visibility: group` and `group`, or neither")
         return self
-
-    def apply(self, row: Corpus | Model) -> None:
-        """Apply the given fields to a row."""
-        for field in self.model_fields_set:
-            setattr(row, field, getattr(self, field))
 
 
 class CorpusUpdate(ResourceUpdate):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
-from api.schemas.fields import DescribedVisibility, Id, Name, without_default
+from api.schemas.fields import DescribedFirstVisibility, Id, Name, without_default
 from api.schemas.requests import SchedulingOptions
 from api.schemas.sampling import Seed
 from shared.specs.presets import Budget, PresetName, SampleSpec, TrainNumbers
@@ -38,7 +38,7 @@ class TrainBase(SchedulingOptions):
     )
     preset: PresetName = "default"
     name: Name | None = Field(None, description="name of the model and the job")
-    visibility: DescribedVisibility = "private"
+    visibility: DescribedFirstVisibility = "private"
     seed: Seed | None = None
     budget: BudgetRequest | None = Field(
         None, description="instead of `epochs`", json_schema_extra=without_default

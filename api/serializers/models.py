@@ -2,33 +2,50 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.permissions import current_user, digests_of_visible
+from api.permissions import current_user, digests_of_visible, visibility_of
 from api.schemas.models import AliasesReply, CheckpointReply, CorpusReply, ModelReply
 from shared.checkpoint_aliases import Aliases, resolve_many
-from shared.tables import Checkpoint, Corpus, Job, Model, User
+from shared.tables import Checkpoint, Corpus, Group, Job, Model, User
 
 
-def corpus_reply(corpus: Corpus, owner: str) -> CorpusReply:
-    """Return a corpus."""
-    return CorpusReply(
-        id=corpus.id,
-        name=corpus.name,
-        visibility=corpus.visibility,
-        allow_excerpts=corpus.allow_excerpts,
-        owner=owner,
-        sha256=corpus.sha256,
-        bytes=corpus.bytes,
-        characters=corpus.characters,
-        distinct_characters=corpus.distinct_characters,
-        encoding=corpus.encoding,
-        findings=corpus.findings or [],
-        parts=corpus.parts or [],
-        created_at=corpus.created_at,
+def corpus_replies(session: Session, rows: Sequence[Any]) -> list[CorpusReply]:
+    """Return corpora that the current user may see, given each with its owner's name."""
+    groups = _group_names(session, [corpus for corpus, _ in rows])
+    return [
+        CorpusReply(
+            id=corpus.id,
+            name=corpus.name,
+            visibility=visibility_of(corpus),
+            group=groups.get(corpus.id),
+            allow_excerpts=corpus.allow_excerpts,
+            owner=owner,
+            sha256=corpus.sha256,
+            bytes=corpus.bytes,
+            characters=corpus.characters,
+            distinct_characters=corpus.distinct_characters,
+            encoding=corpus.encoding,
+            findings=corpus.findings or [],
+            parts=corpus.parts or [],
+            created_at=corpus.created_at,
+        )
+        for corpus, owner in rows
+    ]
+
+
+def _group_names(session: Session, rows: Sequence[Corpus | Model]) -> dict[str, str]:
+    """Return the names of the groups that rows are shared with, by the rows' ids."""
+    shared = {row.id: row.group_id for row in rows if visibility_of(row) == "group"}
+    if not shared:
+        return {}
+    names = dict(
+        session.execute(select(Group.id, Group.name).where(Group.id.in_(shared.values()))).all()
     )
+    return {row_id: names[group] for row_id, group in shared.items() if group in names}
 
 
 def model_replies(session: Session, models: Sequence[Model]) -> list[ModelReply]:
@@ -40,6 +57,7 @@ def model_replies(session: Session, models: Sequence[Model]) -> list[ModelReply]
             select(User.id, User.name).where(User.id.in_({model.user_id for model in models}))
         ).all()
     )
+    groups = _group_names(session, models)
     corpora = digests_of_visible(session, {model.corpus_id for model in models})
     trainings = dict(
         session.execute(
@@ -52,7 +70,8 @@ def model_replies(session: Session, models: Sequence[Model]) -> list[ModelReply]
         ModelReply(
             id=model.id,
             name=model.name,
-            visibility=model.visibility,
+            visibility=visibility_of(model),
+            group=groups.get(model.id),
             owner=owners[model.user_id],
             corpus=model.corpus_id if model.corpus_id in corpora else None,
             corpus_sha256=corpora.get(model.corpus_id),

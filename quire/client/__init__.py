@@ -2,6 +2,7 @@
 
 from quire.client.base import ProgressCallback
 from quire.client.corpora import Corpora
+from quire.client.groups import Groups
 from quire.client.jobs import Jobs
 from quire.client.models import Models
 from quire.client.transport import ApiError
@@ -10,7 +11,7 @@ from quire.client.users import Users
 __all__ = ["ApiError", "Client", "ProgressCallback"]
 
 
-class Client(Users, Corpora, Jobs, Models):
+class Client(Users, Groups, Corpora, Jobs, Models):
     """A client of one Quire server.
 
     Every method raises `ApiError` when the server refuses a request, and `ServerUnreachable`

@@ -113,7 +113,7 @@ class Corpora(ClientBase):
         return response.content.decode()
 
     def update_corpus(self, corpus_id: str, changes: Mapping[str, Any]) -> Corpus:
-        """Change the `name`, `visibility` or `allow_excerpts` of a corpus."""
+        """Change the `name`, `visibility` (with its `group`) or `allow_excerpts` of a corpus."""
         return self._patch(Corpus, f"/v1/corpora/{corpus_id}", changes)
 
     def delete_corpus(self, corpus_id: str) -> None:

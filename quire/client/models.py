@@ -20,7 +20,10 @@ class Models(ClientBase):
         return self._get(Model, f"/v1/models/{model_id}")
 
     def update_model(self, model_id: str, changes: Mapping[str, Any]) -> Model:
-        """Change the `name` or `visibility` of a model."""
+        """Change the `name` or `visibility` of a model.
+
+        The visibility `group` comes with the name or id of a `group` that the key's owner is in.
+        """
         return self._patch(Model, f"/v1/models/{model_id}", changes)
 
     def delete_model(self, model_id: str) -> None:

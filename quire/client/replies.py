@@ -62,6 +62,7 @@ class Corpus(Reply):
     id: str
     name: str
     visibility: str
+    group: str | None = None
     owner: str
     sha256: str | None = None
     bytes: int
@@ -230,6 +231,7 @@ class Model(Reply):
     id: str
     name: str
     visibility: str
+    group: str | None = None
     owner: str
     corpus: str | None = None
     preset: str | None = None

@@ -158,3 +158,44 @@ class Usage(Reply):
     models: Cap | None = None
     keys: Cap | None = None
     day_ends_at: datetime
+
+
+class Group(Reply):
+    """A group. `max_…` bounds its members together, `member_max_…` each; None is no bound."""
+
+    id: str
+    name: str
+    ends_at: datetime | None = None
+    ended: bool = False
+    role: str | None = None
+    members: int = 0
+    max_running: int | None = None
+    max_queued: int | None = None
+    max_device_seconds_per_day: float | None = None
+    max_stored_bytes: int | None = None
+    member_max_running: int | None = None
+    member_max_queued: int | None = None
+    member_max_device_seconds_per_day: float | None = None
+    member_max_stored_bytes: int | None = None
+    member_max_corpora_bytes: int | None = None
+    created_at: datetime | None = None
+
+
+class MemberUse(Reply):
+    """What a user of a group has now."""
+
+    running: int
+    queued: int
+    device_seconds_today: float
+    stored_bytes: int
+
+
+class Member(Reply):
+    """A user in a group."""
+
+    id: str
+    name: str
+    role: str
+    disabled_at: datetime | None = None
+    joined_at: datetime | None = None
+    use: MemberUse

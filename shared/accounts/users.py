@@ -74,10 +74,22 @@ def create_user(
     return user
 
 
-def disable_user(session: Session, user: User, origin: audit.Origin = audit.LOCAL) -> None:
+def disable_user(
+    session: Session,
+    user: User,
+    origin: audit.Origin = audit.LOCAL,
+    *,
+    by_teacher: bool = False,
+) -> None:
     """Suspend a user's keys and hold back their queued jobs until `enable_user`.
 
     Their running jobs continue, and yield to others as usual. The caller commits.
+
+    Args:
+        session: The session that the user was loaded in.
+        user: The user.
+        origin: Who disables them, and from where.
+        by_teacher: Whether a teacher does it, who can't undo what an admin has done.
 
     Raises:
         LastAdmin: No admin would be left.
@@ -91,6 +103,7 @@ def disable_user(session: Session, user: User, origin: audit.Origin = audit.LOCA
     ).all()
     if list(admins) == [user.id]:
         raise LastAdmin(user.name)
+    user.disabled_by_teacher = by_teacher and (user.disabled_at is None or user.disabled_by_teacher)
     if user.disabled_at is None:
         user.disabled_at = database_now(session.connection())
         audit.record(session, "user.disabled", origin, user=user.name)
@@ -100,4 +113,5 @@ def enable_user(session: Session, user: User, origin: audit.Origin = audit.LOCAL
     """Reactivate a user's keys and jobs; the caller commits."""
     if user.disabled_at is not None:
         user.disabled_at = None
+        user.disabled_by_teacher = False
         audit.record(session, "user.enabled", origin, user=user.name)

@@ -119,6 +119,8 @@ class JobLeases(QueueBase):
             shared.blobs.MissingBlob: The bytes were swept meanwhile. Store them again.
             shared.scheduling.errors.StorageFull: The user may not store that much; nothing was
                 written.
+            shared.scheduling.errors.GroupFull: The members of a group may not store that much
+                together; nothing was written.
         """
         with self.engine.begin() as connection:
             self._fence(connection, claim, fruitless_attempts=0)

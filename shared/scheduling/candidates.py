@@ -5,7 +5,7 @@ Reading them takes one index look-up per user, however many jobs wait.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -14,6 +14,7 @@ from typing import Any, Self
 from sqlalchemy import BindParameter, Connection, Select, bindparam, select, text
 
 from shared.scheduling.accounting import RunningTraining, decayed, held_today, used_today
+from shared.scheduling.groups import GroupRoom, cap_of_member, groups_of, is_over, rooms_of
 from shared.settings import Settings
 from shared.tables import RUNNABLE, Job, Kind, User
 
@@ -30,6 +31,8 @@ class Candidate:
         max_running: How many of the user's jobs may run at once; None for any number.
         slots: How many more of them may run at once.
         seconds: What is left of the user's device time today.
+        rooms: What the caps of the user's groups leave for all their members.
+        is_over: The user was made for groups that have all ended, so that nothing runs.
         job_count: How many jobs; a claim, which needs only the best one, leaves it at 1.
     """
 
@@ -41,12 +44,19 @@ class Candidate:
     max_running: int | None
     slots: float
     seconds: float
+    rooms: tuple[GroupRoom, ...] = ()
+    is_over: bool = False
     job_count: int = 1
 
     @property
     def may_run(self) -> bool:
         """Whether no cap stops the user."""
-        return self.slots > 0 and self.seconds > 0
+        return self.slots > 0 and self.has_seconds and all(room.slots > 0 for room in self.rooms)
+
+    @property
+    def has_seconds(self) -> bool:
+        """Whether device time is left today, of the user's and of the groups' own."""
+        return self.seconds > 0 and all(room.seconds > 0 for room in self.rooms)
 
     @property
     def weight(self) -> float:
@@ -66,6 +76,11 @@ class Candidate:
             seconds=self.seconds - self.charge_seconds,
             slots=self.slots - 1,
         )
+
+    def without_room(self) -> GroupRoom | None:
+        """The first group whose caps stop the user; None if none does."""
+        full = (room for room in self.rooms if room.slots <= 0 or room.seconds <= 0)
+        return next(full, None)
 
     def jobs_ahead_of(self, other: "Candidate", rank: int) -> int:
         """How many of this user's jobs go before a job of another user.
@@ -118,6 +133,16 @@ class Rules:
         )
 
 
+def claim_job_of(candidates: dict[str, Candidate], user_id: str) -> None:
+    """Count a claimed job of a user, and in the caps of the groups that others share."""
+    claimed = candidates[user_id].after_claim()
+    candidates[user_id] = claimed
+    rooms = {room.group_id: room.after_claim(claimed.charge_seconds) for room in claimed.rooms}
+    for other in list(candidates.values()) if rooms else ():
+        shared = tuple(rooms.get(room.group_id, room) for room in other.rooms)
+        candidates[other.user_id] = replace(other, rooms=shared)
+
+
 def candidates_of(
     connection: Connection,
     kind: Kind,
@@ -139,13 +164,18 @@ def candidates_of(
     rows = [row for row in connection.execute(statement, {"kind": kind}) if row.job_id is not None]
     over = _over_seconds(running)
     count = Counter(training.user_id for training in running)
-    capped = rules.day_seconds is not None or any(
-        row.max_device_seconds_per_day is not None for row in rows
+    groups = groups_of(connection, [row.id for row in rows], now)
+    capped = (
+        rules.day_seconds is not None
+        or bool(groups)
+        or any(row.max_device_seconds_per_day is not None for row in rows)
     )
     held = held_today(connection, running) if capped else {}
+    rooms = rooms_of(connection, kind, groups, running, held, now)
     candidates = []
     for row in rows:
-        most = _max_running(row, rules)
+        of_user = groups.get(row.id, ())
+        most = _max_running(row, rules, of_user)
         candidates.append(
             Candidate(
                 user_id=row.id,
@@ -155,7 +185,9 @@ def candidates_of(
                 charge_seconds=rules.charge_seconds,
                 max_running=most,
                 slots=math.inf if most is None else most - count[row.id],
-                seconds=_seconds_left(row, rules, held.get(row.id, 0.0), now),
+                seconds=_seconds_left(row, rules, of_user, held.get(row.id, 0.0), now),
+                rooms=_rooms(rooms, of_user),
+                is_over=is_over(row, of_user),
             )
         )
     return candidates
@@ -169,6 +201,8 @@ def owners_of(
     held = held_today(connection, running)
     over = _over_seconds(running)
     rows = connection.execute(select(User.__table__).where(User.id.in_(ids)))
+    groups = groups_of(connection, ids, now)
+    rooms = rooms_of(connection, "train", groups, running, held, now)
     return {
         row.id: Candidate(
             user_id=row.id,
@@ -178,7 +212,8 @@ def owners_of(
             charge_seconds=rules.charge_seconds,
             max_running=None,
             slots=0,
-            seconds=_seconds_left(row, rules, held.get(row.id, 0.0), now),
+            seconds=_seconds_left(row, rules, groups.get(row.id, ()), held.get(row.id, 0.0), now),
+            rooms=_rooms(rooms, groups.get(row.id, ())),
             job_count=0,
         )
         for row in rows
@@ -196,18 +231,33 @@ def _decayed_service(row: Any, rules: Rules, now: datetime) -> float:
     return decayed(row.served_seconds, row.served_at, now, rules.half_life_seconds)
 
 
-def _max_running(row: Any, rules: Rules) -> int | None:
-    if rules.max_running is None or row.max_running is None:
-        return rules.max_running
-    return int(row.max_running)
+def _max_running(row: Any, rules: Rules, groups: Sequence[Any]) -> int | None:
+    if rules.max_running is None:
+        return None
+    return int(_cap(row, "max_running", rules.max_running, groups))
 
 
-def _seconds_left(row: Any, rules: Rules, held: float, now: datetime) -> float:
-    own = row.max_device_seconds_per_day
-    most = rules.day_seconds if own is None else own
+def _seconds_left(
+    row: Any, rules: Rules, groups: Sequence[Any], held: float, now: datetime
+) -> float:
+    most = _cap(row, "max_device_seconds_per_day", rules.day_seconds, groups)
     return (
         math.inf if most is None else most - used_today(row.used_seconds, row.used_on, now) - held
     )
+
+
+def _cap(row: Any, field: str, default: Any, groups: Sequence[Any]) -> Any:
+    """A user's own cap, or else that of the user's groups, or else the default."""
+    own = getattr(row, field)
+    if own is not None:
+        return own
+    if groups:
+        return cap_of_member(groups, field, default)
+    return 0 if is_over(row, groups) else default
+
+
+def _rooms(rooms: Mapping[str, GroupRoom], groups: Sequence[Any]) -> tuple[GroupRoom, ...]:
+    return tuple(rooms[group.id] for group in groups if group.id in rooms)
 
 
 @cache
@@ -232,10 +282,12 @@ def _users_with_best_job() -> Select[Any]:
         users.c.id,
         best.label("job_id"),
         users.c.max_running,
+        users.c.max_queued,
         users.c.max_device_seconds_per_day,
         users.c.served_seconds,
         users.c.served_at,
         users.c.used_seconds,
         users.c.used_on,
         users.c.share,
+        users.c.teacher_id,
     ).where(users.c.disabled_at.is_(None))

@@ -1,11 +1,14 @@
 """The caps of a user, and the checks that enforce them.
 
-Each cap is the user's own if an admin set one, and otherwise the settings' default; those on the
-numbers of corpora, models and keys are the settings' for everybody. The checks run
-under the user's lock, in the transaction that inserts what counts, so that no race passes a cap.
-The claim counts running jobs and the day's device time (shared/scheduling/candidates.py).
+Each cap is the user's own if an admin set one; otherwise the most generous that the user's groups
+give each member; otherwise the settings' default. Those on the numbers of corpora, models and keys
+are the settings' for everybody. A group can cap all its members together as well. The checks run
+under the user's lock, then the groups', in the transaction that inserts what counts, so that no
+race passes a cap. The claim counts running jobs and the day's device time
+(shared/scheduling/candidates.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +17,24 @@ from sqlalchemy import Connection, bindparam, func, or_, select, text
 
 from shared.clock import database_now
 from shared.scheduling.accounting import held_today, midnight, running_trainings, used_today
-from shared.scheduling.errors import CorporaFull, DayUsedUp, QueueFull, StorageFull, TooMany
+from shared.scheduling.errors import (
+    CorporaFull,
+    DayUsedUp,
+    GroupFull,
+    GroupsOver,
+    QueueFull,
+    StorageFull,
+    TooMany,
+)
+from shared.scheduling.groups import (
+    cap_of_member,
+    groups_of,
+    is_over,
+    lock_groups,
+    queued_in,
+    stored_bytes_in,
+    used_today_in,
+)
 from shared.settings import Settings
 from shared.tables import WAITING, ApiKey, Checkpoint, Corpus, Job, Kind, Model, User
 
@@ -28,6 +48,7 @@ _LOCK = (
         User.max_corpora_bytes,
         User.used_seconds,
         User.used_on,
+        User.teacher_id,
     )
     .where(User.id == bindparam("user"))
     .with_for_update(key_share=True)
@@ -84,18 +105,27 @@ class Use:
     keys: int
 
 
-def caps_of(user: Any, settings: Settings) -> Caps:
-    """Determine a user's caps from the user's row."""
+def caps_of(user: Any, settings: Settings, groups: Sequence[Any] = ()) -> Caps:
+    """Determine a user's caps from the user's row, and those of the groups that bind the user.
 
-    def own_or(own: Any, default: Any) -> Any:
-        return default if own is None else own
+    A user who was made for groups has no device time and no queue once all of them have ended.
+    """
 
+    def cap(field: str, default: Any, over: Any) -> Any:
+        own = getattr(user, field)
+        if own is not None:
+            return own
+        if groups:
+            return cap_of_member(groups, field, default)
+        return over if is_over(user, groups) else default
+
+    stored, corpora = settings.max_stored_bytes_per_user, settings.max_corpora_bytes_per_user
     return Caps(
-        own_or(user.max_running, settings.max_running_per_user),
-        own_or(user.max_queued, settings.max_queued_per_user),
-        own_or(user.max_device_seconds_per_day, settings.max_device_seconds_per_day),
-        own_or(user.max_stored_bytes, settings.max_stored_bytes_per_user),
-        own_or(user.max_corpora_bytes, settings.max_corpora_bytes_per_user),
+        cap("max_running", settings.max_running_per_user, 0),
+        cap("max_queued", settings.max_queued_per_user, 0),
+        cap("max_device_seconds_per_day", settings.max_device_seconds_per_day, 0.0),
+        cap("max_stored_bytes", stored, stored),
+        cap("max_corpora_bytes", corpora, corpora),
         settings.max_corpora_per_user,
         settings.max_models_per_user,
         settings.max_keys_per_user,
@@ -128,17 +158,21 @@ def check_job(
         DayUsedUp: The user has used up today's device time.
         StorageFull: A training's checkpoints could not be stored.
         TooMany: The user would have too many models; that of this training counts.
+        GroupFull: The members of one of the user's groups have as much as allowed.
+        GroupsOver: The user was made for groups, and all of them have ended.
     """
-    user, caps = _lock_user(connection, settings, user_id)
+    user, groups, caps = _lock_user(connection, settings, user_id, now)
+    if is_over(user, groups):
+        raise GroupsOver
     queued = connection.scalar(_QUEUED, {"user": user_id}) or 0
     if queued >= caps.queued:
         raise QueueFull(queued, caps.queued)
     limit = caps.device_seconds_per_day
+    until = midnight(now) + timedelta(days=1)
     if limit is not None:
         held = held_today(connection, running_trainings(connection, now)).get(user_id, 0.0)
         used = used_today(user.used_seconds, user.used_on, now) + held
         if used >= limit:
-            until = midnight(now) + timedelta(days=1)
             raise DayUsedUp(used, limit, until, (until - now).total_seconds())
     if kind == "train":
         stored = _stored_bytes(connection, user_id)
@@ -146,6 +180,30 @@ def check_job(
             raise StorageFull(stored, 0, caps.stored_bytes)
         if (models := _count(connection, Model, user_id)) > caps.models:
             raise TooMany("models", models - 1, caps.models)
+    for group in groups:
+        _check_group(connection, group, kind, now, until)
+
+
+def _check_group(
+    connection: Connection, group: Any, kind: Kind, now: datetime, until: datetime
+) -> None:
+    """Check that a member of a group may queue one more job."""
+    if group.max_queued is not None and queued_in(connection, group.id) >= group.max_queued:
+        raise GroupFull.of_jobs(group.name, group.max_queued)
+    limit = group.max_device_seconds_per_day
+    if limit is not None:
+        held = held_today(connection, running_trainings(connection, now))
+        if used_today_in(connection, group.id, held, now) >= limit:
+            raise GroupFull.of_day(group.name, limit, until, (until - now).total_seconds())
+    if kind == "train" and group.max_stored_bytes is not None:
+        _check_stored(connection, group, 1)
+
+
+def _check_stored(connection: Connection, group: Any, more: int) -> None:
+    """Check that the members of a group may store `more` bytes."""
+    limit = group.max_stored_bytes
+    if limit is not None and stored_bytes_in(connection, group.id) + more > limit:
+        raise GroupFull.of_bytes(group.name, limit)
 
 
 def check_key(connection: Connection, settings: Settings, user_id: str) -> None:
@@ -154,7 +212,7 @@ def check_key(connection: Connection, settings: Settings, user_id: str) -> None:
     Raises:
         TooMany: The user has as many keys as allowed.
     """
-    _, caps = _lock_user(connection, settings, user_id)
+    _, _, caps = _lock_user(connection, settings, user_id)
     if (keys := _count(connection, ApiKey, user_id)) >= caps.keys:
         raise TooMany("keys", keys, caps.keys)
 
@@ -166,8 +224,12 @@ def check_corpus(connection: Connection, settings: Settings, user_id: str, more:
         TooMany: The user has as many corpora as allowed.
         CorporaFull: The user's corpora would take too many bytes.
         StorageFull: The user's corpora and checkpoints would take too many bytes.
+        GroupFull: Those of all members of one of the user's groups would.
+        GroupsOver: The user was made for groups, and all of them have ended.
     """
-    _, caps = _lock_user(connection, settings, user_id)
+    user, groups, caps = _lock_user(connection, settings, user_id)
+    if is_over(user, groups):
+        raise GroupsOver
     if (corpora := _count(connection, Corpus, user_id)) >= caps.corpora:
         raise TooMany("corpora", corpora, caps.corpora)
     used = _corpora_bytes(connection, user_id)
@@ -176,6 +238,8 @@ def check_corpus(connection: Connection, settings: Settings, user_id: str, more:
     stored = _stored_bytes(connection, user_id)
     if stored + more > caps.stored_bytes:
         raise StorageFull(stored, more, caps.stored_bytes)
+    for group in groups:
+        _check_stored(connection, group, more)
 
 
 def check_checkpoint(connection: Connection, settings: Settings, user_id: str) -> None:
@@ -183,16 +247,24 @@ def check_checkpoint(connection: Connection, settings: Settings, user_id: str) -
 
     Raises:
         StorageFull: With it, the user's corpora and checkpoints take too many bytes.
+        GroupFull: With it, those of all members of one of the user's groups do.
     """
-    _, caps = _lock_user(connection, settings, user_id)
+    _, groups, caps = _lock_user(connection, settings, user_id)
     stored = _stored_bytes(connection, user_id)
     if stored > caps.stored_bytes:
         raise StorageFull(stored, 0, caps.stored_bytes)
+    for group in groups:
+        _check_stored(connection, group, 0)
 
 
-def _lock_user(connection: Connection, settings: Settings, user_id: str) -> tuple[Any, Caps]:
+def _lock_user(
+    connection: Connection, settings: Settings, user_id: str, now: datetime | None = None
+) -> tuple[Any, Sequence[Any], Caps]:
+    """Lock a user, and the groups whose caps bind the user."""
     user = connection.execute(_LOCK, {"user": user_id}).one()
-    return user, caps_of(user, settings)
+    groups = groups_of(connection, [user_id], now or database_now(connection)).get(user_id, ())
+    lock_groups(connection, groups)
+    return user, groups, caps_of(user, settings, groups)
 
 
 def _count(connection: Connection, table: type[Corpus | Model | ApiKey], user_id: str) -> int:

@@ -1,6 +1,7 @@
-"""Refusals of more than one user may have. Each message says what to do about it."""
+"""Refusals of more than a user or a group may have. Each message says what to do about it."""
 
 from datetime import datetime
+from typing import Self
 
 QUEUE_FULL_RETRY_SECONDS = 30.0
 
@@ -83,4 +84,52 @@ class TooMany(CapReached):
         super().__init__(
             f"you have {used:,} {what}, and one user may have {limit:,} "
             f"(QUIRE_MAX_{what.upper()}_PER_USER): {verb} that you don't need"
+        )
+
+
+class GroupFull(CapReached):
+    """The members of a group have together as much as they may have.
+
+    How much of it the others have is not told.
+    """
+
+    slug, title = "group-full", "A group's cap is reached"
+
+    @classmethod
+    def of_jobs(cls, group: str, limit: int) -> Self:
+        """The group has as many queued jobs as allowed."""
+        return cls(
+            f"the members of the group {group!r} may have {limit:,} queued jobs together, paused "
+            "ones included: wait for some to run, or ask the group's teacher",
+            QUEUE_FULL_RETRY_SECONDS,
+        )
+
+    @classmethod
+    def of_day(cls, group: str, limit: float, until: datetime, seconds_left: float) -> Self:
+        """The group has used up today's device time."""
+        return cls(
+            f"the members of the group {group!r} have used the {limit:,.0f} device-seconds that "
+            f"they may use together in a day: try again after {until:%Y-%m-%d %H:%M} UTC",
+            seconds_left,
+        )
+
+    @classmethod
+    def of_bytes(cls, group: str, limit: int) -> Self:
+        """The group's corpora and checkpoints take as many bytes as allowed."""
+        return cls(
+            f"the members of the group {group!r} may store {limit:,} bytes together, and with this "
+            "they would store more: delete models or corpora that you don't need, or ask the "
+            "group's teacher"
+        )
+
+
+class GroupsOver(CapReached):
+    """The user was made for groups, and all of them have ended."""
+
+    slug, title = "group-over", "The group is over"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "your account was made for a group that is over, or that you are no longer in: what "
+            "you have stays readable, and nothing new starts. Ask an admin to go on"
         )

@@ -122,7 +122,13 @@ class Forecast:
         ]
         position = len(self.promoted) + sum(ahead) + rank + 1
         starts_at = self._start(owner, position)
-        if owner.seconds <= 0:
+        full = owner.without_room()
+        if owner.is_over and not owner.may_run:
+            reason = "the group that your account was made for is over: ask an admin"
+        elif full is not None:
+            what = "device time a day" if full.seconds <= 0 else f"{full.max_running} running"
+            reason = f"the cap of {what} of the group {full.name!r}"
+        elif owner.seconds <= 0:
             reason = f"your cap of device time a day, until {starts_at:%H:%M} UTC"
         elif owner.slots <= 0:
             reason = f"your cap of {owner.max_running} running"
@@ -131,9 +137,11 @@ class Forecast:
         return Place(position, starts_at, reason)
 
     def _start(self, user: Candidate, position: int) -> datetime | None:
-        if user.seconds <= 0:
+        if user.is_over and not user.may_run:
+            return None
+        if not user.has_seconds:
             return midnight(self.at) + timedelta(days=1)
-        return self.start_of(position) if user.slots > 0 else None
+        return self.start_of(position) if user.may_run else None
 
     def _reason(self, before: list[str]) -> str:
         if not self.slots:

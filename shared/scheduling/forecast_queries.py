@@ -17,7 +17,7 @@ from shared import worker_registry
 from shared.clock import database_now
 from shared.scheduling import policy
 from shared.scheduling.accounting import running_trainings
-from shared.scheduling.candidates import Candidate, Rules, candidates_of
+from shared.scheduling.candidates import Candidate, Rules, candidates_of, claim_job_of
 from shared.scheduling.forecast import Forecast, Place
 from shared.scheduling.pooling import own, pooled, rounded
 from shared.settings import Settings
@@ -194,7 +194,7 @@ def _claim_promoted(
     for job_id, user_id in policy.promoted_jobs(connection, kind):
         owner = by_user.get(user_id)
         if owner is not None and owner.may_run:
-            by_user[user_id] = owner.after_claim()
+            claim_job_of(by_user, user_id)
             promoted[job_id] = user_id
     return promoted, list(by_user.values())
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select, text
 
 from shared.scheduling.accounting import RunningTraining, running_trainings
-from shared.scheduling.candidates import Candidate, Rules, candidates_of, owners_of
+from shared.scheduling.candidates import Candidate, Rules, candidates_of, claim_job_of, owners_of
 from shared.tables import PROMOTED, RUNNABLE, Job, Kind
 
 #: Admins promote few jobs; any beyond these wait as if they were not promoted.
@@ -62,9 +62,9 @@ def must_yield(
 ) -> bool:
     """Decide whether a training that has had its quantum must yield its device.
 
-    It must if its owner's device time for today is used up, or if a less served user waits. In
-    the latter case the trainings of the most served users yield first, and no more of them than
-    there are jobs waiting.
+    It must if today's device time of its owner, or of a group of theirs, is used up, or if a less
+    served user waits. In the latter case the trainings of the most served users yield first, and
+    no more of them than there are jobs waiting.
 
     Args:
         connection: In the heartbeat's transaction.
@@ -79,7 +79,7 @@ def must_yield(
     if job_id not in due:
         return False
     owners = owners_of(connection, running, rules, now)
-    if owners[due[job_id].user_id].seconds <= 0:
+    if not owners[due[job_id].user_id].has_seconds:
         return True
     picker = _Picker(connection, "train", rules, running, now)
     # Devices that are free or about to be serve the first of the waiting jobs.
@@ -141,7 +141,7 @@ class _Picker:
 
     def _pick(self, job_id: str, owner: Candidate) -> None:
         self.picked.append(job_id)
-        self._candidates[owner.user_id] = owner.after_claim()
+        claim_job_of(self._candidates, owner.user_id)
 
     def _advance(self, candidate: Candidate) -> None:
         """Give a candidate its best job that is not picked yet; drop it if there is none."""

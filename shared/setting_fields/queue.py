@@ -80,3 +80,13 @@ class QueueFields(BaseSettings):
     max_models_per_user: int = setting(
         "QUIRE_MAX_MODELS_PER_USER", "models of one user, in number", 2000, ge=0, le=1_000_000
     )
+    max_members_per_group: int = setting(
+        "QUIRE_MAX_MEMBERS_PER_GROUP", "members and teachers of one group", 500, ge=1, le=100_000
+    )
+    max_users_per_teacher: int = setting(
+        "QUIRE_MAX_USERS_PER_TEACHER",
+        "users whom one teacher may make for groups, including disabled ones",
+        200,
+        ge=0,
+        le=100_000,
+    )

@@ -13,6 +13,7 @@ from shared.tables.artifacts import (
 from shared.tables.audit import AuditEvent
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, RowNumber, UtcDateTime
 from shared.tables.enrolments import Enrolment
+from shared.tables.groups import GROUP_ROLES, Group, GroupRole, Membership
 from shared.tables.jobs import (
     BLOCKED,
     KINDS,
@@ -37,6 +38,7 @@ from shared.tables.users import ROLES, SCOPES, ApiKey, IdempotencyKey, User
 __all__ = [
     "BLOCKED",
     "CHUNK_BYTES",
+    "GROUP_ROLES",
     "KINDS",
     "MUST_START",
     "PRIORITIES",
@@ -61,12 +63,15 @@ __all__ = [
     "Device",
     "Enrolment",
     "GeneratedText",
+    "Group",
+    "GroupRole",
     "Id",
     "IdempotencyKey",
     "Job",
     "JobEvent",
     "Json",
     "Kind",
+    "Membership",
     "Metric",
     "Model",
     "RowNumber",

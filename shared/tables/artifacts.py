@@ -54,6 +54,9 @@ class Corpus(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     name: Mapped[str] = mapped_column(String(200))
     visibility: Mapped[str] = mapped_column(String(10), default="private")
+    #: The group that it is shared with while it is private to all others. So an older release shows
+    #: it to nobody more. No foreign key: SQLite could add one only by copying the table.
+    group_id: Mapped[str | None] = mapped_column(Id, index=True)
     #: Whether models trained on it show pieces of it to users who may not see it.
     allow_excerpts: Mapped[bool] = mapped_column(default=False, server_default=false())
     sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
@@ -85,6 +88,8 @@ class Model(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     name: Mapped[str] = mapped_column(String(200))
     visibility: Mapped[str] = mapped_column(String(10), default="private")
+    #: As for a corpus.
+    group_id: Mapped[str | None] = mapped_column(Id, index=True)
     corpus_id: Mapped[str] = mapped_column(ForeignKey("corpora.id"), index=True)
     spec: Mapped[dict[str, Any]]
     #: The characters; the words of `tokenizer: "word"` are in the checkpoints.

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.ids import new_id
@@ -36,8 +36,12 @@ class User(Base):
     used_on: Mapped[date | None]
     served_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
     served_at: Mapped[datetime | None]
+    #: The teacher who made this user for a group; null for users whom an admin made. Without a
+    #: group such a user has no device time (shared/scheduling/caps.py).
+    teacher_id: Mapped[str | None] = mapped_column(Id, index=True)
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
+    disabled_by_teacher: Mapped[bool] = mapped_column(default=False, server_default=false())
 
     __table_args__ = (
         CheckConstraint(one_of("role", ROLES), name="role"),

@@ -38,6 +38,7 @@ def test_a_text_can_be_uploaded_in_three_ways(ann: Person) -> None:
             "id": "",
             "name": "zara",
             "visibility": "server",
+            "group": None,
             "allow_excerpts": False,
             "owner": "ann",
             "sha256": hashlib.sha256(data).hexdigest(),

@@ -24,7 +24,7 @@ from shared.database import make_engine
 from shared.queue import Queue
 from tests.api.conftest import settings_for
 from tests.api.harness import ApiHarness, assert_succeeded
-from tests.api.test_privacy import create_resources
+from tests.api.test_private import create_resources
 
 CHECKS = [
     not_a_server_error,
@@ -96,6 +96,7 @@ def test_the_file_format_is_described(described: ApiHarness) -> None:
 def test_responses_match_the_document(described: ApiHarness) -> None:
     ann = described.person("ann", "admin")
     things = create_resources(described, ann)
+    ann.post("/v1/groups", {"name": "class"})
     schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
     operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) > 30
@@ -109,7 +110,7 @@ def test_responses_match_the_document(described: ApiHarness) -> None:
 
 
 def test_created_resources_match_the_document(described: ApiHarness) -> None:
-    bob = described.person("bob")
+    bob = described.person("bob", "admin")
     schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
     model = described.model(bob, preset="classic")
     bodies = {
@@ -118,17 +119,20 @@ def test_created_resources_match_the_document(described: ApiHarness) -> None:
         "/v1/generate": {"model": model["id"]},
         f"/v1/jobs/{model['job']}/rerun": None,
         "/v1/users/bob/keys": {},
+        "/v1/groups": {"name": "bobs"},
+        "/v1/groups/bobs/members": {"user": "eve", "create": True},
     }
     for path, body in bodies.items():
         answer = bob.post(path, body)
         assert_succeeded(answer)
         rule = path.replace(model["job"], "{id}").replace("/bob/", "/{user}/")
+        rule = rule.replace("/bobs/", "/{group}/")
         schema[rule]["POST"].validate_response(answer)
 
 
 def _named(path: str, things: dict[str, str]) -> dict[str, str]:
     kind = {"corpora": "corpus"}.get(name := path.split("/")[2], name.removesuffix("s"))
-    return {"id": things.get(kind, ""), "checkpoint": "best", "user": "ann"}
+    return {"id": things.get(kind, ""), "checkpoint": "best", "user": "ann", "group": "class"}
 
 
 def _try(cases: Any, key: str) -> set[int]:

@@ -7,7 +7,7 @@ import pytest
 from shared.tables import User
 from shared.worker_registry import WorkerInfo, register
 from tests.api.harness import ApiHarness, Person, problem
-from tests.api.test_privacy import UNKNOWN_ID
+from tests.api.test_private import UNKNOWN_ID
 from tests.worker.harness import until
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from shared.blobs import CorruptBlob, MissingBlob
 from shared.queue.types import problem
-from shared.scheduling.errors import StorageFull
+from shared.scheduling.errors import GroupFull, StorageFull
 from worker.ml.checkpoint import BadCheckpoint
 from worker.ml.sampling.sampler import NonFiniteWeights
 from worker.ml.training.divergence import Diverged
@@ -110,6 +110,8 @@ _KNOWN: tuple[tuple[type[Exception], str, str, str], ...] = (
     (CorruptBlob, "damaged-bytes", "Stored bytes are damaged", "Name another checkpoint, or "
      "upload the corpus again. The server's admin should check its disk."),
     (StorageFull, StorageFull.slug, "No storage is left for the checkpoint", "Then run the job "
+     "again."),
+    (GroupFull, GroupFull.slug, "No storage is left for the checkpoint", "Then run the job "
      "again."),
     (MissingBlob, "missing-bytes", "Stored bytes are missing", "Name another checkpoint, or "
      "upload the corpus again. The server's admin should check its database."),

@@ -1,1 +1,1 @@
-"""Routes about people: users, their keys, and what admins see of both."""
+"""Routes about people: users, their groups and keys, and what admins see of all three."""

@@ -4,14 +4,14 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.errors import Conflict
+from api.errors import Conflict, Forbidden
 from api.http.idempotency import Creation, create_once
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import json_response, page_response
 from api.operations.audit import origin
-from api.operations.people import find_user
+from api.operations.people import find_managed_user
 from api.permissions import current_user, require_admin
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.params import Page, UserPath
@@ -57,22 +57,25 @@ def add_user(header: IdempotencyHeader, body: NewUser) -> Response:
     return create_once(header, body, lambda session: _create_user(session, body)).response()
 
 
-@users.patch("/users/<user>", UserReply, scope="admin")
+@users.patch("/users/<user>", UserReply)
 def change_user(path: UserPath, body: UserUpdate) -> Response:
-    """Disable or enable a user (admins only).
+    """Disable or enable a user (for admins, and for a teacher of all the user's groups).
 
     A disabled user's keys are refused from the next request on, and their queued jobs wait.
-    Running jobs continue until they end or are preempted. Admins can't disable themselves.
+    Running jobs continue until they end or are preempted. Admins can't disable themselves. A
+    teacher can't enable a user whom an admin disabled.
     """
-    admin = require_admin()
+    caller = current_user()
     with writing() as session:
-        user = find_user(session, path.user)
+        user = find_managed_user(session, path.user)
         if not body.disabled:
+            if user.disabled_at and not (caller.is_admin or user.disabled_by_teacher):
+                raise Forbidden(f"an admin disabled {user.name!r}: only an admin may enable them")
             enable_user(session, user, origin())
-        elif user.id == admin.id:
+        elif user.id == caller.id:
             raise Conflict("you can't disable yourself. Ask another admin")
         else:
-            disable_user(session, user, origin())
+            disable_user(session, user, origin(), by_teacher=not caller.is_admin)
         session.flush()
         return json_response(_user_reply(user))
 

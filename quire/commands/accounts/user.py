@@ -7,6 +7,7 @@ import typer
 from quire import config
 from quire.commands.accounts import enrolment
 from quire.commands.accounts.enrolment import send_link
+from quire.commands.accounts.limits import parse_limit
 from quire.commands.accounts.new_key import NewKeyOutput, Show
 from quire.commands.accounts.usage import print_usage
 from quire.errors import InvalidInput
@@ -22,9 +23,6 @@ from quire.terminal.console import (
 from shared.settings import load_settings
 
 user = typer.Typer(no_args_is_help=True, help="Manage the users of the server (admins).")
-
-#: Given in place of a number, it removes a limit that was set for one user.
-DEFAULT = "default"
 
 Role = Annotated[str, typer.Option(help="member, or admin (who may manage users).")]
 NameOrId = Annotated[str, typer.Argument(metavar="NAME|ID", help="The user.")]
@@ -159,7 +157,9 @@ def set_limits(
         "max_corpora_bytes": corpora_bytes,
     }
     changes: dict[str, Any] = {
-        field: _parse_limit(field, value) for field, value in limits.items() if value is not None
+        field: parse_limit(_option(field), value)
+        for field, value in limits.items()
+        if value is not None
     }
     if share is not None:
         changes["share"] = share
@@ -173,11 +173,5 @@ def set_limits(
         print_usage(usage)
 
 
-def _parse_limit(field: str, value: str) -> int | None:
-    if value == DEFAULT:
-        return None
-    try:
-        return int(value)
-    except ValueError:
-        option = field.removeprefix("max_").removesuffix("_per_day").replace("_", "-")
-        raise InvalidInput(f"--{option} {value}: give a whole number, or `{DEFAULT}`") from None
+def _option(field: str) -> str:
+    return "--" + field.removeprefix("max_").removesuffix("_per_day").replace("_", "-")

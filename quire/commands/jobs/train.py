@@ -24,7 +24,7 @@ from quire.commands.library.corpus import (
     read_files,
     upload_once,
 )
-from quire.commands.library.model import SHARED_MODEL
+from quire.commands.library.sharing import shared_model
 from quire.errors import ExitCode, InvalidInput, NotFound
 from quire.lookup import find_corpus, find_job, find_model, is_id
 from quire.terminal.console import (
@@ -184,7 +184,7 @@ def train(
             body["from"] = find_checkpoint(client, start_from)
         job = client.train(body)
         if visibility == "server":
-            print_note(f"[yellow]{SHARED_MODEL}[/]")
+            print_note(shared_model())
         if follows:
             try:
                 job = watch_training(client, job, watch=not as_json)

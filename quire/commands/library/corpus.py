@@ -11,6 +11,7 @@ import typer
 from quire import config
 from quire.client import Client
 from quire.client.replies import Corpus, Finding
+from quire.commands.library.sharing import Group, shared_corpus, sharing, visible_to
 from quire.errors import InvalidInput
 from quire.lookup import find_corpus
 from quire.terminal import formatting
@@ -60,9 +61,6 @@ Visibility = Annotated[
         help="private, or server: everyone on it may use the corpus.", show_default="private"
     ),
 ]
-
-
-SHARED_CORPUS = "[yellow]Everyone on the server may now read the whole corpus.[/]"
 
 
 def read_file(path: str) -> bytes:
@@ -224,7 +222,7 @@ def add(
             normalize=normalize,
         )
     if visibility == "server":
-        print_note(SHARED_CORPUS)
+        print_note(shared_corpus())
     if as_json:
         print_json(added)
         return
@@ -251,7 +249,7 @@ def list_all(as_json: Json = False) -> None:
                 formatting.count(each.characters),
                 formatting.count(each.distinct_characters),
                 escape(each.owner),
-                "everyone" if each.visibility == "server" else "the owner",
+                visible_to(each),
             )
             for each in corpora
         ],
@@ -286,7 +284,7 @@ def show(
             ("distinct", formatting.count(found.distinct_characters)),
             ("size", formatting.size(found.bytes)),
             ("owner", escape(found.owner)),
-            ("visibility", found.visibility),
+            ("visible to", visible_to(found)),
             ("excerpts", "shown by shared models" if found.allow_excerpts else ""),
             ("added", formatting.when(found.created_at)),
         ]
@@ -309,12 +307,13 @@ def share(
     private: Annotated[
         bool, typer.Option("--private", help="Stop sharing: only you may use the corpus.")
     ] = False,
+    group: Group = None,
     as_json: Json = False,
 ) -> None:
-    """Let everyone on the server use a corpus: read it as a whole, and train on it."""
-    _update(reference, {"visibility": "private" if private else "server"}, as_json)
+    """Let everyone on the server, or in a group, read a corpus as a whole and train on it."""
+    _update(reference, sharing(group, private=private), as_json)
     if not private:
-        print_note(SHARED_CORPUS)
+        print_note(shared_corpus(group))
 
 
 @corpus.command("excerpts")
@@ -347,4 +346,4 @@ def remove(reference: NameOrId) -> None:
 def _update(reference: str, changes: dict[str, Any], as_json: bool) -> None:
     with config.connect() as client:
         updated = client.update_corpus(find_corpus(client, reference).id, changes)
-    print_outcome(updated, as_json, f"{describe(updated)} ({updated.visibility}).")
+    print_outcome(updated, as_json, f"{describe(updated)} (visible to {visible_to(updated)}).")

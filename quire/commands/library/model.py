@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from quire import config
+from quire.commands.library.sharing import Group, shared_model, sharing, visible_to
 from quire.lookup import find_model
 from quire.terminal import formatting
 from quire.terminal.console import (
@@ -18,11 +19,6 @@ from quire.terminal.console import (
 )
 
 model = typer.Typer(no_args_is_help=True, help="Work with one model.")
-
-SHARED_MODEL = (
-    "Everyone on the server may now generate with this model and download its checkpoints. Its "
-    "texts can hold passages of its corpus that it learnt by heart, even if the corpus is private."
-)
 
 NameOrId = Annotated[str, typer.Argument(metavar="NAME|ID", help="The model.")]
 
@@ -43,7 +39,7 @@ def list_models(as_json: Json = False) -> None:
                 escape(each.name),
                 each.preset or "",
                 escape(each.owner),
-                "everyone" if each.visibility == "server" else "the owner",
+                visible_to(each),
                 formatting.ago(each.created_at),
             )
             for each in models
@@ -68,12 +64,13 @@ def share(
     private: Annotated[
         bool, typer.Option("--private", help="Stop sharing: only you may use the model.")
     ] = False,
+    group: Group = None,
     as_json: Json = False,
 ) -> None:
-    """Let everyone on the server use a model."""
-    _update(reference, {"visibility": "private" if private else "server"}, as_json)
+    """Let everyone on the server use a model, or everyone in a group."""
+    _update(reference, sharing(group, private=private), as_json)
     if not private:
-        print_note(f"[yellow]{SHARED_MODEL}[/]")
+        print_note(shared_model(group))
 
 
 @model.command("rm")
@@ -88,4 +85,4 @@ def remove(reference: NameOrId) -> None:
 def _update(reference: str, changes: dict[str, str], as_json: bool) -> None:
     with config.connect() as client:
         updated = client.update_model(find_model(client, reference).id, changes)
-    print_outcome(updated, as_json, f"{escape(updated.name)} ({updated.visibility}).")
+    print_outcome(updated, as_json, f"{escape(updated.name)} (visible to {visible_to(updated)}).")
