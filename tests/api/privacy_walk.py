@@ -17,6 +17,7 @@ UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 COLLECTIONS = {
     "checkpoints": "checkpoint",
     "corpora": "corpus",
+    "enrolments": "enrolment",
     "jobs": "job",
     "models": "model",
     "texts": "text",
@@ -24,7 +25,7 @@ COLLECTIONS = {
 #: What other parameters of paths name.
 IN_PATHS = {"checkpoint": "checkpoint", "group": "group", "key": "key", "user": "user"}
 #: What fields of queries name. `name` is that of a corpus, a model or a job.
-IN_QUERIES = {"job": "job", "model": "model", "name": "name"}
+IN_QUERIES = {"job": "job", "model": "model", "name": "name", "user": "user", "key_prefix": "key"}
 #: What fields of bodies name.
 IN_BODIES = {
     "after": "job",
@@ -37,6 +38,7 @@ IN_BODIES = {
 }
 #: Texts that name nothing which exists, and an example of each.
 PLAIN = {
+    "address": "127.0.0.1",
     "cursor": "",
     "encoding": "utf-8",
     "name": "x",
@@ -72,10 +74,15 @@ class Slot:
 
 @dataclass(frozen=True)
 class Operation:
-    """A method of a path, with the places that name resources and the body without these."""
+    """A method of a path, with the places that name resources and the body without these.
+
+    Attributes:
+        scope: What a key needs for it.
+    """
 
     method: str
     path: str
+    scope: str
     slots: tuple[Slot, ...]
     body: dict[str, Any] | None = field(hash=False)
 
@@ -116,6 +123,7 @@ def operations(document: Mapping[str, Any]) -> list[Operation]:
 
 def _operation(document: Mapping[str, Any], method: str, path: str, described: Any) -> Operation:
     label = f"{method} {path}"
+    [[scope]] = [each["key"] for each in described["security"]]
     slots = []
     for parameter in described.get("parameters", ()):
         where, name = parameter["in"], parameter["name"]
@@ -127,7 +135,7 @@ def _operation(document: Mapping[str, Any], method: str, path: str, described: A
             slots.append(Slot("query", name, kind, False))
     content = described.get("requestBody", {}).get("content", {})
     if "application/json" not in content:
-        return Operation(method, path, tuple(slots), None)
+        return Operation(method, path, scope, tuple(slots), None)
     schema = _resolve(document, content["application/json"]["schema"])
     required, body = schema.get("required", ()), {}
     for name, of_field in schema["properties"].items():
@@ -138,7 +146,7 @@ def _operation(document: Mapping[str, Any], method: str, path: str, described: A
     if schema.get("minProperties") and not body:
         name = next(name for name in schema["properties"] if name not in IN_BODIES)
         body[name] = _example(document, name, schema["properties"][name])
-    return Operation(method, path, tuple(slots), body)
+    return Operation(method, path, scope, tuple(slots), body)
 
 
 def _in_path(label: str, path: str, name: str) -> str:

@@ -17,13 +17,16 @@ from tests.api.harness import ApiHarness, Person, expire, problem
 OTHER_SCOPES = {
     ("GET", "/v1/users"): "admin",
     ("POST", "/v1/users"): "admin",
-    ("PATCH", "/v1/users/{user}"): "admin",
     ("PATCH", "/v1/usage/{user}"): "admin",
     ("POST", "/v1/jobs/{id}/promote"): "admin",
     ("POST", "/v1/jobs/{id}/lift"): "admin",
     ("GET", "/v1/audit"): "admin",
     ("POST", "/v1/users/{user}/keys"): "manage",
     ("POST", "/v1/users/{user}/enrolments"): "manage",
+    ("POST", "/v1/groups"): "admin",
+    ("DELETE", "/v1/groups/{group}"): "admin",
+    ("POST", "/v1/groups/{group}/members"): "manage",
+    ("PATCH", "/v1/groups/{group}/members/{user}"): "admin",
 }
 BY_METHOD = {"GET": "read", "POST": "submit", "PATCH": "manage", "DELETE": "manage"}
 NOWHERE = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -73,6 +76,7 @@ def test_every_route_refuses_a_key_without_its_scope(harness: ApiHarness, admin:
         scope = operation["security"][0]["key"][0]
         place = path.replace("{id}", NOWHERE).replace("{user}", "root")
         place = place.replace("{checkpoint}", "best").replace("{key}", "00000000")
+        place = place.replace("{group}", "none")
         answer = keys[scope].send(method, place)
         body = problem(answer, 403)
         assert body["type"] == "/problems/missing-scope", (method, path)

@@ -81,7 +81,6 @@ def test_what_the_front_refuses_is_counted_too(harness: ApiHarness, log: list[An
         ApiHeadPolicy(harness.app),
         FrontLimits(),
         services.request_slots,
-        threads=8,
     )
     thread = threading.Thread(target=front.serve, args=(stopping, 1.0))
     thread.start()
