@@ -7,7 +7,7 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.errors import Forbidden
+from api.errors import Forbidden, Invalid
 from api.http.idempotency import Creation, create_once
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
@@ -18,6 +18,7 @@ from api.operations.groups import (
     check_update,
     find_group,
     find_member,
+    hold_back_users_made,
     known_groups,
     member_counts,
     require_manager,
@@ -162,12 +163,16 @@ def leave_group(path: MemberPath) -> Response:
 
 
 def _create_group(session: Session, body: NewGroup) -> Creation:
+    if body.ends_at is not None and body.ends_at <= database_now(session.connection()):
+        raise Invalid("ends_at", body.ends_at.isoformat(), "must be in the future")
     caps = body.model_dump(exclude={"name", "ends_at"})
     group = create_group(session, body.name, body.ends_at, caps)
     return Creation(_group_reply(session, group, None), 201, f"/v1/groups/{group.id}")
 
 
 def _join(session: Session, reference: str, body: NewMember) -> Creation:
+    if body.create:
+        hold_back_users_made(session)
     group = require_manager(session, reference, lock=True)
     user = add_member(session, group, body)
     membership = session.get_one(Membership, (group.id, user.id))
