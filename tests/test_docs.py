@@ -37,6 +37,20 @@ def test_files_that_are_named_exist() -> None:
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("name", ["SECURITY.md", "docs/promises.md"])
+def test_tests_that_are_named_exist(name: str) -> None:
+    """`::test_…` alone is in the file that was named last."""
+    file, missing = "", []
+    named = re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", (ROOT / name).read_text())
+    for found, test in named:
+        file = found or file
+        source = (ROOT / file).read_text() if file and (ROOT / file).exists() else ""
+        if not source or (test and f"def {test}(" not in source):
+            missing.append(f"{file}::{test}")
+    assert len(named) > 10
+    assert missing == []
+
+
 def test_log_lines_in_the_operations_guide_exist() -> None:
     cells = re.findall(r"^\| log (.+?) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     events = re.findall("`(.+?)`", " ".join(cells))

@@ -18,7 +18,8 @@ HEAD = """# Settings
 Every setting is an environment variable, which a part reads once when it starts. An invalid value
 stops the part with the variable's name and the rule; an empty value counts as not set. Unknown
 variables that start with `QUIRE_` are rejected too, so that a misspelt name does not go unnoticed.
-The limits per user are defaults for all users; `quire user set` changes most of them for one user.
+The limits per user are defaults for all users; `quire user set` changes most of them for one user,
+and `quire group set` for the members of a group.
 """
 #: The first setting of each part.
 PARTS = {

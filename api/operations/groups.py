@@ -132,6 +132,8 @@ def _most(group: Group, field: str) -> float | None:
 def add_member(session: Session, group: Group, body: NewMember) -> User:
     """Add a user to a group that the current user manages and that is locked.
 
+    A new user is made under the lock of `hold_back_users_made`.
+
     An admin adds anybody. A teacher adds new users, and users whom they manage already: whoever
     is in a group is bound by it.
 
@@ -208,22 +210,26 @@ def member_counts(session: Session, ids: Collection[str]) -> dict[str, int]:
     return {group_id: number for group_id, number in session.execute(counts)}
 
 
+def hold_back_users_made(session: Session) -> None:
+    """Let no other request of the current user make users until the commit.
+
+    It comes before the lock of a group: submissions, too, lock a user first.
+    """
+    user = select(User.id).where(User.id == current_user().id)
+    session.execute(user.with_for_update(key_share=True))
+
+
 def _create(session: Session, name: str) -> User:
-    user = accounts.create_user(session, name, origin=origin())
     caller = current_user()
-    if not caller.is_admin:
-        _check_users_made(session, caller.id)
-        user.teacher_id = caller.id
-    return user
-
-
-def _check_users_made(session: Session, teacher_id: str) -> None:
-    # Locked, so that two requests can't both pass the limit.
-    session.execute(select(User.id).where(User.id == teacher_id).with_for_update(key_share=True))
-    made = session.scalar(select(func.count()).where(User.teacher_id == teacher_id)) or 0
+    if caller.is_admin:
+        return accounts.create_user(session, name, origin=origin())
+    made = session.scalar(select(func.count()).where(User.teacher_id == caller.id)) or 0
     limit = _settings().max_users_per_teacher
     if made >= limit:
         raise Conflict(str(groups.TooManyUsersMade(limit)))
+    user = accounts.create_user(session, name, origin=origin())
+    user.teacher_id = caller.id
+    return user
 
 
 def _find_user(session: Session, reference: str) -> User:

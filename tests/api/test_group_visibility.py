@@ -1,9 +1,11 @@
 """What is shared with a group: its live members see it, and nobody else does."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 
+from api.operations import sharing
 from tests.api.harness import ApiHarness, Person, problem
 from tests.api.test_groups import UNKNOWN_ID, end
 
@@ -119,6 +121,32 @@ def test_sight_ends_with_the_group_the_membership_and_the_sharing(
     if how == "ended":
         admin.patch("/v1/groups/class", {"ends_at": None})
         assert statuses(bob, shared) == {200, 202}
+
+
+def test_who_is_removed_while_they_share_shares_nothing(
+    shared: Any,
+    ann: Person,
+    bob: Person,
+    admin: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ann.patch(f"/v1/models/{shared['id']}", {"visibility": "private"})
+    find = sharing.find_group_to_share_with
+    with ThreadPoolExecutor(1) as pool:
+
+        def find_and_be_removed(*arguments: Any) -> Any:
+            found = find(*arguments)
+            removed.append(pool.submit(admin.delete, "/v1/groups/class/members/ann"))
+            wait(removed, timeout=0.5)  # it stands before the lock, or has broken the promise
+            return found
+
+        removed: list[Any] = []
+        monkeypatch.setattr(sharing, "find_group_to_share_with", find_and_be_removed)
+        body = {"visibility": "group", "group": "class"}
+        assert ann.patch(f"/v1/models/{shared['id']}", body).status_code == 200
+        assert removed[0].result().status_code == 204
+    assert ann.get(f"/v1/models/{shared['id']}").json["visibility"] == "private"
+    assert statuses(bob, shared) == {404}
 
 
 def test_one_shares_with_one_s_own_live_groups_only(

@@ -1,5 +1,6 @@
 """Groups: who makes them, what their teachers may do, and what ends with them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,6 +50,7 @@ def test_an_admin_makes_changes_and_deletes_groups(
         {"name": "x", "ends_at": "tomorrow"},
         {"name": "x", "max_device_seconds_per_day": 1e10},
         {"name": "x", "share": 2},
+        {"name": "x", "ends_at": in_seconds(-60)},
     ):
         problem(admin.post("/v1/groups", wrong), 422)
     changed = admin.patch(
@@ -244,6 +246,22 @@ def test_a_group_and_a_teacher_have_bounds(
     full = problem(admin.post(path, {"user": "max", "create": True}), 409)
     assert "QUIRE_MAX_MEMBERS_PER_GROUP" in full["detail"]
     assert "max" not in {each["name"] for each in admin.items("/v1/users")}
+
+
+def test_a_teacher_s_bound_holds_when_many_are_made_at_once(
+    harness: ApiHarness, school: Any, teacher: Person
+) -> None:
+    services = harness.app.extensions["quire"]
+    settings = services.settings.model_copy(update={"max_users_per_teacher": 3})
+    object.__setattr__(services, "settings", settings)
+
+    def make(number: int) -> int:
+        person = Person(harness.app.test_client(), "tess", teacher.key)
+        body = {"user": f"user{number}", "create": True}
+        return person.post("/v1/groups/class/members", body).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(make, range(8))) == [201] * 3 + [409] * 5
 
 
 def test_a_user_whom_a_teacher_made_starts_nothing_once_the_group_is_over(

@@ -7,7 +7,7 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.errors import Forbidden
+from api.errors import Forbidden, Invalid
 from api.http.idempotency import Creation, create_once
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
@@ -19,6 +19,7 @@ from api.operations.groups import (
     check_update,
     find_group,
     find_member,
+    hold_back_users_made,
     known_groups,
     member_counts,
     require_manager,
@@ -170,6 +171,8 @@ def leave_group(path: MemberPath) -> Response:
 
 
 def _create_group(session: Session, body: NewGroup) -> Creation:
+    if body.ends_at is not None and body.ends_at <= database_now(session.connection()):
+        raise Invalid("ends_at", body.ends_at.isoformat(), "must be in the future")
     caps = body.model_dump(exclude={"name", "ends_at"})
     group = create_group(session, body.name, body.ends_at, caps)
     record(session, "group.created", resource=("group", group.id), name=group.name)
@@ -177,6 +180,8 @@ def _create_group(session: Session, body: NewGroup) -> Creation:
 
 
 def _join(session: Session, reference: str, body: NewMember) -> Creation:
+    if body.create:
+        hold_back_users_made(session)
     group = require_manager(session, reference, lock=True)
     user = add_member(session, group, body)
     _record_member(session, "group.member_added", group, user, body.role)
