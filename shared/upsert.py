@@ -4,6 +4,7 @@ Statements are built once per table and columns: building one takes SQLAlchemy l
 database takes to run it.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,20 @@ def insert_if_absent(connection: Connection, table: type[Base], values: dict[str
     """
     statement = _insert_if_absent_statement(connection.dialect.name, table)
     return connection.execute(statement, values).first() is not None
+
+
+def insert_new(
+    connection: Connection, table: type[Base], rows: Sequence[dict[str, Any]]
+) -> set[tuple[Any, ...]]:
+    """Insert those rows whose keys do not exist; all rows have values of the same columns.
+
+    Returns:
+        The primary keys of the inserted rows.
+    """
+    if not rows:
+        return set()
+    statement = _insert_if_absent_statement(connection.dialect.name, table)
+    return {tuple(row) for row in connection.execute(statement, rows)}
 
 
 def insert_or_replace(connection: Connection, table: type[Base], values: dict[str, Any]) -> None:

@@ -3,8 +3,8 @@
 All functions take the connection of the queue's fenced transaction; none writes `jobs`.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
@@ -17,12 +17,37 @@ from shared.upsert import insert_if_absent, insert_or_replace
 _INSERT_EVENT = insert(JobEvent)
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of a job's history."""
+
+    job_id: str
+    attempt: int
+    type: str
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
 def add_event(
     connection: Connection, job_id: str, attempt: int, now: datetime, type_: str, **data: object
 ) -> None:
     """Add an event to a job's history."""
-    values = {"job_id": job_id, "attempt": attempt, "type": type_, "data": data, "at": now}
-    connection.execute(_INSERT_EVENT, values)
+    add_events(connection, [Event(job_id, attempt, type_, data)], now)
+
+
+def add_events(connection: Connection, events: Sequence[Event], now: datetime) -> None:
+    """Add events to the histories of any number of jobs, in one statement."""
+    if events:
+        rows = [
+            {
+                "job_id": event.job_id,
+                "attempt": event.attempt,
+                "type": event.type,
+                "data": event.data,
+                "at": now,
+            }
+            for event in events
+        ]
+        connection.execute(_INSERT_EVENT, rows)
 
 
 def put_metric(

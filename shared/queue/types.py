@@ -37,7 +37,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedJob(Submission):
-    """A job as it was inserted. Its fields are columns of `jobs`.
+    """A job as it was inserted. Its fields are columns of `jobs`: all that its owner is shown.
 
     Attributes:
         blocked_by: The job it still has to wait for.
@@ -47,6 +47,13 @@ class SubmittedJob(Submission):
     created_at: datetime
     blocked_by: str | None
     status: Status = "queued"
+    attempt: int = 0
+    progress: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    pause_requested_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

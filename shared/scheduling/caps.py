@@ -118,19 +118,24 @@ def use_of(connection: Connection, user: Any, now: datetime) -> Use:
 
 
 def check_job(
-    connection: Connection, settings: Settings, user_id: str, kind: Kind, now: datetime
+    connection: Connection,
+    settings: Settings,
+    user_id: str,
+    kind: Kind,
+    now: datetime,
+    jobs: int = 1,
 ) -> None:
-    """Check that a user may queue one more job; lock the user until the commit.
+    """Check that a user may queue so many more jobs; lock the user until the commit.
 
     Raises:
-        QueueFull: The user has as many queued jobs as allowed.
+        QueueFull: The user would have more queued jobs than allowed.
         DayUsedUp: The user has used up today's device time.
         StorageFull: A training's checkpoints could not be stored.
         TooMany: The user would have too many models; that of this training counts.
     """
     user, caps = _lock_user(connection, settings, user_id)
     queued = connection.scalar(_QUEUED, {"user": user_id}) or 0
-    if queued >= caps.queued:
+    if queued + jobs > caps.queued:
         raise QueueFull(queued, caps.queued)
     limit = caps.device_seconds_per_day
     if limit is not None:
