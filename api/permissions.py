@@ -12,11 +12,12 @@ from functools import cache
 from typing import Any, Literal, TypeVar
 
 from flask import g
-from sqlalchemy import BindParameter, ColumnElement, Row, Select, bindparam, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, bindparam, or_, select
 from sqlalchemy.orm import Session, undefer
 
 from api.errors import Forbidden, NotFound
 from shared.accounts import is_valid_key
+from shared.prepared import PreparedSelect
 from shared.tables import Checkpoint, Corpus, GeneratedText, Job, Model
 
 Shareable = TypeVar("Shareable", Corpus, Model)
@@ -198,7 +199,7 @@ def own_job(session: Session, reference: str) -> Job:
     return row
 
 
-def own_job_as_shown(session: Session, reference: str) -> Row[Any]:
+def own_job_as_shown(connection: Connection, reference: str) -> Any:
     """Read a job of the current user, with what the user may be shown of it.
 
     Returns:
@@ -209,16 +210,16 @@ def own_job_as_shown(session: Session, reference: str) -> Row[Any]:
         NotFound: The user has no job with this id.
     """
     values = {"id": as_id("job", reference), "user_id": current_user().id}
-    row = session.connection().execute(_own_job_as_shown(), values).one_or_none()
+    row = _own_job_as_shown().first(connection, values)
     if row is None:
         raise NotFound("job", reference)
     return row
 
 
 @cache
-def _own_job_as_shown() -> Select[Any]:
+def _own_job_as_shown() -> PreparedSelect:
     user_id: BindParameter[str] = bindparam("user_id")
-    return (
+    return PreparedSelect(
         select(
             *Job.__table__.columns,
             _visible_to(Corpus, user_id).label("shows_corpus"),

@@ -78,11 +78,12 @@ def _ended_job(result: Result, waiter: EndWaiter) -> Response | None:
     with reading() as session:
         if not has_valid_key(session):
             raise Unauthenticated(INVALID_KEY)
-        job = own_job_as_shown(session, result.body["id"])
+        connection = session.connection()
+        job = own_job_as_shown(connection, result.body["id"])
         if job.status not in TERMINAL_STATUSES:
             return None
         texts = _published_texts(waiter, job.status, job.attempt)
-        reply = own_job_reply(session, job, texts)
+        reply = own_job_reply(connection, job, texts)
     return json_response(reply, 200, {REPLAYED: "true"} if result.replayed else {})
 
 

@@ -20,6 +20,7 @@ from api.schemas.texts import TextReply
 from api.serializers.jobs import job_replies, job_reply, own_job_reply
 from api.serializers.texts import text_replies
 from api.services import reading, services, writing
+from shared.database import reading as database_reading
 from shared.queue.errors import NoSuchJob
 from shared.queue.types import JobEnd
 from shared.tables import GeneratedText, Job
@@ -50,8 +51,8 @@ def list_jobs(query: JobsPage) -> Response:
 @jobs.get("/jobs/<id>", JobReply)
 def read_job(path: IdPath) -> Response:
     """Read one job. An ended generation includes its texts, even if it failed."""
-    with reading() as session:
-        return json_response(own_job_reply(session, own_job_as_shown(session, path.id)))
+    with database_reading(services().engine) as connection:
+        return json_response(own_job_reply(connection, own_job_as_shown(connection, path.id)))
 
 
 @jobs.post("/jobs/<id>/cancel", 202, JobReply)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from api.permissions import CurrentUser, current_user, digests_of_visible
@@ -13,13 +13,14 @@ from api.serializers.models import aliases_reply
 from api.serializers.texts import TextColumns, render_text, text_replies
 from api.services import services
 from shared.checkpoint_aliases import Aliases, resolve_many
+from shared.prepared import PreparedSelect
 from shared.queue.types import StoredText, SubmittedJob
 from shared.scheduling.forecast import Place
 from shared.scheduling.forecast_queries import places
 from shared.tables import KINDS, PRIORITIES, TERMINAL_STATUSES, Checkpoint, GeneratedText, Job
 
 # Built once, because clients poll their jobs.
-_TEXTS = (
+_TEXTS = PreparedSelect(
     select(*GeneratedText.__table__.columns)
     .where(GeneratedText.job_id == bindparam("job"))
     .order_by(GeneratedText.step, GeneratedText.position)
@@ -47,24 +48,25 @@ def job_reply(session: Session, job: JobColumns, *, place: bool = True) -> JobRe
     reply = job_replies(session, [job], place=place)[0]
     if job.kind != "generate" or job.status not in TERMINAL_STATUSES:
         return reply
-    texts = session.connection().execute(_TEXTS, {"job": job.id}).all()
+    texts = _TEXTS.all(session.connection(), {"job": job.id})
     return reply.model_copy(update={"texts": text_replies(session, texts)})
 
 
 def own_job_reply(
-    session: Session, job: Row[Any], texts: Iterable[StoredText] | None = None
+    connection: Connection, job: Any, texts: Iterable[StoredText] | None = None
 ) -> JobReply:
     """Return one job of the current user, with its texts if it is an ended generation.
 
     Args:
-        session: To read what else the reply needs.
+        connection: To read what else the reply needs.
         job: From `api.permissions.own_job_as_shown`.
         texts: The texts of a job that has succeeded, if they are known; read by default.
     """
     if job.kind != "generate" or job.status not in TERMINAL_STATUSES:
-        return _job_replies(session, [(job, bool(job.shows_corpus))])[0]
+        with Session(connection) as session:
+            return _job_replies(session, [(job, bool(job.shows_corpus))])[0]
     found: Iterable[TextColumns] = (
-        session.connection().execute(_TEXTS, {"job": job.id}) if texts is None else texts
+        _TEXTS.all(connection, {"job": job.id}) if texts is None else texts
     )
     owner, placed = current_user().name, bool(job.shows_excerpts)
     return render_job(
