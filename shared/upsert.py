@@ -24,18 +24,12 @@ def insert_if_absent(connection: Connection, table: type[Base], values: dict[str
     return connection.execute(statement, values).first() is not None
 
 
-def insert_new(
+def insert_all_if_absent(
     connection: Connection, table: type[Base], rows: Sequence[dict[str, Any]]
-) -> set[tuple[Any, ...]]:
-    """Insert those rows whose keys do not exist; all rows have values of the same columns.
-
-    Returns:
-        The primary keys of the inserted rows.
-    """
-    if not rows:
-        return set()
-    statement = _insert_if_absent_statement(connection.dialect.name, table)
-    return {tuple(row) for row in connection.execute(statement, rows)}
+) -> None:
+    """Insert those rows whose keys do not exist; all rows have values of the same columns."""
+    if rows:
+        connection.execute(_insert_all_if_absent_statement(connection.dialect.name, table), rows)
 
 
 def insert_or_replace(connection: Connection, table: type[Base], values: dict[str, Any]) -> None:
@@ -44,11 +38,26 @@ def insert_or_replace(connection: Connection, table: type[Base], values: dict[st
     connection.execute(statement, values)
 
 
+def insert_new(
+    connection: Connection, table: type[Base], rows: Sequence[dict[str, Any]]
+) -> set[tuple[Any, ...]]:
+    """Insert those rows whose keys do not exist, and return the primary keys of these."""
+    if not rows:
+        return set()
+    statement = _insert_if_absent_statement(connection.dialect.name, table)
+    return {tuple(row) for row in connection.execute(statement, rows)}
+
+
 @cache
 def _insert_if_absent_statement(dialect: str, table: type[Base]) -> Any:
     # Not every driver gives the row count of an INSERT; all give the rows that it returns.
     key = table.__table__.primary_key
     return _insert(dialect, table).on_conflict_do_nothing().returning(*key)
+
+
+@cache
+def _insert_all_if_absent_statement(dialect: str, table: type[Base]) -> Any:
+    return _insert(dialect, table).on_conflict_do_nothing()
 
 
 @cache

@@ -10,13 +10,6 @@ from shared.tables import MUST_START, RUNNING, WAITING, Device, Job, UtcDateTime
 
 #: Insert jobs, given their columns.
 SUBMIT = insert(Job)
-#: The jobs that new jobs wait for, given their ids, `jobs`.
-LOCK_PREDECESSORS = (
-    select(Job.id, Job.user_id, Job.status)
-    .where(Job.id.in_(bindparam("jobs", expanding=True)))
-    .order_by(Job.id)
-    .with_for_update()
-)
 #: Lease those of `picked` that may still start. Also takes `charged`, `worker`, `lease`, `now`.
 CLAIM = (
     update(Job)
@@ -141,6 +134,13 @@ UNBLOCK = (
     .where(Job.blocked_by.in_(bindparam("ended", expanding=True)))
     .values(blocked_by=None)
     .returning(Job.id, Job.attempt, Job.after_job_id)
+)
+#: The jobs that new jobs wait for, given their ids, `jobs`.
+LOCK_PREDECESSORS = (
+    select(Job.id, Job.user_id, Job.status)
+    .where(Job.id.in_(bindparam("jobs", expanding=True)))
+    .order_by(Job.id)
+    .with_for_update()
 )
 #: The jobs that wait for `ended`, jobs that will never succeed.
 LOCK_DEPENDENTS = (
