@@ -1,7 +1,9 @@
 """Grouped submissions of real API processes: one is killed at its commit, two share a cap."""
 
 import asyncio
+import json
 import signal
+import socket
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -244,3 +246,31 @@ def test_two_processes_hear_the_ends_of_their_own_requests(
         server.wait(30)
     assert Counter(answer.status_code for answer in answers) == {200: 40}
     assert len({answer.json()["id"] for answer in answers}) == 40
+
+
+def test_who_hangs_up_while_waiting_frees_the_seat_at_once(
+    environment: dict[str, str], harness: ApiHarness
+) -> None:
+    ann = harness.person("ann")
+    body = json.dumps({"model": harness.model(ann)["id"], "prompt": "It ", "length": 5})
+    head = (
+        "POST /v1/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {ann.key}\r\nPrefer: wait=%d\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+    )
+    of_kind = Job.kind == "generate"
+    with process(environment | {"QUIRE_WAIT_SLOTS": "1"}, "--port", "0") as server:
+        port = int(address(server).rpartition(":")[2])
+
+        def waits() -> bool:
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                connection.sendall((head % 1).encode())
+                return b"Preference-Applied: wait=1" in connection.recv(65536)
+
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall((head % 60).encode())
+            until(lambda: count(harness.engine, Job, of_kind) == 1, "the first one waits")
+            assert not waits()
+        until(waits, "the seat of who hung up is free", seconds=10)
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
