@@ -10,10 +10,20 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from flask import g
-from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session, undefer
 
 from api.errors import (
@@ -27,6 +37,7 @@ from api.errors import (
 from api.schemas.fields import Visibility
 from shared.accounts import KeyRefused, in_order, refusal_of, scopes_of_role
 from shared.groups import is_live, memberships_of
+from shared.prepared import PreparedSelect
 from shared.tables import (
     ApiKey,
     Checkpoint,
@@ -207,10 +218,23 @@ def digests_of_visible(session: Session, corpora: Collection[str]) -> dict[str, 
     return dict(session.execute(seen).all())
 
 
-def may_show_excerpts(session: Session, model: Model) -> bool:
-    """Return whether the current user may be shown pieces of a model's corpus."""
+def corpus_as_shown(session: Session, corpus_id: str, user: CurrentUser) -> Row[Any] | None:
+    """Read a corpus's `normal_form`, and whether a user may see the corpus (`is_visible`)."""
+    values = {"id": corpus_id, "user_id": user.id}
+    return session.connection().execute(_corpus_as_shown(), values).one_or_none()
+
+
+@cache
+def _corpus_as_shown() -> Select[Any]:
+    is_visible = _visible_to(Corpus, bindparam("user_id")).label("is_visible")
+    columns: tuple[Any, ...] = (Corpus.normal_form, is_visible)
+    return select(*columns).where(Corpus.id == bindparam("id"))
+
+
+def may_show_excerpts(session: Session, model_id: str, user: CurrentUser) -> bool:
+    """Return whether a user may be shown pieces of a model's corpus."""
     statement = select(Model.id).outerjoin(Corpus, Model.corpus_id == Corpus.id)
-    shown = statement.where(Model.id == model.id, _shows_excerpts(current_user()))
+    shown = statement.where(Model.id == model_id, _shows_excerpts(user.id))
     return session.scalar(shown) is not None
 
 
@@ -220,34 +244,39 @@ def jobs_that_show_excerpts(session: Session, jobs: Collection[str]) -> set[str]
         select(Job.id)
         .outerjoin(Corpus, Job.corpus_id == Corpus.id)
         .outerjoin(Model, Job.model_id == Model.id)
-        .where(Job.id.in_(jobs), _shows_excerpts(current_user()))
+        .where(Job.id.in_(jobs), _shows_excerpts(current_user().id))
     )
     return set(session.scalars(statement))
 
 
-def _shows_excerpts(user: CurrentUser) -> ColumnElement[bool]:
+def _shows_excerpts(user_id: str | BindParameter[str]) -> ColumnElement[bool]:
     """Return the condition on a corpus and a model trained on it.
 
     Whoever trained the model could read the corpus.
     """
-    return or_(may_see(Corpus, user), Corpus.allow_excerpts, Model.user_id == user.id)
+    return or_(_visible_to(Corpus, user_id), Corpus.allow_excerpts, Model.user_id == user_id)
 
 
 def visible(
-    session: Session, table: type[Shareable], reference: str, lock: Lock | None = None
+    session: Session,
+    table: type[Shareable],
+    reference: str,
+    lock: Lock | None = None,
+    user: CurrentUser | None = None,
 ) -> Shareable:
-    """Load a corpus or a model that the current user may see.
+    """Load a corpus or a model that a user may see.
 
     Args:
         session: The session to load it in.
         table: `Corpus` or `Model`.
         reference: The id from the request.
         lock: ``use`` blocks its deletion until the commit, ``change`` its use as well.
+        user: Who asks; the current user by default.
 
     Raises:
         NotFound: It does not exist, or the user may not see it.
     """
-    values = {"id": as_id(_NAMES[table], reference), "user_id": current_user().id}
+    values = {"id": as_id(_NAMES[table], reference), "user_id": (user or current_user()).id}
     row: Shareable | None = session.scalar(_select_visible(table, lock), values)
     if row is None:
         raise NotFound(_NAMES[table], reference)
@@ -293,6 +322,39 @@ def own_job(session: Session, reference: str) -> Job:
     if row is None:
         raise NotFound("job", reference)
     return row
+
+
+def own_job_as_shown(connection: Connection, reference: str) -> Any:
+    """Read a job of the current user, with what the user may be shown of it.
+
+    Returns:
+        The columns of `jobs`; and whether the user may see the job's corpus (`shows_corpus`), and
+        where in it a text copies (`shows_excerpts`).
+
+    Raises:
+        NotFound: The user has no job with this id.
+    """
+    values = {"id": as_id("job", reference), "user_id": current_user().id}
+    row = _own_job_as_shown().first(connection, values)
+    if row is None:
+        raise NotFound("job", reference)
+    return row
+
+
+@cache
+def _own_job_as_shown() -> PreparedSelect:
+    user_id: BindParameter[str] = bindparam("user_id")
+    return PreparedSelect(
+        select(
+            *Job.__table__.columns,
+            _visible_to(Corpus, user_id).label("shows_corpus"),
+            _shows_excerpts(user_id).label("shows_excerpts"),
+        )
+        .select_from(Job)
+        .outerjoin(Corpus, Job.corpus_id == Corpus.id)
+        .outerjoin(Model, Job.model_id == Model.id)
+        .where(Job.id == bindparam("id"), Job.user_id == user_id)
+    )
 
 
 def own_text(session: Session, reference: str) -> GeneratedText:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import current_app
 from sqlalchemy import Engine
@@ -11,10 +12,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.byte_budget import ByteBudget
 from api.front import FairSlots, Seats
+from api.group_commit import GroupCommit
 from api.token_buckets import TokenBuckets
 from api.traces import KeyUses, Refusals
 from shared.broker import Broker
 from shared.database import make_sessions
+from shared.job_ends import JobEndListener, JobEndPublisher
 from shared.job_events import EventPublisher, EventReader
 from shared.queue import Queue
 from shared.scheduling.forecast_queries import ForecastCache
@@ -33,6 +36,9 @@ class Services:
         forecasts: Forecasts of the queue, cached for a moment.
         event_reader: Reads the events of jobs.
         event_publisher: Publishes what the API itself does to a job.
+        job_ends: Hands the ends of runs to the requests that wait for them.
+        end_publisher: Publishes the ends of jobs that the API itself ends.
+        text_submissions: Groups the generations that are submitted at the same time.
         request_slots: Bounds the requests that are processed at once, and their connections.
         event_stream_seats: Bounds the open event streams.
         wait_seats: Bounds the requests that hold a thread while they wait for a job.
@@ -52,6 +58,9 @@ class Services:
     forecasts: ForecastCache
     event_reader: EventReader
     event_publisher: EventPublisher
+    job_ends: JobEndListener
+    end_publisher: JobEndPublisher
+    text_submissions: GroupCommit[Any]
     request_slots: FairSlots
     event_stream_seats: Seats
     wait_seats: Seats
@@ -79,10 +88,11 @@ class Services:
             broker=broker,
             queue=Queue(engine, settings),
             forecasts=ForecastCache(settings),
-            event_reader=EventReader(
-                settings.broker, settings.max_listeners + settings.wait_slots, BLOCK_SECONDS
-            ),
+            event_reader=EventReader(settings.broker, settings.max_listeners, BLOCK_SECONDS),
             event_publisher=EventPublisher(settings.broker),
+            job_ends=JobEndListener(settings.broker),
+            end_publisher=JobEndPublisher(settings.broker),
+            text_submissions=GroupCommit(),
             request_slots=FairSlots(settings.api_threads),
             event_stream_seats=seats(settings.max_listeners),
             wait_seats=seats(settings.wait_slots),

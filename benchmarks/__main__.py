@@ -25,11 +25,12 @@ SCRIPTS = {
         *("generate/classic_window", "generate/thirty_checkpoints"),
     ),
     "serve": (
-        *("serve/generate_100", "serve/evening", "serve/evening_classic"),
-        *("serve/first_character", "serve/generate_100_postgresql"),
+        *("serve/crowd_64", "serve/crowd_64_celery", "serve/crowd_16", "serve/crowd_4"),
+        *("serve/one", "serve/thirty_models", "serve/get_job", "serve/postgresql_64"),
     ),
-    "concurrent_texts": ("serve/one_model", "serve/thirty_models", "serve/open_loop"),
-    "polling": ("serve/get_job",),
+    "latency": ("serve/first_character", "serve/beside_a_flood"),
+    "evening": ("serve/evening", "serve/evening_classic"),
+    "open_loop": ("serve/open_loop",),
     "classic": ("classic/epoch", "classic/val_loss_2_epochs"),
     "train_throughput": (
         *("train/128x64x64", "train/192x16x96", "train/256x64x64", "train/512x32x128"),
@@ -60,8 +61,16 @@ Each row is written by its script; `make bench` runs all scripts and writes this
 measures Quire and a baseline (the peer) in one run on one machine, in alternating rounds if there
 are several. The peer is what a competent user would write. Where the baseline would take hours,
 part of it was measured and extrapolated; some rows have a fixed limit instead of a peer. Their
-conditions say so. A ratio above 1 means that Quire is better. To run one script:
-`python -m benchmarks.vectorize`, with `--quick` in under a minute.
+conditions say so. A ratio above 1 means that Quire is better. To run one script: `python -m
+benchmarks.vectorize`, with `--quick` in under a minute; one row of the longer scripts alone:
+`python -m benchmarks.serve --row serve/crowd_64`.
+
+The rows `serve/…` measure texts over HTTP. Their peer is a plain service that does the same work
+(`benchmarks/peers/plain_service.py`: Flask, gunicorn, SQLAlchemy with a row for each job, a
+Celery task for each text on a worker for each core), with the same network, Redis, database and
+durability. The client is `wrk` where it is installed. Only answers of status 200 with all texts
+count, a server is loaded until it gets no faster before it is measured, and Quire runs with its
+default settings: 64 connections share one key.
 
 {machine}
 

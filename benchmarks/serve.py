@@ -1,181 +1,329 @@
-"""The latency of a short text through HTTP, queue, worker and database.
+"""Serving: texts over HTTP beside a plain service, and beside bare Celery tasks.
 
-The peer is a Celery task that does nothing, sent and awaited with ``apply_async().get()`` on the
-same Redis, with the same Celery settings and its own worker. No text can arrive before its wake;
-the rest is what Quire adds: HTTP, three transactions, and the network's hundred steps.
+The peer is benchmarks/peers/plain_service.py on the same Redis, with the same network, database
+and durability. Quire runs with its default settings. Each row can be measured alone:
+
+    python -m benchmarks.serve --row serve/crowd_64
 """
 
-import http.client
 import json
 import statistics
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 
-from benchmarks.generate import CLASSIC, KerasScript, random_weights
 from benchmarks.support.harness import Options, Row, interleave, main, row
-from benchmarks.support.stack import Stack, another_checkpoint, noop, running, train, watcher
-from shared.database import journal_mode
-from tests.services.postgres import postgres_server
+from benchmarks.support.http_load import Load, Target, client_name, closed_loop
+from benchmarks.support.plain_peer import PlainPeer, plain_peer
+from benchmarks.support.stack import (
+    Stack,
+    another_checkpoint,
+    cpu_seconds,
+    running,
+    train,
+)
+from tests.services.postgres import PostgresServer, cluster
 from tests.services.servers import ServerMissing
 
-LENGTH = 100
-TARGET = 0.25
-REQUESTS = 20
-ROUNDS = 7
-POLL_SECONDS = 0.0005
-PROMPT = {"prompt": "The "}
-#: The texts that the classic script writes after an epoch.
-TEMPERATURES, EVENING_LENGTH = [0.2, 0.5, 1.0, 1.2], 400
-#: Limits of the time to the first character, with a loaded checkpoint and with a new one.
-FIRST_P95_MS, UNSEEN_MS = 50.0, 150.0
+LENGTH, ONE_LENGTH, MODELS = 200, 100, 30
+SECONDS, QUICK_SECONDS, ROUNDS, QUICK_ROUNDS = 4.0, 4.0, 5, 2
+WARM_SECONDS, PAUSE_SECONDS = 2.0, 0.3
+#: A server is warm once it gets no faster than this from one warm-up to the next.
+WARM_GAIN, MOST_WARM_UPS = 1.15, 8
+#: Without the other benchmarks' silence: a server logs its requests.
+VARIABLES = {"QUIRE_LOG_LEVEL": "info"}
+PREFER = "wait=30"
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """A row of texts in a closed loop.
+
+    Attributes:
+        name: The name of the row.
+        connections: How many ask at the same time.
+        target: The ratio to the peer.
+        models: How many checkpoints they ask for in turn.
+        p99_over_p50: What p99 may be at most.
+    """
+
+    name: str
+    connections: int
+    target: float
+    models: int = 1
+    p99_over_p50: float | None = None
+
+
+CROWDS = (
+    Crowd("serve/crowd_64", 64, 3.0, p99_over_p50=2.0),
+    Crowd("serve/crowd_16", 16, 2.0),
+    Crowd("serve/crowd_4", 4, 1.1),
+    Crowd("serve/thirty_models", 64, 4.0, models=MODELS),
+)
+POSTGRESQL = Crowd("serve/postgresql_64", 64, 3.0)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Quire and the plain service, side by side.
+
+    Attributes:
+        checkpoints: Quire's; the plain service knows them by number.
+    """
+
+    quire: Stack
+    plain: PlainPeer
+    model: str
+    checkpoints: Sequence[str]
+
+    def ours(self, length: int = LENGTH, models: int = 1) -> Target:
+        """Return what is requested of Quire."""
+        bodies = [
+            json.dumps({"model": self.model, "checkpoint": one, "prompt": "The ", "length": length})
+            for one in self.checkpoints[:models]
+        ]
+        key = self.quire.client.key
+        return Target(
+            *(self.quire.port, "POST", "/v1/generate", key, bodies, PREFER),
+            mark='"finish_reason":',
+        )
+
+    def theirs(self, length: int = LENGTH, models: int = 1) -> Target:
+        """Return what is requested of the plain service."""
+        bodies = [
+            json.dumps({"checkpoint": str(number), "prompt": "The ", "length": length})
+            for number in range(models)
+        ]
+        return Target(self.plain.port, "POST", "/generate", bodies=bodies)
 
 
 def measure(options: Options) -> list[Row]:
-    """Measure SQLite, which `quire up` uses, and PostgreSQL unless the run is quick."""
-    rows = [_row("serve/generate_100", None, options), *_evening(options)]
-    if not options.quick:
-        with suppress(ServerMissing), postgres_server() as server, server.database("bench") as url:
-            rows.append(_row("serve/generate_100_postgresql", url, options))
+    """Measure the requested rows."""
+    rows: list[Row] = []
+    on_sqlite: dict[str, Callable[[Pair, Options], Row]] = {
+        **{crowd.name: partial(_crowd_row, crowd) for crowd in CROWDS},
+        "serve/crowd_64_celery": _celery_row,
+        "serve/one": _one_row,
+        "serve/get_job": _get_job_row,
+    }
+    wanted = [make for name, make in on_sqlite.items() if options.wants(name)]
+    if wanted:
+        with _pair() as pair:
+            rows += [make(pair, options) for make in wanted]
+    if options.wants(POSTGRESQL.name):
+        with suppress(ServerMissing), _postgresql_pair() as pair:
+            rows.append(_crowd_row(POSTGRESQL, pair, options, "PostgreSQL, fsync on"))
     return rows
 
 
-def _row(name: str, database_url: str | None, options: Options) -> Row:
+@contextmanager
+def _pair(database_url: str | None = None, peer_url: str | None = None) -> Iterator[Pair]:
     with ExitStack() as stack:
-        quire = stack.enter_context(running(database_url))
-        client, model = quire.client, train(quire.client)
-        peer = stack.enter_context(noop(quire))
-        is_there = stack.enter_context(watcher(quire.database_url))
+        quire = stack.enter_context(running(database_url, VARIABLES))
+        model = train(quire.client)
+        checkpoints = [another_checkpoint(quire, model, seed) for seed in range(MODELS)]
+        plain = stack.enter_context(plain_peer(quire, checkpoints, LENGTH, peer_url))
+        yield Pair(quire, plain, model, checkpoints)
 
-        def ours() -> None:
-            job = client.call("POST", "/v1/generate", {"model": model, "length": LENGTH, **PROMPT})
-            while not is_there(job["id"]):
-                time.sleep(POLL_SECONDS)
 
-        def waited() -> None:
-            body = {"model": model, "length": LENGTH, **PROMPT}
-            answer = client.call("POST", "/v1/generate", body, Prefer="wait=10")
-            if len(answer["texts"][0]["text"]) != LENGTH:
-                raise RuntimeError(f"no text arrived: {answer}")
+@contextmanager
+def _postgresql_pair() -> Iterator[Pair]:
+    with cluster(durable=True) as own, own.serve():
+        server = PostgresServer(own.url, "bench")
+        with (
+            server.database("quire") as ours,
+            server.database("plain") as theirs,
+            _pair(ours, theirs) as pair,
+        ):
+            yield pair
 
-        for work in (ours, waited, peer):
-            _median_of(work, REQUESTS)()
-        rounds, requests = (5, 10) if options.quick else (ROUNDS, REQUESTS)
-        mine, theirs = interleave(_median_of(ours, requests), _median_of(peer, requests), rounds)
-        answered = statistics.median(_median_of(waited, requests)() for _ in range(3))
-    kind = (
-        f"SQLite, {journal_mode()} journal"
-        if database_url is None
-        else "PostgreSQL on a Unix socket, as the tests run it (fsync off)"
+
+def _crowd_row(crowd: Crowd, pair: Pair, options: Options, database: str = "SQLite") -> Row:
+    ours, theirs = pair.ours(models=crowd.models), pair.theirs(models=crowd.models)
+    mine, peer, cpu = _alternate(pair, ours, theirs, crowd.connections, options)
+    conditions = (
+        f"{crowd.connections} connections that request {LENGTH} characters back to back, "
+        f"LSTM(128), {crowd.models} {'checkpoint' if crowd.models == 1 else 'checkpoints'}, "
+        f"{database}; {_latency(mine, peer)}; CPU ms a text: {cpu}; "
+        f"{_client(mine, peer)}; peer: the plain service"
+    )
+    also = True
+    if crowd.p99_over_p50 is not None:
+        p50, p99 = _median(mine, "p50"), _median(mine, "p99")
+        also = p99 <= crowd.p99_over_p50 * p50
+        conditions += f"; p99 must be at most {crowd.p99_over_p50:g} × p50"
+    return row(
+        crowd.name,
+        [load.per_second for load in mine],
+        [load.per_second for load in peer],
+        "texts/s",
+        crowd.target,
+        conditions,
+        more_is_better=True,
+        also=also,
+    )
+
+
+def _celery_row(pair: Pair, options: Options) -> Row:
+    """Compare with Celery tasks that a client of 64 threads sends and waits for."""
+    connections, seconds = 64, _seconds(options)
+    ours = pair.ours()
+
+    def celery() -> float:
+        return texts_of_threads(pair.plain.ask, connections, seconds)
+
+    _warm_up(ours, connections)
+    texts_of_threads(pair.plain.ask, connections, WARM_SECONDS)
+    mine, theirs = interleave(
+        lambda: closed_loop(ours, connections, seconds).per_second, celery, _rounds(options)
     )
     conditions = (
-        f"p50 of {requests} sequential requests per round, warm; LSTM(128), {kind}, Redis "
-        "on a Unix socket, API and one CPU worker on this machine; with `Prefer: wait=10` the "
-        f"text arrives after {answered * 1e3:.1f} ms; peer: a bare Celery no-op round "
-        "trip on the same Redis"
-    )
-    return row(name, [1e3 * s for s in mine], [1e3 * s for s in theirs], "ms", TARGET, conditions)
-
-
-def _evening(options: Options) -> list[Row]:
-    """Measure four texts of 400 characters over HTTP, and the time to the first character."""
-    script = KerasScript(random_weights(CLASSIC))
-    characters = EVENING_LENGTH * len(TEMPERATURES)
-    rounds = 5 if options.quick else ROUNDS
-    rows = []
-    with ExitStack() as stack:
-        quire = stack.enter_context(running())
-        peer = stack.enter_context(noop(quire))
-        models = {
-            "serve/evening": (train(quire.client, units=256), 1000, "preset default, 256 units"),
-            "serve/evening_classic": (
-                train(quire.client, preset="classic", sample=None),
-                300,
-                "preset classic, LSTM(128), windows of 60",
-            ),
-        }
-        for name, (model, target, description) in models.items():
-            body = {"model": model, "temperature": TEMPERATURES, "length": EVENING_LENGTH}
-
-            def ours(body: dict[str, Any] = body) -> None:
-                answer = quire.client.call("POST", "/v1/generate", body, Prefer="wait=30")
-                if len(answer["texts"]) != len(TEMPERATURES):
-                    raise RuntimeError(f"no texts arrived: {answer}")
-
-            ours()
-            mine, theirs = interleave(
-                _median_of(ours, 5),
-                lambda: characters * script.seconds_per_character(10 if options.quick else 30),
-                rounds,
-            )
-            conditions = (
-                f"{description}; 4 temperatures of {EVENING_LENGTH} characters, POST with "
-                "`Prefer: wait`, p50; peer: the script's model.predict for each character, "
-                "measured on some characters and extrapolated"
-            )
-            rows.append(row(name, mine, theirs, "s", target, conditions))
-        rows.append(_first_character(quire, models["serve/evening"][0], peer, options))
-    return rows
-
-
-def _first_character(quire: Stack, model: str, peer: Callable[[], None], options: Options) -> Row:
-    count = 20 if options.quick else 60
-    body = {"model": model, "length": EVENING_LENGTH, **PROMPT}
-    for _ in range(5):
-        _first(quire, body)
-    mine, theirs = [], []
-    for _ in range(count):
-        theirs.append(_median_of(peer, 3)())
-        mine.append(_first(quire, body))
-    p95 = 1e3 * statistics.quantiles(mine, n=20)[-1]
-    unseen = []
-    for seed in range(3 if options.quick else 10):
-        checkpoint = another_checkpoint(quire, model, seed)
-        unseen.append(1e3 * _first(quire, body | {"checkpoint": checkpoint}))
-    conditions = (
-        f"preset default, 256 units, warm and idle, {count} times: POST, then the first piece of "
-        f"`GET /v1/jobs/ID/events`; p95 {p95:.1f} ms (at most {FIRST_P95_MS:g}); with a checkpoint "
-        f"of a known shape that no worker has loaded {statistics.median(unseen):.1f} ms (at most "
-        f"{UNSEEN_MS:g}); peer: a bare Celery no-op round trip"
+        f"as serve/crowd_64; {client_name()}; peer: {connections} threads that send a Celery task "
+        "and wait for its result, without HTTP and without rows, a worker for each core"
     )
     return row(
-        "serve/first_character",
-        [1e3 * s for s in mine],
-        [1e3 * s for s in theirs],
-        "ms",
-        0.5,
-        conditions,
-        also=p95 <= FIRST_P95_MS and statistics.median(unseen) <= UNSEEN_MS,
+        "serve/crowd_64_celery", mine, theirs, "texts/s", 2.0, conditions, more_is_better=True
     )
 
 
-def _first(quire: Stack, body: dict[str, Any]) -> float:
-    """Return the seconds from the request to the first character, by Server-Sent Events."""
-    started = time.perf_counter()
-    job = quire.client.call("POST", "/v1/generate", body)
-    connection = http.client.HTTPConnection(quire.client.connection.host, quire.port, timeout=60)
-    headers = {"Authorization": f"Bearer {quire.client.key}"}
-    connection.request("GET", f"/v1/jobs/{job['id']}/events", headers=headers)
-    response = connection.getresponse()
-    while line := response.readline():
-        if line.startswith((b"event: piece", b"event: text")):
-            seconds = time.perf_counter() - started
-            while b'"status": "succeeded"' not in line:
-                line = response.readline() or b'"status": "succeeded"'
-            connection.close()
-            return seconds
-    raise RuntimeError(f"nothing arrived: {json.dumps(job)}")
+def _one_row(pair: Pair, options: Options) -> Row:
+    ours, theirs = pair.ours(ONE_LENGTH), pair.theirs(ONE_LENGTH)
+    mine, peer, _ = _alternate(pair, ours, theirs, 1, options)
+    conditions = (
+        f"one connection that requests {ONE_LENGTH} characters back to back, p50 of each round, "
+        f"LSTM(128), SQLite; {_latency(mine, peer)}; {_client(mine, peer)}; peer: the plain service"
+    )
+    return row(
+        "serve/one",
+        [1e3 * load.p50 for load in mine],
+        [1e3 * load.p50 for load in peer],
+        "ms",
+        0.95,
+        conditions,
+    )
 
 
-def _median_of(work: Callable[[], None], requests: int) -> Callable[[], float]:
-    def measure_one() -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
+def _get_job_row(pair: Pair, options: Options) -> Row:
+    connections = 32
+    body = json.loads(pair.ours().bodies[0])
+    job = pair.quire.client.call("POST", "/v1/generate", body, Prefer=PREFER)["id"]
+    theirs = pair.plain.client.call("POST", "/generate", json.loads(pair.theirs().bodies[0]))["id"]
+    mine, peer, _ = _alternate(
+        pair,
+        Target(pair.quire.port, "GET", f"/v1/jobs/{job}", pair.quire.client.key, mark='"prompt":"'),
+        Target(pair.plain.port, "GET", f"/jobs/{theirs}"),
+        connections,
+        options,
+    )
+    conditions = (
+        f"{connections} connections that poll an ended job with its text back to back, SQLite; "
+        f"{_latency(mine, peer)} (p99 at most 2 × the peer's); {_client(mine, peer)}; peer: the "
+        "plain service's route, which reads the row with the ORM and checks no key"
+    )
+    return row(
+        "serve/get_job",
+        [load.per_second for load in mine],
+        [load.per_second for load in peer],
+        "requests/s",
+        1.2,
+        conditions,
+        more_is_better=True,
+        also=_median(mine, "p99") <= 2 * _median(peer, "p99"),
+    )
 
-    return lambda: statistics.median(measure_one() for _ in range(requests))
+
+def _alternate(
+    pair: Pair, ours: Target, theirs: Target, connections: int, options: Options
+) -> tuple[list[Load], list[Load], str]:
+    """Load both servers in turn.
+
+    Returns:
+        The rounds of Quire and of the peer, and how much CPU time an answer took of each process.
+    """
+    mine: list[Load] = []
+    peer: list[Load] = []
+    sides = ((theirs, peer, pair.plain.processes), (ours, mine, pair.quire.processes))
+    used: dict[str, float] = defaultdict(float)
+    answers: dict[str, float] = defaultdict(float)
+    for target, _, _ in sides:
+        _warm_up(target, connections)
+    for _ in range(_rounds(options)):
+        for target, loads, processes in sides:
+            time.sleep(PAUSE_SECONDS)
+            before = {name: cpu_seconds(pid) for name, pid in processes.items()}
+            loads.append(closed_loop(target, connections, _seconds(options)))
+            for name, pid in processes.items():
+                used[name] += cpu_seconds(pid) - before[name]
+                answers[name] += loads[-1].per_second * _seconds(options)
+    if not all(answers.values()):
+        raise RuntimeError("no answer came in time")
+    words = [f"{name} {1e3 * used[name] / answers[name]:.1f}" for name in used]
+    return mine, peer, ", ".join(words)
+
+
+def _warm_up(target: Target, connections: int) -> None:
+    """Load a server until it no longer gets faster: batches of each size are compiled here."""
+    before = 0.0
+    for _ in range(MOST_WARM_UPS):
+        now = closed_loop(target, connections, WARM_SECONDS).per_second
+        if 0 < now < WARM_GAIN * before:
+            return
+        before = now
+
+
+def texts_of_threads(ask: Callable[[int], None], threads: int, seconds: float) -> float:
+    """Return the texts per second of threads that each ask for one after the other."""
+    counted: list[int] = []
+    ends_at = time.perf_counter() + seconds
+
+    def client() -> None:
+        done = 0
+        while True:
+            ask(0)
+            if time.perf_counter() > ends_at:
+                counted.append(done)
+                return
+            done += 1
+
+    clients = [threading.Thread(target=client) for _ in range(threads)]
+    for each in clients:
+        each.start()
+    for each in clients:
+        each.join()
+    if len(counted) < threads:
+        raise RuntimeError("a client failed")
+    return sum(counted) / seconds
+
+
+def _seconds(options: Options) -> float:
+    return QUICK_SECONDS if options.quick else SECONDS
+
+
+def _rounds(options: Options) -> int:
+    return QUICK_ROUNDS if options.quick else ROUNDS
+
+
+def _median(loads: Sequence[Load], name: str) -> float:
+    figures: list[float] = [getattr(load, name) for load in loads]
+    return statistics.median(figures)
+
+
+def _latency(mine: Sequence[Load], peer: Sequence[Load]) -> str:
+    figures = [
+        f"p50 {1e3 * _median(loads, 'p50'):.0f} ms and p99 {1e3 * _median(loads, 'p99'):.0f} ms"
+        for loads in (mine, peer)
+    ]
+    return f"{figures[0]}, peer {figures[1]}"
+
+
+def _client(mine: Sequence[Load], peer: Sequence[Load]) -> str:
+    busiest = max(load.client_cpu for load in (*mine, *peer))
+    return f"{client_name()}, which took at most {busiest:.0%} of a core"
 
 
 if __name__ == "__main__":
-    main("Serving: one client", measure)
+    main("Serving: beside a plain service", measure)

@@ -14,7 +14,9 @@ from shared.tables import Checkpoint
 _LATEST = (Checkpoint.step.desc(), Checkpoint.id.desc())
 _BEST = (Checkpoint.val_loss.is_(None), Checkpoint.val_loss, *_LATEST)
 _ORDERS = {"best": _BEST, "latest": _LATEST}
-_OF_MODEL = select(Checkpoint.id).where(Checkpoint.model_id == bindparam("model"))
+_OF_MODEL = select(Checkpoint.id, Checkpoint.size_bytes).where(
+    Checkpoint.model_id == bindparam("model")
+)
 # Built once: they are part of the time to a text's first character.
 _BY_NAME = {name: _OF_MODEL.order_by(*order).limit(1) for name, order in _ORDERS.items()}
 _BY_ID = _OF_MODEL.where(Checkpoint.id == bindparam("reference"))
@@ -42,6 +44,23 @@ class Aliases:
     latest: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundCheckpoint:
+    """A checkpoint by its id, and the size of its file."""
+
+    id: str
+    size_bytes: int
+
+
+def find_checkpoint(
+    connection: Connection, model_id: str, reference: str, *, use: bool = False
+) -> FoundCheckpoint | None:
+    """Find a model's checkpoint; arguments and result as for `resolve`."""
+    statement = _BY_NAME.get(reference, _USED_BY_ID if use else _BY_ID)
+    row = connection.execute(statement, {"model": model_id, "reference": reference}).first()
+    return None if row is None else FoundCheckpoint(row.id, row.size_bytes)
+
+
 def resolve(
     connection: Connection, model_id: str, reference: str, *, use: bool = False
 ) -> str | None:
@@ -56,8 +75,8 @@ def resolve(
     Returns:
         None if the model has no checkpoint yet, or none with that id.
     """
-    statement = _BY_NAME.get(reference, _USED_BY_ID if use else _BY_ID)
-    return connection.scalar(statement, {"model": model_id, "reference": reference})
+    found = find_checkpoint(connection, model_id, reference, use=use)
+    return None if found is None else found.id
 
 
 def resolve_many(connection: Connection, model_ids: Collection[str]) -> dict[str, Aliases]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -31,6 +31,8 @@ FIRST_SAFE_WAL_VERSION = (3, 51, 3)
 READ_ONLY_OPTION = "quire_read_only"
 #: Marks a connection that holds its process's write lock.
 HOLDS_WRITE_LOCK = "quire_holds_write_lock"
+
+_LIMIT_LOCK_WAITS = text("SELECT set_config('lock_timeout', :timeout, true)")
 
 log = structlog.get_logger(__name__)
 
@@ -117,6 +119,15 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """Open a read-only connection, which never waits for SQLite's write lock."""
     with engine.connect().execution_options(**{READ_ONLY_OPTION: True}) as connection:
         yield connection
+
+
+def limit_lock_waits(connection: Connection, seconds: float) -> None:
+    """Fail, in this transaction, whatever would wait longer than this for another one's lock.
+
+    On SQLite a transaction waits at its start alone, as long as the engine's time-out says.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LIMIT_LOCK_WAITS, {"timeout": f"{round(seconds * 1000)}ms"})
 
 
 def journal_mode(version: tuple[int, ...] = sqlite.sqlite_version_info) -> str:

@@ -1,4 +1,6 @@
-"""Database failures in plain words, which reveal no address and no driver."""
+"""Database failures: which only concern locks, and all in plain words without driver's terms."""
+
+from sqlalchemy.exc import DBAPIError
 
 #: Fragments of both drivers' messages, with what they mean.
 _FAILURES = {
@@ -7,6 +9,13 @@ _FAILURES = {
     "no space left": "the server's disk is full; its admin must free space",
     "disk i/o error": "the server's disk is full or failing; its admin must check it",
 }
+#: Of PostgreSQL: a lock that was not free in time, a deadlock, a conflict of snapshots.
+_LOCK_STATES = frozenset({"55P03", "40P01", "40001"})
+
+
+def is_lock_conflict(error: DBAPIError) -> bool:
+    """Return whether another transaction stood in the way: nothing was written, try again."""
+    return getattr(error.orig, "sqlstate", None) in _LOCK_STATES
 
 
 def describe_failure(reason: str) -> str:

@@ -66,21 +66,21 @@ def test_rows_that_a_run_leaves_out_stay_as_they_were(
     monkeypatch.setattr(all_of_them, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(all_of_them, "PLOT", plot)
     for script, name, ours in (
-        ("serve", "serve/evening", 1.0),
+        ("serve", "serve/crowd_64", 1.0),
         ("classic", "classic/epoch", 2.0),
-        ("serve", "serve/first_character", 4.0),
-        ("serve", "serve/evening", 3.0),
+        ("serve", "serve/get_job", 4.0),
+        ("serve", "serve/crowd_64", 3.0),
     ):
         row = {**ROW, "name": name, "ours": ours}
         monkeypatch.setattr(all_of_them, "measure", lambda _name, row=row, **_: [row])
         assert all_of_them.main(["--only", script, "--row", name, "--write"]) == 0
     text = readme.read_text()
-    assert "| `serve/evening` | 3 |" in text
-    assert "| `serve/first_character` | 4 |" in text
+    assert "| `serve/crowd_64` | 3 |" in text
+    assert "| `serve/get_job` | 4 |" in text
     assert "| `classic/epoch` | 2 |" in text
     assert "Not measured: `vectorize/nietzsche`," in text
     ElementTree.fromstring(plot.read_text())  # noqa: S314  # our own
-    assert "serve/evening" in plot.read_text()
+    assert "serve/crowd_64" in plot.read_text()
 
 
 def test_a_row_that_could_not_be_measured_is_missed() -> None:

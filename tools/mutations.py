@@ -71,8 +71,23 @@ MUTATIONS = (
         "the commit before the wake",
         "api/operations/submission.py",
         "    reply = job_reply(session, ",
-        "    wake()\n    reply = job_reply(session, ",
-        ("tests/api/test_wakes.py",),
+        "    services().broker.wake(job.kind, job.id)\n    reply = job_reply(session, ",
+        ("tests/api/test_wakes.py", "-k", "woken_worker"),
+    ),
+    Mutation(
+        "the commit before the wakes of a group",
+        "api/operations/submission_groups.py",
+        "        queue.insert(connection, [jobs[text.job_id] for text in kept])",
+        "        queue.insert(connection, [jobs[text.job_id] for text in kept])\n"
+        '        services().broker.wake("generate", group[0].job_id)',
+        ("tests/api/test_wakes.py", "-k", "woken_worker"),
+    ),
+    Mutation(
+        "the caps of a group",
+        "shared/queue/submission.py",
+        "        return [job for job in jobs if (job.user_id, job.kind) not in stopped]",
+        "        return list(jobs)",
+        ("tests/api/test_submission_groups.py", "-k", "cap"),
     ),
 )
 

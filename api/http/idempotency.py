@@ -7,14 +7,15 @@ SQLite's write lock) and then finds the stored response.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import structlog
 from flask import Response, request
 from pydantic import BaseModel
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -26,7 +27,7 @@ from api.services import reading, writing
 from shared.clock import database_now
 from shared.queue.maintenance.idempotency_keys import forget_expired_keys_of, is_expired
 from shared.tables import IdempotencyKey
-from shared.upsert import insert_if_absent
+from shared.upsert import insert_if_absent, insert_new
 
 REPLAYED = "Idempotency-Replayed"
 
@@ -53,6 +54,16 @@ class Creation:
     stored_reply: BaseModel | None = None
     after_commit: Callable[[], object] | None = None
     complete_reply: Callable[[Session, BaseModel], BaseModel] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """An idempotency key, and what its request has created."""
+
+    user_id: str
+    key: str
+    request_sha256: str
+    creation: Creation
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,12 @@ def create_once(
         creation = create(session)
         if key is not None:
             creation = _complete(session, creation)
-            _store(session, key, creation)
+            _store(session, current_user().id, key, creation)
+    return answer(creation)
+
+
+def answer(creation: Creation) -> Result:
+    """Return the result of a creation that is committed, after what it does after the commit."""
     if creation.after_commit is not None:
         creation.after_commit()
     if creation.complete_reply is not None:
@@ -123,6 +139,48 @@ def create_once(
             # The resource is committed, so an error response would be wrong.
             log.warning("reply_incomplete", reason=str(error.orig))
     return Result(_json(creation.reply), creation.status, creation.location, replayed=False)
+
+
+def digest_if_keyed(header: IdempotencyHeader, content: BaseModel | bytes) -> str | None:
+    """Return what tells this request from another one with its key; None without a key."""
+    return None if header.idempotency_key is None else _sha256(content)
+
+
+def store_new(connection: Connection, keys: Sequence[StoredKey], now: datetime) -> list[StoredKey]:
+    """Store keys with the results of their requests, in the transaction that creates.
+
+    Returns:
+        Those that were new. `create_once` answers the requests of the others.
+    """
+    # In one order, so that two transactions with the same keys don't wait for each other. Of two
+    # requests with one key, the first one counts.
+    by_key: dict[tuple[Any, ...], StoredKey] = {
+        (row.user_id, row.key): row for row in reversed(keys)
+    }
+    values = [
+        {
+            "user_id": user_id,
+            "key": key,
+            "request_sha256": row.request_sha256,
+            "status": row.creation.status,
+            "body": _json(row.creation.stored_reply or row.creation.reply),
+            "location": row.creation.location,
+            "created_at": now,
+        }
+        for (user_id, key), row in sorted(by_key.items())
+    ]
+    return [by_key[name] for name in insert_new(connection, IdempotencyKey, values)]
+
+
+def store_completed(session: Session, key: StoredKey) -> Creation:
+    """Complete the reply of a creation in its transaction, and store it with the key.
+
+    Returns:
+        The creation with that reply.
+    """
+    creation = _complete(session, key.creation)
+    _store(session, key.user_id, key.key, creation)
+    return creation
 
 
 def _complete(session: Session, creation: Creation) -> Creation:
@@ -158,11 +216,11 @@ def _stored_result(session: Session, key: str, request_sha256: str) -> Result:
     return Result(row.body, row.status, row.location, replayed=True)
 
 
-def _store(session: Session, key: str, creation: Creation) -> None:
+def _store(session: Session, user_id: str, key: str, creation: Creation) -> None:
     reply = creation.stored_reply or creation.reply
     session.execute(
         update(IdempotencyKey)
-        .where(IdempotencyKey.user_id == current_user().id, IdempotencyKey.key == key)
+        .where(IdempotencyKey.user_id == user_id, IdempotencyKey.key == key)
         .values(status=creation.status, body=_json(reply), location=creation.location)
     )
 

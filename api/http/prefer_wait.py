@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
-import redis
 from flask import request
 
 from api.front import SLOT, NoSeat, Seat, Slot
-from api.http.client_gone import client_gone
+from api.http.client_gone import client_gone, when_client_goes
 from api.permissions import current_user
-from api.services import Services, services
-from shared import job_events
+from api.services import services
+from shared.job_ends import EndWaiter
 
 Outcome = TypeVar("Outcome")
 
-#: The job's events say when it ends. The row is checked all the same in case the events are lost,
-#: and more often while Redis is unavailable: soon at first, then less often.
-BLOCK_SECONDS = 1.0
+#: The end of a run is published. The row is checked all the same in case that is lost, and more
+#: often while Redis is unavailable: soon at first, then less often.
+CHECK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 0.5
 PAUSE_GROWTH = 2.0
@@ -57,13 +56,30 @@ def _without_slot() -> AbstractContextManager[None]:
     return nullcontext() if slot is None else slot.paused()
 
 
+@contextmanager
+def expected_end(job_id: str, seconds: int) -> Iterator[EndWaiter | None]:
+    """Expect the end of a job; yield None if this request does not ask to wait.
+
+    It is entered before the commit of a new job, so that no end is missed.
+    """
+    if seconds <= 0:
+        yield None
+        return
+    ends = services().job_ends
+    waiter = ends.expect(job_id)
+    try:
+        yield waiter
+    finally:
+        ends.forget(waiter)
+
+
 def wait_for_end(
-    job_id: str, seconds: int, check: Callable[[], Outcome | None], *, seat: Seat, new: bool
+    waiter: EndWaiter, seconds: int, check: Callable[[], Outcome | None], *, seat: Seat, new: bool
 ) -> Outcome | None:
     """Wait until a job has ended.
 
     Args:
-        job_id: The job whose events are read.
+        waiter: From `expected_end`.
         seconds: The longest wait.
         check: Reads the job's row in a new transaction, since an open one would keep seeing the
             same row. Returns None until the job has ended.
@@ -76,29 +92,18 @@ def wait_for_end(
     """
     shared = services()
     hung_up = client_gone()
+    when_client_goes(waiter.wake)
     deadline = time.monotonic() + seconds
-    pause, position = FIRST_PAUSE_SECONDS, job_events.BEGINNING
+    pause = FIRST_PAUSE_SECONDS
     outcome = None if new else check()
     while outcome is None:
         left = deadline - time.monotonic()
         if left <= 0 or shared.stopping.is_set() or seat.revoked.is_set() or hung_up():
             return None
+        is_listening = shared.job_ends.is_listening
         with _without_slot():
-            try:
-                position = _read_events(shared, job_id, position, min(BLOCK_SECONDS, left))
-            except redis.RedisError:
-                shared.stopping.wait(min(pause, left))
-                pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
+            waiter.wait(min(CHECK_SECONDS if is_listening else pause, left))
+        if not is_listening:
+            pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
         outcome = check()
     return outcome
-
-
-def _read_events(shared: Services, job_id: str, position: str, seconds: float) -> str:
-    """Read a job's events until it may have ended or the time is over; return the position."""
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        entries = shared.event_reader.read(job_id, position, left)
-        position = entries[-1].id if entries else position
-        if any(entry.kind == "state" and not entry.data.get("begins") for entry in entries):
-            break
-    return position

@@ -11,6 +11,7 @@ from api.errors import NotAcceptable
 from api.http.openapi import JSON, PROBLEM_JSON, RETURNS_NON_JSON, handler_of_request
 from api.permissions import CurrentUser
 from api.services import services
+from shared.logs import LeanLogger
 
 REQUEST_ID = "X-Request-Id"
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -26,7 +27,7 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
-log = structlog.get_logger("api.request")
+log = LeanLogger("api.request")
 
 
 def begin() -> None:

@@ -1,13 +1,12 @@
-"""Random prompts: whether the current user may be shown a piece of a model's corpus."""
+"""Random prompts: whether a user may be shown a piece of a model's corpus."""
 
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
-from api.permissions import may_show_excerpts
-from shared.tables import Model
+from api.permissions import CurrentUser, may_show_excerpts
 
 
-def refuse_random_prompt(session: Session, model: Model) -> None:
+def refuse_random_prompt(session: Session, model_id: str, user: CurrentUser) -> None:
     """Refuse a generation that would start from a piece of a corpus that is not shown.
 
     A few of them would otherwise give a small private corpus away as a whole.
@@ -15,7 +14,7 @@ def refuse_random_prompt(session: Session, model: Model) -> None:
     Raises:
         Invalid: The owner of the model's corpus keeps it private.
     """
-    if not may_show_excerpts(session, model):
+    if not may_show_excerpts(session, model_id, user):
         raise Invalid(
             "prompt",
             None,

@@ -1,5 +1,9 @@
 """Submit a generation or a score: resolve its spec, and create its job."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -8,31 +12,138 @@ from api.http.idempotency import Creation
 from api.operations import prompts
 from api.operations.excerpts import refuse_random_prompt
 from api.operations.submission import submit
-from api.permissions import current_user, own_job, visible
+from api.permissions import CurrentUser, corpus_as_shown, current_user, own_job, visible
 from api.schemas.generation import MAX_LOGPROBS, MAX_TOTAL_TOKENS, GenerateRequest, ScoreRequest
 from api.schemas.requests import SchedulingOptions
 from api.services import services
-from shared.checkpoint_aliases import resolve
+from shared.checkpoint_aliases import find_checkpoint, resolve
 from shared.queue.types import Submission
 from shared.specs.generation import GenerateSpec
 from shared.specs.seeds import new_seed
-from shared.tables import TERMINAL_STATUSES, Checkpoint, Corpus, Job, Model
+from shared.tables import TERMINAL_STATUSES, Job, Model
 
 #: While a checkpoint is loaded, its bytes and its arrays are in memory.
 LOAD_COPIES = 2
 
 
-def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
-    """Submit the generation that a request asks for."""
+@dataclass(frozen=True, slots=True)
+class UsableModel:
+    """What a text needs of its model, which can't be deleted before the commit.
+
+    Attributes:
+        normal_form: The form that accented letters have in the corpus, if they have one.
+        shows_corpus: Whether the user may see the corpus.
+    """
+
+    id: str
+    name: str
+    corpus_id: str
+    vocabulary: str
+    lowercase: bool
+    by_words: bool
+    normal_form: str | None
+    shows_corpus: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """A valid request for a generation or a score, before its model is looked up.
+
+    Attributes:
+        user: Who asks.
+        model: The id from the request.
+        checkpoint: ``best``, ``latest`` or an id.
+        prompt: What the text continues, or what is scored; None for a piece of the corpus.
+        make_spec: Makes the spec, given the model; raises `Invalid` if they don't fit.
+    """
+
+    user: CurrentUser
+    model: str
+    checkpoint: str
+    prompt: str | None
+    name: str | None
+    scheduling: SchedulingOptions | None
+    make_spec: Callable[[UsableModel], GenerateSpec]
+
+    def submission(self, model: UsableModel) -> Submission:
+        """Return the job that the request asks for."""
+        spec = self.make_spec(model).model_dump(mode="json")
+        return Submission(
+            "generate", self.user.id, self.name or model.name, spec, model.id, model.corpus_id
+        )
+
+
+def generation_request(body: GenerateRequest) -> TextRequest:
+    """Return the current user's request for a generation.
+
+    Raises:
+        Invalid: It asks for too many tokens.
+    """
     _refuse_if_too_large(body)
-    model = visible(session, Model, body.model, lock="use")
-    if not _follows_training(session, model, body):
-        _refuse_without_checkpoint(session, model, body.checkpoint)
-    if body.prompt is None:
-        refuse_random_prompt(session, model)
-    spec = GenerateSpec(
+    return TextRequest(
+        current_user(),
+        body.model,
+        body.checkpoint.lower(),
+        body.prompt,
+        body.name,
+        body,
+        partial(_generation_spec, body),
+    )
+
+
+def score_request(body: ScoreRequest) -> TextRequest:
+    """Return the current user's request for a score."""
+    return TextRequest(
+        current_user(),
+        body.model,
+        body.checkpoint.lower(),
+        body.text,
+        body.name,
+        None,
+        partial(_score_spec, body),
+    )
+
+
+def enqueue_text(session: Session, request: TextRequest, job_id: str) -> Creation:
+    """Submit the generation or score that the current user asks for.
+
+    Args:
+        session: The session of the request.
+        request: The request.
+        job_id: The id of the new job.
+    """
+    model = usable_model(session, request)
+    if not _follows_training(session, model, request):
+        refuse_without_checkpoint(session, model, request)
+    if request.prompt is None:
+        refuse_random_prompt(session, model.id, request.user)
+    return submit(session, request.submission(model), request.scheduling, job_id)
+
+
+def usable_model(session: Session, request: TextRequest) -> UsableModel:
+    """Load the model of a request, and protect it from deletion until the commit.
+
+    Raises:
+        NotFound: It does not exist, or the user may not see it.
+    """
+    model = visible(session, Model, request.model, lock="use", user=request.user)
+    corpus = corpus_as_shown(session, model.corpus_id, request.user)
+    return UsableModel(
+        model.id,
+        model.name,
+        model.corpus_id,
+        model.vocabulary,
+        lowercase=model.spec["lowercase"],
+        by_words=model.spec["tokenizer"] == "word",
+        normal_form=None if corpus is None else corpus.normal_form,
+        shows_corpus=corpus is not None and corpus.is_visible,
+    )
+
+
+def _generation_spec(body: GenerateRequest, model: UsableModel) -> GenerateSpec:
+    return GenerateSpec(
         checkpoint=body.checkpoint.lower(),
-        prompt=_fit_prompt(session, model, body),
+        prompt=None if body.prompt is None else _fit_prompt(body.prompt, model, body),
         length=body.length,
         temperatures=body.temperature,
         top_k=body.top_k,
@@ -40,26 +151,22 @@ def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
         n=body.n,
         seed=new_seed() if body.seed is None else body.seed,
         repetition_penalty=body.repetition_penalty,
-        stop=_fit_stops(session, model, body),
+        stop=[_fit_stop(stop, model) for stop in body.stop],
         echo=body.echo,
         logprobs=body.logprobs,
     )
-    return _submit_spec(session, model, body.name, spec, body)
 
 
-def enqueue_score(session: Session, body: ScoreRequest) -> Creation:
-    """Submit the score that a request asks for."""
-    model = visible(session, Model, body.model, lock="use")
-    _refuse_without_checkpoint(session, model, body.checkpoint)
+def _score_spec(body: ScoreRequest, model: UsableModel) -> GenerateSpec:
     text = prompts.fit_to_vocabulary(
         body.text,
         model.vocabulary,
-        lowercase=model.spec["lowercase"],
+        lowercase=model.lowercase,
         unknown=body.unknown,
-        normal_form=_normal_form(session, model),
+        normal_form=model.normal_form,
         field="text",
     )
-    spec = GenerateSpec(
+    return GenerateSpec(
         checkpoint=body.checkpoint.lower(),
         prompt=text,
         length=0,
@@ -71,55 +178,29 @@ def enqueue_score(session: Session, body: ScoreRequest) -> Creation:
         logprobs=body.logprobs,
         score=True,
     )
-    return _submit_spec(session, model, body.name, spec)
 
 
-def _submit_spec(
-    session: Session,
-    model: Model,
-    name: str | None,
-    spec: GenerateSpec,
-    scheduling: SchedulingOptions | None = None,
-) -> Creation:
-    plain_spec = spec.model_dump(mode="json")
-    submission = Submission(
-        "generate", current_user().id, name or model.name, plain_spec, model.id, model.corpus_id
-    )
-    return submit(session, submission, scheduling)
-
-
-def _fit_prompt(session: Session, model: Model, body: GenerateRequest) -> str | None:
-    if body.prompt is None:
-        return None
+def _fit_prompt(prompt: str, model: UsableModel, body: GenerateRequest) -> str:
     return prompts.fit_to_vocabulary(
-        body.prompt,
+        prompt,
         model.vocabulary,
-        lowercase=model.spec["lowercase"],
+        lowercase=model.lowercase,
         unknown=body.unknown,
-        normal_form=_normal_form(session, model),
-        by_words=model.spec["tokenizer"] == "word",
+        normal_form=model.normal_form,
+        by_words=model.by_words,
     )
 
 
-def _fit_stops(session: Session, model: Model, body: GenerateRequest) -> list[str]:
-    """The stop strings as the model would write them. One that it can't write is refused."""
-    form = _normal_form(session, model) if body.stop else None
-    return [
-        prompts.fit_to_vocabulary(
-            stop,
-            model.vocabulary,
-            lowercase=model.spec["lowercase"],
-            unknown="error",
-            normal_form=form,
-            field="stop",
-        )
-        for stop in body.stop
-    ]
-
-
-def _normal_form(session: Session, model: Model) -> str | None:
-    """The form that accented letters have in the model's corpus, if they have one."""
-    return session.scalar(select(Corpus.normal_form).where(Corpus.id == model.corpus_id))
+def _fit_stop(stop: str, model: UsableModel) -> str:
+    """A stop string as the model would write it. One that it can't write is refused."""
+    return prompts.fit_to_vocabulary(
+        stop,
+        model.vocabulary,
+        lowercase=model.lowercase,
+        unknown="error",
+        normal_form=model.normal_form,
+        field="stop",
+    )
 
 
 def _refuse_if_too_large(body: GenerateRequest) -> None:
@@ -142,9 +223,8 @@ def _refuse_if_too_large(body: GenerateRequest) -> None:
         )
 
 
-def _refuse_if_too_large_to_load(session: Session, model: Model, checkpoint_id: str) -> None:
-    size = session.scalar(select(Checkpoint.size_bytes).where(Checkpoint.id == checkpoint_id)) or 0
-    needed, limit = LOAD_COPIES * size, services().settings.generate_memory_bytes
+def _refuse_if_too_large_to_load(model: UsableModel, size_bytes: int) -> None:
+    needed, limit = LOAD_COPIES * size_bytes, services().settings.generate_memory_bytes
     if needed > limit:
         raise NetworkTooLarge(
             "model",
@@ -154,25 +234,33 @@ def _refuse_if_too_large_to_load(session: Session, model: Model, checkpoint_id: 
         )
 
 
-def _follows_training(session: Session, model: Model, body: GenerateRequest) -> bool:
+def _follows_training(session: Session, model: UsableModel, request: TextRequest) -> bool:
     """Return whether the job waits for the model's training, which will have a checkpoint."""
-    if body.after is None or body.checkpoint.lower() not in ("best", "latest"):
+    after = None if request.scheduling is None else request.scheduling.after
+    if after is None or request.checkpoint not in ("best", "latest"):
         return False
-    job = own_job(session, body.after)
+    job = own_job(session, after)
     return job.kind == "train" and job.model_id == model.id
 
 
-def _refuse_without_checkpoint(session: Session, model: Model, reference: str) -> None:
+def refuse_without_checkpoint(session: Session, model: UsableModel, request: TextRequest) -> None:
+    """Refuse a request for a checkpoint that is not there, or that no worker could load.
+
+    Raises:
+        NotFound: The model has no such checkpoint.
+        NoCheckpointYet: It has none at all.
+        NetworkTooLarge: The checkpoint takes more memory than a worker may use.
+    """
     connection = session.connection()
-    checkpoint_id = resolve(connection, model.id, reference.lower(), use=True)
-    if checkpoint_id is not None:
-        _refuse_if_too_large_to_load(session, model, checkpoint_id)
+    checkpoint = find_checkpoint(connection, model.id, request.checkpoint, use=True)
+    if checkpoint is not None:
+        _refuse_if_too_large_to_load(model, checkpoint.size_bytes)
         return
     if resolve(connection, model.id, "latest") is not None:
-        raise NotFound(f"checkpoint of model {model.name!r}", reference)
+        raise NotFound(f"checkpoint of model {model.name!r}", request.checkpoint)
     job = session.scalar(
         select(Job).where(
-            Job.model_id == model.id, Job.kind == "train", Job.user_id == current_user().id
+            Job.model_id == model.id, Job.kind == "train", Job.user_id == request.user.id
         )
     )
     if job is None:

@@ -27,7 +27,7 @@ def rerun(session: Session, job_id: str) -> Creation:
         return _rerun_training(session, job)
     model = _load(session, Model, job.model_id, "model")
     if job.spec["prompt"] is None:
-        refuse_random_prompt(session, model)
+        refuse_random_prompt(session, model.id, current_user())
     return submit(
         session,
         Submission("generate", current_user().id, job.name, job.spec, model.id, model.corpus_id),

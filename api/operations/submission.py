@@ -1,6 +1,7 @@
 """Submit a job, and wake a worker after the commit."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
+from datetime import datetime
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -8,16 +9,20 @@ from sqlalchemy.orm import Session
 from api.errors import Invalid
 from api.http.idempotency import Creation
 from api.permissions import own_job
+from api.schemas.jobs import JobReply
 from api.schemas.requests import SchedulingOptions
 from api.serializers.jobs import job_reply, place_reply
 from api.services import services
 from shared.clock import database_now
-from shared.queue.types import Submission
-from shared.tables import PRIORITIES, Job
+from shared.queue.types import Submission, SubmittedJob
+from shared.tables import PRIORITIES
 
 
 def submit(
-    session: Session, submission: Submission, scheduling: SchedulingOptions | None = None
+    session: Session,
+    submission: Submission,
+    scheduling: SchedulingOptions | None = None,
+    job_id: str | None = None,
 ) -> Creation:
     """Submit a job in the session's transaction. The worker is woken after the commit.
 
@@ -25,6 +30,7 @@ def submit(
         session: The session of the request.
         submission: The job.
         scheduling: When the job may run; in its turn by default.
+        job_id: The id of the new job; a new one by default.
 
     Raises:
         NotFound: The user has no job with the id in `after`.
@@ -34,29 +40,32 @@ def submit(
     """
     session.flush()
     if scheduling is not None:
-        submission = _schedule(session, submission, scheduling)
-    submitted = services().queue.submit(session.connection(), submission)
-    # Built from the values just written, which saves reading the row back.
-    job = Job(attempt=0, **asdict(submitted))
+        if scheduling.after is not None:
+            own_job(session, scheduling.after)
+        submission = scheduled(submission, scheduling, database_now(session.connection()))
+    job = services().queue.submit(session.connection(), submission, job_id)
+    reply = job_reply(session, job, place=False)
+    return creation_of(job, reply)
+
+
+def creation_of(job: SubmittedJob, reply: JobReply) -> Creation:
+    """Return a submitted job as the creation of its request."""
 
     def wake() -> None:
-        services().broker.wake(submission.kind, submitted.id)
+        services().broker.wake(job.kind, job.id)
 
     def add_place(session: Session, reply: BaseModel) -> BaseModel:
         return reply.model_copy(update={"queue": place_reply(session, job)})
 
-    reply = job_reply(session, job, place=False)
-    return Creation(
-        reply, 202, f"/v1/jobs/{submitted.id}", after_commit=wake, complete_reply=add_place
-    )
+    return Creation(reply, 202, f"/v1/jobs/{job.id}", after_commit=wake, complete_reply=add_place)
 
 
-def _schedule(
-    session: Session, submission: Submission, scheduling: SchedulingOptions
-) -> Submission:
-    if scheduling.after is not None:
-        own_job(session, scheduling.after)
-    now = database_now(session.connection())
+def scheduled(submission: Submission, scheduling: SchedulingOptions, now: datetime) -> Submission:
+    """Return a job with the times and the order that its request asks for.
+
+    Raises:
+        Invalid: `start_before` is in the past.
+    """
     if scheduling.start_before is not None and scheduling.start_before <= now:
         raise Invalid(
             "start_before",

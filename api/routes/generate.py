@@ -1,24 +1,26 @@
 """``POST /v1/generate`` and ``POST /v1/score``: write texts with a model, or score one."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterable
 from functools import partial
 
 from flask import Response
 from pydantic import BaseModel
-from sqlalchemy.orm import Session
 
-from api.http.idempotency import REPLAYED, Creation, Result, create_once
+from api.http.idempotency import REPLAYED, Result
 from api.http.openapi import Resource
-from api.http.prefer_wait import seconds_to_wait, wait_for_end, wait_seat
+from api.http.prefer_wait import expected_end, seconds_to_wait, wait_for_end, wait_seat
 from api.http.responses import json_response
-from api.operations.generation import enqueue_generation, enqueue_score
-from api.permissions import check_key_again, own_job
+from api.operations.generation import TextRequest, generation_request, score_request
+from api.operations.submission_groups import enqueue_in_group
+from api.permissions import check_key_again, own_job_as_shown
 from api.schemas.generation import GenerateRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders
 from api.schemas.jobs import JobReply
-from api.serializers.jobs import job_reply
+from api.serializers.jobs import own_job_reply
 from api.services import reading
+from shared.ids import new_id
+from shared.job_ends import EndWaiter
+from shared.queue.types import StoredText
 from shared.tables import TERMINAL_STATUSES
 
 generate = Resource("generate", "Write texts with a model")
@@ -31,7 +33,7 @@ def submit_generation(header: IdempotencyAndPreferHeaders, body: GenerateRequest
     The response is the job. With `Prefer: wait=N` it is 200 and has the texts if the job ends
     within N seconds. Each text has a seed of its own, derived from the job's seed.
     """
-    return _create_and_wait(header, body, lambda session: enqueue_generation(session, body))
+    return _create_and_wait(header, body, generation_request(body))
 
 
 @generate.post("/score", 202, JobReply, other_responses={200: JobReply})
@@ -41,36 +43,55 @@ def submit_score(header: IdempotencyAndPreferHeaders, body: ScoreRequest) -> Res
     The response is a job, as for `POST /v1/generate`. Its only text has your text as its
     `prompt`, with `bits_per_char` and `mean_logprob`.
     """
-    return _create_and_wait(header, body, lambda session: enqueue_score(session, body))
+    return _create_and_wait(header, body, score_request(body))
 
 
 def _create_and_wait(
-    header: IdempotencyAndPreferHeaders, body: BaseModel, create: Callable[[Session], Creation]
+    header: IdempotencyAndPreferHeaders, body: BaseModel, request: TextRequest
 ) -> Response:
     seconds = seconds_to_wait(header.prefer)
+    job_id = new_id()
+    with expected_end(job_id, seconds) as waiter:
+        result = enqueue_in_group(header, body, request, job_id, waits=bool(seconds))
+        if not result.replayed:
+            return _wait(result, waiter, seconds)
+    with expected_end(result.body["id"], seconds) as waiter:
+        return _wait(result, waiter, seconds)
 
-    def create_job(session: Session) -> Creation:
-        creation = create(session)
-        # A client that waits for the end needs no place in the queue.
-        return replace(creation, complete_reply=None) if seconds else creation
 
-    result = create_once(header, body, create_job)
+def _wait(result: Result, waiter: EndWaiter | None, seconds: int) -> Response:
+    if waiter is None:
+        return result.response()
     with wait_seat(seconds) as seat:
         if seat is None:
             return result.response()
-        check = partial(_ended_job, result)
-        ended = wait_for_end(result.body["id"], seconds, check, seat=seat, new=not result.replayed)
+        check = partial(_ended_job, result, waiter)
+        ended = wait_for_end(waiter, seconds, check, seat=seat, new=not result.replayed)
     response = result.response() if ended is None else ended
     response.headers["Preference-Applied"] = f"wait={seconds}"
     return response
 
 
-def _ended_job(result: Result) -> Response | None:
+def _ended_job(result: Result, waiter: EndWaiter) -> Response | None:
     """Return the job with its texts; None until it has ended."""
     with reading() as session:
         check_key_again(session)
-        job = own_job(session, result.body["id"])
+        connection = session.connection()
+        job = own_job_as_shown(connection, result.body["id"])
         if job.status not in TERMINAL_STATUSES:
             return None
-        reply = job_reply(session, job)
+        texts = _published_texts(waiter, job.status, job.attempt)
+        reply = own_job_reply(connection, job, texts)
     return json_response(reply, 200, {REPLAYED: "true"} if result.replayed else {})
+
+
+def _published_texts(waiter: EndWaiter, status: str, attempt: int) -> Iterable[StoredText] | None:
+    """Return the texts that were published with the end of a job; None to read them instead.
+
+    They stand for the rows only if the row says that this attempt has succeeded, and no earlier
+    one can have stored texts.
+    """
+    end = waiter.end
+    if end is None or status != "succeeded" or attempt != 1 or end.attempt != attempt:
+        return None
+    return end.texts

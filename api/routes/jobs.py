@@ -12,16 +12,18 @@ from api.http.rate_limits import creates
 from api.http.responses import json_response, page_response
 from api.operations.audit import record
 from api.operations.rerun import rerun
-from api.permissions import as_id, current_user, own_job, require_admin
+from api.permissions import as_id, current_user, own_job, own_job_as_shown, require_admin
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.jobs import JobReply, PromotedJobReply
 from api.schemas.params import IdPath, JobsPage, JobTextsPage
 from api.schemas.replies import Listing
 from api.schemas.texts import TextReply
-from api.serializers.jobs import job_replies, job_reply
+from api.serializers.jobs import job_replies, job_reply, own_job_reply
 from api.serializers.texts import text_replies
 from api.services import reading, services, writing
+from shared.database import reading as database_reading
 from shared.queue.errors import NoSuchJob
+from shared.queue.types import JobEnd
 from shared.tables import GeneratedText, Job, User
 
 jobs = Resource("jobs", "Your jobs and their progress")
@@ -50,8 +52,8 @@ def list_jobs(query: JobsPage) -> Response:
 @jobs.get("/jobs/<id>", JobReply)
 def read_job(path: IdPath) -> Response:
     """Read one job. An ended generation includes its texts, even if it failed."""
-    with reading() as session:
-        return json_response(job_reply(session, own_job(session, path.id)))
+    with database_reading(services().engine) as connection:
+        return json_response(own_job_reply(connection, own_job_as_shown(connection, path.id)))
 
 
 @jobs.post("/jobs/<id>/cancel", 202, JobReply)
@@ -66,6 +68,7 @@ def cancel_job(path: IdPath) -> Response:
         services().queue.cancel(session.connection(), job.id)
         reply = _accepted(session, job)
     services().event_publisher.publish(job.id, job.attempt, "state")
+    services().end_publisher.publish([JobEnd(job.id, job.attempt)])
     return reply
 
 

@@ -1,25 +1,27 @@
 """Replies about jobs."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.orm import Session
 
-from api.permissions import current_user, digests_of_visible
+from api.permissions import CurrentUser, current_user, digests_of_visible
 from api.schemas.jobs import EstimateReply, JobErrorReply, JobReply, PlaceReply, ProgressReply
 from api.serializers.models import aliases_reply
-from api.serializers.texts import text_replies
+from api.serializers.texts import TextColumns, render_text, text_replies
 from api.services import services
 from shared.checkpoint_aliases import Aliases, resolve_many
+from shared.prepared import PreparedSelect
+from shared.queue.types import StoredText, SubmittedJob
 from shared.scheduling.forecast import Place
 from shared.scheduling.forecast_queries import places
 from shared.tables import KINDS, PRIORITIES, TERMINAL_STATUSES, Checkpoint, GeneratedText, Job
 
 # Built once, because clients poll their jobs.
-_TEXTS = (
-    select(GeneratedText)
+_TEXTS = PreparedSelect(
+    select(*GeneratedText.__table__.columns)
     .where(GeneratedText.job_id == bindparam("job"))
     .order_by(GeneratedText.step, GeneratedText.position)
 )
@@ -28,66 +30,142 @@ _INEXACT = select(Checkpoint.job_id).where(
 )
 PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 
+#: What has the columns of a job.
+JobColumns = Job | SubmittedJob | Row[Any]
 
-def job_replies(session: Session, jobs: Sequence[Job], *, place: bool = True) -> list[JobReply]:
+
+def job_replies(
+    session: Session, jobs: Sequence[JobColumns], *, place: bool = True
+) -> list[JobReply]:
     """Return jobs of the current user without texts; `place` adds the place in the queue."""
-    trained = {job.model_id for job in jobs if job.kind == "train" and job.model_id is not None}
-    aliases = resolve_many(session.connection(), trained)
-    found_places = places_of(session, jobs) if place else {}
-    ids = [job.id for job in jobs if job.kind == "train"]
-    inexact: set[str] = set()
-    if ids:
-        inexact.update(session.scalars(_INEXACT, {"jobs": ids}))
     corpora = digests_of_visible(session, {job.corpus_id for job in jobs if job.corpus_id})
-    return [
-        _job_reply(job, aliases, found_places.get(job.id), corpora, exact=job.id not in inexact)
-        for job in jobs
-    ]
+    shown = [(job, job.corpus_id in corpora) for job in jobs]
+    return _job_replies(session, shown, place=place)
 
 
-def job_reply(session: Session, job: Job, *, place: bool = True) -> JobReply:
+def job_reply(session: Session, job: JobColumns, *, place: bool = True) -> JobReply:
     """Return one job of the current user, with its texts if it is an ended generation."""
     reply = job_replies(session, [job], place=place)[0]
     if job.kind != "generate" or job.status not in TERMINAL_STATUSES:
         return reply
-    texts = session.scalars(_TEXTS, {"job": job.id})
+    texts = _TEXTS.all(session.connection(), {"job": job.id})
     return reply.model_copy(update={"texts": text_replies(session, texts)})
 
 
-def place_reply(session: Session, job: Job) -> PlaceReply | None:
+def own_job_reply(
+    connection: Connection, job: Any, texts: Iterable[StoredText] | None = None
+) -> JobReply:
+    """Return one job of the current user, with its texts if it is an ended generation.
+
+    Args:
+        connection: To read what else the reply needs.
+        job: From `api.permissions.own_job_as_shown`.
+        texts: The texts of a job that has succeeded, if they are known; read by default.
+    """
+    if job.kind != "generate" or job.status not in TERMINAL_STATUSES:
+        with Session(connection) as session:
+            return _job_replies(session, [(job, bool(job.shows_corpus))])[0]
+    found: Iterable[TextColumns] = (
+        _TEXTS.all(connection, {"job": job.id}) if texts is None else texts
+    )
+    owner, placed = current_user().name, bool(job.shows_excerpts)
+    return render_job(
+        job,
+        owner,
+        shows_corpus=bool(job.shows_corpus),
+        texts=[render_text(text, owner, placed=placed) for text in found],
+    )
+
+
+def place_reply(
+    session: Session, job: JobColumns, user: CurrentUser | None = None
+) -> PlaceReply | None:
     """Return a job's place in the queue; None unless it is queued."""
-    place = places_of(session, [job]).get(job.id)
+    place = places_of(session, [job], user).get(job.id)
     return None if place is None else PlaceReply(**asdict(place))
 
 
-def places_of(session: Session, jobs: Sequence[Job]) -> dict[str, Place]:
-    """Return the places of those jobs of the current user that are queued, by job id."""
+def places_of(
+    session: Session, jobs: Sequence[JobColumns], user: CurrentUser | None = None
+) -> dict[str, Place]:
+    """Return the places of those jobs of a user that are queued, by job id.
+
+    The user is the current one by default.
+    """
     connection = session.connection()
     found: dict[str, Place] = {}
     for kind in KINDS:
         queued = [job for job in jobs if job.status == "queued" and job.kind == kind]
         if queued:
-            forecast = services().forecasts.of(connection, kind, current_user().id)
-            found |= places(connection, forecast, current_user().id, queued)
+            user_id = (user or current_user()).id
+            forecast = services().forecasts.of(connection, kind, user_id)
+            found |= places(connection, forecast, user_id, queued)
     return found
 
 
-def _job_reply(
-    job: Job,
-    aliases: dict[str, Aliases],
-    place: Place | None,
-    corpora: Container[str | None],
+def _job_replies(
+    session: Session, jobs: Sequence[tuple[JobColumns, bool]], *, place: bool = True
+) -> list[JobReply]:
+    """Return jobs, each with whether the user may see its corpus."""
+    trainings = [job for job, _ in jobs if job.kind == "train"]
+    models = {job.model_id for job in trainings if job.model_id is not None}
+    aliases = resolve_many(session.connection(), models)
+    found_places = places_of(session, [job for job, _ in jobs]) if place else {}
+    inexact: set[str] = set()
+    if trainings:
+        inexact.update(session.scalars(_INEXACT, {"jobs": [job.id for job in trainings]}))
+    owner = current_user().name
+    return [
+        render_job(
+            job,
+            owner,
+            shows_corpus=shows_corpus,
+            place=found_places.get(job.id),
+            **_training_details(job, aliases, inexact),
+        )
+        for job, shows_corpus in jobs
+    ]
+
+
+def _training_details(
+    job: JobColumns, aliases: dict[str, Aliases], inexact: set[str]
+) -> dict[str, Any]:
+    if job.kind != "train":
+        return {}
+    found = aliases.get(job.model_id or "", Aliases())
+    details = {"checkpoints": aliases_reply(found), "exact": job.id not in inexact}
+    if job.estimate is not None:
+        details["estimate"] = EstimateReply(**job.estimate)
+    return details
+
+
+def render_job(
+    job: JobColumns,
+    owner: str,
     *,
-    exact: bool,
+    shows_corpus: bool,
+    place: Place | None = None,
+    **details: Any,
 ) -> JobReply:
-    reply = JobReply(
+    """Render the reply for a job: the only place that does, whatever the columns come from.
+
+    Args:
+        job: The job's columns.
+        owner: The name of its owner.
+        shows_corpus: Whether the owner may see its corpus.
+        place: Its place in the queue.
+        details: Further fields of the reply.
+    """
+    if place is not None:
+        details["queue"] = PlaceReply(**asdict(place))
+    return JobReply(
         id=job.id,
         kind=job.kind,
         name=job.name,
         status=job.status,
-        owner=current_user().name,
+        owner=owner,
         model=job.model_id,
-        corpus=job.corpus_id if job.corpus_id in corpora else None,
+        corpus=job.corpus_id if shows_corpus else None,
         spec=job.spec,
         progress=None if job.progress is None else ProgressReply(**job.progress),
         attempt=job.attempt,
@@ -101,13 +179,5 @@ def _job_reply(
         after=job.after_job_id,
         start_before=job.start_before,
         deadline_seconds=job.deadline_seconds,
+        **details,
     )
-    if place is not None:
-        reply = reply.model_copy(update={"queue": PlaceReply(**asdict(place))})
-    if job.kind != "train":
-        return reply
-    found = aliases.get(job.model_id or "", Aliases())
-    details: dict[str, Any] = {"checkpoints": aliases_reply(found), "exact": exact}
-    if job.estimate is not None:
-        details["estimate"] = EstimateReply(**job.estimate)
-    return reply.model_copy(update=details)

@@ -1,34 +1,48 @@
 """Replies about texts."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from api.permissions import current_user, jobs_that_show_excerpts
 from api.schemas.texts import NoveltyReply, TextReply
+from shared.queue.types import StoredText
 from shared.tables import GeneratedText
 
+#: What has the columns of a text.
+TextColumns = GeneratedText | StoredText | Row[Any]
 
-def text_replies(session: Session, texts: Iterable[GeneratedText]) -> list[TextReply]:
+
+def text_replies(session: Session, texts: Iterable[TextColumns]) -> list[TextReply]:
     """Return texts of the current user; nobody else ever sees them."""
     listed = list(texts)
     copying = {text.job_id for text in listed if text.copied_from is not None}
     placed = jobs_that_show_excerpts(session, copying) if copying else set()
-    return [_text_reply(text, placed) for text in listed]
+    owner = current_user().name
+    return [render_text(text, owner, placed=text.job_id in placed) for text in listed]
 
 
-def text_reply(session: Session, text: GeneratedText) -> TextReply:
+def text_reply(session: Session, text: TextColumns) -> TextReply:
     """Return one text of the current user."""
     return text_replies(session, [text])[0]
 
 
-def _text_reply(text: GeneratedText, placed: Collection[str]) -> TextReply:
+def render_text(text: TextColumns, owner: str, *, placed: bool) -> TextReply:
+    """Render the reply for a text: the only place that does, whatever the columns come from.
+
+    Args:
+        text: The text's columns.
+        owner: The name of its owner.
+        placed: Whether the owner may be told where in the corpus it copies.
+    """
     return TextReply(
         id=text.id,
         job=text.job_id,
         model=text.model_id,
         checkpoint=text.checkpoint_id,
-        owner=current_user().name,
+        owner=owner,
         prompt=text.prompt,
         text=text.prompt + text.text if text.echo else text.text,
         temperature=text.temperature,
@@ -46,12 +60,12 @@ def _text_reply(text: GeneratedText, placed: Collection[str]) -> TextReply:
         epoch=text.epoch,
         step=None if text.requested else text.step,
         requested=text.requested,
-        novelty=_novelty_reply(text, placed=text.job_id in placed),
+        novelty=_novelty_reply(text, placed=placed),
         created_at=text.created_at,
     )
 
 
-def _novelty_reply(text: GeneratedText, *, placed: bool) -> NoveltyReply | None:
+def _novelty_reply(text: TextColumns, *, placed: bool) -> NoveltyReply | None:
     length, at = text.copied_characters, text.copied_at
     if length is None or at is None:
         return None

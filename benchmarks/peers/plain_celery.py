@@ -91,7 +91,7 @@ def generate(
         SamplingRequest(ids, length, temperature, None, None, seed + i)
         for i, temperature in enumerate(temperatures)
     ]
-    return [vocabulary.decode(written) for written in sampler.write(requests, lambda: False)]
+    return [vocabulary.decode(written) for written in sampler.generate(requests, lambda: False)]
 
 
 @shared_task(name="plain.poison", bind=True)  # type: ignore[untyped-decorator]

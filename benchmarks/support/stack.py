@@ -5,24 +5,23 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from sqlalchemy import insert, select
 
-from benchmarks.peers.noop import make_app
 from benchmarks.support.harness import load_corpus
 from migrations.migrate import upgrade
 from shared import accounts, blobs
 from shared.checkpoint_aliases import resolve
-from shared.database import make_engine, make_sessions, sqlite
+from shared.database import make_engine, make_sessions
 from shared.ids import new_id
 from shared.process.python_module import python_module
 from shared.tables import Checkpoint
@@ -31,7 +30,6 @@ from worker.ml.checkpoint import pack, unpack
 
 START_SECONDS = 120.0
 TRAIN_SECONDS = 120.0
-PEER_SECONDS = 60.0
 #: A network of the size of the one in benchmarks/generate.py, barely trained.
 CORPUS_CHARACTERS = 60_000
 TRAINING = {"preset": "default", "units": 128, "epochs": 1, "sample": None}
@@ -46,17 +44,20 @@ class Client:
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Send a request; return the JSON of the response."""
-        self.connection.request(
-            method,
-            path,
-            None if body is None else json.dumps(body),
-            {
-                "Authorization": f"Bearer {self.key}",
-                "Content-Type": "application/json",
-                **{name.replace("_", "-"): value for name, value in headers.items()},
-            },
-        )
-        response = self.connection.getresponse()
+        data = None if body is None else json.dumps(body)
+        sent = {
+            "Authorization": f"Bearer {self.key}",
+            "Content-Type": "application/json",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        try:
+            self.connection.request(method, path, data, sent)
+            response = self.connection.getresponse()
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
+            # The server closes a connection that was idle for long.
+            self.connection.close()
+            self.connection.request(method, path, data, sent)
+            response = self.connection.getresponse()
         answer = json.loads(response.read())
         if response.status >= 400:
             raise RuntimeError(f"{method} {path}: {answer}")
@@ -72,12 +73,14 @@ class Stack:
         environment: The environment of its processes.
         database_url: Its database.
         directory: Its data directory, deleted with it.
+        processes: Its API and its worker's supervisor, by name.
     """
 
     client: Client
     environment: dict[str, str]
     database_url: str
     directory: Path
+    processes: Mapping[str, int]
 
     @property
     def port(self) -> int:
@@ -105,26 +108,28 @@ def running(
         url = database_url or f"sqlite:///{directory / 'quire.db'}"
         upgrade(url)
         environment = _environment(url, redis.url, directory) | dict(variables or {})
-        client = stack.enter_context(_stack(environment, url, directory))
-        yield Stack(client, environment, url, directory)
+        client, processes = stack.enter_context(_stack(environment, url, directory))
+        yield Stack(client, environment, url, directory, processes)
 
 
-@contextmanager
-def noop(quire: Stack) -> Iterator[Callable[[], None]]:
-    """Run a worker for bare Celery round trips on the same Redis."""
-    app = make_app(quire.environment["REDIS_URL"])
-    argv = ("celery", "-A", "benchmarks.peers.noop", "worker", "-c", "1", "-P", "prefork")
-    bare = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "error")
-    command = (sys.executable, "-m", *argv, *bare)
-    with process(command, quire.environment, quire.directory):
-        task = app.tasks["noop"]
+def another_user(quire: Stack, name: str) -> Client:
+    """Add a user; return a client with a key of theirs."""
+    engine = make_engine(quire.database_url)
+    with make_sessions(engine).begin() as session:
+        key = accounts.create_key(session, accounts.create_user(session, name)).key
+    engine.dispose()
+    return connect(quire.environment, key)
 
-        def round_trip() -> None:
-            task.apply_async().get(timeout=PEER_SECONDS)
 
-        for _ in range(20):
-            round_trip()
-        yield round_trip
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process and its descendants have taken so far."""
+    used = 0.0
+    root = psutil.Process(pid)
+    for each in (root, *root.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = each.cpu_times()
+            used += times.user + times.system
+    return used
 
 
 def another_checkpoint(quire: Stack, model: str, seed: int) -> str:
@@ -168,15 +173,17 @@ def _environment(database_url: str, redis_url: str, directory: Path) -> dict[str
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "QUIRE_DATA_DIR": str(directory),
-        "QUIRE_API_PORT": str(_free_port()),
+        "QUIRE_API_PORT": str(free_port()),
         "QUIRE_DEVICES": "cpu",
         "QUIRE_LOG_LEVEL": "warning",
     }
 
 
 @contextmanager
-def _stack(environment: dict[str, str], database_url: str, directory: Path) -> Iterator[Client]:
-    """Run the API and the workers; yield a client with a key."""
+def _stack(
+    environment: dict[str, str], database_url: str, directory: Path
+) -> Iterator[tuple[Client, Mapping[str, int]]]:
+    """Run the API and the workers; yield a client with a key, and their processes."""
     engine = make_engine(database_url)
     with make_sessions(engine).begin() as session:
         user = accounts.create_user(session, "bench", "admin")
@@ -185,18 +192,20 @@ def _stack(environment: dict[str, str], database_url: str, directory: Path) -> I
     engine.dispose()
     port = int(environment["QUIRE_API_PORT"])
     with (
-        process(python_module("api"), environment, directory),
-        process(python_module("worker"), environment, directory),
+        process(python_module("api"), environment, directory) as api,
+        process(python_module("worker"), environment, directory) as worker,
     ):
-        until(lambda: _listens(port), "the API")
+        until(lambda: listens(port), "the API")
         client = connect(environment, key)
         until(lambda: _ready(client), "the workers")
-        yield client
+        yield client, {"API": api.pid, "worker": worker.pid}
         client.connection.close()
 
 
 @contextmanager
-def process(argv: tuple[str, ...], environment: dict[str, str], directory: Path) -> Iterator[None]:
+def process(
+    argv: tuple[str, ...], environment: Mapping[str, str], directory: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run one part, whose output goes to a log file in the directory."""
     module = argv[argv.index("-m") + 1]
     log = directory / f"{module.rpartition('.')[2]}.log"
@@ -205,7 +214,7 @@ def process(argv: tuple[str, ...], environment: dict[str, str], directory: Path)
             argv, env=environment, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -231,40 +240,19 @@ def train(client: Client, **changes: Any) -> str:
     return str(job["model"])
 
 
-@contextmanager
-def watcher(database_url: str) -> Iterator[Callable[[str], bool]]:
-    """Yield a check, with minimal overhead, whether a job's text is in the database."""
-    if database_url.startswith("sqlite"):
-        path = database_url.removeprefix("sqlite:///")
-        connection = sqlite.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
-        try:
-            yield lambda job_id: bool(
-                connection.execute(
-                    "SELECT 1 FROM texts WHERE job_id = ?", (job_id.replace("-", ""),)
-                ).fetchone()
-            )
-        finally:
-            connection.close()
-        return
-    import psycopg
-
-    with psycopg.connect(database_url, autocommit=True) as session:
-        yield lambda job_id: bool(
-            session.execute("SELECT 1 FROM texts WHERE job_id = %s", (job_id,)).fetchone()
-        )
-
-
 def _ready(client: Client) -> bool:
     devices = client.call("GET", "/v1/devices")["items"]
     return len([one for one in devices if one["versions"]]) == 2
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Return whether something listens on a port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, insert, or_, select, text, tuple_, updat
 
 from shared.tables import MUST_START, RUNNING, WAITING, Device, Job, UtcDateTime
 
-#: Insert a job, given its columns.
+#: Insert jobs, given their columns.
 SUBMIT = insert(Job)
 #: Lease those of `picked` that may still start. Also takes `charged`, `worker`, `lease`, `now`.
 CLAIM = (
@@ -134,6 +134,13 @@ UNBLOCK = (
     .where(Job.blocked_by.in_(bindparam("ended", expanding=True)))
     .values(blocked_by=None)
     .returning(Job.id, Job.attempt, Job.after_job_id)
+)
+#: The jobs that new jobs wait for, given their ids, `jobs`.
+LOCK_PREDECESSORS = (
+    select(Job.id, Job.user_id, Job.status)
+    .where(Job.id.in_(bindparam("jobs", expanding=True)))
+    .order_by(Job.id)
+    .with_for_update()
 )
 #: The jobs that wait for `ended`, jobs that will never succeed.
 LOCK_DEPENDENTS = (

@@ -37,7 +37,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedJob(Submission):
-    """A job as it was inserted. Its fields are columns of `jobs`.
+    """A job as it was inserted. Its fields are columns of `jobs`: all that its owner is shown.
 
     Attributes:
         blocked_by: The job it still has to wait for.
@@ -47,6 +47,13 @@ class SubmittedJob(Submission):
     created_at: datetime
     blocked_by: str | None
     status: Status = "queued"
+    attempt: int = 0
+    progress: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    pause_requested_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +174,32 @@ class TextRecord:
     copied_at: int | None = None
     copied_from: int | None = None
     known_grams: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredText(TextRecord):
+    """A text as it was inserted. Its fields are columns of `texts`."""
+
+    id: str
+    job_id: str
+    user_id: str
+    model_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """The end of a run, once it is committed.
+
+    Attributes:
+        attempt: The attempt that ended.
+        texts: All texts of a job that has succeeded, in the order of their positions. None says
+            to read the rows: after any other end, and if an earlier attempt has stored texts.
+    """
+
+    job_id: str
+    attempt: int
+    texts: Sequence[StoredText] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,12 +149,28 @@ def use_of(connection: Connection, user: Any, now: datetime) -> Use:
 
 
 def check_job(
-    connection: Connection, settings: Settings, user_id: str, kind: Kind, now: datetime
+    connection: Connection,
+    settings: Settings,
+    user_id: str,
+    kind: Kind,
+    now: datetime,
+    jobs: int = 1,
+    jobs_at_once: int = 1,
 ) -> None:
-    """Check that a user may queue one more job; lock the user until the commit.
+    """Check that a user may queue so many more jobs; lock the user until the commit.
+
+    Args:
+        connection: The transaction.
+        settings: Hold the defaults.
+        user_id: The user.
+        kind: The kind of the jobs.
+        now: The database's time.
+        jobs: How many jobs the user submits.
+        jobs_at_once: How many jobs the transaction queues in all: those of other users may be in
+            the same group.
 
     Raises:
-        QueueFull: The user has as many queued jobs as allowed.
+        QueueFull: The user would have more queued jobs than allowed.
         DayUsedUp: The user has used up today's device time.
         StorageFull: A training's checkpoints could not be stored.
         TooMany: The user would have too many models; that of this training counts.
@@ -165,7 +181,7 @@ def check_job(
     if is_over(user, groups):
         raise GroupsOver
     queued = connection.scalar(_QUEUED, {"user": user_id}) or 0
-    if queued >= caps.queued:
+    if queued + jobs > caps.queued:
         raise QueueFull(queued, caps.queued)
     limit = caps.device_seconds_per_day
     until = midnight(now) + timedelta(days=1)
@@ -181,15 +197,16 @@ def check_job(
         if (models := _count(connection, Model, user_id)) > caps.models:
             raise TooMany("models", models - 1, caps.models)
     for group in groups:
-        _check_group(connection, group, kind, now, until)
+        _check_group(connection, group, kind, now, until, jobs_at_once)
 
 
 def _check_group(
-    connection: Connection, group: Any, kind: Kind, now: datetime, until: datetime
+    connection: Connection, group: Any, kind: Kind, now: datetime, until: datetime, jobs: int
 ) -> None:
-    """Check that a member of a group may queue one more job."""
-    if group.max_queued is not None and queued_in(connection, group.id) >= group.max_queued:
-        raise GroupFull.of_jobs(group.name, group.max_queued)
+    """Check that members of a group may queue so many more jobs."""
+    limit = group.max_queued
+    if limit is not None and queued_in(connection, group.id) + jobs > limit:
+        raise GroupFull.of_jobs(group.name, limit)
     limit = group.max_device_seconds_per_day
     if limit is not None:
         held = held_today(connection, running_trainings(connection, now))

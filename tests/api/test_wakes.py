@@ -49,6 +49,24 @@ def test_a_woken_worker_finds_the_job(harness: ApiHarness, ann: Person, redis_ur
     client.close()
 
 
+@pytest.mark.usefixtures("slow_commit")
+def test_a_woken_worker_finds_the_text(harness: ApiHarness, ann: Person, redis_url: str) -> None:
+    model = harness.model(ann)["id"]
+    client = redis.Redis.from_url(broker.redis_url(redis_url), socket_timeout=30)
+    client.delete("generate")
+
+    def hear() -> list[str]:
+        assert client.brpop(["generate"], timeout=20) is not None
+        with reading(harness.engine) as connection:
+            return list(connection.scalars(select(Job.status).where(Job.kind == "generate")))
+
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(hear)
+        ann.post("/v1/generate", {"model": model, "length": 5})
+        assert heard.result() == ["queued"]
+    client.close()
+
+
 def test_a_database_lost_after_the_commit_does_not_revoke_the_202(
     harness: ApiHarness,
     ann: Person,

@@ -8,7 +8,8 @@ from sqlalchemy import func, insert, select, update
 
 from shared import blobs, groups
 from shared.database import make_sessions
-from shared.queue.types import CheckpointRecord
+from shared.ids import new_id
+from shared.queue.types import CheckpointRecord, Submission
 from shared.scheduling import caps
 from shared.scheduling.candidates import Rules
 from shared.scheduling.errors import GroupFull, GroupsOver, QueueFull
@@ -72,6 +73,23 @@ def test_the_queued_jobs_of_all_members_hold_when_all_submit_at_once(
     with pytest.raises(GroupFull, match=r"group 'class' may have 4 queued jobs together") as why:
         harness.submit(names[0])
     assert why.value.retry_seconds
+
+
+def test_submissions_that_share_a_transaction_count_together(harness: QueueHarness) -> None:
+    join(harness, make_group(harness, max_queued=2), "ada", "grace", "hedy")
+    submissions = {new_id(): submission(harness, name) for name in ("ada", "grace", "hedy")}
+    with harness.engine.begin() as connection:
+        assert harness.queue.admit(connection, submissions) == [], "each goes alone instead"
+        two = dict(list(submissions.items())[:2])
+        harness.queue.insert(connection, harness.queue.admit(connection, two))
+    with pytest.raises(GroupFull):
+        harness.submit("hedy")
+
+
+def submission(harness: QueueHarness, name: str) -> Submission:
+    spec = {"checkpoint": "best"}
+    user_id = harness.user(name)
+    return Submission("generate", user_id, "a job", spec, harness.model_id, harness.corpus_id)
 
 
 def test_the_running_trainings_of_all_members_are_bounded(harness: QueueHarness) -> None:

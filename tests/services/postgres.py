@@ -39,6 +39,10 @@ FAST = (
 )
 
 
+#: As a server keeps its promises: what is committed survives a power cut.
+DURABLE = ("max_connections=200", "shared_buffers=128MB")
+
+
 @dataclass(frozen=True)
 class PostgresServer:
     """A running server.
@@ -131,12 +135,13 @@ class Cluster:
 
 
 @contextmanager
-def cluster(address: str = "") -> Iterator[Cluster]:
+def cluster(address: str = "", *, durable: bool = False) -> Iterator[Cluster]:
     """Create a cluster, and delete it at the end.
 
     Args:
         address: An IP address of this machine to listen on, open to all who can reach it.
             By default the cluster listens on a Unix socket only.
+        durable: Keep the data on a disk, and wait for the disk at each commit.
 
     Raises:
         ServerMissing: No program was found.
@@ -145,7 +150,7 @@ def cluster(address: str = "") -> Iterator[Cluster]:
     account = _unprivileged() if os.geteuid() == 0 else None
     with (
         short_directory("pg", account) as directory,
-        short_directory("pgdata", account, in_memory=True) as place,
+        short_directory("pgdata", account, in_memory=not durable) as place,
     ):
         binaries = _binaries(directory, account)
         url = f"postgresql://{USER}@{address}/postgres" + ("" if address else f"?host={directory}")
@@ -155,7 +160,7 @@ def cluster(address: str = "") -> Iterator[Cluster]:
             with (data / "pg_hba.conf").open("a") as rules:
                 rules.write("host all all samenet trust\n")
         places = (f"unix_socket_directories={directory}", f"listen_addresses={address}")
-        options = [f"-c{option}" for option in (*FAST, *places)]
+        options = [f"-c{option}" for option in (*(DURABLE if durable else FAST), *places)]
         yield Cluster(url, (binaries / "postgres", "-D", data, *options), directory, account)
 
 

@@ -3,13 +3,14 @@
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from shared.logs import configure_logging
+from shared.logs import LeanLogger, configure_logging
 from shared.settings import Settings
 
 KEY = "quire_abcd1234_" + "f" * 64
@@ -66,3 +67,42 @@ def test_a_traceback_hides_them_too(lines: io.StringIO) -> None:
         structlog.get_logger("test").exception("failed")
     assert "ValueError" in lines.getvalue()
     assert "hunter2" not in lines.getvalue()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"method": "POST", "path": "/v1/generate", "status": 202, "ms": 1.25},
+        {"path": "/v1/corpora?name=né\n\u2028", "none": None, "true": True, "list": [1, "a"]},
+        {"key": KEY, "detail": f"Bearer {KEY}", "url": "redis://:hunter2@h:6379/0"},
+        {"user": "from the call", "value": object, "text": "\ud83d\ude00"},
+    ],
+)
+def test_a_lean_line_is_the_line_of_a_full_logger(
+    lines: io.StringIO, fields: dict[str, object]
+) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="r", user="ann"):
+        structlog.get_logger("test").info("request", **fields)
+        LeanLogger("test").info("request", **fields)
+    full, lean, _ = lines.getvalue().split("\n")
+    stamp = re.compile(r'"timestamp": "\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"')
+    assert stamp.search(lean)
+    assert stamp.sub("", lean) == stamp.sub("", full)
+    assert list(json.loads(lean)) == list(json.loads(full))
+
+
+def test_a_lean_logger_obeys_the_level(lines: io.StringIO) -> None:
+    logging.getLogger().setLevel("WARNING")
+    LeanLogger("test").info("request")
+    LeanLogger("test").debug("request")
+    assert lines.getvalue() == ""
+
+
+def test_a_lean_logger_writes_for_people_on_a_terminal(
+    lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", lines)
+    configure_logging(Settings(log_format="text"))
+    LeanLogger("test").info("request", status=202)
+    assert "status=202" in lines.getvalue()
+    assert not lines.getvalue().startswith("{")

@@ -1,0 +1,248 @@
+"""Generations of concurrent requests, committed together.
+
+One transaction inserts the jobs of all who wait (`api.group_commit`), and a model, a checkpoint, a
+user's caps are looked up once for all of them. What is not plainly fine is declined: nothing of it
+is written, and its request goes the way of one, which says what is wrong. So a request that is
+refused, or violates a constraint, fails alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from api.errors import ApiError
+from api.http.idempotency import (
+    Creation,
+    Result,
+    StoredKey,
+    answer,
+    create_once,
+    digest_if_keyed,
+    store_completed,
+    store_new,
+)
+from api.operations.excerpts import refuse_random_prompt
+from api.operations.generation import (
+    TextRequest,
+    UsableModel,
+    enqueue_text,
+    refuse_without_checkpoint,
+    usable_model,
+)
+from api.operations.submission import creation_of, scheduled
+from api.schemas.headers import IdempotencyHeader
+from api.serializers.jobs import render_job
+from api.services import services, writing
+from shared.clock import database_now
+from shared.database import limit_lock_waits
+from shared.database_errors import is_lock_conflict
+from shared.queue.types import Submission, SubmittedJob
+from shared.tables import Job
+
+#: A longer prompt takes a while to fit to its model, and others would wait for that.
+MAX_PROMPT_CHARACTERS = 4_096
+#: A group must not wait long for a lock that only some of it need. It is less than the second
+#: after which PostgreSQL looks for deadlocks, so that of two it is the group that gives way.
+LOCK_SECONDS = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class GroupedText:
+    """A request for a text, and what became of it in its group.
+
+    Attributes:
+        job_id: The id of the new job.
+        waits: Whether the request waits for the end of the job.
+        key: The idempotency key, if there is one.
+        request_sha256: Of the request, if there is a key.
+        creation: What is committed; None if the request was declined.
+        error: What the database answered.
+    """
+
+    request: TextRequest
+    job_id: str
+    waits: bool
+    key: str | None = None
+    request_sha256: str | None = None
+    creation: Creation | None = None
+    error: Exception | None = None
+
+
+def enqueue_in_group(
+    header: IdempotencyHeader, body: BaseModel, request: TextRequest, job_id: str, *, waits: bool
+) -> Result:
+    """Submit the text that the current user asks for, unless its key has created it already.
+
+    Args:
+        header: Holds the idempotency key.
+        body: What must be equal in two requests with one key.
+        request: The request.
+        job_id: The id of the new job.
+        waits: Whether the request waits for the end, so that nobody reads its place in the queue.
+
+    Raises:
+        KeyReused: The key came with a different request before.
+    """
+    if len(request.prompt or "") <= MAX_PROMPT_CHARACTERS:
+        text = GroupedText(
+            request, job_id, waits, header.idempotency_key, digest_if_keyed(header, body)
+        )
+        services().text_submissions.run(text, _commit)
+        if text.error is not None:
+            raise text.error
+        if text.creation is not None:
+            return answer(text.creation)
+
+    def create(session: Session) -> Creation:
+        creation = enqueue_text(session, request, job_id)
+        return replace(creation, complete_reply=None) if waits else creation
+
+    return create_once(header, body, create)
+
+
+def _commit(group: Sequence[GroupedText]) -> None:
+    """Commit the texts of a group; those that are neither created nor failed are declined."""
+    try:
+        try:
+            _write(group)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            log.warning("group_lost_connection", texts=len(group), reason=str(error.orig))
+            _write_again(group, error)
+    except (DBAPIError, PoolTimeout) as error:
+        if _is_outage(error):
+            for text in group:
+                text.creation, text.error = None, error
+        else:
+            _decline(group, error)
+    except Exception as error:
+        _decline(group, error)
+
+
+def _is_outage(error: DBAPIError | PoolTimeout) -> bool:
+    """Return whether each of the group would meet the error alone, too."""
+    if not isinstance(error, DBAPIError) or error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError) and not is_lock_conflict(error)
+
+
+def _decline(group: Sequence[GroupedText], error: Exception) -> None:
+    log.warning("group_declined", texts=len(group), reason=str(error)[:200])
+    for text in group:
+        text.creation = None
+
+
+def _write_again(group: Sequence[GroupedText], lost: DBAPIError) -> None:
+    """Commit a group whose connection broke, on a new one, unless it was committed after all.
+
+    Raises:
+        DBAPIError: `lost`, if this fails too: what became of the group is unknown.
+    """
+    try:
+        with writing() as session:
+            ids = [text.job_id for text in group]
+            committed = set(session.scalars(select(Job.id).where(Job.id.in_(ids))))
+        if not committed:
+            _write(group)
+    except Exception:
+        raise lost from None
+
+
+def _write(group: Sequence[GroupedText]) -> None:
+    """Write what is plainly fine of a group, in one transaction."""
+    for text in group:
+        text.creation = None
+    with writing() as session:
+        connection = session.connection()
+        limit_lock_waits(connection, LOCK_SECONDS)
+        models = _usable_models(session, group)
+        submissions = _submissions(session, group, models)
+        queue = services().queue
+        jobs = {job.id: job for job in queue.admit(connection, submissions)}
+        creations = {
+            text: _creation(jobs[text.job_id], text, models)
+            for text in group
+            if text.job_id in jobs
+        }
+        kept = _store_keys(session, creations)
+        queue.insert(connection, [jobs[text.job_id] for text in kept])
+        for text, key in kept.items():
+            created = creations[text]
+            if key is not None and created.complete_reply is not None:
+                created = store_completed(session, key)
+            text.creation = created
+
+
+#: What a model is looked up for: a user, its id, a checkpoint, and whether to begin with a piece
+#: of its corpus.
+_Use = tuple[str, str, str, bool]
+
+
+def _use(request: TextRequest) -> _Use:
+    return request.model, request.user.id, request.checkpoint, request.prompt is None
+
+
+def _usable_models(session: Session, group: Sequence[GroupedText]) -> Mapping[_Use, UsableModel]:
+    """Look up each model once for each use of it, in the order of the models' ids."""
+    models = {}
+    for use, request in sorted({_use(text.request): text.request for text in group}.items()):
+        try:
+            model = usable_model(session, request)
+            refuse_without_checkpoint(session, model, request)
+            if request.prompt is None:
+                refuse_random_prompt(session, model.id, request.user)
+        except ApiError:
+            continue
+        models[use] = model
+    return models
+
+
+def _submissions(
+    session: Session, group: Sequence[GroupedText], models: Mapping[_Use, UsableModel]
+) -> dict[str, Submission]:
+    now = database_now(session.connection())
+    submissions = {}
+    for text in group:
+        model = models.get(_use(text.request))
+        if model is None:
+            continue
+        try:
+            submission = text.request.submission(model)
+            if text.request.scheduling is not None:
+                submission = scheduled(submission, text.request.scheduling, now)
+        except ApiError:
+            continue
+        submissions[text.job_id] = submission
+    return submissions
+
+
+def _creation(job: SubmittedJob, text: GroupedText, models: Mapping[_Use, UsableModel]) -> Creation:
+    model, user = models[_use(text.request)], text.request.user
+    creation = creation_of(job, render_job(job, user.name, shows_corpus=model.shows_corpus))
+    return replace(creation, complete_reply=None) if text.waits else creation
+
+
+def _store_keys(
+    session: Session, creations: Mapping[GroupedText, Creation]
+) -> dict[GroupedText, StoredKey | None]:
+    """Store the keys of a group, before its jobs; leave out texts whose keys are not new."""
+    keys = {
+        text: StoredKey(text.request.user.id, text.key, text.request_sha256, creation)
+        for text, creation in creations.items()
+        if text.key is not None and text.request_sha256 is not None
+    }
+    connection = session.connection()
+    new = store_new(connection, list(keys.values()), database_now(connection)) if keys else []
+    stored = {id(key) for key in new}
+    return {
+        text: keys.get(text) for text in creations if text not in keys or id(keys[text]) in stored
+    }

@@ -1,0 +1,442 @@
+"""Generations of concurrent requests in one transaction: each succeeds or fails as if alone."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, event, func, select, text, update
+
+from api.operations import submission_groups
+from shared.database import make_sessions
+from shared.ids import new_id
+from shared.tables import IdempotencyKey, Job, JobEvent, Model, User
+from tests.api.harness import ENGLISH, ApiHarness, Person, problem
+from tests.services.postgres import PostgresServer
+from tests.services.waiting import until
+
+Send = Callable[[], Any]
+
+
+class Groups:
+    """Holds the first group back, so that all later requests form the next one.
+
+    Attributes:
+        sizes: Of the groups that were committed, in order.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        self.declined: list[int] = []
+        self._commit = submission_groups._commit
+        self._gate: threading.Event | None = None
+        self._held = threading.Event()
+        monkeypatch.setattr(submission_groups, "_commit", self._pass)
+
+    def _pass(self, group: Any) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            self._held.set()
+            assert gate.wait(60)
+        self.sizes.append(len(group))
+        self._commit(group)
+        self.declined.append(sum(text.creation is None for text in group))
+
+    def together(self, harness: ApiHarness, first: Send, others: list[Send]) -> list[Any]:
+        """Send requests of which all but the first are in one group; return their responses."""
+        gate = self._gate = threading.Event()
+        self._held.clear()
+        groups = harness.app.extensions["quire"].text_submissions
+        with ThreadPoolExecutor(len(others) + 1) as threads:
+            leader = threads.submit(first)
+            assert self._held.wait(30)
+            sent = [threads.submit(send) for send in others]
+            until(lambda: len(groups._waiting) == len(others), "all wait for their transaction")
+            gate.set()
+            return [leader.result(), *(future.result() for future in sent)]
+
+
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> Groups:
+    return Groups(monkeypatch)
+
+
+def sender(harness: ApiHarness, person: Person, body: dict[str, Any], **headers: str) -> Send:
+    """Return a function that asks for a text on a connection of its own."""
+    client = Person(harness.app.test_client(), person.name, person.key)
+    return lambda: client.post("/v1/generate", body, headers=headers)
+
+
+def statuses(answers: list[Any]) -> list[int]:
+    return [answer.status_code for answer in answers]
+
+
+def rows(harness: ApiHarness, table: type, *conditions: Any) -> int:
+    with make_sessions(harness.engine)() as session:
+        return session.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
+
+
+def generations(harness: ApiHarness) -> int:
+    return rows(harness, Job, Job.kind == "generate")
+
+
+def test_concurrent_requests_share_a_transaction(
+    harness: ApiHarness, ann: Person, bob: Person, groups: Groups
+) -> None:
+    model = harness.model(ann)["id"]
+    ann.patch(f"/v1/models/{model}", {"visibility": "server"})
+    commits: list[int] = []
+    people = [ann, bob] * 4
+    body = {"model": model, "prompt": "It ", "length": 5}
+    senders = [sender(harness, person, body | {"seed": n}) for n, person in enumerate(people)]
+    count = lambda _connection: commits.append(1)  # noqa: E731
+    event.listen(harness.engine, "commit", count)
+    answers = groups.together(harness, senders[0], senders[1:])
+    event.remove(harness.engine, "commit", count)
+    assert statuses(answers) == [202] * 8
+    assert groups.sizes == [1, 7]
+    assert groups.declined == [0, 0]
+    assert len(commits) == 2
+    # Each has the job that it asked for, and nobody another one's.
+    for person, seed, answer in zip(people, range(8), answers, strict=True):
+        job: Any = person.get(f"/v1/jobs/{answer.json['id']}").json
+        assert (job["spec"]["seed"], job["owner"], job["status"]) == (seed, person.name, "queued")
+        assert {**job, "queue": None} == {**answer.json, "queue": None}
+        assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert rows(harness, JobEvent, JobEvent.type == "submitted") == 8 + 1
+
+
+def test_the_corpus_is_shown_to_those_who_may_see_it(
+    harness: ApiHarness, ann: Person, bob: Person, groups: Groups
+) -> None:
+    model = harness.model(ann)
+    ann.patch(f"/v1/models/{model['id']}", {"visibility": "server"})
+    body = {"model": model["id"], "prompt": "It ", "length": 5}
+    of_ann, of_bob = sender(harness, ann, body), sender(harness, bob, body)
+    answers = groups.together(harness, of_ann, [of_bob, of_ann])
+    assert [answer.json["corpus"] for answer in answers] == [model["corpus"], None, model["corpus"]]
+
+
+def test_requests_that_are_refused_fail_alone(
+    harness: ApiHarness, ann: Person, bob: Person, groups: Groups
+) -> None:
+    model = harness.model(ann)["id"]
+    shared = harness.model(ann)["id"]
+    ann.patch(f"/v1/models/{shared}", {"visibility": "server"})
+    good = {"model": model, "prompt": "It ", "length": 5}
+    none = "00000000-0000-4000-8000-000000000000"
+    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    bodies = {
+        "no such model": (ann, good | {"model": none}, 404),
+        "another's private model": (bob, good, 404),
+        "no such checkpoint": (ann, good | {"checkpoint": none}, 404),
+        "an unknown character": (ann, good | {"prompt": "\u4e00"}, 422),
+        "no piece of a private corpus": (bob, {"model": shared, "length": 5}, 422),
+        "a time in the past": (ann, good | {"start_before": past}, 422),
+        "no such job to wait for": (ann, good | {"after": none}, 404),
+    }
+    senders = [sender(harness, person, body) for person, body, _ in bodies.values()]
+    plain = sender(harness, ann, good)
+    answers = groups.together(harness, plain, [plain, *senders, plain])
+    assert groups.sizes == [1, len(bodies) + 2]
+    assert groups.declined == [0, len(bodies)]
+    assert [answers[n].status_code for n in (0, 1, -1)] == [202] * 3
+    for answer, (name, (person, body, status)) in zip(answers[2:-1], bodies.items(), strict=True):
+        assert answer.status_code == status, name
+        # Word for word as for a request that comes alone.
+        assert answer.json == person.post("/v1/generate", body).json, name
+    assert generations(harness) == 3
+
+
+def test_a_cap_stops_those_beyond_it(
+    harness: ApiHarness, ann: Person, bob: Person, groups: Groups
+) -> None:
+    model = harness.model(ann)["id"]
+    ann.patch(f"/v1/models/{model}", {"visibility": "server"})
+    body = {"model": model, "prompt": "It ", "length": 5}
+    with make_sessions(harness.engine).begin() as session:
+        session.execute(update(User).where(User.name == "ann").values(max_queued=3))
+    of_ann, of_bob = sender(harness, ann, body), sender(harness, bob, body)
+    answers = groups.together(harness, of_bob, [of_ann] * 6 + [of_bob] * 3)
+    assert sorted(statuses(answers[1:7])) == [202] * 3 + [429] * 3
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert problem(refused, 429)["type"] == "/problems/queue-full"
+    assert statuses([answers[0], *answers[7:]]) == [202] * 4
+    assert rows(harness, Job, Job.kind == "generate", Job.status == "queued") == 7
+
+
+def test_the_cap_on_device_time_stops_all_of_a_user(
+    harness: ApiHarness, ann: Person, groups: Groups
+) -> None:
+    model = harness.model(ann)["id"]
+    body = {"model": model, "prompt": "It ", "length": 5}
+    with make_sessions(harness.engine).begin() as session:
+        session.execute(update(User).values(max_device_seconds_per_day=0.0))
+    of_ann = sender(harness, ann, body)
+    answers = groups.together(harness, of_ann, [of_ann] * 3)
+    assert {problem(answer, 429)["type"] for answer in answers} == {"/problems/day-used-up"}
+    assert generations(harness) == 0
+
+
+def test_keys_in_one_group_create_once(
+    harness: ApiHarness, ann: Person, bob: Person, groups: Groups
+) -> None:
+    model = harness.model(ann)["id"]
+    ann.patch(f"/v1/models/{model}", {"visibility": "server"})
+    body = {"model": model, "prompt": "It ", "length": 5, "seed": 1}
+    key = {"Idempotency-Key": "k"}
+    same, other = sender(harness, ann, body, **key), sender(harness, ann, body | {"n": 2}, **key)
+    of_bob = sender(harness, bob, body, **key)
+    plain = sender(harness, ann, body)
+    answers = groups.together(harness, plain, [same, same, other, of_bob, same])
+    assert groups.sizes == [1, 5]
+    created = [a for a in answers if a.status_code == 202 and a.json["owner"] == "ann"]
+    refused = [answer for answer in answers if answer.status_code == 409]
+    # Whichever of the two bodies came first has the key.
+    assert len(created) in (2, 4)
+    assert len(created) + len(refused) == 5
+    assert len({answer.json["id"] for answer in created[1:]}) == 1
+    replayed = [answer for answer in created[1:] if "Idempotency-Replayed" in answer.headers]
+    assert len(replayed) == len(created) - 2
+    assert answers[4].json["owner"] == "bob"
+    assert generations(harness) == 3
+    assert rows(harness, IdempotencyKey) == 2
+    again = same() if len(created) == 4 else other()
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.json == created[1].json
+
+
+def test_a_key_answers_with_the_same_place_in_the_queue(harness: ApiHarness, ann: Person) -> None:
+    body = {"model": harness.model(ann)["id"], "prompt": "It ", "length": 5}
+    send = sender(harness, ann, body, **{"Idempotency-Key": "k"})
+    first, second = send(), send()
+    assert first.json["queue"]["position"] == 1
+    assert second.json == first.json
+
+
+def test_a_key_that_has_expired_creates_again(
+    harness: ApiHarness, ann: Person, groups: Groups
+) -> None:
+    body = {"model": harness.model(ann)["id"], "prompt": "It ", "length": 5}
+    send = sender(harness, ann, body, **{"Idempotency-Key": "k"})
+    first = send()
+    with make_sessions(harness.engine).begin() as session:
+        old = datetime.now(UTC) - timedelta(hours=25)
+        session.execute(update(IdempotencyKey).values(created_at=old))
+    [_, second] = groups.together(harness, sender(harness, ann, body), [send])
+    assert second.status_code == 202
+    assert second.json["id"] != first.json["id"]
+    assert send().json == second.json
+
+
+def test_after_and_start_before_join_a_group(
+    harness: ApiHarness, ann: Person, bob: Person, groups: Groups
+) -> None:
+    model = harness.model(ann)["id"]
+    waiting = ann.train(ann.upload(ENGLISH))["id"]
+    body = {"model": model, "prompt": "It ", "length": 5}
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    plain = sender(harness, ann, body)
+    done, failed = plain().json, plain().json
+    harness.write(done)
+    ann.post(f"/v1/jobs/{failed['id']}/cancel")
+    senders = [
+        sender(harness, ann, body | {"after": waiting, "priority": "high"}),
+        sender(harness, ann, body | {"after": done["id"], "start_before": soon}),
+        sender(harness, ann, body | {"after": failed["id"]}),
+        sender(harness, ann, body | {"after": waiting, "deadline_seconds": 9.5}),
+    ]
+    answers = groups.together(harness, plain, senders)[1:]
+    assert groups.declined[-1] == 1
+    assert statuses(answers) == [202, 202, 409, 202]
+    jobs: list[Any] = [ann.get(f"/v1/jobs/{a.json.get('id')}").json for a in answers]
+    blocked, free, _, late = jobs
+    assert (blocked["after"], blocked["priority"]) == (waiting, "high")
+    assert f"after job {waiting}" in blocked["queue"]["reason"]
+    assert free["queue"]["position"] is not None
+    assert free["start_before"] is not None
+    assert late["deadline_seconds"] == 9.5
+    with make_sessions(harness.engine)() as session:
+        blockers = dict(session.execute(select(Job.id, Job.blocked_by)).all())
+    assert blockers[blocked["id"]] == waiting
+    assert blockers[free["id"]] is None
+
+
+def test_a_violated_constraint_fails_alone(
+    harness: ApiHarness, ann: Person, groups: Groups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = harness.model(ann)["id"]
+    body = {"model": model, "prompt": "It ", "length": 5}
+    taken = sender(harness, ann, body)().json["id"]
+    plain = sender(harness, ann, body)
+    made = iter([None, None, taken])
+    lock = threading.Lock()
+
+    def next_id() -> str:
+        with lock:
+            return next(made, None) or new_id()
+
+    monkeypatch.setattr("api.routes.generate.new_id", next_id)
+    answers = groups.together(harness, plain, [plain] * 4)
+    # One of them has the id of a job that exists. All go alone then, and only this one fails.
+    assert groups.declined == [0, 0, 4]
+    assert sorted(statuses(answers)) == [202] * 4 + [409]
+    assert generations(harness) == 5
+
+
+def test_a_model_that_is_deleted_meanwhile_fails_its_request_alone(
+    harness: ApiHarness, ann: Person, groups: Groups
+) -> None:
+    kept, lost = harness.model(ann)["id"], harness.model(ann)["id"]
+    body = {"prompt": "It ", "length": 5}
+
+    def lose_and_send() -> Any:
+        assert ann.delete(f"/v1/models/{lost}").status_code == 204
+        return sender(harness, ann, body | {"model": lost})()
+
+    of_kept = sender(harness, ann, body | {"model": kept})
+    answers = groups.together(harness, of_kept, [of_kept, lose_and_send, of_kept])
+    assert statuses(answers) == [202, 202, 404, 202]
+    assert generations(harness) == 3
+
+
+@contextmanager
+def holding(harness: ApiHarness, statement: str, **values: Any) -> Iterator[None]:
+    """Hold the locks of a statement in a transaction of somebody else."""
+    with harness.engine.connect() as connection, connection.begin() as transaction:
+        connection.execute(text(statement), values)
+        try:
+            yield
+        finally:
+            transaction.rollback()
+
+
+def test_a_lock_that_one_needs_does_not_hold_up_the_others(
+    harness: ApiHarness, ann: Person, bob: Person, groups: Groups
+) -> None:
+    if harness.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one lock for all")
+    model = harness.model(ann)["id"]
+    ann.patch(f"/v1/models/{model}", {"visibility": "server"})
+    body = {"model": model, "prompt": "It ", "length": 5}
+    of_ann, of_bob = sender(harness, ann, body), sender(harness, bob, body)
+    finished: list[Any] = []
+
+    def of_bob_then_tell() -> Any:
+        finished.append(of_bob())
+        return finished[-1]
+
+    def of_ann_at_last() -> Any:
+        answer = of_ann()
+        assert finished, "bob waited for ann's lock"
+        return answer
+
+    release = threading.Event()
+
+    def hold() -> None:
+        with holding(harness, "SELECT id FROM users WHERE name = 'ann' FOR UPDATE"):
+            until(lambda: finished or release.wait(0.05), "bob's text")
+
+    with ThreadPoolExecutor(1) as threads:
+        holder = threads.submit(hold)
+        time.sleep(0.2)
+        answers = groups.together(harness, of_bob, [of_ann_at_last, of_bob_then_tell])
+        release.set()
+        holder.result()
+    assert statuses(answers) == [202] * 3
+
+
+def test_a_connection_cut_under_a_group_is_reopened_once(
+    harness: ApiHarness, ann: Person, groups: Groups, postgres: PostgresServer
+) -> None:
+    if harness.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has no connection to cut")
+    model = harness.model(ann)["id"]
+    plain = sender(harness, ann, {"model": model, "prompt": "It ", "length": 5})
+    cuts = iter([True, False, False])
+
+    def cut(connection: Connection, *_: Any) -> None:
+        if next(cuts, False):
+            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
+                server.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+    event.listen(harness.engine, "commit", cut)
+    answers = groups.together(harness, plain, [plain] * 3)
+    event.remove(harness.engine, "commit", cut)
+    assert statuses(answers) == [202] * 4
+    assert generations(harness) == 4
+
+
+def test_a_database_that_stays_away_is_said_to_all(
+    harness: ApiHarness, ann: Person, groups: Groups, postgres: PostgresServer
+) -> None:
+    if harness.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite goes with its process alone")
+    model = harness.model(ann)["id"]
+    plain = sender(harness, ann, {"model": model, "prompt": "It ", "length": 5})
+    name = harness.engine.url.database
+
+    def lose_the_database(*_: Any) -> None:
+        with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
+    event.listen(harness.engine, "commit", lose_the_database)
+    answers = groups.together(harness, plain, [plain] * 3)
+    event.remove(harness.engine, "commit", lose_the_database)
+    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
+        server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    said = [problem(answer, 503) for answer in answers]
+    assert {problem["type"] for problem in said} == {"/problems/database-unavailable"}
+    # The first one's connection broke; those after it got none.
+    assert "may or may not have been done" in said[0]["detail"]
+    assert all("Nothing was changed" in problem["detail"] for problem in said[1:])
+    assert generations(harness) == 0
+    assert plain().status_code == 202
+
+
+def test_a_commit_whose_answer_is_lost_is_not_repeated(
+    harness: ApiHarness, ann: Person, groups: Groups, postgres: PostgresServer
+) -> None:
+    if harness.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has no connection to cut")
+    model = harness.model(ann)["id"]
+    plain = sender(harness, ann, {"model": model, "prompt": "It ", "length": 5})
+    cuts = iter([True])
+
+    def commit_and_cut(connection: Connection) -> None:
+        # The server has committed, and its answer never arrives.
+        if next(cuts, False):
+            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            connection.exec_driver_sql("COMMIT")
+            with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
+                server.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            connection.exec_driver_sql("SELECT 1")
+
+    event.listen(harness.engine, "commit", commit_and_cut)
+    answers = groups.together(harness, plain, [plain] * 3)
+    event.remove(harness.engine, "commit", commit_and_cut)
+    assert statuses(answers) == [202] * 4
+    assert generations(harness) == 4
+    for answer in answers:
+        assert ann.get(f"/v1/jobs/{answer.json['id']}").status_code == 200
+
+
+def test_scores_join_too(harness: ApiHarness, ann: Person, groups: Groups) -> None:
+    model = harness.model(ann)["id"]
+    client = Person(harness.app.test_client(), ann.name, ann.key)
+    score: Send = lambda: client.post("/v1/score", {"model": model, "text": "It was"})  # noqa: E731
+    plain = sender(harness, ann, {"model": model, "prompt": "It ", "length": 5})
+    answers = groups.together(harness, plain, [score, plain])
+    assert statuses(answers) == [202] * 3
+    assert groups.declined == [0, 0]
+    assert answers[1].json["spec"]["score"] is True
+    assert rows(harness, Model) == 1
