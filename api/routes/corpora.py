@@ -163,9 +163,17 @@ def change_corpus(path: IdPath, body: CorpusUpdate) -> Response:
     """
     with writing() as session:
         corpus = own(session, Corpus, path.id)
-        before = corpus.visibility
+        visibility, excerpts = corpus.visibility, corpus.allow_excerpts
         body.apply(corpus)
-        record_visibility(session, corpus, before)
+        record_visibility(session, corpus, visibility)
+        if corpus.allow_excerpts != excerpts:
+            record(
+                session,
+                "corpus.excerpts_changed",
+                user=current_user().name,
+                resource=("corpus", corpus.id),
+                allowed=corpus.allow_excerpts,
+            )
         return json_response(_reply(session, corpus))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api.services import EXTENSION
+from api.traces.deferred import Deferred
 from shared.accounts import create_key
 from shared.database import make_sessions
 from shared.tables import ApiKey, User
@@ -130,3 +131,27 @@ def test_a_key_that_was_never_used_says_so(harness: ApiHarness, ann: Person) -> 
     with make_sessions(harness.engine).begin() as session:
         create_key(session, session.query(User).filter_by(name="ann").one(), "spare")
     assert ann.items("/v1/users/ann/keys")[0]["last_used_at"] is None
+
+
+def test_what_is_put_off_is_done_once_and_not_after_the_end() -> None:
+    called: list[float] = []
+
+    def call() -> None:
+        called.append(time.monotonic())
+        time.sleep(0.2)
+
+    began = time.monotonic()
+    deferred = Deferred(call, 0.1)
+    for _ in range(5):
+        deferred.schedule()
+    while not called:
+        time.sleep(0.01)
+    # It is being made: what comes now waits for the next call.
+    deferred.schedule()
+    deferred.close()
+    assert len(called) == 2
+    assert called[0] - began >= 0.1
+    deferred.schedule()
+    deferred.close()
+    time.sleep(0.2)
+    assert len(called) == 2
