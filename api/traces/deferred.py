@@ -3,6 +3,10 @@
 import threading
 from collections.abc import Callable
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 
 class Deferred:
     """Calls a function on a thread of its own, `seconds` after the first of many requests.
@@ -10,11 +14,11 @@ class Deferred:
     No thread waits while nothing is asked for.
 
     Args:
-        call: The function, which must not raise.
+        call: The function. What it raises is logged.
         seconds: The delay.
     """
 
-    def __init__(self, call: Callable[[], None], seconds: float) -> None:
+    def __init__(self, call: Callable[[], object], seconds: float) -> None:
         self._call = call
         self._seconds = seconds
         self._waiting: threading.Timer | None = None
@@ -52,9 +56,15 @@ class Deferred:
         # A timer that was too late to be cancelled has made its call.
         if self._waiting is not None:
             self._waiting = None
-            self._call()
+            self._make_call()
 
     def _run(self) -> None:
         with self._lock:
             self._waiting = None
-        self._call()
+        self._make_call()
+
+    def _make_call(self) -> None:
+        try:
+            self._call()
+        except Exception:
+            log.exception("periodic_task_failed", task=self._call.__qualname__)

@@ -118,6 +118,9 @@ def redeem_enrolment(body: RedeemedEnrolment) -> Response:
     """
     sender = address()
     try:
+        # Anybody may send a token, and what redeems nothing must not wait for those who write.
+        with reading() as session:
+            find_open(session, body.token, lock=False)
         with writing() as session:
             enrolment, user = find_open(session, body.token)
             caps.check_key(session.connection(), services().settings, user.id)
