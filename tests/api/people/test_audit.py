@@ -8,12 +8,14 @@ import pytest
 from api.services import EXTENSION
 from quire.server.local_accounts import add_user_locally, renew_admin_key
 from shared.audit import ACTIONS
-from shared.clock import database_now
+from shared.broker import Broker
 from shared.database import make_sessions
-from shared.queue.maintenance.audit_events import forget_old_enrolments, forget_old_events
+from shared.job_events import EventPublisher
+from shared.queue import Queue
 from shared.settings import Settings
 from shared.tables import AuditEvent, Enrolment
 from tests.api.harness import ApiHarness, Person, expire, problem
+from worker.maintenance import Maintenance
 
 
 def events(admin: Person, **filters: Any) -> list[Any]:
@@ -265,7 +267,7 @@ def test_a_filter_that_can_not_be_is_refused(admin: Person, query: str) -> None:
 
 
 def test_old_events_and_enrolments_are_forgotten(
-    harness: ApiHarness, ann: Person, admin: Person
+    harness: ApiHarness, settings: Settings, ann: Person, admin: Person
 ) -> None:
     old = admin.post("/v1/users/ann/enrolments", {}).json["id"]
     kept = admin.post("/v1/users/ann/enrolments", {}).json["id"]
@@ -274,9 +276,8 @@ def test_old_events_and_enrolments_are_forgotten(
             event.at -= timedelta(days=31)
         session.get_one(Enrolment, old).expires_at = datetime.now(UTC) - timedelta(days=31)
         count = session.query(AuditEvent).count()
-    with harness.engine.begin() as connection:
-        now = database_now(connection)
-        assert forget_old_events(connection, now, 30) == 2
-        assert forget_old_enrolments(connection, now, 30) == 1
+    queue = Queue(harness.engine, settings.model_copy(update={"audit_days": 30}))
+    publisher = EventPublisher(settings.broker)
+    Maintenance(queue, Broker(settings.broker), publisher).run_once()
     assert len(events(admin)) == count - 2
     assert [each["id"] for each in admin.items("/v1/users/ann/enrolments")] == [kept]
