@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.byte_budget import ByteBudget
@@ -82,6 +82,14 @@ class Services:
             return Seats(-(-count // settings.api_processes))
 
         write_sessions = make_sessions(engine)
+        key_uses, refusals = KeyUses(engine), Refusals(write_sessions)
+
+        def cancel(_engine: Engine) -> None:
+            key_uses.cancel()
+            refusals.cancel()
+
+        # Or they would open connections that nobody closes.
+        event.listen(engine, "engine_disposed", cancel)
         return cls(
             settings=settings,
             engine=engine,
@@ -102,8 +110,8 @@ class Services:
             upload_memory=ByteBudget(settings.upload_memory_bytes),
             requests=TokenBuckets("requests", settings.requests_per_minute),
             creations=TokenBuckets("creations", settings.creations_per_minute),
-            key_uses=KeyUses(engine),
-            refusals=Refusals(write_sessions),
+            key_uses=key_uses,
+            refusals=refusals,
         )
 
     def close(self) -> None:

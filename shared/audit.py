@@ -38,6 +38,7 @@ Action = Literal[
     "group.role_changed",
     "job.promoted",
     "corpus.visibility_changed",
+    "corpus.excerpts_changed",
     "corpus.deleted",
     "model.visibility_changed",
     "model.deleted",
@@ -45,6 +46,7 @@ Action = Literal[
 ACTIONS: tuple[Action, ...] = get_args(Action)
 #: From where something was done that no request asked for.
 THIS_MACHINE = "the server's machine"
+ADDRESS_CHARACTERS = 100
 #: Prefixes of keys in the row of an address and minute.
 MOST_PREFIXES = 10
 

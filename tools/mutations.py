@@ -68,6 +68,20 @@ MUTATIONS = (
         ("tests/queue/test_claim.py", "-k", "charged_before_the_next"),
     ),
     Mutation(
+        "the check of a key's scope",
+        "api/http/authentication.py",
+        "        require_scope(scope_of(handler), user)",
+        "        pass",
+        ("tests/api/people/test_key_scopes.py", "-k", "without_its_scope and sqlite"),
+    ),
+    Mutation(
+        "the look at an enrolment's end",
+        "shared/accounts/enrolments.py",
+        'if state != "open":',
+        'if state == "never":',
+        ("tests/api/people/test_enrolments.py", "-k", "has_ended and sqlite"),
+    ),
+    Mutation(
         "the commit before the wake",
         "api/operations/submission.py",
         "    reply = job_reply(session, ",

@@ -18,7 +18,7 @@ from werkzeug.exceptions import BadRequest
 
 from api.errors import BadJson, Invalid, NotFound, UnsupportedMedia
 from api.http.request_body import CompleteRequest, StrictJson
-from api.http.validation_errors import explain
+from api.http.validation_errors import check_characters, explain, shown
 from api.schemas.replies import Problem
 from shared.accounts import Scope
 from shared.texts.characters import forbidden_at
@@ -26,7 +26,6 @@ from shared.texts.characters import forbidden_at
 OPENAPI_VERSION = "3.1.1"
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
-SHOWN_CHARACTERS = 40
 READS_BODY_ITSELF = "reads_body_itself"
 RETURNS_NON_JSON = "returns_non_json"
 SCOPE = "scope"
@@ -219,7 +218,7 @@ def _check_parts() -> None:
     parameters = _parameters(handler)
     for name, value in (request.view_args or {}).items():
         if forbidden_at(value) is not None:  # PostgreSQL can't even look it up
-            raise NotFound(name, _shown(value))
+            raise NotFound(name, shown(value))
     _check_query("query" in parameters)
     if hasattr(handler, READS_BODY_ITSELF) or request.method in ("GET", "HEAD"):
         return
@@ -227,41 +226,6 @@ def _check_parts() -> None:
         read_json()
     elif request.get_data() not in (b"", b"{}", b"null"):
         raise Invalid("body", "(not empty)", "not allowed for this request. Send no body")
-
-
-def check_characters(value: Any, field: str) -> None:
-    """Refuse strings that a database or JSON can't hold, wherever in a value they are.
-
-    Args:
-        value: A string, or lists and objects of them.
-        field: Where the value stands in the request.
-
-    Raises:
-        Invalid: It has U+0000, a lone surrogate or a noncharacter.
-    """
-    pending = [(field, value)]
-    while pending:
-        field, value = pending.pop()
-        if isinstance(value, str):
-            position = forbidden_at(value)
-            if position is not None:
-                raise Invalid(
-                    field or "body",
-                    _shown(value),
-                    f"must not contain U+{ord(value[position]):04X} (at position {position}), "
-                    "which is no character of a text. Leave it out",
-                )
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                pending.append((field, key))
-                pending.append((f"{field}.{_shown(key)}" if field else _shown(key), inner))
-        elif isinstance(value, list):
-            pending += [(field, inner) for inner in value]
-
-
-def _shown(text: str) -> str:
-    """The beginning of a text, with what JSON can't hold escaped."""
-    return text[:SHOWN_CHARACTERS].encode("ascii", "backslashreplace").decode()
 
 
 def _check_query(has_query: bool) -> None:

@@ -8,7 +8,8 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.errors import Invalid, TooLarge, UnsupportedMedia
-from api.http.openapi import JSON, check_characters, read_json, validate
+from api.http.openapi import JSON, read_json, validate
+from api.http.validation_errors import check_characters
 from api.schemas.params import UploadFields, UploadQuery
 from api.schemas.requests import UploadJson
 from api.services import services

@@ -1,4 +1,4 @@
-"""Turn a pydantic error into messages that name the field, its value and the bound."""
+"""What is wrong with a request, in messages that name the field, its value and the bound."""
 
 import difflib
 import json
@@ -10,9 +10,12 @@ from api.errors import Invalid
 from api.schemas import generation, params, requests, training, users
 from api.schemas.replies import FieldError
 from api.schemas.sampling import TEMPERATURE_FORMS
+from shared.texts.characters import forbidden_at
 
 MAX_VALUE_CHARACTERS = 100
 MAX_LISTED_ERRORS = 5
+#: Of a text that is quoted in an error.
+SHOWN_CHARACTERS = 40
 #: Models by class name, to look up which fields a request has.
 _REQUEST_MODELS = {
     **vars(params),
@@ -23,6 +26,41 @@ _REQUEST_MODELS = {
 }
 REQUIRED = "required"
 UNKNOWN_FIELD = "unknown field"
+
+
+def check_characters(value: Any, field: str) -> None:
+    """Refuse strings that a database or JSON can't hold, wherever in a value they are.
+
+    Args:
+        value: A string, or lists and objects of them.
+        field: Where the value stands in the request.
+
+    Raises:
+        Invalid: It has U+0000, a lone surrogate or a noncharacter.
+    """
+    pending = [(field, value)]
+    while pending:
+        field, value = pending.pop()
+        if isinstance(value, str):
+            position = forbidden_at(value)
+            if position is not None:
+                raise Invalid(
+                    field or "body",
+                    shown(value),
+                    f"must not contain U+{ord(value[position]):04X} (at position {position}), "
+                    "which is no character of a text. Leave it out",
+                )
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                pending.append((field, key))
+                pending.append((f"{field}.{shown(key)}" if field else shown(key), inner))
+        elif isinstance(value, list):
+            pending += [(field, inner) for inner in value]
+
+
+def shown(text: str) -> str:
+    """Return the beginning of a text, with what JSON can't hold escaped."""
+    return text[:SHOWN_CHARACTERS].encode("ascii", "backslashreplace").decode()
 
 
 def explain(error: ValidationError) -> Invalid:

@@ -10,10 +10,16 @@ from shared import audit
 from shared.tables import Corpus, Model
 
 
+def address() -> str | None:
+    """Return from where this request came. A proxy that is trusted may say anything."""
+    found = request.remote_addr
+    return None if found is None else found[: audit.ADDRESS_CHARACTERS]
+
+
 def origin() -> audit.Origin:
     """Return who sent this request, with which key and from where."""
     user = current_user()
-    return audit.Origin(user.name, request.remote_addr, user.key_prefix)
+    return audit.Origin(user.name, address(), user.key_prefix)
 
 
 def record(

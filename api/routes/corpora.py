@@ -174,9 +174,17 @@ def change_corpus(path: IdPath, body: CorpusUpdate) -> Response:
     """
     with writing() as session:
         corpus = own(session, Corpus, path.id)
-        before = visibility_of(corpus)
+        visibility, excerpts = visibility_of(corpus), corpus.allow_excerpts
         update_resource(session, corpus, body)
-        record_visibility(session, corpus, before)
+        record_visibility(session, corpus, visibility)
+        if corpus.allow_excerpts != excerpts:
+            record(
+                session,
+                "corpus.excerpts_changed",
+                user=current_user().name,
+                resource=("corpus", corpus.id),
+                allowed=corpus.allow_excerpts,
+            )
         return json_response(_reply(session, corpus))
 
 

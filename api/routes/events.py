@@ -45,7 +45,8 @@ def follow_job(path: IdPath, header: LastEventIdHeader) -> Response:
     (generations) is a part of a text while it is written: the `text` of number `index` from
     character `offset` on. The first piece of a text has its `prompt`. `metrics` (trainings) is a
     point of the loss curves. `text` (both) is a finished text. `closed` is the last event of a
-    stream whose API key was revoked, or whose owner was disabled; it has a `reason`.
+    stream whose API key was revoked or has expired, or whose owner was disabled; it has a
+    `reason`.
 
     The stream starts with what exists already; `/v1/jobs/{id}/metrics` has all points of the
     curves. With `Last-Event-ID` it resumes after that event. If the server no longer has the later

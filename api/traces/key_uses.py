@@ -69,6 +69,10 @@ class KeyUses:
             # The next use is noted in a minute.
             log.warning("key_uses_not_written", reason=str(error.orig).strip())
 
+    def cancel(self) -> None:
+        """Write nothing of what is noted, for the database's connections are closed."""
+        self._writing.cancel()
+
     def close(self) -> None:
         """Write what is noted, and note nothing more."""
         self._writing.close()

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.traces.deferred import Deferred
-from shared.audit import count_refused_sign_ins
+from shared.audit import ADDRESS_CHARACTERS, count_refused_sign_ins
 
 #: What is counted: refusals that cost the sender nothing.
 COUNTED = frozenset({400, 401, 404, 405, 408, 413, 429, 431})
@@ -114,12 +114,16 @@ class Refusals:
             total = sum(found.reasons.total() for found in sign_ins.values())
             log.warning("refused_sign_ins_not_written", count=total, reason=reason)
 
+    def cancel(self) -> None:
+        """Write nothing of what was counted, for the database's connections are closed."""
+        self._flushing.cancel()
+
     def close(self) -> None:
         """Log and write what was counted."""
         self._flushing.close()
 
     def _name(self, address: str | None) -> str:
-        address = address or "unknown"
+        address = (address or "unknown")[:ADDRESS_CHARACTERS]
         if address not in self._addresses:
             if len(self._addresses) >= MOST_ADDRESSES:
                 return OTHERS

@@ -11,8 +11,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from quire.errors import CannotStart, InvalidInput
-from shared.accounts import BadName, BadRole, NameTaken, create_key, create_user
-from shared.clock import database_now
+from shared.accounts import (
+    BadName,
+    BadRole,
+    NameTaken,
+    create_key,
+    create_user,
+    revoke_key,
+)
+from shared.audit import LOCAL
 from shared.database import make_engine, make_sessions
 from shared.settings import Settings
 from shared.tables import ApiKey, User
@@ -48,12 +55,13 @@ def renew_admin_key(settings: Settings, name: str) -> str:
     """Create a key of that name for the oldest active admin, and revoke older ones of that name."""
     with _session(settings) as session:
         user = _oldest_admin(session)
-        for old in session.scalars(
+        old_keys = session.scalars(
             select(ApiKey).where(
                 ApiKey.user_id == user.id, ApiKey.name == name, ApiKey.revoked_at.is_(None)
             )
-        ):
-            old.revoked_at = database_now(session.connection())
+        ).all()
+        for old in old_keys:
+            revoke_key(session, old, LOCAL)
         return create_key(session, user, name).key
 
 

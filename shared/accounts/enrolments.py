@@ -113,10 +113,14 @@ def revoke_enrolment(session: Session, enrolment: Enrolment, origin: audit.Origi
         )
 
 
-def find_open(session: Session, token: str) -> tuple[Enrolment, User]:
-    """Return the enrolment of a token, and its user; lock it until the commit.
+def find_open(session: Session, token: str, *, lock: bool = True) -> tuple[Enrolment, User]:
+    """Return the enrolment of a token, and its user.
 
-    Of two that redeem at the same time, the second waits here, and sees what the first has done.
+    Args:
+        session: The session to read with.
+        token: The token.
+        lock: Whether to lock the enrolment until the commit. Of two that redeem at the same time,
+            the second waits here, and sees what the first has done.
 
     Raises:
         EnrolmentRefused: The token is unknown, its enrolment has ended, or its user is disabled.
@@ -125,7 +129,8 @@ def find_open(session: Session, token: str) -> tuple[Enrolment, User]:
     if match is None:
         raise EnrolmentRefused("unknown")
     prefix, secret = match.groups()
-    row = session.scalar(select(Enrolment).where(Enrolment.prefix == prefix).with_for_update())
+    statement = select(Enrolment).where(Enrolment.prefix == prefix)
+    row = session.scalar(statement.with_for_update() if lock else statement)
     if row is None or not hmac.compare_digest(row.sha256, sha256_of(secret)):
         raise EnrolmentRefused("unknown", prefix)
     state = state_of(row, database_now(session.connection()))

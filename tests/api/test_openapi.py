@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api.app import create_app
+from api.services import EXTENSION
 from shared.broker import Broker
 from shared.database import make_engine
 from shared.queue import Queue
@@ -51,7 +52,7 @@ def described(
     found = settings_for(url, redis_of_session.url, directory)
     app = create_app(found, engine, Broker(redis_of_session.url))
     yield ApiHarness(app, engine, Queue(engine, found))
-    engine.dispose()
+    app.extensions[EXTENSION].close()
 
 
 def test_it_is_openapi_3_1(described: ApiHarness) -> None:

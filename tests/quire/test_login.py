@@ -1,7 +1,11 @@
 """`quire login`, with a key or with a one-time link, and the making of links."""
 
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -51,6 +55,28 @@ def test_a_key_is_read_from_a_pipe(
     type_in(monkeypatch, "\n")
     assert run(["login", served.url]) == 2
     assert "empty" in capsys.readouterr().err
+
+
+def test_a_key_that_is_typed_is_not_shown(served: Served, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+    login = (sys.executable, "-P", "-m", "quire", "login", served.url)
+    process = subprocess.Popen(login, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 4096):
+            shown += part
+            if shown.endswith(b"API key: "):
+                os.write(ours, f"{served.ann.key}\n".encode())
+    except OSError:  # Linux ends a terminal whose programs have exited with EIO
+        pass
+    os.close(ours)
+    assert process.wait(60) == 0, shown
+    assert b"Logged in" in shown
+    assert not SECRET.search(shown.decode())
+    saved = json.loads((tmp_path / "quire" / "client.json").read_text())
+    assert saved == {"url": served.url, "key": served.ann.key}
 
 
 @pytest.mark.parametrize("way", [["--key", "{key}"], ["{key}"], ["--key={key}"]])

@@ -21,7 +21,7 @@ from api.http.openapi import Resource, returns_non_json
 from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import json_response, no_content, page_response
-from api.operations.audit import origin
+from api.operations.audit import address, origin
 from api.operations.people import (
     check_future,
     find_enrolment,
@@ -116,12 +116,15 @@ def redeem_enrolment(body: RedeemedEnrolment) -> Response:
     Only this response shows the key. A link that is unknown is 404; one that was used, has expired
     or was revoked is 410, each with a type of its own.
     """
-    address = request.remote_addr
+    sender = address()
     try:
+        # Anybody may send a token, and what redeems nothing must not wait for those who write.
+        with reading() as session:
+            find_open(session, body.token, lock=False)
         with writing() as session:
             enrolment, user = find_open(session, body.token)
             caps.check_key(session.connection(), services().settings, user.id)
-            new = redeem(session, enrolment, user, body.name, address)
+            new = redeem(session, enrolment, user, body.name, sender)
             row = session.get_one(ApiKey, new.id)
             reply = EnrolledReply(
                 id=new.id,
@@ -134,7 +137,7 @@ def redeem_enrolment(body: RedeemedEnrolment) -> Response:
                 expires_at=row.expires_at,
             )
     except EnrolmentRefused as refused:
-        services().refusals.sign_in(f"enrolment {refused.reason}", refused.prefix, address)
+        services().refusals.sign_in(f"enrolment {refused.reason}", refused.prefix, sender)
         raise _answer(refused) from None
     return json_response(reply, 201)
 

@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 
 from api.services import EXTENSION
+from quire.server.local_accounts import add_user_locally, renew_admin_key
 from shared.audit import ACTIONS
-from shared.clock import database_now
+from shared.broker import Broker
 from shared.database import make_sessions
-from shared.queue.maintenance.audit_events import forget_old_enrolments, forget_old_events
+from shared.job_events import EventPublisher
+from shared.queue import Queue
+from shared.settings import Settings
 from shared.tables import AuditEvent, Enrolment
 from tests.api.harness import ApiHarness, Person, expire, problem
+from worker.maintenance import Maintenance
 
 
 def events(admin: Person, **filters: Any) -> list[Any]:
@@ -89,6 +93,9 @@ def test_what_is_done_to_texts_and_models_is_recorded_without_their_names(
         ("corpus", "visibility_changed"): lambda: ann.patch(
             f"/v1/corpora/{corpus}", {"visibility": "server"}
         ),
+        ("corpus", "excerpts_changed"): lambda: ann.patch(
+            f"/v1/corpora/{corpus}", {"allow_excerpts": True}
+        ),
         ("model", "visibility_changed"): lambda: ann.patch(
             f"/v1/models/{model['id']}", {"visibility": "server", "name": "still private"}
         ),
@@ -98,7 +105,10 @@ def test_what_is_done_to_texts_and_models_is_recorded_without_their_names(
     ids = {"corpus": corpus, "model": model["id"]}
     for (kind, what), act in done.items():
         assert act().status_code < 300
-        change = {"before": "private", "after": "server"} if "visib" in what else None
+        change = {
+            "visibility_changed": {"before": "private", "after": "server"},
+            "excerpts_changed": {"allowed": True},
+        }.get(what)
         expected = by(ann, user="ann", resource={"kind": kind, "id": ids[kind]}, details=change)
         event = last(admin, f"{kind}.{what}")
         assert {name: event[name] for name in expected} == expected
@@ -193,6 +203,36 @@ def test_many_addresses_do_not_fill_the_audit(harness: ApiHarness, admin: Person
     assert sum(row["count"] for row in rows) == 1000
 
 
+def test_an_address_of_any_length_is_kept_in_part(
+    harness: ApiHarness, ann: Person, admin: Person
+) -> None:
+    """A proxy that is trusted passes on what it was sent."""
+    long = {"environ_base": {"REMOTE_ADDR": "1" * 5000}}
+    assert ann.post("/v1/users/ann/keys", {}, **long).status_code == 201
+    stranger = Person(harness.app.test_client(), "x", f"quire_00000000_{'0' * 64}")
+    problem(stranger.get("/v1/me", **long), 401)
+    token = admin.post("/v1/users/ann/enrolments", {}).json["link"].partition("#")[2]
+    client = harness.app.test_client()
+    assert client.post("/v1/enrol", json={"token": token}, **long).status_code == 201
+    assert {event["action"] for event in events(admin, address="1" * 100)} == {
+        "key.created",
+        "enrolment.redeemed",
+        "sign_in.refused",
+    }
+
+
+def test_what_is_done_on_the_servers_machine_has_no_actor(
+    settings: Settings, admin: Person
+) -> None:
+    add_user_locally(settings, "eve", "member")
+    renew_admin_key(settings, "demo")
+    renew_admin_key(settings, "demo")
+    found = events(admin, address="the server's machine")
+    assert {event["actor"] for event in found} == {None}
+    assert [event["action"] for event in found][:3] == ["key.created", "key.revoked", "key.created"]
+    assert [event["user"] for event in events(admin, user="eve")] == ["eve", "eve"]
+
+
 def test_only_an_admin_reads_it(harness: ApiHarness, ann: Person) -> None:
     assert "ann is a member" in problem(ann.get("/v1/audit"), 403)["detail"]
 
@@ -227,7 +267,7 @@ def test_a_filter_that_can_not_be_is_refused(admin: Person, query: str) -> None:
 
 
 def test_old_events_and_enrolments_are_forgotten(
-    harness: ApiHarness, ann: Person, admin: Person
+    harness: ApiHarness, settings: Settings, ann: Person, admin: Person
 ) -> None:
     old = admin.post("/v1/users/ann/enrolments", {}).json["id"]
     kept = admin.post("/v1/users/ann/enrolments", {}).json["id"]
@@ -236,9 +276,8 @@ def test_old_events_and_enrolments_are_forgotten(
             event.at -= timedelta(days=31)
         session.get_one(Enrolment, old).expires_at = datetime.now(UTC) - timedelta(days=31)
         count = session.query(AuditEvent).count()
-    with harness.engine.begin() as connection:
-        now = database_now(connection)
-        assert forget_old_events(connection, now, 30) == 2
-        assert forget_old_enrolments(connection, now, 30) == 1
+    queue = Queue(harness.engine, settings.model_copy(update={"audit_days": 30}))
+    publisher = EventPublisher(settings.broker)
+    Maintenance(queue, Broker(settings.broker), publisher).run_once()
     assert len(events(admin)) == count - 2
     assert [each["id"] for each in admin.items("/v1/users/ann/enrolments")] == [kept]

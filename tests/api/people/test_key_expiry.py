@@ -1,13 +1,16 @@
 """Keys that expire, and when keys were last used."""
 
 import json
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from api.services import EXTENSION
+from api.traces.deferred import Deferred
 from shared.accounts import create_key
 from shared.database import make_sessions
 from shared.tables import ApiKey, User
@@ -130,3 +133,44 @@ def test_a_key_that_was_never_used_says_so(harness: ApiHarness, ann: Person) -> 
     with make_sessions(harness.engine).begin() as session:
         create_key(session, session.query(User).filter_by(name="ann").one(), "spare")
     assert ann.items("/v1/users/ann/keys")[0]["last_used_at"] is None
+
+
+def test_a_failure_is_logged_and_does_not_stop_later_calls() -> None:
+    called = threading.Event()
+
+    def fail() -> None:
+        called.set()
+        raise RuntimeError("no")
+
+    deferred = Deferred(fail, 0.01)
+    with capture_logs() as log:
+        for _ in range(2):
+            called.clear()
+            deferred.schedule()
+            assert called.wait(30)
+        deferred.close()
+    assert [line["event"] for line in log] == ["periodic_task_failed"] * 2
+
+
+def test_what_is_put_off_is_done_once_and_not_after_the_end() -> None:
+    called: list[float] = []
+
+    def call() -> None:
+        called.append(time.monotonic())
+        time.sleep(0.2)
+
+    began = time.monotonic()
+    deferred = Deferred(call, 0.1)
+    for _ in range(5):
+        deferred.schedule()
+    while not called:
+        time.sleep(0.01)
+    # It is being made: what comes now waits for the next call.
+    deferred.schedule()
+    deferred.close()
+    assert len(called) == 2
+    assert called[0] - began >= 0.1
+    deferred.schedule()
+    deferred.close()
+    time.sleep(0.2)
+    assert len(called) == 2
