@@ -2,64 +2,17 @@
 
 import re
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
-from sqlalchemy import Connection, event, func, select, text, update
+from sqlalchemy import event, select, update
 
-from api.operations import submission_groups
 from shared.database import make_sessions
 from shared.ids import new_id
 from shared.tables import IdempotencyKey, Job, JobEvent, Model, User
+from tests.api.groups import Groups, Send, generations, rows, sender, statuses
 from tests.api.harness import ENGLISH, ApiHarness, Person, problem
-from tests.services.postgres import PostgresServer
-from tests.services.waiting import until
-
-Send = Callable[[], Any]
-
-
-class Groups:
-    """Holds the first group back, so that all later requests form the next one.
-
-    Attributes:
-        sizes: Of the groups that were committed, in order.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.sizes: list[int] = []
-        self.declined: list[int] = []
-        self._commit = submission_groups._commit
-        self._gate: threading.Event | None = None
-        self._held = threading.Event()
-        monkeypatch.setattr(submission_groups, "_commit", self._pass)
-
-    def _pass(self, group: Any) -> None:
-        gate, self._gate = self._gate, None
-        if gate is not None:
-            self._held.set()
-            assert gate.wait(60)
-        self.sizes.append(len(group))
-        self._commit(group)
-        self.declined.append(sum(text.creation is None for text in group))
-
-    def together(self, harness: ApiHarness, first: Send, others: list[Send]) -> list[Any]:
-        """Send requests of which all but the first are in one group; return their responses."""
-        gate = self._gate = threading.Event()
-        self._held.clear()
-        groups = harness.app.extensions["quire"].text_submissions
-        with ThreadPoolExecutor(len(others) + 1) as threads:
-            leader = threads.submit(first)
-            assert self._held.wait(30)
-            sent = [threads.submit(send) for send in others]
-            until(lambda: len(groups._waiting) == len(others), "all wait for their transaction")
-            gate.set()
-            return [leader.result(), *(future.result() for future in sent)]
 
 
 @pytest.fixture
@@ -67,27 +20,8 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> Groups:
     return Groups(monkeypatch)
 
 
-def sender(harness: ApiHarness, person: Person, body: dict[str, Any], **headers: str) -> Send:
-    """Return a function that asks for a text on a connection of its own."""
-    client = Person(harness.app.test_client(), person.name, person.key)
-    return lambda: client.post("/v1/generate", body, headers=headers)
-
-
-def statuses(answers: list[Any]) -> list[int]:
-    return [answer.status_code for answer in answers]
-
-
 def without_times(text: str) -> str:
     return re.sub(r"it is [\d-]+T[\d:]+Z", "it is …", text)
-
-
-def rows(harness: ApiHarness, table: type, *conditions: Any) -> int:
-    with make_sessions(harness.engine)() as session:
-        return session.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
-
-
-def generations(harness: ApiHarness) -> int:
-    return rows(harness, Job, Job.kind == "generate")
 
 
 def test_concurrent_requests_share_a_transaction(
@@ -313,131 +247,6 @@ def test_a_model_that_is_deleted_meanwhile_fails_its_request_alone(
     answers = groups.together(harness, of_kept, [of_kept, lose_and_send, of_kept])
     assert statuses(answers) == [202, 202, 404, 202]
     assert generations(harness) == 3
-
-
-@contextmanager
-def holding(harness: ApiHarness, statement: str, **values: Any) -> Iterator[None]:
-    """Hold the locks of a statement in a transaction of somebody else."""
-    with harness.engine.connect() as connection, connection.begin() as transaction:
-        connection.execute(text(statement), values)
-        try:
-            yield
-        finally:
-            transaction.rollback()
-
-
-def test_a_lock_that_one_needs_does_not_hold_up_the_others(
-    harness: ApiHarness, ann: Person, bob: Person, groups: Groups
-) -> None:
-    if harness.engine.dialect.name != "postgresql":
-        pytest.skip("SQLite has one lock for all")
-    model = harness.model(ann)["id"]
-    ann.patch(f"/v1/models/{model}", {"visibility": "server"})
-    body = {"model": model, "prompt": "It ", "length": 5}
-    of_ann, of_bob = sender(harness, ann, body), sender(harness, bob, body)
-    finished: list[Any] = []
-
-    def of_bob_then_tell() -> Any:
-        finished.append(of_bob())
-        return finished[-1]
-
-    def of_ann_at_last() -> Any:
-        answer = of_ann()
-        assert finished, "bob waited for ann's lock"
-        return answer
-
-    release = threading.Event()
-
-    def hold() -> None:
-        with holding(harness, "SELECT id FROM users WHERE name = 'ann' FOR UPDATE"):
-            until(lambda: finished or release.wait(0.05), "bob's text")
-
-    with ThreadPoolExecutor(1) as threads:
-        holder = threads.submit(hold)
-        time.sleep(0.2)
-        answers = groups.together(harness, of_bob, [of_ann_at_last, of_bob_then_tell])
-        release.set()
-        holder.result()
-    assert statuses(answers) == [202] * 3
-
-
-def test_a_connection_cut_under_a_group_is_reopened_once(
-    harness: ApiHarness, ann: Person, groups: Groups, postgres: PostgresServer
-) -> None:
-    if harness.engine.dialect.name != "postgresql":
-        pytest.skip("SQLite has no connection to cut")
-    model = harness.model(ann)["id"]
-    plain = sender(harness, ann, {"model": model, "prompt": "It ", "length": 5})
-    cuts = iter([True, False, False])
-
-    def cut(connection: Connection, *_: Any) -> None:
-        if next(cuts, False):
-            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-            with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
-                server.execute("SELECT pg_terminate_backend(%s)", (pid,))
-
-    event.listen(harness.engine, "commit", cut)
-    answers = groups.together(harness, plain, [plain] * 3)
-    event.remove(harness.engine, "commit", cut)
-    assert statuses(answers) == [202] * 4
-    assert generations(harness) == 4
-
-
-def test_a_database_that_stays_away_is_said_to_all(
-    harness: ApiHarness, ann: Person, groups: Groups, postgres: PostgresServer
-) -> None:
-    if harness.engine.dialect.name != "postgresql":
-        pytest.skip("SQLite goes with its process alone")
-    model = harness.model(ann)["id"]
-    plain = sender(harness, ann, {"model": model, "prompt": "It ", "length": 5})
-    name = harness.engine.url.database
-
-    def lose_the_database(*_: Any) -> None:
-        with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
-            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-            server.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-            )
-
-    event.listen(harness.engine, "commit", lose_the_database)
-    answers = groups.together(harness, plain, [plain] * 3)
-    event.remove(harness.engine, "commit", lose_the_database)
-    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
-        server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
-    said = [problem(answer, 503) for answer in answers]
-    assert {problem["type"] for problem in said} == {"/problems/database-unavailable"}
-    # The first one's connection broke; those after it got none.
-    assert "may or may not have been done" in said[0]["detail"]
-    assert all("Nothing was changed" in problem["detail"] for problem in said[1:])
-    assert generations(harness) == 0
-    assert plain().status_code == 202
-
-
-def test_a_commit_whose_answer_is_lost_is_not_repeated(
-    harness: ApiHarness, ann: Person, groups: Groups, postgres: PostgresServer
-) -> None:
-    if harness.engine.dialect.name != "postgresql":
-        pytest.skip("SQLite has no connection to cut")
-    model = harness.model(ann)["id"]
-    plain = sender(harness, ann, {"model": model, "prompt": "It ", "length": 5})
-    cuts = iter([True])
-
-    def commit_and_cut(connection: Connection) -> None:
-        # The server has committed, and its answer never arrives.
-        if next(cuts, False):
-            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-            connection.exec_driver_sql("COMMIT")
-            with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
-                server.execute("SELECT pg_terminate_backend(%s)", (pid,))
-            connection.exec_driver_sql("SELECT 1")
-
-    event.listen(harness.engine, "commit", commit_and_cut)
-    answers = groups.together(harness, plain, [plain] * 3)
-    event.remove(harness.engine, "commit", commit_and_cut)
-    assert statuses(answers) == [202] * 4
-    assert generations(harness) == 4
-    for answer in answers:
-        assert ann.get(f"/v1/jobs/{answer.json['id']}").status_code == 200
 
 
 def test_scores_join_too(harness: ApiHarness, ann: Person, groups: Groups) -> None:
