@@ -143,7 +143,7 @@ def run(arguments: Sequence[str]) -> int:
         discard(sys.stdout)
         return ExitCode.OK
     except QuireError as error:
-        print_error(str(error))
+        print_error(str(error), code=error.code, ways=error.ways)
         return error.exit_code
     except SettingsError as error:
         print_error(str(error))

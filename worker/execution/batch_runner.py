@@ -193,11 +193,13 @@ class BatchRunner:
             generation.check()
             for sequence in generation.newly_stopped():
                 self._engine.remove(sequence)
+            generation.read_ahead()
             if not generation.unfinished:
                 return RunOutcome("succeeded", texts=generation.records())
             run.lease.check()
             for piece in generation.new_pieces():
                 run.lease.publish("piece", **piece)
+            self._record_progress(run)
         except CancelRequested:
             # Keep what is written: the owner may want the part of a long text that they saw.
             return RunOutcome("cancelled", texts=generation.records(unfinished="cancelled"))
@@ -207,6 +209,15 @@ class BatchRunner:
         except Exception as error:
             return outcome_of(error, run.lease.claim.kind)
         return None
+
+    def _record_progress(self, run: _Run) -> None:
+        progress = run.generation.new_progress()
+        if progress is None:
+            return
+        try:
+            self._queue.record_reading(run.lease.claim, progress)
+        except DATABASE_AWAY as error:
+            log.warning("progress_not_written", reason=driver_message(error))
 
     def _persist_finished(self) -> None:
         finished, self._finished = self._finished, []

@@ -7,7 +7,7 @@ import typer
 
 from quire import config
 from quire.commands.jobs.generate import WAIT_SECONDS, Checkpoint, Unknown
-from quire.commands.library.corpus import Encoding, read_file
+from quire.commands.library.uploads import Encoding, read_file, refused
 from quire.errors import InvalidInput
 from quire.lookup import find_model
 from quire.terminal.console import Json, out, print_json
@@ -61,4 +61,4 @@ def _read_text(file: Path | None, encoding: str | None) -> str:
     try:
         return decode(data, encoding).text
     except RefusedText as error:
-        raise InvalidInput(f"{'standard input' if name == '-' else name}: {error}") from None
+        raise refused(name, error) from None

@@ -3,23 +3,16 @@
 import gzip
 import io
 import tarfile
-import zipfile
+from typing import get_args
 
 import pytest
 
 from shared.texts import archives
 from shared.texts.decoding import Options, decode, decode_files
-from shared.texts.findings import NotAText, RefusedText, TextTooLarge
+from shared.texts.findings import NotAText, RefusalCode, RefusedText, TextTooLarge
+from tests.texts_refused import REFUSED, zipped
 
 PROSE = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 40
-
-
-def zipped(**members: bytes) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return packed.getvalue()
 
 
 def tarred() -> bytes:
@@ -130,3 +123,22 @@ def test_prose_has_no_findings() -> None:
     assert codes((PROSE * 20).encode()) == []
     quoted = "“Well, well,” she said; “déjà vu – isn’t it?”\n\n" * 900
     assert codes(quoted.encode()) == []
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_every_refusal_has_a_code_and_ways_out(code: str) -> None:
+    data, encoding = REFUSED[code]
+    with pytest.raises(RefusedText) as error:
+        decode(data, encoding)
+    finding = error.value.finding
+    assert finding.code == code
+    assert finding.ways
+    assert str(error.value).startswith(finding.message)
+    assert all(way in str(error.value) for way in finding.ways)
+
+
+def test_no_code_is_without_an_example() -> None:
+    assert {*REFUSED, "too_large", "unknown_character"} == set(get_args(RefusalCode))
+    with pytest.raises(TextTooLarge) as error:
+        decode(gzip.compress(PROSE.encode()), limit=1000)
+    assert (error.value.finding.code, bool(error.value.finding.ways)) == ("too_large", True)
