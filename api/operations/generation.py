@@ -6,20 +6,34 @@ from sqlalchemy.orm import Session
 from api.errors import Invalid, NetworkTooLarge, NoCheckpointYet, NotFound
 from api.http.idempotency import Creation
 from api.operations import prompts
+from api.operations.corpus_storage import find_or_insert_corpus
 from api.operations.excerpts import refuse_random_prompt
 from api.operations.submission import submit
 from api.permissions import current_user, own_job, visible
-from api.schemas.generation import MAX_LOGPROBS, MAX_TOTAL_TOKENS, GenerateRequest, ScoreRequest
+from api.schemas.fields import NAME_CHARACTERS
+from api.schemas.generation import (
+    MAX_LOGPROBS,
+    MAX_PROMPT_CHARACTERS,
+    MAX_TOTAL_TOKENS,
+    GenerateRequest,
+    ScoreRequest,
+)
 from api.schemas.requests import SchedulingOptions
 from api.services import services
 from shared.checkpoint_aliases import resolve
 from shared.queue.types import Submission
-from shared.specs.generation import GenerateSpec
+from shared.specs.generation import CorpusFitting, GenerateSpec
 from shared.specs.seeds import new_seed
 from shared.tables import TERMINAL_STATUSES, Checkpoint, Corpus, Job, Model
+from shared.texts.characters import NormalForm
+from shared.texts.corpus_text import CorpusText
+from shared.texts.decoding import normalise
+from shared.texts.vocabulary import Fitting
 
 #: While a checkpoint is loaded, its bytes and its arrays are in memory.
 LOAD_COPIES = 2
+#: The network predicts nothing before the first.
+MIN_SCORED_CHARACTERS = 2
 
 
 def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
@@ -47,21 +61,95 @@ def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
     return _submit_spec(session, model, body.name, spec, body)
 
 
-def enqueue_score(session: Session, body: ScoreRequest) -> Creation:
-    """Submit the score that a request asks for."""
+def text_to_keep(body: ScoreRequest) -> CorpusText | None:
+    """Return the text of a score if it is too long for a job's row; None otherwise.
+
+    Raises:
+        Invalid: The request has neither a text nor a corpus, or both.
+        RefusedText: The text can't be stored.
+    """
+    if body.text is None:
+        if body.corpus is None:
+            raise Invalid("text", None, "required, or a corpus to score. Give one of them")
+        return None
+    if body.corpus is not None:
+        raise Invalid("corpus", body.corpus, "not allowed with a text. Give one of them")
+    return normalise(body.text) if len(body.text) > MAX_PROMPT_CHARACTERS else None
+
+
+def enqueue_score(session: Session, body: ScoreRequest, kept: CorpusText | None) -> Creation:
+    """Submit the score that a request asks for.
+
+    Args:
+        session: The session of the request.
+        body: The request.
+        kept: From `text_to_keep`; its bytes are stored.
+    """
     model = visible(session, Model, body.model, lock="use")
     _refuse_without_checkpoint(session, model, body.checkpoint)
-    text = prompts.fit_to_vocabulary(
-        body.text,
+    form = _normal_form(session, model)
+    if kept is not None:
+        name = f"scored by {model.name}"[:NAME_CHARACTERS]
+        corpus = find_or_insert_corpus(session, name, kept)
+    elif body.corpus is not None:
+        corpus = visible(session, Corpus, body.corpus, lock="use")
+    else:
+        text = prompts.fit_to_vocabulary(
+            body.text or "",
+            model.vocabulary,
+            lowercase=model.spec["lowercase"],
+            unknown=body.unknown,
+            normal_form=form,
+            field="text",
+        )
+        return _submit_spec(session, model, body.name, _score_spec(body, prompt=text))
+    fitting = CorpusFitting(unknown=body.unknown, normal_form=form)
+    _refuse_unfit_corpus(model, corpus, body, fitting)
+    spec = _score_spec(body, fitting=fitting)
+    return _submit_spec(session, model, body.name, spec, corpus_id=corpus.id)
+
+
+def _refuse_unfit_corpus(
+    model: Model, corpus: Corpus, body: ScoreRequest, fitting: CorpusFitting
+) -> None:
+    """Refuse a corpus that can't be scored, where that is known before it is read."""
+    field, value = ("text", None) if body.corpus is None else ("corpus", corpus.id)
+    if corpus.characters < MIN_SCORED_CHARACTERS:
+        raise Invalid(field, value, "has one character. Score a text of at least two")
+    if body.logprobs and corpus.characters > MAX_LOGPROBS:
+        raise Invalid(
+            "logprobs",
+            True,
+            f"too many tokens ({corpus.characters:,} characters; one job may return the "
+            f"log-probabilities of {MAX_LOGPROBS:,}). Score a part, or leave logprobs out",
+        )
+    lowercase = model.spec["lowercase"]
+    fit = Fitting.to(
         model.vocabulary,
-        lowercase=model.spec["lowercase"],
-        unknown=body.unknown,
-        normal_form=_normal_form(session, model),
-        field="text",
+        lowercase=lowercase,
+        unknown=fitting.unknown,
+        normal_form=fitting.normal_form,
     )
-    spec = GenerateSpec(
+    alphabet = corpus.alphabet_lowercase if lowercase else corpus.alphabet
+    unknown = fit.never_fits(alphabet)
+    if unknown is not None:
+        ways = ["score another text", 'set unknown to "skip" or "replace"']
+        raise Invalid(
+            field,
+            value,
+            f"has the character {unknown!r} (U+{ord(unknown):04X}), which is not in the model's "
+            f"vocabulary. {' or '.join(ways).capitalize()}",
+            code="unknown_character",
+            ways=ways,
+        )
+
+
+def _score_spec(
+    body: ScoreRequest, *, prompt: str | None = None, fitting: CorpusFitting | None = None
+) -> GenerateSpec:
+    return GenerateSpec(
         checkpoint=body.checkpoint.lower(),
-        prompt=text,
+        prompt=prompt,
         length=0,
         temperatures=[1.0],
         top_k=None,
@@ -70,8 +158,8 @@ def enqueue_score(session: Session, body: ScoreRequest) -> Creation:
         seed=0,
         logprobs=body.logprobs,
         score=True,
+        fitting=fitting,
     )
-    return _submit_spec(session, model, body.name, spec)
 
 
 def _submit_spec(
@@ -80,10 +168,17 @@ def _submit_spec(
     name: str | None,
     spec: GenerateSpec,
     scheduling: SchedulingOptions | None = None,
+    *,
+    corpus_id: str | None = None,
 ) -> Creation:
     plain_spec = spec.model_dump(mode="json")
     submission = Submission(
-        "generate", current_user().id, name or model.name, plain_spec, model.id, model.corpus_id
+        "generate",
+        current_user().id,
+        name or model.name,
+        plain_spec,
+        model.id,
+        corpus_id or model.corpus_id,
     )
     return submit(session, submission, scheduling)
 
@@ -117,9 +212,12 @@ def _fit_stops(session: Session, model: Model, body: GenerateRequest) -> list[st
     ]
 
 
-def _normal_form(session: Session, model: Model) -> str | None:
+def _normal_form(session: Session, model: Model) -> NormalForm | None:
     """The form that accented letters have in the model's corpus, if they have one."""
-    return session.scalar(select(Corpus.normal_form).where(Corpus.id == model.corpus_id))
+    form: NormalForm | None = session.scalar(
+        select(Corpus.normal_form).where(Corpus.id == model.corpus_id)
+    )
+    return form
 
 
 def _refuse_if_too_large(body: GenerateRequest) -> None:

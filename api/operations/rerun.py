@@ -26,11 +26,14 @@ def rerun(session: Session, job_id: str) -> Creation:
     if job.kind == "train":
         return _rerun_training(session, job)
     model = _load(session, Model, job.model_id, "model")
-    if job.spec["prompt"] is None:
+    corpus_id = model.corpus_id
+    if job.spec.get("fitting") is not None:
+        corpus_id = _load(session, Corpus, job.corpus_id, "corpus").id
+    elif job.spec["prompt"] is None:
         refuse_random_prompt(session, model)
     return submit(
         session,
-        Submission("generate", current_user().id, job.name, job.spec, model.id, model.corpus_id),
+        Submission("generate", current_user().id, job.name, job.spec, model.id, corpus_id),
     )
 
 

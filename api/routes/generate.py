@@ -9,18 +9,21 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api.errors import INVALID_KEY, Unauthenticated
-from api.http.idempotency import REPLAYED, Creation, Result, create_once
+from api.http.idempotency import REPLAYED, Creation, Result, create_once, find_result
 from api.http.openapi import Resource
 from api.http.prefer_wait import seconds_to_wait, wait_for_end, wait_seat
 from api.http.responses import json_response
-from api.operations.generation import enqueue_generation, enqueue_score
+from api.operations.corpus_storage import create_with_text
+from api.operations.generation import enqueue_generation, enqueue_score, text_to_keep
 from api.permissions import has_valid_key, own_job
 from api.schemas.generation import GenerateRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders
 from api.schemas.jobs import JobReply
 from api.serializers.jobs import job_reply
-from api.services import reading
+from api.services import reading, services
+from shared.free_disk import check_free_disk
 from shared.tables import TERMINAL_STATUSES
+from shared.texts.corpus_text import CorpusText
 
 generate = Resource("generate", "Write texts with a model")
 
@@ -40,13 +43,18 @@ def submit_score(header: IdempotencyAndPreferHeaders, body: ScoreRequest) -> Res
     """Score a text: how likely does a model find it?
 
     The response is a job, as for `POST /v1/generate`. Its only text has your text as its
-    `prompt`, with `bits_per_char` and `mean_logprob`.
+    `prompt`, with `bits_per_char` and `mean_logprob`. A corpus, or a text that is kept as one, is
+    read piece by piece, and `prompt` is empty.
     """
-    return _create_and_wait(header, body, lambda session: enqueue_score(session, body))
+    kept = text_to_keep(body)
+    return _create_and_wait(header, body, lambda session: enqueue_score(session, body, kept), kept)
 
 
 def _create_and_wait(
-    header: IdempotencyAndPreferHeaders, body: BaseModel, create: Callable[[Session], Creation]
+    header: IdempotencyAndPreferHeaders,
+    body: BaseModel,
+    create: Callable[[Session], Creation],
+    kept: CorpusText | None = None,
 ) -> Response:
     seconds = seconds_to_wait(header.prefer)
 
@@ -55,7 +63,12 @@ def _create_and_wait(
         # A client that waits for the end needs no place in the queue.
         return replace(creation, complete_reply=None) if seconds else creation
 
-    result = create_once(header, body, create_job)
+    if kept is None:
+        result = create_once(header, body, create_job)
+    else:
+        check_free_disk(services().engine, services().settings)
+        earlier = find_result(header, body)
+        result = earlier or create_with_text(header, body, kept, create_job)
     with wait_seat(seconds) as seat:
         if seat is None:
             return result.response()

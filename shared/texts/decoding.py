@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,9 +92,15 @@ def normalise(text: str, normalize: NormalForm | None = None) -> CorpusText:
     Raises:
         RefusedText: The text is empty, or holds what can't be stored.
     """
+    starts = range(0, len(text), PIECE_BYTES)
+    return normalise_pieces((text[start : start + PIECE_BYTES] for start in starts), normalize)
+
+
+def normalise_pieces(pieces: Iterable[str], normalize: NormalForm | None = None) -> CorpusText:
+    """A text that comes decoded, in pieces; see `normalise`."""
     builder = CorpusBuilder(normalize)
-    for start in range(0, len(text), PIECE_BYTES):
-        builder.add(text[start : start + PIECE_BYTES])
+    for piece in pieces:
+        builder.add(piece)
     builder.end_part("", last=True)
     return builder.build(DEFAULT_ENCODING, [])
 
