@@ -22,6 +22,8 @@ from api.schemas.requests import SchedulingOptions
 from api.services import services
 from shared.checkpoint_aliases import resolve
 from shared.queue.types import Submission
+from shared.scheduling import network_memory
+from shared.scheduling.network_memory import check_network
 from shared.specs.generation import CorpusFitting, GenerateSpec
 from shared.specs.seeds import new_seed
 from shared.tables import TERMINAL_STATUSES, Checkpoint, Corpus, Job, Model
@@ -30,8 +32,6 @@ from shared.texts.corpus_text import CorpusText
 from shared.texts.decoding import normalise
 from shared.texts.vocabulary import Fitting
 
-#: While a checkpoint is loaded, its bytes and its arrays are in memory.
-LOAD_COPIES = 2
 #: The network predicts nothing before the first.
 MIN_SCORED_CHARACTERS = 2
 
@@ -40,8 +40,11 @@ def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
     """Submit the generation that a request asks for."""
     _refuse_if_too_large(body)
     model = visible(session, Model, body.model, lock="use")
-    if not _follows_training(session, model, body):
+    training = _followed_training(session, model, body)
+    if training is None:
         _refuse_without_checkpoint(session, model, body.checkpoint)
+    elif training.estimate is not None:
+        refuse_network(model, training.estimate["checkpoint_bytes"])
     if body.prompt is None:
         refuse_random_prompt(session, model)
     spec = GenerateSpec(
@@ -240,31 +243,40 @@ def _refuse_if_too_large(body: GenerateRequest) -> None:
         )
 
 
-def _refuse_if_too_large_to_load(session: Session, model: Model, checkpoint_id: str) -> None:
-    size = session.scalar(select(Checkpoint.size_bytes).where(Checkpoint.id == checkpoint_id)) or 0
-    needed, limit = LOAD_COPIES * size, services().settings.generate_memory_bytes
-    if needed > limit:
-        raise NetworkTooLarge(
-            "model",
-            model.id,
-            f"its network needs {needed:,} bytes to load, and a worker may use {limit:,} "
-            "(QUIRE_GENERATE_MEMORY_BYTES). Train a smaller one, or ask the server's admin",
-        )
+def refuse_network(model: Model, checkpoint_bytes: int) -> None:
+    """Refuse a network that no worker could load.
+
+    Raises:
+        NetworkTooLarge: Loading it would take more memory than a worker has.
+    """
+    try:
+        check_network(checkpoint_bytes, services().settings.generate_memory_bytes)
+    except network_memory.NetworkTooLarge as error:
+        advice = "Train a smaller one, or ask the server's admin"
+        raise NetworkTooLarge("model", model.id, f"{error}. {advice}") from None
 
 
-def _follows_training(session: Session, model: Model, body: GenerateRequest) -> bool:
-    """Return whether the job waits for the model's training, which will have a checkpoint."""
+def refuse_network_of(session: Session, model: Model, reference: str) -> None:
+    """Refuse a checkpoint of a model, as `refuse_network` does; one that is gone is left alone."""
+    checkpoint_id = resolve(session.connection(), model.id, reference)
+    if checkpoint_id is not None:
+        size = select(Checkpoint.size_bytes).where(Checkpoint.id == checkpoint_id)
+        refuse_network(model, session.scalar(size) or 0)
+
+
+def _followed_training(session: Session, model: Model, body: GenerateRequest) -> Job | None:
+    """Return the model's training if the job waits for it: it will have a checkpoint."""
     if body.after is None or body.checkpoint.lower() not in ("best", "latest"):
-        return False
+        return None
     job = own_job(session, body.after)
-    return job.kind == "train" and job.model_id == model.id
+    return job if job.kind == "train" and job.model_id == model.id else None
 
 
 def _refuse_without_checkpoint(session: Session, model: Model, reference: str) -> None:
     connection = session.connection()
     checkpoint_id = resolve(connection, model.id, reference.lower(), use=True)
     if checkpoint_id is not None:
-        _refuse_if_too_large_to_load(session, model, checkpoint_id)
+        refuse_network_of(session, model, checkpoint_id)
         return
     if resolve(connection, model.id, "latest") is not None:
         raise NotFound(f"checkpoint of model {model.name!r}", reference)

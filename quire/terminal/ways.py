@@ -13,6 +13,6 @@ def as_options(way: str) -> str:
 
 
 def listed(ways: Sequence[str]) -> list[str]:
-    """The ways that an error's sentence does not say as well itself: several, or an option."""
+    """The ways as options, if there are options in them; else the error's sentence says it all."""
     found = [as_options(way) for way in ways]
-    return found if len(found) > 1 or found != list(ways) else []
+    return found if found != list(ways) else []

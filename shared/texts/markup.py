@@ -79,7 +79,10 @@ def _has_subtitles(beginning: str, _end: str) -> bool:
 
 
 def _is_table(beginning: str, _end: str) -> bool:
-    return any(_is_separated(beginning, separator) for separator in ",;\t|")
+    # The log of a terminal has separators within its escape sequences.
+    return "\x1b" not in beginning and any(
+        _is_separated(beginning, separator) for separator in ",;\t|"
+    )
 
 
 def _is_separated(text: str, separator: str) -> bool:

@@ -78,14 +78,24 @@ def make_model(
     return training.model_id
 
 
-def make_batch_runner(harness: WorkerHarness, *, max_jobs: int = 100) -> BatchRunner:
+def make_batch_runner(
+    harness: WorkerHarness, *, max_jobs: int = 100, memory_bytes: int | None = None
+) -> BatchRunner:
     """A registered batch runner with a running heartbeat."""
     register(harness.engine, WORKER, ready=True)
-    generate = Generate(Corpora(harness.engine), ModelCache(harness.engine, "cpu", 10**8))
+    models = ModelCache(harness.engine, "cpu", 10**8, memory_bytes)
+    generate = Generate(Corpora(harness.engine), models)
     heartbeat = Heartbeat(harness.queue, WORKER)
     heartbeat.start()
     return BatchRunner(
-        harness.queue, heartbeat, WORKER, generate, Engine(2), full_batch=64, max_jobs=max_jobs
+        harness.queue,
+        heartbeat,
+        WORKER,
+        generate,
+        Engine(2),
+        full_batch=64,
+        max_jobs=max_jobs,
+        memory_bytes=memory_bytes,
     )
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from shared.blobs import CorruptBlob, MissingBlob
 from shared.queue.types import problem
 from shared.scheduling.errors import StorageFull
+from shared.scheduling.network_memory import NetworkTooLarge
 from shared.texts.vocabulary import UnknownLetter
 from worker.ml.checkpoint import BadCheckpoint
 from worker.ml.sampling.sampler import NonFiniteWeights
@@ -120,6 +121,8 @@ _KNOWN: tuple[tuple[type[Exception], str, str, str], ...] = (
      "from the prompt, or set `unknown` to \"skip\" or \"replace\"."),
     (NonFiniteWeights, "not-finite", "The checkpoint cannot generate text",
      "Its training diverged: name an earlier checkpoint, or `best`."),
+    (NetworkTooLarge, "does-not-fit", "The network does not fit on a worker", "Train a smaller "
+     "one, or ask the server's admin."),
     (BadCheckpoint, "bad-checkpoint", "The checkpoint is damaged", "Name another checkpoint of "
      "the model (`latest`, or an id)."),
     (CorruptBlob, "damaged-bytes", "Stored bytes are damaged", "Name another checkpoint, or "

@@ -152,6 +152,8 @@ def test_prose_has_no_findings() -> None:
         assert codes(prose.encode() * 1000) in ([], ["list"])
     verses = "Well, he said, yes.\nNo, she said, no.\nAh, well, ok.\nThe, end, yes.\n"
     assert codes(verses.encode() * 400) == ["list"]
+    session = "\x1b[32mok\x1b[0m the harbour is quiet today\x1b]0;title\x07 done\n"
+    assert codes(session.encode() * 1000) == []
     quoted = "“Well, well,” she said; “déjà vu – isn’t it?”\n\n" * 900
     assert codes(quoted.encode()) == []
 
