@@ -50,6 +50,8 @@ def problem_response(error: ApiError) -> Response:
         status=error.status,
         detail=error.detail,
         errors=error.errors,
+        code=error.code,
+        ways=error.ways,
     )
     return _response(problem, error.headers)
 
@@ -65,7 +67,9 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
     groups.GroupNameTaken: lambda error: Conflict(str(error)),
     groups.BadGroupName: lambda error: Invalid("name", None, str(error)),
     free_disk.DiskLow: lambda error: DiskFull(str(error)),
-    RefusedText: lambda error: Invalid(error.field, None, str(error)),
+    RefusedText: lambda error: Invalid(
+        error.field, None, str(error), code=error.finding.code, ways=error.finding.ways
+    ),
 }
 
 

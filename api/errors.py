@@ -25,8 +25,12 @@ class ApiError(Exception):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        code: str | None = None,
+        ways: Sequence[str] = (),
     ) -> None:
         self.detail = detail
+        self.code = code
+        self.ways = list(ways)
         self.errors = list(errors)
         self.headers = dict(headers or {})
         super().__init__(detail)
@@ -166,9 +170,17 @@ class Invalid(ApiError):
 
     status, slug, title = 422, "invalid", "Invalid request"
 
-    def __init__(self, field: str, value: object, message: str) -> None:
+    def __init__(
+        self,
+        field: str,
+        value: object,
+        message: str,
+        *,
+        code: str | None = None,
+        ways: Sequence[str] = (),
+    ) -> None:
         error = FieldError(field=field, value=value, message=message)
-        super().__init__(f"{field}: {message}", errors=[error])
+        super().__init__(f"{field}: {message}", errors=[error], code=code, ways=ways)
 
 
 class DoesNotFit(Invalid):

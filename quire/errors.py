@@ -1,5 +1,6 @@
 """Errors, each with the exit code that a command ends with."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -17,9 +18,16 @@ class ExitCode(IntEnum):
 
 
 class QuireError(Exception):
-    """The base of every expected error. The message is one line, written for the user."""
+    """The base of every expected error. The message is one line, written for the user.
+
+    Attributes:
+        code: Why a text is refused, by a name that never changes; None for other errors.
+        ways: What can be done about the text, each as one sentence of the message.
+    """
 
     exit_code = ExitCode.USAGE
+    code: str | None = None
+    ways: Sequence[str] = ()
 
 
 class InvalidInput(QuireError):

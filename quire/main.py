@@ -1,5 +1,6 @@
 """The `quire` command: its subcommands, and how each failure is shown."""
 
+import os
 import sys
 import traceback
 from collections import Counter
@@ -120,7 +121,7 @@ def _refuse_repeated(command: Any) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `quire` and exit with its exit code. Every failure prints one readable line."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(map(_as_utf_8, sys.argv[1:])) if arguments is None else arguments
     if arguments and arguments[0] in PARTS:
         wrap_stderr()
     prepare_streams()
@@ -129,6 +130,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     finally:
         flush_streams()
     sys.exit(code)
+
+
+def _as_utf_8(argument: str) -> str:
+    """An argument whose bytes are UTF-8, though the locale is not."""
+    try:
+        return os.fsencode(argument).decode()
+    except UnicodeError:
+        return argument
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -144,8 +153,14 @@ def run(arguments: Sequence[str]) -> int:
     except OutputClosed:
         discard(sys.stdout)
         return ExitCode.OK
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        # Rich ends so while it prints a command's help.
+        discard(sys.stdout)
+        return ExitCode.OK
     except QuireError as error:
-        print_error(str(error))
+        print_error(str(error), code=error.code, ways=error.ways)
         return error.exit_code
     except SettingsError as error:
         print_error(str(error))

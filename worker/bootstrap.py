@@ -57,7 +57,9 @@ def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbe
         warm_train(processor, settings.train_threads)
         runner = Runner(queue, heartbeat, worker, {"train": train})
     else:
-        models = ModelCache(engine, processor, settings.loaded_bytes)
+        models = ModelCache(
+            engine, processor, settings.loaded_bytes, settings.generate_memory_bytes
+        )
         warm_generate(engine, models, processor)
         warm_novelty(engine, corpora)
         # On one GPU, batches would only wait for each other.
@@ -70,6 +72,7 @@ def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbe
             Engine(batches),
             full_batch=batches * (EXACT_BUCKETS if processor == "cpu" else BUCKETS)[-1],
             max_jobs=settings.generate_jobs,
+            memory_bytes=settings.generate_memory_bytes,
         )
     heartbeat.start()
     log.info(

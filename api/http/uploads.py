@@ -1,21 +1,24 @@
 """Read an uploaded text from raw bytes, a form or JSON."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
-from flask import request
+from flask import current_app, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.errors import Invalid, TooLarge, UnsupportedMedia
-from api.http.openapi import JSON, read_json, validate
+from api.errors import BadJson, Invalid, TooLarge, UnsupportedMedia
+from api.http import json_upload
+from api.http.openapi import JSON, validate
 from api.http.validation_errors import check_characters
 from api.schemas.params import UploadFields, UploadQuery
 from api.schemas.requests import UploadJson
 from api.services import services
 from shared.texts.characters import NormalForm
 from shared.texts.corpus_text import CorpusText
-from shared.texts.decoding import Options, decode_files, normalise
+from shared.texts.decoding import Options, decode_files, normalise_pieces
 
 RAW_TYPES = ("text/plain", "application/octet-stream")
 FORM_TYPE = "multipart/form-data"
@@ -136,8 +139,41 @@ def _file_name(file: FileStorage) -> str:
 
 
 def _read_as_json(_query: UploadFields) -> Upload:
-    body = validate(UploadJson, read_json())
+    data = request.get_data(cache=False)
+    part = json_upload.split(data, "text", ENVELOPE_BYTES)
+    fields = _parse(part.rest)
+    try:
+        body = validate(UploadJson, fields)
+    except Invalid:
+        # As in every request, characters are looked at before fields.
+        for piece in json_upload.pieces(data, part):
+            check_characters(piece, "text")
+        raise
+    # A value that is no string of the top level is in the rest, and short.
+    texts = json_upload.pieces(data, part) if part.end else iter([body.text])
     limit = services().settings.max_corpus_bytes
-    if len(body.text.encode()) > limit:
-        raise too_large(limit)
-    return Upload(body.name, body.visibility, normalise(body.text, _FORMS[body.normalize]))
+    text = normalise_pieces(_within(texts, limit), _FORMS[body.normalize])
+    return Upload(body.name, body.visibility, text)
+
+
+def _parse(rest: bytes) -> Any:
+    try:
+        fields = current_app.json.loads(rest)
+    except ValueError as error:
+        raise BadJson(f"the body is not valid JSON ({error})") from None
+    check_characters(fields, "")
+    return fields
+
+
+def _within(texts: Iterator[str], limit: int) -> Iterator[str]:
+    """Pass on the pieces of a text.
+
+    Raises:
+        TooLarge: They have more bytes than the limit in all.
+    """
+    total = 0
+    for text in texts:
+        total += len(text.encode(errors="surrogatepass"))
+        if total > limit:
+            raise too_large(limit)
+        yield text

@@ -49,6 +49,8 @@ def check_characters(value: Any, field: str) -> None:
                     shown(value),
                     f"must not contain U+{ord(value[position]):04X} (at position {position}), "
                     "which is no character of a text. Leave it out",
+                    code="forbidden_character",
+                    ways=["leave it out"],
                 )
         elif isinstance(value, dict):
             for key, inner in value.items():

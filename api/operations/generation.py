@@ -10,20 +10,34 @@ from sqlalchemy.orm import Session
 from api.errors import Invalid, NetworkTooLarge, NoCheckpointYet, NotFound
 from api.http.idempotency import Creation
 from api.operations import prompts
+from api.operations.corpus_storage import find_or_insert_corpus
 from api.operations.excerpts import refuse_random_prompt
 from api.operations.submission import submit
 from api.permissions import CurrentUser, corpus_as_shown, current_user, own_job, visible
-from api.schemas.generation import MAX_LOGPROBS, MAX_TOTAL_TOKENS, GenerateRequest, ScoreRequest
+from api.schemas.fields import NAME_CHARACTERS
+from api.schemas.generation import (
+    MAX_LOGPROBS,
+    MAX_PROMPT_CHARACTERS,
+    MAX_TOTAL_TOKENS,
+    GenerateRequest,
+    ScoreRequest,
+)
 from api.schemas.requests import SchedulingOptions
 from api.services import services
 from shared.checkpoint_aliases import find_checkpoint, resolve
 from shared.queue.types import Submission
-from shared.specs.generation import GenerateSpec
+from shared.scheduling import network_memory
+from shared.scheduling.network_memory import check_network
+from shared.specs.generation import CorpusFitting, GenerateSpec
 from shared.specs.seeds import new_seed
-from shared.tables import TERMINAL_STATUSES, Job, Model
+from shared.tables import TERMINAL_STATUSES, Checkpoint, Corpus, Job, Model
+from shared.texts.characters import NormalForm
+from shared.texts.corpus_text import CorpusText
+from shared.texts.decoding import normalise
+from shared.texts.vocabulary import Fitting
 
-#: While a checkpoint is loaded, its bytes and its arrays are in memory.
-LOAD_COPIES = 2
+#: The network predicts nothing before the first.
+MIN_SCORED_CHARACTERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +55,7 @@ class UsableModel:
     vocabulary: str
     lowercase: bool
     by_words: bool
-    normal_form: str | None
+    normal_form: NormalForm | None
     shows_corpus: bool
 
 
@@ -92,7 +106,11 @@ def generation_request(body: GenerateRequest) -> TextRequest:
 
 
 def score_request(body: ScoreRequest) -> TextRequest:
-    """Return the current user's request for a score."""
+    """Return the current user's request for a score.
+
+    Of a text that `text_to_keep` returns, and of a corpus, it is submitted by
+    `enqueue_corpus_score`.
+    """
     return TextRequest(
         current_user(),
         body.model,
@@ -100,7 +118,7 @@ def score_request(body: ScoreRequest) -> TextRequest:
         body.text,
         body.name,
         None,
-        partial(_score_spec, body),
+        partial(_text_score_spec, body),
     )
 
 
@@ -113,11 +131,91 @@ def enqueue_text(session: Session, request: TextRequest, job_id: str) -> Creatio
         job_id: The id of the new job.
     """
     model = usable_model(session, request)
-    if not _follows_training(session, model, request):
+    training = _followed_training(session, model, request)
+    if training is None:
         refuse_without_checkpoint(session, model, request)
+    elif training.estimate is not None:
+        _refuse_network(model.id, training.estimate["checkpoint_bytes"])
     if request.prompt is None:
         refuse_random_prompt(session, model.id, request.user)
     return submit(session, request.submission(model), request.scheduling, job_id)
+
+
+def text_to_keep(body: ScoreRequest) -> CorpusText | None:
+    """Return the text of a score if it is too long for a job's row; None otherwise.
+
+    Raises:
+        Invalid: The request has neither a text nor a corpus, or both.
+        RefusedText: The text can't be stored.
+    """
+    if body.text is None:
+        if body.corpus is None:
+            raise Invalid("text", None, "required, or a corpus to score. Give one of them")
+        return None
+    if body.corpus is not None:
+        raise Invalid("corpus", body.corpus, "not allowed with a text. Give one of them")
+    return normalise(body.text) if len(body.text) > MAX_PROMPT_CHARACTERS else None
+
+
+def enqueue_corpus_score(
+    session: Session, body: ScoreRequest, kept: CorpusText | None, job_id: str
+) -> Creation:
+    """Submit the score of a corpus, or of a text that is kept as one.
+
+    Args:
+        session: The session of the request.
+        body: The request.
+        kept: From `text_to_keep`; its bytes are stored.
+        job_id: The id of the new job.
+    """
+    request = score_request(body)
+    model = usable_model(session, request)
+    refuse_without_checkpoint(session, model, request)
+    if kept is not None:
+        name = f"scored by {model.name}"[:NAME_CHARACTERS]
+        corpus = find_or_insert_corpus(session, name, kept)
+    else:
+        corpus = visible(session, Corpus, body.corpus or "", lock="use")
+    fitting = CorpusFitting(unknown=body.unknown, normal_form=model.normal_form)
+    _refuse_unfit_corpus(model, corpus, body, fitting)
+    spec = _score_spec(body, fitting=fitting).model_dump(mode="json")
+    name = body.name or model.name
+    submission = Submission("generate", request.user.id, name, spec, model.id, corpus.id)
+    return submit(session, submission, None, job_id)
+
+
+def _refuse_unfit_corpus(
+    model: UsableModel, corpus: Corpus, body: ScoreRequest, fitting: CorpusFitting
+) -> None:
+    """Refuse a corpus that can't be scored, where that is known before it is read."""
+    field, value = ("text", None) if body.corpus is None else ("corpus", corpus.id)
+    if corpus.characters < MIN_SCORED_CHARACTERS:
+        raise Invalid(field, value, "has one character. Score a text of at least two")
+    if body.logprobs and corpus.characters > MAX_LOGPROBS:
+        raise Invalid(
+            "logprobs",
+            True,
+            f"too many tokens ({corpus.characters:,} characters; one job may return the "
+            f"log-probabilities of {MAX_LOGPROBS:,}). Score a part, or leave logprobs out",
+        )
+    fit = Fitting.to(
+        model.vocabulary,
+        lowercase=model.lowercase,
+        unknown=fitting.unknown,
+        normal_form=fitting.normal_form,
+    )
+    alphabet = corpus.alphabet_lowercase if model.lowercase else corpus.alphabet
+    unknown = fit.never_fits(alphabet)
+    if unknown is not None:
+        ways = ["score another text", 'set unknown to "skip" or "replace"']
+        raise Invalid(
+            field,
+            value,
+            f"has the character {unknown!r} (U+{ord(unknown):04X}), which is not in the model's "
+            f"vocabulary. {' or '.join(ways).capitalize()}",
+            code="unknown_character",
+            ways=ways,
+        )
 
 
 def usable_model(session: Session, request: TextRequest) -> UsableModel:
@@ -157,18 +255,24 @@ def _generation_spec(body: GenerateRequest, model: UsableModel) -> GenerateSpec:
     )
 
 
-def _score_spec(body: ScoreRequest, model: UsableModel) -> GenerateSpec:
+def _text_score_spec(body: ScoreRequest, model: UsableModel) -> GenerateSpec:
     text = prompts.fit_to_vocabulary(
-        body.text,
+        body.text or "",
         model.vocabulary,
         lowercase=model.lowercase,
         unknown=body.unknown,
         normal_form=model.normal_form,
         field="text",
     )
+    return _score_spec(body, prompt=text)
+
+
+def _score_spec(
+    body: ScoreRequest, *, prompt: str | None = None, fitting: CorpusFitting | None = None
+) -> GenerateSpec:
     return GenerateSpec(
         checkpoint=body.checkpoint.lower(),
-        prompt=text,
+        prompt=prompt,
         length=0,
         temperatures=[1.0],
         top_k=None,
@@ -177,6 +281,7 @@ def _score_spec(body: ScoreRequest, model: UsableModel) -> GenerateSpec:
         seed=0,
         logprobs=body.logprobs,
         score=True,
+        fitting=fitting,
     )
 
 
@@ -223,24 +328,33 @@ def _refuse_if_too_large(body: GenerateRequest) -> None:
         )
 
 
-def _refuse_if_too_large_to_load(model: UsableModel, size_bytes: int) -> None:
-    needed, limit = LOAD_COPIES * size_bytes, services().settings.generate_memory_bytes
-    if needed > limit:
-        raise NetworkTooLarge(
-            "model",
-            model.id,
-            f"its network needs {needed:,} bytes to load, and a worker may use {limit:,} "
-            "(QUIRE_GENERATE_MEMORY_BYTES). Train a smaller one, or ask the server's admin",
-        )
+def refuse_network_of(session: Session, model_id: str, reference: str) -> None:
+    """Refuse a checkpoint of a model that no worker could load; one that is gone is left alone.
+
+    Raises:
+        NetworkTooLarge: Loading it would take more memory than a worker has.
+    """
+    checkpoint_id = resolve(session.connection(), model_id, reference)
+    if checkpoint_id is not None:
+        size = select(Checkpoint.size_bytes).where(Checkpoint.id == checkpoint_id)
+        _refuse_network(model_id, session.scalar(size) or 0)
 
 
-def _follows_training(session: Session, model: UsableModel, request: TextRequest) -> bool:
-    """Return whether the job waits for the model's training, which will have a checkpoint."""
+def _refuse_network(model_id: str, checkpoint_bytes: int) -> None:
+    try:
+        check_network(checkpoint_bytes, services().settings.generate_memory_bytes)
+    except network_memory.NetworkTooLarge as error:
+        advice = "Train a smaller one, or ask the server's admin"
+        raise NetworkTooLarge("model", model_id, f"{error}. {advice}") from None
+
+
+def _followed_training(session: Session, model: UsableModel, request: TextRequest) -> Job | None:
+    """Return the model's training if the job waits for it: it will have a checkpoint."""
     after = None if request.scheduling is None else request.scheduling.after
     if after is None or request.checkpoint not in ("best", "latest"):
-        return False
+        return None
     job = own_job(session, after)
-    return job.kind == "train" and job.model_id == model.id
+    return job if job.kind == "train" and job.model_id == model.id else None
 
 
 def refuse_without_checkpoint(session: Session, model: UsableModel, request: TextRequest) -> None:
@@ -254,7 +368,7 @@ def refuse_without_checkpoint(session: Session, model: UsableModel, request: Tex
     connection = session.connection()
     checkpoint = find_checkpoint(connection, model.id, request.checkpoint, use=True)
     if checkpoint is not None:
-        _refuse_if_too_large_to_load(model, checkpoint.size_bytes)
+        _refuse_network(model.id, checkpoint.size_bytes)
         return
     if resolve(connection, model.id, "latest") is not None:
         raise NotFound(f"checkpoint of model {model.name!r}", request.checkpoint)

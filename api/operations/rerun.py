@@ -6,6 +6,7 @@ from api.errors import Conflict, NotFound
 from api.http.idempotency import Creation
 from api.operations.base_checkpoint import find_base_checkpoint
 from api.operations.excerpts import refuse_random_prompt
+from api.operations.generation import refuse_network_of
 from api.operations.submission import submit
 from api.operations.training import enqueue_model
 from api.permissions import Shareable, current_user, own_job, visible
@@ -21,16 +22,21 @@ def rerun(session: Session, job_id: str) -> Creation:
         NotFound: The user has no job with this id.
         Conflict: What it needs was deleted, or is no longer shared with the user.
         Invalid: Its random prompts come from a corpus that is not shown any more.
+        NetworkTooLarge: No worker could load its network.
     """
     job = own_job(session, job_id)
     if job.kind == "train":
         return _rerun_training(session, job)
     model = _load(session, Model, job.model_id, "model")
-    if job.spec["prompt"] is None:
+    refuse_network_of(session, model.id, job.checkpoint_id or job.spec["checkpoint"])
+    corpus_id = model.corpus_id
+    if job.spec.get("fitting") is not None:
+        corpus_id = _load(session, Corpus, job.corpus_id, "corpus").id
+    elif job.spec["prompt"] is None:
         refuse_random_prompt(session, model.id, current_user())
     return submit(
         session,
-        Submission("generate", current_user().id, job.name, job.spec, model.id, model.corpus_id),
+        Submission("generate", current_user().id, job.name, job.spec, model.id, corpus_id),
     )
 
 

@@ -19,7 +19,13 @@ from api.services import services
 from shared.clock import database_now
 from shared.queue.types import Submission
 from shared.specs.estimates import CorpusSize
-from shared.specs.presets import TrainNumbers, TrainSpec, resolve_train
+from shared.specs.presets import (
+    SMALLEST_WINDOW,
+    TrainNumbers,
+    TrainSpec,
+    largest_window,
+    resolve_train,
+)
 from shared.specs.seeds import new_seed
 from shared.tables import Corpus, Model
 
@@ -120,10 +126,13 @@ def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None) -> TrainSpec:
 def _refuse_short_corpus(corpus: Corpus, spec: TrainSpec) -> None:
     minimum = spec.minimum_characters
     if corpus.characters < minimum:
+        window = largest_window(corpus.characters, spec.held_out)
+        way = "a longer text"
+        if window >= SMALLEST_WINDOW:
+            way += f" or a window of at most {window}"
         raise Invalid(
             "corpus",
             corpus.id,
             f"too short ({corpus.characters:,} characters; a window of {spec.window} with "
-            f"{100 * spec.held_out:g} % held out needs {minimum:,}). Use a longer text or a "
-            "smaller window",
+            f"{100 * spec.held_out:g} % held out needs {minimum:,}). Use {way}",
         )

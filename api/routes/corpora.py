@@ -1,21 +1,20 @@
 """Corpora: upload, list, read, rename, share, delete."""
 
 import hashlib
-from dataclasses import asdict
-from typing import Any
 
 from flask import Response, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.errors import Conflict, TooManyUploads
-from api.http.idempotency import Creation, create_once, find_result
+from api.errors import TooManyUploads
+from api.http.idempotency import Creation, find_result
 from api.http.openapi import Resource, reads_body_itself, returns_non_json
 from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import file_response, json_response, no_content, page_response
 from api.http.uploads import Upload, read_upload
 from api.operations.audit import check_sharing, record, record_visibility
+from api.operations.corpus_storage import create_with_text, insert_corpus, parts
 from api.operations.dependents import refuse_if_corpus_in_use
 from api.operations.sharing import update_resource
 from api.permissions import (
@@ -34,11 +33,8 @@ from api.schemas.requests import CorpusUpdate, UploadJson
 from api.serializers.models import corpus_replies
 from api.services import reading, services, writing
 from shared import blobs
-from shared.clock import database_now
 from shared.free_disk import check_free_disk
-from shared.scheduling import caps
 from shared.tables import Corpus, User
-from shared.texts.corpus_text import CorpusText
 from shared.texts.encodings import ENCODINGS
 
 corpora = Resource("corpora", "Texts to train on")
@@ -115,19 +111,9 @@ def _receive(header: IdempotencyHeader, query: UploadQuery) -> Response:
     content = _content(upload, data)
     if (earlier := find_result(header, content)) is not None:
         return earlier.response()
-    # Checked before a byte is stored, and again in the transaction that inserts the row.
-    with reading() as session:
-        caps.check_corpus(session.connection(), services().settings, current_user().id, len(data))
-    for _ in range(blobs.ATTEMPTS):
-        try:
-            with blobs.stored(services().engine, data):
-                return create_once(
-                    header, content, lambda session: _insert(session, upload, data)
-                ).response()
-        except blobs.MissingBlob:
-            # Another request has dropped the same bytes before the row came.
-            continue
-    raise Conflict("other requests keep deleting the same text. Try again")
+    return create_with_text(
+        header, content, upload.text, lambda session: _insert(session, upload)
+    ).response()
 
 
 @corpora.get("/corpora", Listing[CorpusReply])
@@ -215,39 +201,12 @@ def _dry_run(upload: Upload) -> DryRunReply:
         distinct_characters=len(text.alphabet),
         encoding=text.encoding,
         findings=[FindingReply(**finding.as_dict()) for finding in text.findings],
-        parts=[PartReply(**part) for part in _parts(text)],
+        parts=[PartReply(**part) for part in parts(text)],
     )
 
 
-def _parts(text: CorpusText) -> list[dict[str, Any]]:
-    """The files of a text of several."""
-    return [asdict(part) for part in text.parts] if len(text.parts) > 1 else []
-
-
-def _insert(session: Session, upload: Upload, data: bytes) -> Creation:
-    text = upload.text
-    sha256 = hashlib.sha256(data).hexdigest()
-    connection = session.connection()
-    blobs.publish(connection, sha256)
-    caps.check_corpus(connection, services().settings, current_user().id, len(data))
-    corpus = Corpus(
-        user_id=current_user().id,
-        name=upload.name,
-        visibility=upload.visibility,
-        sha256=sha256,
-        encoding=text.encoding,
-        bytes=len(data),
-        characters=text.characters,
-        alphabet=text.alphabet,
-        alphabet_lowercase=text.alphabet_lowercase,
-        distinct_characters=len(text.alphabet),
-        normal_form=text.normal_form,
-        findings=[finding.as_dict() for finding in text.findings],
-        parts=_parts(text),
-        created_at=database_now(connection),
-    )
-    session.add(corpus)
-    session.flush()
+def _insert(session: Session, upload: Upload) -> Creation:
+    corpus = insert_corpus(session, upload.name, upload.visibility, upload.text)
     record_visibility(session, corpus)
     return Creation(_reply(session, corpus), 201, f"/v1/corpora/{corpus.id}")
 

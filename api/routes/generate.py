@@ -1,29 +1,43 @@
 """``POST /v1/generate`` and ``POST /v1/score``: write texts with a model, or score one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 from flask import Response
 from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
-from api.http.idempotency import REPLAYED, Result
+from api.http.idempotency import REPLAYED, Creation, Result, create_once, find_result
 from api.http.openapi import Resource
 from api.http.prefer_wait import expected_end, seconds_to_wait, wait_for_end, wait_seat
 from api.http.responses import json_response
-from api.operations.generation import TextRequest, generation_request, score_request
+from api.operations.corpus_storage import create_with_text
+from api.operations.generation import (
+    TextRequest,
+    enqueue_corpus_score,
+    generation_request,
+    score_request,
+    text_to_keep,
+)
 from api.operations.submission_groups import enqueue_in_group
 from api.permissions import check_key_again, own_job_as_shown
 from api.schemas.generation import GenerateRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders
 from api.schemas.jobs import JobReply
 from api.serializers.jobs import own_job_reply
-from api.services import reading
+from api.services import reading, services
+from shared.free_disk import check_free_disk
 from shared.ids import new_id
 from shared.job_ends import EndWaiter
 from shared.queue.types import StoredText
 from shared.tables import TERMINAL_STATUSES
+from shared.texts.corpus_text import CorpusText
 
 generate = Resource("generate", "Write texts with a model")
+
+#: Submits a job, given its new id and whether the request waits for its end.
+Enqueue = Callable[[str, bool], Result]
 
 
 @generate.post("/generate", 202, JobReply, other_responses={200: JobReply})
@@ -33,7 +47,7 @@ def submit_generation(header: IdempotencyAndPreferHeaders, body: GenerateRequest
     The response is the job. With `Prefer: wait=N` it is 200 and has the texts if the job ends
     within N seconds. Each text has a seed of its own, derived from the job's seed.
     """
-    return _create_and_wait(header, body, generation_request(body))
+    return _create_and_wait(header, _in_group(header, body, generation_request(body)))
 
 
 @generate.post("/score", 202, JobReply, other_responses={200: JobReply})
@@ -41,18 +55,44 @@ def submit_score(header: IdempotencyAndPreferHeaders, body: ScoreRequest) -> Res
     """Score a text: how likely does a model find it?
 
     The response is a job, as for `POST /v1/generate`. Its only text has your text as its
-    `prompt`, with `bits_per_char` and `mean_logprob`.
+    `prompt`, with `bits_per_char` and `mean_logprob`. A corpus, or a text that is kept as one, is
+    read piece by piece, and `prompt` is empty.
     """
-    return _create_and_wait(header, body, score_request(body))
+    kept = text_to_keep(body)
+    if kept is None and body.corpus is None:
+        return _create_and_wait(header, _in_group(header, body, score_request(body)))
+    return _create_and_wait(header, partial(_enqueue_corpus_score, header, body, kept))
 
 
-def _create_and_wait(
+def _in_group(
     header: IdempotencyAndPreferHeaders, body: BaseModel, request: TextRequest
-) -> Response:
+) -> Enqueue:
+    return lambda job_id, waits: enqueue_in_group(header, body, request, job_id, waits=waits)
+
+
+def _enqueue_corpus_score(
+    header: IdempotencyAndPreferHeaders,
+    body: ScoreRequest,
+    kept: CorpusText | None,
+    job_id: str,
+    waits: bool,
+) -> Result:
+    def create(session: Session) -> Creation:
+        creation = enqueue_corpus_score(session, body, kept, job_id)
+        # A client that waits for the end needs no place in the queue.
+        return replace(creation, complete_reply=None) if waits else creation
+
+    if kept is None:
+        return create_once(header, body, create)
+    check_free_disk(services().engine, services().settings)
+    return find_result(header, body) or create_with_text(header, body, kept, create)
+
+
+def _create_and_wait(header: IdempotencyAndPreferHeaders, enqueue: Enqueue) -> Response:
     seconds = seconds_to_wait(header.prefer)
     job_id = new_id()
     with expected_end(job_id, seconds) as waiter:
-        result = enqueue_in_group(header, body, request, job_id, waits=bool(seconds))
+        result = enqueue(job_id, bool(seconds))
         if not result.replayed:
             return _wait(result, waiter, seconds)
     with expected_end(result.body["id"], seconds) as waiter:

@@ -17,6 +17,8 @@ from api.schemas.sampling import (
 MAX_LENGTH = 100_000
 MAX_TEXTS_PER_TEMPERATURE = 64
 MAX_PROMPT_CHARACTERS = 100_000
+#: Longer texts are uploaded, and scored as a corpus.
+MAX_SCORED_CHARACTERS = 1_000_000
 #: Per job: length times texts times temperatures.
 MAX_TOTAL_TOKENS = 1_000_000
 #: Per job: log-probabilities take several times the space of the text.
@@ -112,14 +114,26 @@ class GenerateRequest(SchedulingOptions):
 
 
 class ScoreRequest(Request):
-    """Score the likelihood of a text under a model."""
+    """Score the likelihood of a text under a model: of `text`, or of a `corpus`."""
 
     model: Id
     checkpoint: CheckpointName = Field("best", description="as for `POST /v1/generate`")
-    text: Annotated[str, StringConstraints(min_length=2, max_length=MAX_PROMPT_CHARACTERS)] = Field(
-        description="the text to score. Its first token is read but not scored"
+    text: (
+        Annotated[str, StringConstraints(min_length=2, max_length=MAX_SCORED_CHARACTERS)] | None
+    ) = Field(
+        None,
+        description="the text to score. Its first token is read but not scored. One of more than "
+        f"{MAX_PROMPT_CHARACTERS:,} characters is kept as a private corpus of yours, which the job "
+        "names",
     )
-    logprobs: bool = Field(False, description="also return the log-probability of each token")
+    corpus: Id | None = Field(
+        None, description="a corpus to score instead of `text`, however long it is"
+    )
+    logprobs: bool = Field(
+        False,
+        description="also return the log-probability of each token, of a text of up to "
+        f"{MAX_LOGPROBS:,} characters",
+    )
     unknown: UnknownCharacters = Field(
         "error", description="as for `POST /v1/generate`, for the characters of the text"
     )

@@ -1,8 +1,10 @@
 """The building blocks of replies."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.texts.findings import RefusalCode
 
 
 class Reply(BaseModel):
@@ -37,3 +39,11 @@ class Problem(Reply):
     status: int | None = None
     detail: str
     errors: list[FieldError] = []
+    code: str | None = Field(
+        None,
+        description="why a text is refused, by a name that never changes: "
+        f"{', '.join(get_args(RefusalCode))}. Null for problems that no text has",
+    )
+    ways: list[str] = Field(
+        [], description="what can be done about the text, each as one sentence of `detail`"
+    )

@@ -1,6 +1,6 @@
 """Field types for sampling texts."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import (
     BeforeValidator,
@@ -15,6 +15,7 @@ from pydantic import (
 from api.schemas.fields import UUID_PATTERN
 from shared.specs.generation import Schedule
 from shared.specs.presets import SEED_LIMIT
+from shared.texts.vocabulary import OnUnknown
 
 MAX_TEMPERATURES = 16
 MAX_STOPS = 4
@@ -80,4 +81,4 @@ StopSequences = Annotated[
     WithJsonSchema({"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MAX_STOPS}]}),
 ]
 CheckpointName = Annotated[str, StringConstraints(pattern=rf"^best$|^latest$|{UUID_PATTERN}")]
-UnknownCharacters = Literal["error", "skip", "replace"]
+UnknownCharacters = OnUnknown

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("prefix", sa.String(8), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("scopes", sa.String(100), nullable=False),
+        sa.Column("first_key_only", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("made_by", sa.String(100), nullable=True),
         sa.Column("made_from", sa.String(100), nullable=True),
         sa.Column("created_at", moment, nullable=False),

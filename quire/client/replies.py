@@ -35,6 +35,8 @@ class Problem(Reply):
     status: int | None = None
     detail: str = ""
     errors: list[FieldError] = []
+    code: str | None = None
+    ways: list[str] = []
 
     def line(self) -> str:
         """Return the problem as one readable line."""

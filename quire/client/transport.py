@@ -53,6 +53,7 @@ class ApiError(QuireError):
         self.status = status
         self.retry_seconds = retry_seconds
         self.exit_code = _exit_code(status)
+        self.code, self.ways = problem.code, problem.ways
 
 
 class Transport:

@@ -20,6 +20,7 @@ from rich.text import Text
 from quire.client import ProgressCallback
 from quire.client.replies import Reply
 from quire.terminal.streams import OutputClosed, write
+from quire.terminal.ways import listed
 from shared.hidden_characters import escaped_in_json, visible
 
 #: Wide enough that nothing is cut or wrapped when the output is piped into another program.
@@ -109,9 +110,21 @@ def write_text(text: str, *, dim: bool = False, end: str = "\n") -> None:
     out.print(Segments([Segment(text + end, style)]), soft_wrap=True)
 
 
-def print_error(message: str, hint: str | None = None) -> None:
-    """Print the error of a failed command in one line, and a hint below it."""
-    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+def print_error(
+    message: str, hint: str | None = None, *, code: str | None = None, ways: Sequence[str] = ()
+) -> None:
+    """Print the error of a failed command in one line, and below it what else helps.
+
+    Args:
+        message: What is wrong.
+        hint: What helps.
+        code: Why a text was refused.
+        ways: What can be done about it; several get a line each.
+    """
+    name = "" if code is None else f" [dim]({escape(code)})[/]"
+    err.print(f"[bold red]error:[/] {escape(message)}{name}", soft_wrap=True)
+    for way in listed(ways):
+        err.print(f"[dim]way out:[/] {escape(way)}", soft_wrap=True)
     if hint:
         err.print(f"[dim]{escape(hint)}[/]", soft_wrap=True)
 

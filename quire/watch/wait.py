@@ -1,9 +1,10 @@
 """Wait for a job: a live progress bar on a terminal, and lines of text elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -58,7 +59,8 @@ def wait_for_job(client: Client, job: Job, *, watch: bool = True) -> Job:
                 show(job)
     except KeyboardInterrupt:
         raise Detached from None
-    return job
+    # One that came from a list has no texts.
+    return client.job(job.id) if job.kind == "generate" and job.texts is None else job
 
 
 def print_detached(job: Job, command: str = "wait") -> None:
@@ -99,16 +101,31 @@ def progress_text(progress: Progress, *, speed: bool = True) -> str:
 
 
 def short_budget_text(job: Job) -> str:
-    """Say that a time budget was over before the corpus was read once, or return nothing."""
+    """Say that compiling took most of a time budget, or a part of a short one; else nothing."""
     seconds = (job.spec.get("budget") or {}).get("seconds")
     progress = job.progress
-    if seconds is None or progress is None or not progress.epoch or progress.epoch >= 1:
+    if seconds is None or progress is None or progress.epoch is None:
+        return ""
+    computed = _seconds_of_steps(job.spec, progress)
+    if progress.epoch >= 1 and (computed is None or computed > seconds / 2):
         return ""
     steps = f"{progress.step or 0:,} step{'' if progress.step == 1 else 's'}"
+    part = "most of them" if computed is not None and computed <= seconds / 2 else "its part"
     return (
         f"{seconds:g} seconds were enough for {steps}, {progress.epoch:.2g} "
-        "of an epoch: compiling the network took its part. Give more --seconds, or --epochs"
+        f"epochs: compiling the network took {part}. Give more --seconds, or --epochs"
     )
+
+
+def _seconds_of_steps(spec: Mapping[str, Any], progress: Progress) -> float | None:
+    """How long the steps took at the speed that was told last; None where that is unknown."""
+    speed = progress.characters_per_second
+    if not speed or spec.get("tokenizer") != "char" or spec.get("preset") == "classic":
+        return None
+    batch, window = spec.get("batch_size"), spec.get("window")
+    if batch is None or window is None or progress.step is None:
+        return None
+    return float(progress.step * batch * window / speed)
 
 
 def share_done(job: Job) -> float | None:

@@ -17,7 +17,7 @@ from shared import audit
 from shared.accounts.keys import NewKey, create_key, new_secret, sha256_of
 from shared.accounts.scopes import scopes_for, scopes_of_role
 from shared.clock import database_now
-from shared.tables import Enrolment, User
+from shared.tables import ApiKey, Enrolment, User
 
 TOKEN_PATTERN = re.compile(r"quire_enrol_([0-9a-z]{8})_([0-9a-f]{64})")
 
@@ -35,7 +35,7 @@ class EnrolmentRefused(Exception):
 
     def __init__(
         self,
-        reason: Literal["unknown", "redeemed", "revoked", "expired", "disabled"],
+        reason: Literal["unknown", "redeemed", "revoked", "expired", "disabled", "late"],
         prefix: str | None = None,
         ended_at: datetime | None = None,
     ) -> None:
@@ -59,6 +59,8 @@ def create_enrolment(
     expires_at: datetime,
     origin: audit.Origin,
     scopes: Collection[str] | None = None,
+    *,
+    first_key_only: bool = False,
 ) -> NewEnrolment:
     """Create an enrolment of a user; the caller commits, and shows the token once.
 
@@ -68,6 +70,7 @@ def create_enrolment(
         expires_at: From when on it redeems nothing.
         origin: Who makes it, and from where.
         scopes: What the key will be allowed to do; by default all that the user's role allows.
+        first_key_only: Whether it redeems nothing once the user has a key.
 
     Raises:
         ScopesBeyondRole: The user's role does not allow one of the scopes.
@@ -78,6 +81,7 @@ def create_enrolment(
         prefix=prefix,
         sha256=sha256_of(secret),
         scopes=" ".join(scopes_for(user, scopes)),
+        first_key_only=first_key_only,
         made_by=origin.actor,
         made_from=origin.address,
         created_at=database_now(session.connection()),
@@ -148,12 +152,18 @@ def redeem(
     """Make the key that an open enrolment promises; the caller commits.
 
     Args:
-        session: The session that has locked it with `find_open`.
+        session: The session that has locked it with `find_open`, and its user.
         enrolment: The enrolment.
         user: Its user.
         key_name: What the key is for.
         address: From where it is redeemed.
+
+    Raises:
+        EnrolmentRefused: It is for a first key, and the user has one.
     """
+    # The caller has locked the user: of two links only one makes the first key.
+    if enrolment.first_key_only and _has_key(session, user):
+        raise EnrolmentRefused("late", enrolment.prefix)
     enrolment.redeemed_at = database_now(session.connection())
     enrolment.redeemed_from = address
     # A role that was taken away meanwhile takes its scopes along.
@@ -168,6 +178,10 @@ def redeem(
         resource=("enrolment", enrolment.id),
     )
     return key
+
+
+def _has_key(session: Session, user: User) -> bool:
+    return session.scalar(select(ApiKey.id).where(ApiKey.user_id == user.id).limit(1)) is not None
 
 
 def state_of(enrolment: Enrolment, now: datetime) -> State:

@@ -1,7 +1,8 @@
 """Claim jobs: one claim of a kind at a time, each in a snapshot taken after the lock."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -17,7 +18,15 @@ from shared.queue.types import Claim
 from shared.scheduling import policy
 from shared.scheduling.accounting import Ledger
 from shared.scheduling.candidates import Rules
+from shared.scheduling.network_memory import NetworkMemory, NetworkNeed
 from shared.tables import Kind
+
+#: How often a claim picks again after it has passed over users whose networks have no room.
+PICKS = 4
+
+
+class _NoRoom(Exception):
+    """The networks of the claimed jobs would take more memory than the worker has."""
 
 
 class _SharesNoBatch(Exception):
@@ -36,11 +45,13 @@ class JobClaims(QueueBase):
         slots: int | None = None,
         busy: bool = False,
         without: Collection[str] = (),
+        memory: NetworkMemory | None = None,
     ) -> list[Claim]:
         """Take the jobs that the scheduling policy picks, with a lease on each.
 
         A job that must run alone is claimed alone, and only by a worker that runs nothing. While
-        such a job is the next one, a busy worker gets nothing.
+        such a job is the next one, a busy worker gets nothing. A job whose network finds no room
+        in the worker's memory is passed over.
 
         Args:
             kind: ``train`` or ``generate``.
@@ -50,21 +61,24 @@ class JobClaims(QueueBase):
                 share of a quantum.
             busy: Whether the worker runs other jobs already.
             without: Users to pass over.
+            memory: What the networks of the worker's jobs take; None for no bound.
         """
         rules = Rules.of(self.settings, kind, max(limit, slots or 1))
         pick = partial(policy.pick, kind=kind, limit=limit, rules=rules, without=without)
+        whole = memory is None or not memory.has_waiting
         try:
-            return self._claim(kind, device, rules, pick, busy=busy, whole=True)
-        except _SharesNoBatch:
+            return self._claim(kind, device, rules, pick, memory, busy=busy, whole=whole)
+        except (_SharesNoBatch, _NoRoom):
             # This is rare, so no claim checks for it beforehand.
-            return self._claim(kind, device, rules, pick, busy=busy, whole=False)
+            return self._claim(kind, device, rules, pick, memory, busy=busy, whole=False)
 
     def _claim(
         self,
         kind: Kind,
         device: str,
         rules: Rules,
-        pick: Callable[..., list[str]],
+        pick: "partial[list[str]]",
+        memory: NetworkMemory | None,
         *,
         busy: bool,
         whole: bool,
@@ -76,11 +90,14 @@ class JobClaims(QueueBase):
             device: As for `claim`.
             rules: The numbers of the policy.
             pick: Picks job ids, given a connection and the time.
+            memory: As for `claim`.
             busy: As for `claim`.
-            whole: Claim all picked jobs; otherwise those before the first that must run alone.
+            whole: Claim all picked jobs; otherwise those before the first that must run alone,
+                whose networks have room.
 
         Raises:
             _SharesNoBatch: `whole`, and one of several jobs must run alone.
+            _NoRoom: `whole`, and the jobs' networks have no room.
         """
         with self.engine.begin() as connection:
             serialise_claims(connection, kind)
@@ -90,7 +107,10 @@ class JobClaims(QueueBase):
             picked: list[str] = []
             rows: Sequence[Any] = []
             while not rows:
-                picked = pick(connection, now=now)
+                if memory is None or whole:
+                    picked = pick(connection, now=now)
+                else:
+                    picked = _pick_with_room(connection, pick, now, memory)
                 if not whole:
                     picked = _before_one_alone(connection, picked, busy=busy)
                 if not picked:
@@ -111,6 +131,10 @@ class JobClaims(QueueBase):
                 if late and not self._fail_overdue(connection, now) and not rows:
                     return []
             checkpoints = _set_checkpoints(connection, rows) if kind == "generate" else {}
+            if memory is not None and whole:
+                _learn_sizes(connection, memory, checkpoints.values())
+                if not memory.have_room(checkpoints.values()):
+                    raise _NoRoom
             claims = [
                 Claim(
                     job_id=row.id,
@@ -166,6 +190,50 @@ def _set_checkpoints(connection: Connection, rows: Sequence[Any]) -> dict[str, s
         connection.execute(sql.SET_CHECKPOINT, {"jobs": jobs, "checkpoint": checkpoint_id})
         chosen |= dict.fromkeys(jobs, checkpoint_id)
     return chosen
+
+
+def _pick_with_room(
+    connection: Connection,
+    pick: "partial[list[str]]",
+    now: datetime,
+    memory: NetworkMemory,
+) -> list[str]:
+    """Pick jobs whose networks have room in a worker's memory, and others in place of the rest."""
+    admitted: list[str] = []
+    without = set(pick.keywords["without"])
+    for _ in range(PICKS):
+        picked = [job for job in pick(connection, now=now, without=without) if job not in admitted]
+        needs = _network_needs(connection, picked)
+        _learn_sizes(connection, memory, (need.checkpoint_id for need in needs))
+        more, passed_over = memory.admit(needs)
+        admitted += more
+        if not passed_over:
+            break
+        without |= passed_over
+    return admitted[: pick.keywords["limit"]]
+
+
+def _network_needs(connection: Connection, picked: Sequence[str]) -> list[NetworkNeed]:
+    """The checkpoints that picked jobs would load, in the order of the jobs."""
+    rows = {row.id: row for row in connection.execute(sql.NETWORK_NEEDS, {"picked": picked})}
+    needs = []
+    for row in (rows[job_id] for job_id in picked if job_id in rows):
+        checkpoint_id = row.checkpoint_id
+        if checkpoint_id is None and row.model_id is not None:
+            reference = row.spec.get("checkpoint", "best")
+            checkpoint_id = resolve(connection, row.model_id, reference)
+        needs.append(NetworkNeed(row.id, row.user_id, checkpoint_id))
+    return needs
+
+
+def _learn_sizes(
+    connection: Connection, memory: NetworkMemory, checkpoints: Iterable[str | None]
+) -> None:
+    unknown = memory.unknown(checkpoints)
+    if unknown:
+        found = connection.execute(sql.CHECKPOINT_SIZES, {"checkpoints": list(unknown)})
+        # One that was deleted meanwhile takes nothing.
+        memory.learn(dict.fromkeys(unknown, 0) | {row.id: row.size_bytes for row in found})
 
 
 def _before_one_alone(connection: Connection, picked: list[str], *, busy: bool) -> list[str]:

@@ -108,6 +108,15 @@ class JobLeases(QueueBase):
             self._fence(connection, claim, progress=asdict(progress))
             put_metric(connection, claim.job_id, progress, self.clock(connection), validated)
 
+    def record_reading(self, claim: Claim, progress: ProgressReport) -> None:
+        """Write how far a score is, which has no loss curve.
+
+        Raises:
+            LeaseLost: As for `heartbeat`.
+        """
+        with self.engine.begin() as connection:
+            self._fence(connection, claim, progress=asdict(progress))
+
     def record_checkpoint(self, claim: Claim, record: CheckpointRecord) -> str:
         """Publish a checkpoint whose bytes `shared.blobs.store` has written; delete old ones.
 

@@ -6,7 +6,7 @@ between a request and its text.
 
 from sqlalchemy import bindparam, func, insert, or_, select, text, tuple_, update
 
-from shared.tables import MUST_START, RUNNING, WAITING, Device, Job, UtcDateTime
+from shared.tables import MUST_START, RUNNING, WAITING, Checkpoint, Device, Job, UtcDateTime
 
 #: Insert jobs, given their columns.
 SUBMIT = insert(Job)
@@ -51,6 +51,14 @@ SET_CHECKPOINT = (
     update(Job)
     .where(Job.id.in_(bindparam("jobs", expanding=True)))
     .values(checkpoint_id=bindparam("checkpoint"))
+)
+#: What tells which checkpoints the `picked` generations would load.
+NETWORK_NEEDS = select(Job.id, Job.user_id, Job.model_id, Job.checkpoint_id, Job.spec).where(
+    Job.id.in_(bindparam("picked", expanding=True))
+)
+#: The sizes of the files of `checkpoints`.
+CHECKPOINT_SIZES = select(Checkpoint.id, Checkpoint.size_bytes).where(
+    Checkpoint.id.in_(bindparam("checkpoints", expanding=True))
 )
 #: Those of `picked` that must not share a batch.
 MUST_RUN_ALONE = select(Job.id).where(Job.id.in_(bindparam("picked", expanding=True)), Job.alone)

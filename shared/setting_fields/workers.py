@@ -64,8 +64,10 @@ class WorkerFields(BaseSettings):
     )
     generate_memory_bytes: int = setting(
         "QUIRE_GENERATE_MEMORY_BYTES",
-        "memory that loading a network for generations may take; the API refuses generations of a "
-        "larger one, so set it if the workers' machines have more or less than the API's",
+        "memory that the networks of a worker's running generations may take together, each twice "
+        "the size of its checkpoint; other networks wait. The API refuses generations of a network "
+        "that alone takes more, so set it if the workers' machines have more or less than the "
+        "API's",
         default_text=f"{TRAIN_MEMORY_SHARE:.0%} of the memory",
         default_factory=lambda: int(memory_bytes() * TRAIN_MEMORY_SHARE),
         ge=1024,

@@ -3,6 +3,8 @@
 from pydantic import ConfigDict, Field
 
 from shared.specs.presets import SEED_LIMIT, Frozen, Temperature
+from shared.texts.characters import NormalForm
+from shared.texts.vocabulary import OnUnknown
 
 
 class Schedule(Frozen):
@@ -14,10 +16,18 @@ class Schedule(Frozen):
     last: Temperature = Field(alias="to")
 
 
+class CorpusFitting(Frozen):
+    """How the text of a corpus is brought to the characters of a model that scores it."""
+
+    unknown: OnUnknown
+    normal_form: NormalForm | None = Field(description="of the corpus that the model learnt from")
+
+
 class GenerateSpec(Frozen):
     """A fully resolved generation, stored in `jobs.spec` for kind `generate`.
 
     With `score` it writes no text: it reads its prompt and computes the likelihood of the prompt.
+    With `fitting` it reads the job's corpus instead, piece by piece.
     """
 
     checkpoint: str = Field(description="best, latest or the id of a checkpoint")
@@ -33,3 +43,5 @@ class GenerateSpec(Frozen):
     echo: bool = False
     logprobs: bool = False
     score: bool = False
+    #: Left out where it is not used, so that workers of an earlier version run everything else.
+    fitting: CorpusFitting | None = Field(None, exclude_if=lambda fitting: fitting is None)

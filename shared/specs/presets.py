@@ -18,6 +18,7 @@ VOCABULARY_LIMIT = 4000
 #: The most epochs after which a training writes sample texts: each time takes a tenth of a second.
 MAX_EPOCH_SAMPLES = 50
 CLASSIC_TEMPERATURES = (0.2, 0.5, 1.0, 1.2)
+SMALLEST_WINDOW = 4
 Temperature = Annotated[float, Field(ge=0, le=10)]
 
 
@@ -103,7 +104,7 @@ class TrainNumbers(Frozen):
     predict: Literal["last", "every"] = Field(
         description="predict only the token after a window, or the next token at every position"
     )
-    window: int = Field(ge=4, le=1024, description="tokens in one window")
+    window: int = Field(ge=SMALLEST_WINDOW, le=1024, description="tokens in one window")
     stride: int = Field(
         ge=1,
         le=1024,
@@ -286,3 +287,9 @@ def minimum_characters(window: int, held_out: float) -> int:
     while int(count * held_out) < needed or count - int(count * held_out) < needed:
         count += 1
     return count
+
+
+def largest_window(characters: int, held_out: float) -> int:
+    """Return the largest window for a text; below `SMALLEST_WINDOW` there is none."""
+    tail = int(characters * held_out)
+    return min(tail, characters - tail) - 1

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.ids import new_id
@@ -22,6 +22,9 @@ class Enrolment(Base):
     sha256: Mapped[str] = mapped_column(String(SHA256_CHARACTERS))
     #: What the key will be allowed to do.
     scopes: Mapped[str] = mapped_column(String(100))
+    #: Whether it redeems nothing once the user has a key. Whoever redeems the link reads what is
+    #: private of the user, so that a teacher's link ends when there is something to read.
+    first_key_only: Mapped[bool] = mapped_column(default=False, server_default=false())
     made_by: Mapped[str | None] = mapped_column(String(100))
     made_from: Mapped[str | None] = mapped_column(String(100))
     created_at: Mapped[datetime]

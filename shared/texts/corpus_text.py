@@ -16,8 +16,8 @@ from shared.texts.characters import (
     plain,
 )
 from shared.texts.findings import EmptyText, Finding, ForbiddenCharacter
-from shared.texts.guesses import MOJIBAKE
-from shared.texts.signatures import markup
+from shared.texts.guesses import LEAST_MOJIBAKE, MOJIBAKE, was_misread
+from shared.texts.markup import markup
 
 #: The one letter whose lower case depends on its neighbours: σ within a word, ς at its end.
 FINAL_SIGMA = "Σ"
@@ -25,9 +25,8 @@ FINAL_SIGMA = "Σ"
 FEW_CHARACTERS = 20_000
 LIST_LINES = 40
 LIST_LINE_CHARACTERS = 40
-EXCERPT_CHARACTERS = 4000
-#: Mojibake is told from this many pairs on.
-LEAST_MOJIBAKE = 3
+#: What is looked at of a text's beginning and of its end, to tell what it is.
+BEGINNING_CHARACTERS, END_CHARACTERS = 32_000, 4000
 #: A text may be cut before these without parting a letter from its marks.
 _SAFE_CUT = re.compile(r"[\n -~\u3000-\u9fff](?=[\n -~\u3000-\u9fff])")
 #: C1 controls; U+0085 is a line end.
@@ -170,9 +169,9 @@ class CorpusBuilder:
         self._characters += len(piece)
         self._alphabet.update(piece)
         self._lower(piece)
-        if len(self._beginning) < EXCERPT_CHARACTERS:
-            self._beginning = (self._beginning + piece)[:EXCERPT_CHARACTERS]
-        self._end = (self._end + piece[-EXCERPT_CHARACTERS:])[-EXCERPT_CHARACTERS:]
+        if len(self._beginning) < BEGINNING_CHARACTERS:
+            self._beginning += piece[: BEGINNING_CHARACTERS - len(self._beginning)]
+        self._end = (self._end + piece[-END_CHARACTERS:])[-END_CHARACTERS:]
 
     def _look_at(self, piece: str) -> None:
         """Count what `plain` takes away, and what looks wrong."""
@@ -215,12 +214,13 @@ class CorpusBuilder:
                     ("upload the text with normalize=nfc",),
                 )
             )
-        if self._mojibake >= LEAST_MOJIBAKE:
+        pairs = self._mojibake >= LEAST_MOJIBAKE
+        if pairs or was_misread(self._beginning):
+            what = f"{self._mojibake:,} pairs such as «Ã©» or «â€™» look" if pairs else "it looks"
             found.append(
                 Finding(
                     "mojibake",
-                    f"{self._mojibake:,} pairs such as «Ã©» or «â€™» look like UTF-8 that was once "
-                    "read in another encoding",
+                    f"{what} like a text that was once read in a wrong encoding",
                     ("upload the original file, from before it was converted",),
                 )
             )

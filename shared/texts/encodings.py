@@ -4,6 +4,7 @@ import codecs
 
 from shared.texts.findings import UnknownEncoding
 
+DEFAULT_ENCODING = "utf-8"
 #: By the name that people know, which is also the name that replies give.
 ENCODINGS = (
     *("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"),

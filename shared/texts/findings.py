@@ -1,7 +1,26 @@
 """What was seen in a text, as data; and the errors of texts that are refused."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
+
+#: Why a text is refused. Programs rely on these names, so that none is ever renamed.
+RefusalCode = Literal[
+    "empty",
+    "forbidden_character",
+    "unknown_character",
+    "unknown_encoding",
+    "not_utf_8",
+    "partly_utf_8",
+    "not_in_encoding",
+    "other_encoding",
+    "controls",
+    "not_a_text",
+    "damaged_archive",
+    "empty_archive",
+    "too_many_files",
+    "too_large",
+    "too_dense",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +46,14 @@ class RefusedText(ValueError):
     """A text that can't be taken. The message says why, and what to do.
 
     Args:
-        code: A stable name for programs.
+        code: Why it is refused.
         message: What is wrong.
-        ways: What can be done about it.
+        ways: What can be done about it, each as one sentence.
     """
 
     field = "text"
 
-    def __init__(self, code: str, message: str, *ways: str) -> None:
+    def __init__(self, code: RefusalCode, message: str, *ways: str) -> None:
         self.finding = Finding(code, message, ways)
         super().__init__(": ".join([message, "; or ".join(ways)] if ways else [message]))
 

@@ -1,9 +1,9 @@
-"""Files that are not plain text, recognised by their first bytes; and markup within text."""
+"""Files that are not plain text, recognised by their first bytes."""
 
 import codecs
 import re
 
-from shared.texts.findings import Finding, NotAText
+from shared.texts.findings import NotAText
 
 GZIP, ZIP, EMPTY_ZIP = b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06"
 AS_TEXT = "open it in its program, save it as plain text (UTF-8), and upload that file"
@@ -26,7 +26,16 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"II*\0", "a TIFF image", _OCR),
     (b"MM\0*", "a TIFF image", _OCR),
     (b"AT&TFORM", "a DjVu document", "extract its text first, for example with djvutxt"),
+    (b"BM", "a BMP image", _OCR),
+    (b"\0\0\1\0", "an icon", _OCR),
+    (b"8BPS", "a Photoshop image", _OCR),
+    (GZIP, "a gzip archive within an archive", _UNPACK),
+    (ZIP, "a zip archive within an archive", _UNPACK),
     (b"BZh9", "a bzip2 archive", _UNPACK),
+    (b"]\0\0\x80\0", "an LZMA archive", _UNPACK),
+    (b"\x04\x22\x4d\x18", "an LZ4 archive", _UNPACK),
+    (b"\x1f\x9d", "a compressed file (.Z)", _UNPACK),
+    (b"MSCF", "a cabinet archive (cab)", _UNPACK),
     (b"\xfd7zXZ\0", "an xz archive", _UNPACK),
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive", _UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
@@ -35,13 +44,32 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"PAR1", "a Parquet file", "export the column with the texts"),
     (b"ID3", "an MP3 recording", "transcribe it first"),
     (b"OggS", "an Ogg recording", "transcribe it first"),
+    (b"fLaC", "a FLAC recording", "transcribe it first"),
+    (b"MThd", "a MIDI file", "transcribe it first"),
+    (b"\xff\xfb", "an MP3 recording", "transcribe it first"),
+    (b"\xff\xf3", "an MP3 recording", "transcribe it first"),
+    (b"\x1aE\xdf\xa3", "a Matroska or WebM video", "transcribe it first"),
+    (b"\xffWPC", "a WordPerfect document", AS_TEXT),
+    (b"ITSF", "a compiled help file (chm)", _CONVERT),
+    (b"ITOLITLS", "an e-book (lit)", _CONVERT),
+    (b"\x93NUMPY", "a NumPy array", "upload a text instead"),
+    (b"\x89HDF\r\n", "an HDF5 file", "export the texts in it"),
+    (b"wOF", "a font", "upload a text instead"),
     (b"\x7fELF", "a program", "upload a text instead"),
+    (b"MZ", "a program", "upload a text instead"),
+    (b"\xca\xfe\xba\xbe", "a program", "upload a text instead"),
+    (b"\xcf\xfa\xed\xfe", "a program", "upload a text instead"),
+    (b"\0asm", "a program", "upload a text instead"),
 )  # fmt: skip
 #: Where a signature is not at the beginning: its place, the bytes, what it is, what to do.
 _INNER_SIGNATURES = (
     (257, b"ustar", "a tar archive", _UNPACK),
     (8, b"WEBP", "a WebP image", _OCR),
     (8, b"WAVE", "a WAV recording", "transcribe it first"),
+    (8, b"AVI ", "an AVI video", "transcribe it first"),
+    (4, b"ftyphei", "a HEIC image", _OCR),
+    (4, b"ftypmif", "a HEIC image", _OCR),
+    (4, b"ftypavif", "an AVIF image", _OCR),
     (4, b"ftyp", "a video or a recording", "transcribe it first"),
     (60, b"BOOKMOBI", "a Kindle book (mobi)", _CONVERT),
 )
@@ -50,21 +78,17 @@ _ZIP_DOCUMENTS = (
     ("word/", "a Word document (docx)", AS_TEXT),
     ("xl/", "an Excel workbook (xlsx)", "save the sheet as CSV or plain text, and upload that"),
     ("ppt/", "a PowerPoint presentation (pptx)", AS_TEXT),
-    ("content.xml", "an OpenDocument file (odt)", AS_TEXT),
+    ("content.xml", "an OpenDocument file (odt, ods or odp)", AS_TEXT),
     ("META-INF/container.xml", "an EPUB book", _CONVERT),
     ("META-INF/MANIFEST.MF", "a Java archive", "upload a text instead"),
 )  # fmt: skip
 
 _HEAD_BYTES = 1024
+SAMPLE_BYTES = 1 << 16
+#: Controls but those that texts and the logs of terminals have: BEL, BS, white space, ESC, SUB.
+_NO_TEXT = bytes(point for point in range(32) if point not in (*range(7, 14), 0x1A, 0x1B))
+MOST_CONTROLS = 3
 _BINARY = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\udc80-\udcff]")
-_HTML = re.compile(r"<!doctype html|<html[\s>]|<(p|div|br|span|body|head)[\s/>]", re.IGNORECASE)
-_XML = re.compile(r"\s*<\?xml\s")
-#: Between two of these lines of the beginning, a table has the same number of commas.
-_TABLE_LINES = 20
-_LICENCE = re.compile(
-    r"end of (the |this )?project gutenberg|project gutenberg(-tm|™)? license|"
-    r"creative commons|licensed under the", re.IGNORECASE
-)  # fmt: skip
 
 
 def refuse_other_files(data: bytes) -> None:
@@ -73,8 +97,9 @@ def refuse_other_files(data: bytes) -> None:
     Raises:
         NotAText: It is one; the message names it and says what to do.
     """
+    beginning = data[:_HEAD_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")
     for start, name, way in _DOCUMENTS:
-        if data.startswith(start):
+        if beginning.startswith(start):
             raise _not_a_text(name, way)
     if _reads_as_text(data[:_HEAD_BYTES]):
         return  # a text may begin with the letters of a signature
@@ -84,6 +109,18 @@ def refuse_other_files(data: bytes) -> None:
     for offset, signature, name, way in _INNER_SIGNATURES:
         if data[offset : offset + len(signature)] == signature:
             raise _not_a_text(name, way)
+
+
+def refuse_binary(data: bytes) -> None:
+    """Refuse bytes of an unknown kind that are no text in any encoding but the wide ones.
+
+    Raises:
+        NotAText: They hold many control characters that no text has.
+    """
+    sample = data[:SAMPLE_BYTES]
+    controls = len(sample) - len(sample.translate(None, _NO_TEXT))
+    if controls > max(MOST_CONTROLS, 0.03 * len(sample)):
+        raise _not_a_text("a binary file", "upload the text itself")
 
 
 def refuse_zipped_documents(names: list[str]) -> None:
@@ -105,59 +142,3 @@ def _reads_as_text(head: bytes) -> bool:
 
 def _not_a_text(name: str, way: str) -> NotAText:
     return NotAText("not_a_text", f"this is {name}, not a plain text", way)
-
-
-def markup(beginning: str, end: str) -> list[Finding]:
-    """What a text's beginning and end say of it: HTML, XML, a table, a licence."""
-    findings = []
-    if _HTML.search(beginning):
-        findings.append(
-            Finding(
-                "html",
-                "the text has HTML markup, and a model will learn to write tags",
-                ("save the page as plain text and upload that",),
-            )
-        )
-    elif _XML.match(beginning):
-        findings.append(
-            Finding(
-                "xml",
-                "the text is XML, and a model will learn to write tags",
-                ("extract the text between the tags and upload that",),
-            )
-        )
-    elif _is_table(beginning):
-        findings.append(
-            Finding(
-                "csv",
-                "the text looks like a table (CSV), and a model will learn its separators too",
-                ("export the one column that holds the texts, one text a line",),
-            )
-        )
-    if _LICENCE.search(end):
-        findings.append(
-            Finding(
-                "licence",
-                "the text seems to end with a licence, which a model learns as well",
-                ("cut the licence off before you upload the text",),
-            )
-        )
-    return findings
-
-
-def _is_table(beginning: str) -> bool:
-    lines = [line for line in beginning.split("\n")[:_TABLE_LINES] if line.strip()]
-    if len(lines) < 4:
-        return False
-    for separator in ",;\t":
-        if separator not in lines[0] or f"{separator} " in lines[0]:
-            continue  # after the commas of prose is a space
-        counts = {_fields(line, separator) for line in lines[:-1]}
-        if len(counts) == 1 and counts.pop() >= 2:
-            return True
-    return False
-
-
-def _fields(line: str, separator: str) -> int:
-    """The number of fields in a line; separators between quotes don't count."""
-    return re.sub(r'"[^"]*"', "", line).count(separator) + 1

@@ -2,6 +2,7 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
@@ -84,3 +85,21 @@ def test_a_network_that_no_worker_can_load_is_refused(harness: ApiHarness, ann: 
         assert told["type"] == "/problems/does-not-fit"
         assert told["errors"][0]["field"] == "model"
         assert "QUIRE_GENERATE_MEMORY_BYTES" in told["detail"]
+
+
+def test_a_network_that_does_not_fit_any_more_is_not_run_again(
+    harness: ApiHarness, ann: Person
+) -> None:
+    services = harness.app.extensions["quire"]
+    model = harness.model(ann)
+    body = {"model": model["id"], "prompt": "It "}
+    job = ann.post("/v1/generate", body).json
+    waiting = ann.train(ann.upload())
+    later = {"model": waiting["model"], "prompt": "It ", "after": waiting["id"]}
+    assert ann.post("/v1/generate", later).status_code == 202
+    small = services.settings.model_copy(update={"generate_memory_bytes": 2000})
+    harness.app.extensions["quire"] = replace(services, settings=small)
+    for path, again in ((f"/v1/jobs/{job['id']}/rerun", None), ("/v1/generate", later)):
+        told = problem(ann.post(path, again), 422)
+        assert told["type"] == "/problems/does-not-fit"
+        assert told["errors"][0]["field"] == "model"

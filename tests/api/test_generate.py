@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from tests.api.harness import ENGLISH, ApiHarness, Person, problem, record
 
 #: No «q», no «x», no digit; only what ENGLISH has.
@@ -205,49 +203,6 @@ def test_a_text_has_its_sampling_fields_and_log_probabilities(
     assert {name: first[name] for name in told} == told
     assert (second["text"], second["repetition_penalty"]) == ("wa", 1.5)
     assert (second["temperature_to"], second["logprobs"], second["echo"]) == (None, None, False)
-
-
-def test_a_score(harness: ApiHarness, ann: Person) -> None:
-    classic = harness.model(ann, preset="classic")
-    answer = ann.post("/v1/score", {"model": classic["id"], "text": "IT was\r\n", "logprobs": True})
-    assert answer.status_code == 202
-    job = answer.json
-    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
-    assert (job["kind"], job["name"]) == ("generate", classic["name"])
-    spec = job["spec"]
-    assert (spec["score"], spec["prompt"], spec["length"]) == (True, "it was\n", 0)
-    assert (spec["logprobs"], spec["temperatures"]) == (True, [1.0])
-    harness.write(job, [""])
-    assert ann.get(f"/v1/jobs/{job['id']}").json["status"] == "succeeded"
-    waited = ann.post(
-        "/v1/score", {"model": classic["id"], "text": "it was"}, headers={"Prefer": "wait=1"}
-    )
-    assert waited.status_code == 202
-
-
-@pytest.mark.parametrize(
-    ("fields", "says"),
-    [
-        ({"text": "I"}, 'text: must have at least 2 characters (got "I")'),
-        ({}, "text: required"),
-        ({"text": "It \u2013 was"}, "text: character '\u2013' (U+2013) at position 3"),
-        ({"text": "It was", "length": 3}, "length: unknown field"),
-    ],
-)
-def test_an_invalid_score_names_its_field(
-    harness: ApiHarness, ann: Person, fields: dict[str, Any], says: str
-) -> None:
-    answer = ann.post("/v1/score", {"model": harness.model(ann)["id"], **fields})
-    assert says in problem(answer, 422)["detail"]
-
-
-def test_a_score_needs_a_visible_model_with_a_checkpoint(
-    harness: ApiHarness, ann: Person, bob: Person
-) -> None:
-    model = harness.model(ann)["id"]
-    problem(bob.post("/v1/score", {"model": model, "text": "It was"}), 404)
-    untaught = ann.train(ann.upload())["model"]
-    problem(ann.post("/v1/score", {"model": untaught, "text": "It was"}), 409)
 
 
 def test_a_generation_past_its_deadline_keeps_its_texts(harness: ApiHarness, ann: Person) -> None:

@@ -295,3 +295,43 @@ def test_a_repeated_request_adds_one_group_and_one_member(admin: Person) -> None
     headers = {"Idempotency-Key": "one member"}
     added = [admin.post("/v1/groups/class/members", body, headers=headers) for _ in range(2)]
     assert added[0].json == added[1].json
+
+
+def test_a_teachers_link_makes_a_first_key_and_no_other(
+    harness: ApiHarness, admin: Person, teacher: Person, school: Any, ann: Person
+) -> None:
+    """Whoever redeems a link reads what is private of its user."""
+    joined = teacher.post("/v1/groups/class/members", {"user": "eve", "create": True})
+    assert joined.status_code == 201, joined.text
+    links = [teacher.post("/v1/users/eve/enrolments", {}).json["link"] for _ in range(2)]
+    tokens = [link.partition("#")[2] for link in links]
+    anybody = harness.app.test_client()
+    key = anybody.post("/v1/enrol", json={"token": tokens[0], "name": "laptop"})
+    assert key.status_code == 201, key.text
+    late = problem(anybody.post("/v1/enrol", json={"token": tokens[1], "name": "x"}), 410)
+    assert late["type"] == "/problems/enrolment-revoked"
+    assert "first key" in late["detail"]
+    # She has something to read from now on.
+    problem(teacher.post("/v1/users/eve/enrolments", {}), 403)
+    problem(teacher.post("/v1/users/ann/enrolments", {}), 403)
+    problem(teacher.post("/v1/users/nobody/enrolments", {}), 403)
+    # An admin's link is good for another key.
+    again = admin.post("/v1/users/eve/enrolments", {}).json["link"].partition("#")[2]
+    assert anybody.post("/v1/enrol", json={"token": again, "name": "phone"}).status_code == 201
+
+
+def test_what_is_done_to_a_group_stands_in_the_audit(
+    admin: Person, teacher: Person, school: Any
+) -> None:
+    teacher.post("/v1/groups/class/members", {"user": "eve", "create": True})
+    teacher.patch("/v1/users/eve", {"disabled": True})
+    admin.delete("/v1/groups/class/members/eve")
+    admin.delete("/v1/groups/class")
+    events = [(each["action"], each["actor"], each["user"]) for each in admin.items("/v1/audit")]
+    assert [each for each in events if each[0] != "user.created"][:5] == [
+        ("group.deleted", "root", None),
+        ("group.member_removed", "root", "eve"),
+        ("user.disabled", "tess", "eve"),
+        ("group.member_added", "tess", "eve"),
+        ("group.member_added", "root", "ann"),
+    ]

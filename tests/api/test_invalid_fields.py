@@ -152,7 +152,7 @@ GENERATIONS: list[Refused] = [
 ]
 SCORES: list[Refused] = [
     ({"text": "a"}, "text", "a", "at least 2 characters"),
-    ({"text": TOO_LONG}, "text", CUT, "at most 100000 characters"),
+    ({"text": 10 * TOO_LONG}, "text", CUT, "at most 1000000 characters"),
     ({"logprobs": 1}, "logprobs", 1, "a valid boolean"),
     ({"length": 5}, "length", 5, "unknown field"),
 ]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.harness import ENGLISH, ApiHarness, Person, assert_succeeded, problem
+from tests.texts_refused import REFUSED
 
 FRENCH = "L'été, l'école éclaire la forêt à côté.\n" * 60
 
@@ -112,3 +113,46 @@ def test_what_the_model_can_never_write_is_refused(harness: ApiHarness, ann: Per
     detail = problem(ann.post("/v1/generate", {"model": model, "prompt": "\\nIt"}), 422)["detail"]
     assert "$'\\n'" in detail
     assert_succeeded(ann.post("/v1/generate", {"model": model, "stop": ["\n", "It\r\n"]}))
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_refusal_carries_its_code_and_the_ways_out(ann: Person, code: str) -> None:
+    data, encoding = REFUSED[code]
+    query = "" if encoding is None else f"?encoding={encoding}"
+    form = {"file": (io.BytesIO(data), "a.txt"), **({"encoding": encoding} if encoding else {})}
+    for answer in (raw(ann, data, query), ann.post("/v1/corpora", data=form)):
+        told = problem(answer, 422)
+        assert told["code"] == code
+        assert told["ways"]
+        assert all(way in told["detail"] for way in told["ways"])
+
+
+def test_a_character_is_refused_with_a_code_wherever_it_comes_in(
+    harness: ApiHarness, ann: Person
+) -> None:
+    model = harness.model(ann, ann.upload(ENGLISH))["id"]
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/corpora", {"name": "x", "text": "a\0b"}),
+        ("/v1/corpora", {"name": "x\ud800", "text": "ab"}),
+        ("/v1/generate", {"model": model, "prompt": "It\uffff"}),
+        ("/v1/score", {"model": model, "text": "It\0"}),
+    ]
+    for path, body in bodies:
+        told = problem(ann.post(path, body), 422)
+        assert (told["code"], bool(told["ways"])) == ("forbidden_character", True)
+    unknown: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/generate", {"prompt": "It €"}),
+        ("/v1/generate", {"prompt": "It", "stop": "€"}),
+        ("/v1/score", {"text": "It €"}),
+    ]
+    for path, body in unknown:
+        told = problem(ann.post(path, {"model": model, **body}), 422)
+        assert (told["code"], bool(told["ways"])) == ("unknown_character", True)
+    told = problem(ann.post("/v1/generate", {"model": model, "length": 0}), 422)
+    assert (told["code"], told["ways"]) == (None, [])
+
+
+def test_the_document_says_which_codes_there_are(ann: Person) -> None:
+    told = ann.get("/openapi.json").json["components"]["schemas"]["Problem"]["properties"]
+    assert all(code in told["code"]["description"] for code in REFUSED)
+    assert told["ways"]["type"] == "array"

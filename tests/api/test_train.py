@@ -207,6 +207,14 @@ def test_a_short_corpus_is_refused_with_the_minimum(ann: Person) -> None:
     assert f"{least:,}" in detail
     assert f"{least - 1:,}" in detail
     ann.train(short, window=20)
+    haiku = ann.upload(ENGLISH[:500])
+    assert (
+        "a window of at most 24" in problem(ann.post("/v1/train", {"corpus": haiku}), 422)["detail"]
+    )
+    problem(ann.post("/v1/train", {"corpus": haiku, "window": 25}), 422)
+    ann.train(haiku, window=24)
+    tiny = problem(ann.post("/v1/train", {"corpus": ann.upload("It was")}), 422)["detail"]
+    assert tiny.endswith("Use a longer text")
     ann.train(ann.upload(ENGLISH[:least]))
 
 

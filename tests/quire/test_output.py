@@ -5,10 +5,13 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
+from quire.client.replies import Job, Progress
 from quire.main import run
+from quire.watch.wait import short_budget_text
 from shared.hidden_characters import visible
 from tests.quire.conftest import ESCAPES, Served
 
@@ -186,4 +189,34 @@ def test_a_budget_that_is_over_at_once_is_told_of(
     served.world.checkpoint(claim, 20)
     served.world.queue.succeed(claim)
     assert run(["job", "show", "short"]) == 0
-    assert "10 seconds were enough for 20 steps, 0.2 of an epoch" in capsys.readouterr().out
+    assert "10 seconds were enough for 20 steps, 0.2 epochs" in capsys.readouterr().out
+    assert run(["job", "watch", "short"]) == 0
+    assert "10 seconds were enough for 20 steps" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("step", "speed", "spec", "told"),
+    [
+        # 168 steps of 3,072 characters took 2.8 of 10 seconds.
+        (168, 186_758.0, {}, "168 steps, 12 epochs: compiling the network took most of them"),
+        (1067, 300_000.0, {}, ""),
+        (168, 186_758.0, {"tokenizer": "word"}, ""),
+        (168, None, {}, ""),
+        (168, 186_758.0, {"budget": None, "epochs": 6}, ""),
+    ],
+)
+def test_a_budget_that_compiling_ate_is_told_of(
+    step: int, speed: float | None, spec: dict[str, object], told: str
+) -> None:
+    numbers = {"tokenizer": "char", "preset": "default", "batch_size": 32, "window": 96}
+    job = Job(
+        id="1",
+        kind="train",
+        status="succeeded",
+        created_at=datetime.now(UTC),
+        spec={"budget": {"seconds": 10}, **numbers, **spec},
+        progress=Progress(step=step, epoch=12.0, characters_per_second=speed),
+    )
+    said = short_budget_text(job)
+    assert told in said
+    assert bool(said) == bool(told)

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 from quire.client.corpora import form
 from quire.errors import ExitCode
 from quire.main import run
+from tests.api.harness import ENGLISH, record
 from tests.quire.conftest import Served
+from tests.services.waiting import until
+from tests.texts_refused import REFUSED
 
 Output = pytest.CaptureFixture[str]
 PROSE = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 40
@@ -171,3 +175,57 @@ def test_a_form_survives_cruel_file_names() -> None:
     kind, body = form([('a"b\r\n\\c\udcff.txt', b"abc")], {"name": "n", "encoding": None})
     assert b'filename="a%22b  _c?.txt"' in body
     assert kind.split("boundary=")[1].encode() in body
+
+
+def test_a_long_text_is_uploaded_scored_and_deleted(
+    served: Served, tmp_path: Path, capsys: Output
+) -> None:
+    served.world.model(served.ann, name="poet")
+    before = served.ann.items("/v1/corpora")
+    text = tmp_path / "long.txt"
+    text.write_bytes((ENGLISH * (100_000 // len(ENGLISH) + 1)).encode("utf-16"))
+    scored: list[Any] = []
+
+    def write() -> None:
+        [job] = until(lambda: served.ann.items("/v1/jobs?status=queued"), "the score")
+        scored.append(served.ann.get(f"/v1/corpora/{job['corpus']}").json)
+        claim = served.world.claim(job["id"], "generate")
+        served.world.queue.succeed(claim, [record(0, "", None, bits_per_char=2.5)])
+
+    for arguments in ([str(text)], ["--text", ENGLISH * 300]):
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write)
+            code, out, err = quire(capsys, "score", "poet", *arguments)
+            writing.result()
+        assert (code, out.split()[:1]) == (0, ["2.5000"]), err
+    assert [each["name"] for each in scored] == ["long", "scored text"]
+    assert scored[0]["encoding"].startswith("utf-16")
+    assert served.ann.items("/v1/corpora") == before
+    # One that was there before stays.
+    assert quire(capsys, "corpus", "add", str(text))[0] == 0
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        assert quire(capsys, "score", "poet", str(text))[0] == 0
+        writing.result()
+    assert len(served.ann.items("/v1/corpora")) == len(before) + 1
+    text.write_bytes(b"It was\xff\xfe" * 20_000)
+    code, _, err = quire(capsys, "score", "poet", str(text))
+    assert (code, "not utf-8" in err, "_utf_8)" in err) == (ExitCode.USAGE, True, True)
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_refusal_is_told_with_its_code_and_options(
+    served: Served, tmp_path: Path, capsys: Output, code: str
+) -> None:
+    data, encoding = REFUSED[code]
+    served.world.model(served.ann, name="poet")
+    text = tmp_path / "a.txt"
+    text.write_bytes(data)
+    options = ["--encoding", encoding] if encoding else []
+    for command in (["corpus", "add"], ["corpus", "add", "--dry-run"], ["score", "poet"]):
+        failed, _, err = quire(capsys, *command, str(text), *options)
+        first, *ways = err.splitlines()
+        assert (failed, first.startswith("error: ")) == (ExitCode.USAGE, True)
+        assert first.endswith(f" ({code})")
+        if "encoding=" in first and code != "unknown_encoding":
+            assert any(way.startswith("way out: ") and "--encoding " in way for way in ways)

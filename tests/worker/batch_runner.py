@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,33 +52,50 @@ def save(
     step: int = 1,
     seed: int = 0,
     network: NetworkConfig = SMALL,
+    words: tuple[str, ...] = (),
 ) -> str:
     """Save an untrained network as a checkpoint, better than earlier ones. Returns its id."""
+    network = replace(network, vocabulary_size=len(CHARACTERS) + len(words))
     weights = {name: array * 3 for name, array in initial_weights(network, seed).items()}
-    state = TrainingState(weights, {}, network, CHARACTERS, lowercase=False, meta={})
+    state = TrainingState(weights, {}, network, CHARACTERS, lowercase=False, meta={}, words=words)
     data = pack(state)
     sha256 = blobs.store(harness.engine, data)
     record = CheckpointRecord(step, 1.0, 1.0, 1 / step, digest(state), sha256, len(data))
     return harness.queue.record_checkpoint(training, record)
 
 
-def make_model(harness: WorkerHarness, seed: int = 0, network: NetworkConfig = SMALL) -> str:
+def make_model(
+    harness: WorkerHarness,
+    seed: int = 0,
+    network: NetworkConfig = SMALL,
+    words: tuple[str, ...] = (),
+) -> str:
     """Make a model with one checkpoint. Returns its id."""
     training = begin_training(harness)
-    save(harness, training, seed=seed, network=network)
+    save(harness, training, seed=seed, network=network, words=words)
     harness.queue.succeed(training)
     assert training.model_id
     return training.model_id
 
 
-def make_batch_runner(harness: WorkerHarness, *, max_jobs: int = 100) -> BatchRunner:
+def make_batch_runner(
+    harness: WorkerHarness, *, max_jobs: int = 100, memory_bytes: int | None = None
+) -> BatchRunner:
     """A registered batch runner with a running heartbeat."""
     register(harness.engine, WORKER, ready=True)
-    generate = Generate(Corpora(harness.engine), ModelCache(harness.engine, "cpu", 10**8))
+    models = ModelCache(harness.engine, "cpu", 10**8, memory_bytes)
+    generate = Generate(Corpora(harness.engine), models)
     heartbeat = Heartbeat(harness.queue, WORKER)
     heartbeat.start()
     return BatchRunner(
-        harness.queue, heartbeat, WORKER, generate, Engine(2), full_batch=64, max_jobs=max_jobs
+        harness.queue,
+        heartbeat,
+        WORKER,
+        generate,
+        Engine(2),
+        full_batch=64,
+        max_jobs=max_jobs,
+        memory_bytes=memory_bytes,
     )
 
 

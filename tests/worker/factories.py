@@ -144,6 +144,7 @@ class JobFactory(JobQueries):
         seed: int = 5,
         user: str = "ada",
         name: str = "generate",
+        corpus_id: str | None = None,
         scheduling: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> str:
@@ -161,7 +162,7 @@ class JobFactory(JobQueries):
             **{"top_k": None, "top_p": None, **changes},
         )
         with make_sessions(self.engine)() as session:
-            corpus_id = session.get_one(Model, model_id).corpus_id
+            corpus_id = corpus_id or session.get_one(Model, model_id).corpus_id
         plain = spec.model_dump(mode="json")
         return self._submit("generate", plain, model_id, corpus_id, wake, name, user, scheduling)
 

@@ -1,12 +1,24 @@
 """A stored text: where it stops, how it was sampled, and its log-probabilities."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.worker.batch_runner import ENDLESS, bare_harness, make_model, run, write
-from tests.worker.harness import WorkerHarness
+from tests.worker.batch_runner import (
+    ENDLESS,
+    SMALL,
+    bare_harness,
+    make_batch_runner,
+    make_model,
+    run,
+    running,
+    write,
+)
+from tests.worker.harness import WorkerHarness, some_text, until
+from worker.ml.words import frequent_words
 
 
 @pytest.fixture
@@ -79,3 +91,90 @@ def test_a_deadline_keeps_the_texts_written_so_far(harness: WorkerHarness, model
     assert (stopped.text, stopped.finish_reason) == (whole.text[:100], "stop")
     assert (cut.text[:200], cut.finish_reason) == (other.text, "deadline")
     assert len(cut.text) < ENDLESS
+
+
+#: What a score of a corpus asks for.
+READS = {"prompt": None, "length": 0, "score": True, "temperatures": (1.0,)}
+
+
+def score_of_corpus(harness: WorkerHarness, model: str, text: str, unknown: str = "error") -> Any:
+    """The job of the score of a text that is kept as a corpus, which has ended."""
+    job_id = harness.generate(
+        model,
+        wake=False,
+        corpus_id=harness.corpus(text),
+        fitting={"unknown": unknown, "normal_form": None},
+        **READS,
+    )
+    run(harness)
+    return harness.job(job_id)
+
+
+@pytest.mark.parametrize("words", [0, 40])
+def test_a_score_in_pieces_has_the_same_bits(
+    harness: WorkerHarness, words: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = some_text()[:5000]
+    model = make_model(harness, words=frequent_words([text], words))
+    asked = READS | {"prompt": text, "logprobs": True}
+    [whole] = write(harness, model, **asked)
+    assert whole.bits_per_char > 0
+    for tokens in (50, 701, 4999):
+        monkeypatch.setattr("worker.handlers.generate.PIECE_TOKENS", tokens)
+        [pieces] = write(harness, model, **asked)
+        assert pieces.bits_per_char == whole.bits_per_char
+        assert pieces.mean_logprob == whole.mean_logprob
+        assert pieces.logprobs == whole.logprobs
+        [kept] = harness.texts(score_of_corpus(harness, model, text).id)
+        assert (kept.bits_per_char, kept.prompt) == (whole.bits_per_char, "")
+
+
+def test_a_network_with_a_window_scores_the_same_in_pieces(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(harness, network=replace(SMALL, window=12))
+    asked = READS | {"prompt": some_text()[:1500]}
+    [whole] = write(harness, model, **asked)
+    monkeypatch.setattr("worker.handlers.generate.PIECE_TOKENS", 311)
+    [pieces] = write(harness, model, **asked)
+    assert pieces.bits_per_char == whole.bits_per_char
+
+
+def test_a_scored_corpus_is_brought_to_the_vocabulary(harness: WorkerHarness, model: str) -> None:
+    text = some_text()[:300]
+    strange = text[:100] + "€" + text[100:] + "e\u0301"
+    [plain] = harness.texts(score_of_corpus(harness, model, text).id)
+    [skipped] = harness.texts(score_of_corpus(harness, model, strange, "skip").id)
+    assert skipped.bits_per_char == plain.bits_per_char
+    for asked, unknown, slug in (
+        (strange, "error", "unknown-character"),
+        ("€€", "skip", "nothing-to-score"),
+    ):
+        job = score_of_corpus(harness, model, asked, unknown)
+        assert job.status == "failed"
+        assert job.error["type"] == f"/problems/{slug}"
+
+
+def test_a_long_score_tells_its_progress_lets_others_pass_and_is_cancelled(
+    harness: WorkerHarness, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("generate", "score_run"):
+        monkeypatch.setattr(f"worker.handlers.{module}.PIECE_TOKENS", 1000)
+    text = some_text() * (ENDLESS // len(some_text()))
+    long = harness.generate(
+        model,
+        wake=False,
+        corpus_id=harness.corpus(text),
+        fitting={"unknown": "error", "normal_form": None},
+        **READS,
+    )
+    with running(make_batch_runner(harness)):
+        until(lambda: harness.job(long).progress, "the progress")
+        short = harness.generate(model, wake=False, user="bob")
+        harness.wait_until_succeeded(short)
+        job = harness.job(long)
+        assert job.status == "running"
+        assert 1000 <= job.progress["step"] < job.progress["steps_total"] == len(text)
+        harness.cancel(long)
+        assert harness.wait_until_ended(long).status == "cancelled"
+    assert harness.texts(long) == []

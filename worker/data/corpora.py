@@ -66,6 +66,10 @@ class Corpora:
         sha256 = self._sha256(corpus_id)
         return None if sha256 is None else self._text((sha256, lowercase))
 
+    def stream(self, corpus_id: str | None, *, lowercase: bool) -> "CorpusStream | None":
+        """A text piece by piece, which is not kept in memory; None if the corpus was deleted."""
+        return stream(self._engine, corpus_id, lowercase=lowercase)
+
     def index(self, corpus_id: str | None, *, lowercase: bool) -> NoveltyIndex | None:
         """The index that finds copies; None if the corpus was deleted, is broken or too long."""
         with reading(self._engine) as connection:

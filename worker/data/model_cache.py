@@ -8,6 +8,7 @@ from cachetools import LRUCache
 from sqlalchemy import Engine, select
 
 from shared.database import reading
+from shared.scheduling.network_memory import check_network
 from shared.tables import Checkpoint as Row
 from worker.data import checkpoints
 from worker.data.lru import bounded_cache
@@ -61,11 +62,19 @@ class ModelCache:
         engine: The database.
         processor: What TensorFlow runs on.
         max_bytes: The most that all models may take. One model is kept however large it is.
+        memory_bytes: The most that loading one may take; None for no bound.
     """
 
-    def __init__(self, engine: Engine, processor: Processor, max_bytes: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        processor: Processor,
+        max_bytes: int,
+        memory_bytes: int | None = None,
+    ) -> None:
         self._engine = engine
         self._processor: Processor = processor
+        self._memory_bytes = memory_bytes
         self._models: LRUCache[str, LoadedModel] = bounded_cache(
             max_bytes, lambda model: model.size_bytes
         )
@@ -77,6 +86,7 @@ class ModelCache:
             shared.blobs.MissingBlob: The checkpoint's bytes are not in the database.
             shared.blobs.CorruptBlob: The bytes have changed.
             BadCheckpoint: The bytes are not a checkpoint.
+            NetworkTooLarge: Loading it would take more memory than there is.
             worker.ml.sampling.sampler.NonFiniteWeights: The checkpoint's training had diverged.
         """
         model = self._models.get(checkpoint_id)
@@ -86,8 +96,12 @@ class ModelCache:
 
     def _load(self, checkpoint_id: str) -> LoadedModel:
         with reading(self._engine) as connection:
-            sha256 = connection.scalars(select(Row.sha256).where(Row.id == checkpoint_id)).one()
-        state = checkpoints.load(self._engine, sha256)
+            row = connection.execute(
+                select(Row.sha256, Row.size_bytes).where(Row.id == checkpoint_id)
+            ).one()
+        if self._memory_bytes is not None:
+            check_network(row.size_bytes, self._memory_bytes)
+        state = checkpoints.load(self._engine, row.sha256)
         return LoadedModel(
             sampler=make_sampler(state.weights, state.network, self._processor),
             vocabulary=state.vocabulary,

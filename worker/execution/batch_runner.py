@@ -7,6 +7,7 @@ from functools import partial
 import structlog
 
 from shared.queue import Queue
+from shared.scheduling.network_memory import NetworkMemory
 from shared.worker_registry import WorkerInfo
 from worker.execution.completion import finish_or_fail, finish_together, log_fields
 from worker.execution.handler import BatchHandler, Generation
@@ -50,6 +51,7 @@ class BatchRunner:
         engine: Runs the sequences.
         full_batch: Sequences that keep the engine busy; below that, jobs are claimed freely.
         max_jobs: The most jobs to run at once.
+        memory_bytes: The most that the networks in use may take; None for no bound.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class BatchRunner:
         *,
         full_batch: int,
         max_jobs: int,
+        memory_bytes: int | None = None,
     ) -> None:
         self._queue = queue
         self._heartbeat = heartbeat
@@ -70,6 +73,7 @@ class BatchRunner:
         self._engine = engine
         self._full_batch = full_batch
         self._max_jobs = max_jobs
+        self._memory = None if memory_bytes is None else NetworkMemory(memory_bytes)
         # One user's many long texts must not take every slot.
         self._reserved_slots = max_jobs // RESERVED_SHARE
         # Every claimed job has a lease until it is released; those being generated have a run.
@@ -129,6 +133,8 @@ class BatchRunner:
         runs_alone = any(run.lease.claim.alone for run in self._runs.values())
         if limit <= 0 or runs_alone or self._heartbeat.draining:
             return
+        if self._memory is not None:
+            self._memory.use(lease.claim.checkpoint_id for lease in self._leases.values())
         try:
             claims = self._queue.claim(
                 self._worker.lane,
@@ -137,6 +143,7 @@ class BatchRunner:
                 slots=self._max_jobs,
                 busy=bool(self._runs or self._finished),
                 without=excluded_users,
+                memory=self._memory,
             )
         except DATABASE_AWAY as error:
             # The jobs are still queued; the maintenance loop wakes a worker for them.
@@ -193,11 +200,13 @@ class BatchRunner:
             generation.check()
             for sequence in generation.newly_stopped():
                 self._engine.remove(sequence)
+            generation.read_ahead()
             if not generation.unfinished:
                 return RunOutcome("succeeded", texts=generation.records())
             run.lease.check()
             for piece in generation.new_pieces():
                 run.lease.publish("piece", **piece)
+            self._record_progress(run)
         except CancelRequested:
             # Keep what is written: the owner may want the part of a long text that they saw.
             return RunOutcome("cancelled", texts=generation.records(unfinished="cancelled"))
@@ -207,6 +216,15 @@ class BatchRunner:
         except Exception as error:
             return outcome_of(error, run.lease.claim.kind)
         return None
+
+    def _record_progress(self, run: _Run) -> None:
+        progress = run.generation.new_progress()
+        if progress is None:
+            return
+        try:
+            self._queue.record_reading(run.lease.claim, progress)
+        except DATABASE_AWAY as error:
+            log.warning("progress_not_written", reason=driver_message(error))
 
     def _persist_finished(self) -> None:
         finished, self._finished = self._finished, []

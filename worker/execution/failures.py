@@ -7,6 +7,8 @@ import tensorflow as tf
 from shared.blobs import CorruptBlob, MissingBlob
 from shared.queue.types import problem
 from shared.scheduling.errors import GroupFull, StorageFull
+from shared.scheduling.network_memory import NetworkTooLarge
+from shared.texts.vocabulary import UnknownLetter
 from worker.ml.checkpoint import BadCheckpoint
 from worker.ml.sampling.sampler import NonFiniteWeights
 from worker.ml.training.divergence import Diverged
@@ -45,12 +47,24 @@ class CorpusDeleted(RunFailed):
     title = "The corpus was deleted"
 
     def __init__(self, kind: str) -> None:
-        way_out = (
-            "Upload it again, and train on the new corpus."
-            if kind == "train"
-            else "Random prompts are taken from it: give a `prompt` instead."
+        ways_out = {
+            "train": "Upload it again, and train on the new corpus.",
+            "generate": "Random prompts are taken from it: give a `prompt` instead.",
+            "score": "Upload it again, and score the new corpus.",
+        }
+        super().__init__(f"The job's corpus was deleted before the job ran. {ways_out[kind]}")
+
+
+class NothingToScore(RunFailed):
+    """Nothing of the corpus is in the model's vocabulary."""
+
+    slug = "nothing-to-score"
+    title = "Nothing to score"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No character of the corpus is in the model's vocabulary. Score another text."
         )
-        super().__init__(f"The job's corpus was deleted before the job ran. {way_out}")
 
 
 class StartingPointDeleted(RunFailed):
@@ -101,10 +115,14 @@ _KNOWN: tuple[tuple[type[Exception], str, str, str], ...] = (
      "`learning_rate`, or set `clip_norm`. The best checkpoint so far is kept."),
     (CheckpointMismatch, "other-training", "The checkpoint belongs to another training",
      "Submit the training again: it starts from scratch."),
+    (UnknownLetter, "unknown-character", "The model does not know a character", "Score another "
+     "text, or set `unknown` to \"skip\" or \"replace\"."),
     (UnknownCharacter, "unknown-character", "The model does not know a character", "Remove it "
      "from the prompt, or set `unknown` to \"skip\" or \"replace\"."),
     (NonFiniteWeights, "not-finite", "The checkpoint cannot generate text",
      "Its training diverged: name an earlier checkpoint, or `best`."),
+    (NetworkTooLarge, "does-not-fit", "The network does not fit on a worker", "Train a smaller "
+     "one, or ask the server's admin."),
     (BadCheckpoint, "bad-checkpoint", "The checkpoint is damaged", "Name another checkpoint of "
      "the model (`latest`, or an id)."),
     (CorruptBlob, "damaged-bytes", "Stored bytes are damaged", "Name another checkpoint, or "

@@ -4,7 +4,7 @@ from collections import abc
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from shared.queue.types import Claim, TextRecord
+from shared.queue.types import Claim, ProgressReport, TextRecord
 from worker.execution.lease import Lease
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
@@ -33,6 +33,12 @@ class Generation(Protocol):
 
     def new_pieces(self) -> list[dict[str, Any]]:
         """What was written since the last call, as `piece` events."""
+
+    def read_ahead(self) -> None:
+        """Give the sequences what the next block will read."""
+
+    def new_progress(self) -> ProgressReport | None:
+        """How far a job is that writes nothing, from time to time; else None."""
 
     def check(self) -> None:
         """Raise the error that the engine met in one of the sequences, if any."""

@@ -5,10 +5,17 @@ from itertools import product
 from shared.queue.types import Claim
 from shared.specs.generation import GenerateSpec
 from shared.specs.seeds import text_seed
+from shared.texts.vocabulary import Fitting
 from worker.data.corpora import Corpora, random_piece
 from worker.data.model_cache import LoadedModel, ModelCache
-from worker.execution.failures import CorpusDeleted, ModelDeleted, NoSuchCheckpoint
+from worker.execution.failures import (
+    CorpusDeleted,
+    ModelDeleted,
+    NoSuchCheckpoint,
+    NothingToScore,
+)
 from worker.handlers.generation_run import GeneratedText, GenerationRun, temperature_ends
+from worker.handlers.score_run import PIECE_TOKENS, ScoreRun
 from worker.ml.sampling.request import SamplingRequest
 
 
@@ -24,17 +31,19 @@ class Generate:
         self._corpora = corpora
         self._models = models
 
-    def __call__(self, claim: Claim) -> GenerationRun:
+    def __call__(self, claim: Claim) -> GenerationRun | ScoreRun:
         """Load a job's model and return all its texts, none of them begun.
 
         Raises:
             ModelDeleted: The model is gone.
             NoSuchCheckpoint: The model has no checkpoint of the requested name.
-            CorpusDeleted: A random prompt was asked for, and the corpus is gone.
+            CorpusDeleted: A random prompt or the score of a corpus was asked for, and it is gone.
         """
         spec = GenerateSpec.model_validate(claim.spec)
         checkpoint_id = _checkpoint_id(claim, spec.checkpoint)
         model = self._models.get(checkpoint_id)
+        if spec.score:
+            return self._score(claim, spec, checkpoint_id, model)
         index = self._corpora.index(claim.corpus_id, lowercase=model.lowercase)
         run = GenerationRun(spec, checkpoint_id, model, index)
         for (j, temperature), i in product(enumerate(spec.temperatures), range(spec.n)):
@@ -52,6 +61,49 @@ class Generate:
                 repetition_penalty=spec.repetition_penalty,
             )
             run.texts.append(GeneratedText(prompt, model.sampler.new_sequence(request)))
+        return run
+
+    def _score(
+        self, claim: Claim, spec: GenerateSpec, checkpoint_id: str, model: LoadedModel
+    ) -> ScoreRun:
+        if spec.fitting is None:
+            prompt = self._prompt(claim, spec, model, seed=0)
+            total, texts = len(prompt), iter([prompt])
+        else:
+            corpus = self._corpora.stream(claim.corpus_id, lowercase=model.lowercase)
+            if corpus is None:
+                raise CorpusDeleted("score")
+            fitting = Fitting.to(
+                model.vocabulary.characters,
+                lowercase=model.lowercase,
+                unknown=spec.fitting.unknown,
+                normal_form=spec.fitting.normal_form,
+            )
+            prompt, total = "", corpus.characters
+            texts = fitting.fit_pieces(corpus.pieces)
+        pieces = model.vocabulary.encode_pieces(texts, PIECE_TOKENS)
+        first = next(pieces, None)
+        if first is None:
+            raise NothingToScore
+        request = SamplingRequest(
+            prompt=first,
+            length=0,
+            temperature=1.0,
+            top_k=None,
+            top_p=None,
+            seed=text_seed(spec.seed, 0, 0),
+        )
+        run = ScoreRun(
+            spec=spec,
+            checkpoint_id=checkpoint_id,
+            model=model,
+            prompt=prompt,
+            sequence=model.sampler.new_sequence(request),
+            pieces=pieces,
+            tokens_total=total,
+            characters=len(model.vocabulary.decode(first[1:])),
+        )
+        run.read_ahead()
         return run
 
     def _prompt(self, claim: Claim, spec: GenerateSpec, model: LoadedModel, seed: int) -> str:

@@ -105,7 +105,7 @@ class GenerationRun:
         for position, text in enumerate(self.texts):
             written = text.sequence.output_ids
             end = len(written) - held_back
-            if self.spec.score or text.stopped or end <= text.published_tokens:
+            if text.stopped or end <= text.published_tokens:
                 continue
             decoded = self.model.vocabulary.decode(written[text.published_tokens : end])
             piece = {"position": position, "offset": text.published_characters, "text": decoded}
@@ -119,6 +119,12 @@ class GenerationRun:
         for text in self.texts:
             if text.sequence.error is not None:
                 raise text.sequence.error
+
+    def read_ahead(self) -> None:
+        """Texts that are written have all their input."""
+
+    def new_progress(self) -> None:
+        """What is written is told piece by piece."""
 
     def records(self, unfinished: str | None = None) -> list[TextRecord]:
         """The texts as they are stored.
@@ -142,10 +148,6 @@ class GenerationRun:
             written = _before_stop(written, spec.stop)
             logprobs = logprobs[: self._tokens_within(sequence, len(written))]
             reason = "stop"
-        measured = written
-        if spec.score:
-            # The network predicts nothing before the first token, so that one has no score.
-            measured = self.model.vocabulary.decode(sequence.request.prompt[1:])
         nats = math.fsum(logprobs)
         first, last = temperature_ends(spec.temperatures[position // spec.n])
         rounded = [round(logprob, LOGPROB_DIGITS) for logprob in logprobs]
@@ -157,15 +159,15 @@ class GenerationRun:
             top_k=spec.top_k,
             top_p=spec.top_p,
             seed=sequence.request.seed,
-            finish_reason="scored" if spec.score else reason,
+            finish_reason=reason,
             checkpoint_id=self.checkpoint_id,
             temperature_to=last,
             repetition_penalty=spec.repetition_penalty,
             echo=spec.echo,
             mean_logprob=nats / len(logprobs) if logprobs else None,
-            bits_per_char=-nats / math.log(2) / len(measured) if measured else None,
+            bits_per_char=-nats / math.log(2) / len(written) if written else None,
             logprobs=rounded if spec.logprobs else None,
-            **({} if spec.score else novelty(self.index, written)),
+            **novelty(self.index, written),
         )
 
     def _tokens_within(self, sequence: Sequence, characters: int) -> int:

@@ -1,13 +1,13 @@
 """Encodes text as token ids and back: characters by a table, words by a dictionary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
-from worker.ml.words import NEWEST_RULES, RULES, frequent_words, pieces
+from worker.ml.words import NEWEST_RULES, RULES, blocks, frequent_words, pieces
 
 Ids = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
@@ -111,6 +111,17 @@ class Vocabulary:
             UnknownCharacter: Names the first character that is not in the vocabulary.
         """
         return self._encode_words(text) if self._words else self._encode_characters(text)
+
+    def encode_pieces(self, texts: Iterable[str], most: int) -> Iterator[Ids]:
+        """The ids of a text that comes in pieces: the same as in one, at most `most` at a time.
+
+        Raises:
+            UnknownCharacter: Its position is within one piece.
+        """
+        for text in blocks(texts, self._word_rules) if self._words else texts:
+            ids = self.encode(text)
+            for start in range(0, len(ids), most):
+                yield ids[start : start + most]
 
     def _encode_characters(self, text: str) -> Ids:
         table, unknown = self._table, len(self._characters)

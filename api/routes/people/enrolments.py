@@ -28,6 +28,7 @@ from api.operations.people import (
     find_user_to_enrol,
     granted_scopes,
 )
+from api.permissions import current_user
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.params import IdPath, Page, UserPath
 from api.schemas.replies import Listing
@@ -70,7 +71,7 @@ _PAGE: dict[str, Any] = {
 
 @enrolments.get("/users/<user>/enrolments", Listing[EnrolmentReply])
 def list_enrolments(path: UserPath, query: Page) -> Response:
-    """List the enrolments of a user, newest first (admins only)."""
+    """List the enrolments of a user, newest first (for admins, and for the user's teacher)."""
     with reading() as session:
         user = find_user_to_enrol(session, path.user)
         statement = select(Enrolment).where(Enrolment.user_id == user.id)
@@ -82,7 +83,9 @@ def list_enrolments(path: UserPath, query: Page) -> Response:
 @enrolments.post("/users/<user>/enrolments", 201, NewEnrolmentReply, scope="manage")
 @creates
 def add_enrolment(path: UserPath, header: IdempotencyHeader, body: NewEnrolment) -> Response:
-    """Make a one-time link with which a user makes a key of their own (admins only).
+    """Make a one-time link with which a user makes a key of their own.
+
+    For admins, and for a teacher of a user who has no key yet: such a link ends with the first key.
 
     Whoever opens it redeems nothing; `POST /v1/enrol` and `quire login LINK` do, once. Only this
     response shows the link: a replay has `link: null`.
@@ -92,7 +95,7 @@ def add_enrolment(path: UserPath, header: IdempotencyHeader, body: NewEnrolment)
 
 @enrolments.delete("/enrolments/<id>")
 def remove_enrolment(path: IdPath) -> Response:
-    """Revoke an enrolment (admins only). One that was redeemed stays so, with its key."""
+    """Revoke an enrolment (whoever may make one). One that was redeemed stays so, with its key."""
     with writing() as session:
         revoke_enrolment(session, find_enrolment(session, path.id), origin())
     return no_content()
@@ -151,7 +154,14 @@ def _create(session: Session, reference: str, body: NewEnrolment) -> Creation:
         expires_at = now + timedelta(days=services().settings.enrolment_days)
     else:
         check_future(session, expires_at)
-    new = create_enrolment(session, user, expires_at, origin(), scopes)
+    new = create_enrolment(
+        session,
+        user,
+        expires_at,
+        origin(),
+        scopes,
+        first_key_only=not current_user().is_admin,
+    )
     reply = NewEnrolmentReply(
         **_reply(new.row, user, now).model_dump(),
         link=f"{request.host_url.rstrip('/')}{PAGE_PATH}#{new.token}",
@@ -187,6 +197,11 @@ def _answer(refused: EnrolmentRefused) -> ApiError:
         return EnrolmentExpired(f"this link expired{ended}. {again}")
     if refused.reason == "revoked":
         return EnrolmentRevoked(f"this link was revoked{ended}. {again}")
+    if refused.reason == "late":
+        return EnrolmentRevoked(
+            "this link was for a first key, and its user has one by now. Sign in with that, or ask "
+            "an admin for another link"
+        )
     if refused.reason == "disabled":
         return Forbidden("the user of this link is disabled. Ask an admin")
     return EnrolmentUnknown(

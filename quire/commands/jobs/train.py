@@ -1,15 +1,12 @@
 """`quire train`: train a model on a corpus."""
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from quire import config
 from quire.client import Client
-from quire.client.replies import Corpus, Job
+from quire.client.replies import Job
 from quire.commands.jobs.scheduling_options import (
     After,
     Deadline,
@@ -17,16 +14,11 @@ from quire.commands.jobs.scheduling_options import (
     StartBefore,
     scheduling_fields,
 )
-from quire.commands.library.corpus import (
-    corpus_name,
-    describe,
-    print_findings,
-    read_files,
-    upload_once,
-)
-from quire.commands.library.sharing import shared_model
-from quire.errors import ExitCode, InvalidInput, NotFound
-from quire.lookup import find_corpus, find_job, find_model, is_id
+from quire.commands.jobs.training_inputs import find_checkpoint, find_or_upload, parse_settings
+from quire.commands.library import model
+from quire.commands.library.uploads import Encoding
+from quire.errors import ExitCode, InvalidInput
+from quire.lookup import find_job
 from quire.terminal.console import (
     Json,
     escape,
@@ -43,12 +35,6 @@ from quire.watch.wait import (
     require_success,
     short_budget_text,
     wait_for_job,
-)
-
-#: Fields that `--set` may not set, because they have options of their own.
-FIELDS_WITH_OPTIONS = frozenset(
-    {"corpus", "from", "preset", "name", "visibility", "tokenizer", "epochs", "budget", "seed"}
-    | {"sample", "priority", "after", "start_before", "deadline", "deadline_seconds"}
 )
 
 
@@ -130,13 +116,7 @@ def train(
         int | None,
         typer.Option(metavar="N", help="Write sample texts after every N steps instead."),
     ] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option(
-            help="The encoding of an uploaded FILE, such as cp1252.",
-            show_default="a byte order mark's, else UTF-8",
-        ),
-    ] = None,
+    encoding: Encoding = None,
     priority: Priority = None,
     after: After = None,
     start_before: StartBefore = None,
@@ -184,7 +164,7 @@ def train(
             body["from"] = find_checkpoint(client, start_from)
         job = client.train(body)
         if visibility == "server":
-            print_note(shared_model())
+            model.COMMANDS.print_warning()
         if follows:
             try:
                 job = watch_training(client, job, watch=not as_json)
@@ -217,85 +197,3 @@ def watch_training(client: Client, job: Job, *, watch: bool) -> Job:
                 f"[dim]Generate texts:[/] quire generate {shell_quoted(job.name or job.model)}"
             )
     return job
-
-
-def find_or_upload(client: Client, references: Sequence[str], encoding: str | None) -> Corpus:
-    """Find a corpus by name or id, or upload the files at these paths as one corpus.
-
-    Files are not uploaded again if the server has a corpus of their name and text.
-
-    Raises:
-        InvalidInput: Several references are not all files.
-        NotFound: There is neither a corpus nor a file of that name.
-    """
-    if all(map(_is_path, references)):
-        files = read_files(references)
-        name = corpus_name(references[0])
-        corpus, is_new = upload_once(client, files, name, encoding=encoding)
-        print_note(f"{'Uploaded' if is_new else 'Already uploaded:'} {describe(corpus)}.")
-        print_findings(corpus.findings if is_new else [])
-        return corpus
-    if len(references) > 1:
-        raise InvalidInput(
-            f"--corpus is given {len(references)} times, which puts files together: name files "
-            "only, or give it once"
-        )
-    [reference] = references
-    try:
-        return find_corpus(client, reference)
-    except NotFound as error:
-        raise NotFound(f"{error}. There is no file {reference!r} here either") from None
-
-
-def _is_path(reference: str) -> bool:
-    path = Path(reference).expanduser()
-    return ("/" in reference or path.exists()) and not is_id(reference)
-
-
-def find_checkpoint(client: Client, reference: str) -> str:
-    """Find the id of a checkpoint: the given id, or the best checkpoint of a model.
-
-    Raises:
-        NotFound: There is no such model, or it has no checkpoint yet.
-    """
-    try:
-        model = find_model(client, reference)
-    except NotFound:
-        if is_id(reference):
-            return reference
-        raise
-    best = (model.checkpoints or {}).get("best")
-    if best is None:
-        raise NotFound(f"model {model.name!r} has no checkpoint to start from yet")
-    return str(best)
-
-
-def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """Parse ``["units=128", "clip_norm=null"]`` into the fields of a request.
-
-    Raises:
-        InvalidInput: A setting is not FIELD=VALUE, comes twice, or has an option of its own.
-    """
-    fields: dict[str, Any] = {}
-    for setting in settings:
-        field, equals, value = setting.partition("=")
-        field = field.strip().replace("-", "_")
-        if not (field and equals and value.strip()):
-            raise InvalidInput(f"--set {setting}: write it as FIELD=VALUE, such as units=128")
-        if field in FIELDS_WITH_OPTIONS:
-            option = "seconds" if field == "budget" else field.replace("_", "-")
-            raise InvalidInput(f"--set {setting}: use the option --{option} instead")
-        if field in fields:
-            raise InvalidInput(f"--set {field} is given twice")
-        fields[field] = _parse_value(value.strip())
-    return fields
-
-
-def _parse_value(text: str) -> Any:
-    if text.lower() in {"none", "null"}:
-        return None
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        return text  # a word, such as optimizer=adam
-    return value

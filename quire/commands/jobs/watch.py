@@ -7,10 +7,16 @@ import typer
 from quire import config
 from quire.errors import ExitCode
 from quire.lookup import find_newest_job
-from quire.terminal.console import print_note, shell_quoted
+from quire.terminal.console import escape, print_note, shell_quoted
 from quire.terminal.texts import print_texts
 from quire.watch.training import watch_training
-from quire.watch.wait import Detached, print_detached, require_success, wait_for_job
+from quire.watch.wait import (
+    Detached,
+    print_detached,
+    require_success,
+    short_budget_text,
+    wait_for_job,
+)
 
 
 def watch(
@@ -50,6 +56,8 @@ def watch(
             print_texts(job.texts)
     require_success(job)
     if job.kind == "train" and not as_json:
+        if short := short_budget_text(job):
+            print_note(f"[yellow]{escape(short)}.[/]")
         name = shell_quoted(job.name or job.id)
         print_note(f"[dim]Generate texts:[/] quire generate {name}")
         print_note(f"[dim]Write a report:[/] quire report {job.id} -o report.html")

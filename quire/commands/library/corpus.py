@@ -1,23 +1,29 @@
 """`quire corpus …`: the texts that models learn from."""
 
-import hashlib
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from quire import config
 from quire.client import Client
-from quire.client.replies import Corpus, Finding
-from quire.commands.library.sharing import Group, shared_corpus, sharing, visible_to
+from quire.client.replies import Corpus
+from quire.commands.library.sharing import Shareable, add_shared_commands, visible_to
+from quire.commands.library.uploads import (
+    Encoding,
+    Normalize,
+    OnInvalid,
+    as_upload,
+    corpus_name,
+    describe,
+    print_findings,
+    read_files,
+    upload,
+)
 from quire.errors import InvalidInput
 from quire.lookup import find_corpus
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
-    err,
     escape,
     has_duplicates,
     out,
@@ -27,34 +33,12 @@ from quire.terminal.console import (
     print_outcome,
     print_table,
     shell_quoted,
-    transfer_progress,
     write_text,
 )
-from shared.texts.decoding import Options, decode_files
-
-MOST_FILES = 1000
 
 corpus = typer.Typer(no_args_is_help=True, help="Manage corpora: the texts that models learn from.")
 
 NameOrId = Annotated[str, typer.Argument(metavar="NAME|ID", help="The corpus.")]
-Encoding = Annotated[
-    str | None,
-    typer.Option(
-        help="The encoding of the file, such as cp1252.",
-        show_default="a byte order mark's, else UTF-8",
-    ),
-]
-OnInvalid = Annotated[
-    str | None,
-    typer.Option(
-        help="What to do with bytes that are not in the encoding: refuse, replace or drop.",
-        show_default="refuse",
-    ),
-]
-Normalize = Annotated[
-    str | None,
-    typer.Option(help="Bring the text to a normal form of Unicode: nfc or nfd."),
-]
 Visibility = Annotated[
     str | None,
     typer.Option(
@@ -63,118 +47,33 @@ Visibility = Annotated[
 ]
 
 
-def read_file(path: str) -> bytes:
-    """Read the bytes of a file, or of standard input for ``-``.
+class CorpusCommands(Shareable[Corpus]):
+    """What `rename`, `share` and `rm` do with a corpus."""
 
-    Raises:
-        InvalidInput: The file can't be read; the message says why.
-    """
-    if path == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{path} can't be read: {(error.strerror or '').lower()}") from None
+    noun = "corpus"
 
+    def find(self, client: Client, reference: str) -> Corpus:
+        """Find it by name or id."""
+        return find_corpus(client, reference)
 
-def read_files(paths: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Read files, and the files of folders in the order of their names.
+    def update(self, client: Client, id: str, changes: dict[str, object]) -> Corpus:
+        """Change its fields."""
+        return client.update_corpus(id, changes)
 
-    Raises:
-        InvalidInput: A file can't be read, or a folder has no files.
-    """
-    files: list[tuple[str, bytes]] = []
-    for path in paths:
-        folder = Path(path).expanduser()
-        if path == "-" or not folder.is_dir():
-            files.append((printable(Path(path).name), read_file(path)))
-            continue
-        found = sorted(
-            each for each in folder.rglob("*") if each.is_file() and not each.name.startswith(".")
-        )
-        if not found:
-            raise InvalidInput(f"{path} is a folder without files: name one with texts")
-        if len(found) > MOST_FILES:
-            raise InvalidInput(
-                f"{path} has {len(found):,} files; at most {MOST_FILES:,} make one corpus"
-            )
-        files += [
-            (printable(str(each.relative_to(folder))), read_file(str(each))) for each in found
-        ]
-    return files
+    def delete(self, client: Client, id: str) -> None:
+        """Delete it."""
+        client.delete_corpus(id)
+
+    def describe(self, found: Corpus) -> str:
+        """Describe it as markup."""
+        return describe(found)
+
+    def warning(self, audience: str) -> str:
+        """Say what sharing it gives away."""
+        return f"{audience} may now read the whole corpus."
 
 
-def printable(name: str) -> str:
-    """A file's name without bytes that are no UTF-8."""
-    return name.encode(errors="replace").decode()
-
-
-def corpus_name(path: str) -> str:
-    """The name that a corpus gets from a file or folder."""
-    return printable(Path(path).stem or Path(path).resolve().name)
-
-
-def print_findings(findings: Sequence[Finding]) -> None:
-    """Print what the server saw in a text, each with what can be done about it."""
-    for finding in findings:
-        ways = f" ({'; or '.join(finding.ways)})" if finding.ways else ""
-        err.print(f"[yellow]note:[/] {escape(finding.message + ways)}", soft_wrap=True)
-
-
-def upload(
-    client: Client,
-    data: bytes | Sequence[tuple[str, bytes]],
-    name: str,
-    *,
-    encoding: str | None = None,
-    visibility: str | None = None,
-    on_invalid: str | None = None,
-    normalize: str | None = None,
-) -> Corpus:
-    """Upload a text, with a progress bar on a terminal."""
-    with transfer_progress(f"uploading {name}") as on_progress:
-        return client.upload_corpus(
-            data,
-            name=name,
-            encoding=encoding,
-            visibility=visibility,
-            on_invalid=on_invalid,
-            normalize=normalize,
-            on_progress=on_progress,
-        )
-
-
-def upload_once(
-    client: Client, files: Sequence[tuple[str, bytes]], name: str, *, encoding: str | None = None
-) -> tuple[Corpus, bool]:
-    """Upload a text unless a corpus of the same name and text exists.
-
-    Returns:
-        The corpus, and whether it was uploaded now.
-    """
-    try:
-        text = decode_files(files, Options(encoding))
-    except ValueError:
-        sha256 = None  # the server reports what is wrong
-    else:
-        sha256 = hashlib.sha256(text.data).hexdigest()
-    for existing in client.corpora(name=name) if sha256 else ():
-        if existing.name == name and existing.sha256 == sha256:
-            return existing, False
-    return upload(client, as_upload(files), name, encoding=encoding), True
-
-
-def as_upload(files: Sequence[tuple[str, bytes]]) -> bytes | Sequence[tuple[str, bytes]]:
-    """One file's bytes alone, which are sent as they are; several files as they came."""
-    return files[0][1] if len(files) == 1 else files
-
-
-def describe(corpus: Corpus) -> str:
-    """Describe a corpus as markup: ``nietzsche: 600,893 characters, 84 distinct``."""
-    return (
-        f"[bold]{escape(corpus.name)}[/]: {formatting.count(corpus.characters)} characters, "
-        f"{formatting.count(corpus.distinct_characters)} distinct"
-    )
+COMMANDS = CorpusCommands()
 
 
 @corpus.command("add")
@@ -222,7 +121,7 @@ def add(
             normalize=normalize,
         )
     if visibility == "server":
-        print_note(shared_corpus())
+        COMMANDS.print_warning()
     if as_json:
         print_json(added)
         return
@@ -291,31 +190,6 @@ def show(
     )
 
 
-@corpus.command("rename")
-def rename(
-    reference: NameOrId,
-    new_name: Annotated[str, typer.Argument(help="The new name.")],
-    as_json: Json = False,
-) -> None:
-    """Rename a corpus."""
-    _update(reference, {"name": new_name}, as_json)
-
-
-@corpus.command("share")
-def share(
-    reference: NameOrId,
-    private: Annotated[
-        bool, typer.Option("--private", help="Stop sharing: only you may use the corpus.")
-    ] = False,
-    group: Group = None,
-    as_json: Json = False,
-) -> None:
-    """Let everyone on the server, or in a group, read a corpus as a whole and train on it."""
-    _update(reference, sharing(group, private=private), as_json)
-    if not private:
-        print_note(shared_corpus(group))
-
-
 @corpus.command("excerpts")
 def excerpts(
     reference: NameOrId,
@@ -329,21 +203,17 @@ def excerpts(
     Their texts may then start from random pieces of it, and tell where they copy it. A few
     hundred texts can show the whole corpus.
     """
-    _update(reference, {"allow_excerpts": not forbid}, as_json)
+    COMMANDS.change(reference, {"allow_excerpts": not forbid}, as_json)
     if not forbid:
         print_note("[yellow]Models that you share may now show pieces of this corpus.[/]")
 
 
-@corpus.command("rm")
-def remove(reference: NameOrId) -> None:
-    """Delete a corpus. It must not be in use."""
-    with config.connect() as client:
-        found = find_corpus(client, reference)
-        client.delete_corpus(found.id)
-    print_note(f"Deleted the corpus {escape(found.name)}.")
-
-
-def _update(reference: str, changes: dict[str, Any], as_json: bool) -> None:
-    with config.connect() as client:
-        updated = client.update_corpus(find_corpus(client, reference).id, changes)
-    print_outcome(updated, as_json, f"{describe(updated)} (visible to {visible_to(updated)}).")
+add_shared_commands(
+    corpus,
+    COMMANDS,
+    {
+        "rename": "Rename a corpus.",
+        "share": "Let everyone on the server, or in a group, read a corpus and train on it.",
+        "rm": "Delete a corpus. It must not be in use.",
+    },
+)

@@ -1,11 +1,11 @@
 """`quire models` and `quire model …`."""
 
-from typing import Annotated
-
 import typer
 
 from quire import config
-from quire.commands.library.sharing import Group, shared_model, sharing, visible_to
+from quire.client import Client
+from quire.client.replies import Model
+from quire.commands.library.sharing import Shareable, add_shared_commands, visible_to
 from quire.lookup import find_model
 from quire.terminal import formatting
 from quire.terminal.console import (
@@ -13,14 +13,43 @@ from quire.terminal.console import (
     escape,
     has_duplicates,
     print_json,
-    print_note,
-    print_outcome,
     print_table,
 )
 
 model = typer.Typer(no_args_is_help=True, help="Work with one model.")
 
-NameOrId = Annotated[str, typer.Argument(metavar="NAME|ID", help="The model.")]
+
+class ModelCommands(Shareable[Model]):
+    """What `rename`, `share` and `rm` do with a model."""
+
+    noun = "model"
+
+    def find(self, client: Client, reference: str) -> Model:
+        """Find it by name or id."""
+        return find_model(client, reference)
+
+    def update(self, client: Client, id: str, changes: dict[str, object]) -> Model:
+        """Change its fields."""
+        return client.update_model(id, changes)
+
+    def delete(self, client: Client, id: str) -> None:
+        """Delete it."""
+        client.delete_model(id)
+
+    def describe(self, found: Model) -> str:
+        """Describe it as markup."""
+        return escape(found.name)
+
+    def warning(self, audience: str) -> str:
+        """Say what sharing it gives away."""
+        return (
+            f"{audience} may now generate with this model and download its checkpoints. Its "
+            "texts can hold passages of its corpus that it learnt by heart, even if the corpus is "
+            "private."
+        )
+
+
+COMMANDS = ModelCommands()
 
 
 def list_models(as_json: Json = False) -> None:
@@ -48,41 +77,12 @@ def list_models(as_json: Json = False) -> None:
     )
 
 
-@model.command("rename")
-def rename(
-    reference: NameOrId,
-    new_name: Annotated[str, typer.Argument(help="The new name.")],
-    as_json: Json = False,
-) -> None:
-    """Rename a model."""
-    _update(reference, {"name": new_name}, as_json)
-
-
-@model.command("share")
-def share(
-    reference: NameOrId,
-    private: Annotated[
-        bool, typer.Option("--private", help="Stop sharing: only you may use the model.")
-    ] = False,
-    group: Group = None,
-    as_json: Json = False,
-) -> None:
-    """Let everyone on the server use a model, or everyone in a group."""
-    _update(reference, sharing(group, private=private), as_json)
-    if not private:
-        print_note(shared_model(group))
-
-
-@model.command("rm")
-def remove(reference: NameOrId) -> None:
-    """Delete a model and its checkpoints."""
-    with config.connect() as client:
-        found = find_model(client, reference)
-        client.delete_model(found.id)
-    print_note(f"Deleted the model {escape(found.name)}.")
-
-
-def _update(reference: str, changes: dict[str, str], as_json: bool) -> None:
-    with config.connect() as client:
-        updated = client.update_model(find_model(client, reference).id, changes)
-    print_outcome(updated, as_json, f"{escape(updated.name)} (visible to {visible_to(updated)}).")
+add_shared_commands(
+    model,
+    COMMANDS,
+    {
+        "rename": "Rename a model.",
+        "share": "Let everyone on the server use a model, or everyone in a group.",
+        "rm": "Delete a model and its checkpoints.",
+    },
+)

@@ -1,24 +1,119 @@
-"""Sharing: the options of `share`, and with whom something is shared, in words."""
+"""What corpora and models have alike: `rename`, `share`, `rm`, and with whom they are shared."""
 
-from typing import Annotated
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Generic, TypeVar
 
 import typer
 
+from quire import config
+from quire.client import Client
 from quire.client.replies import Corpus, Model
 from quire.errors import InvalidInput
-from quire.terminal.console import escape
+from quire.terminal.console import Json, escape, print_note, print_outcome
 
-Group = Annotated[
-    str | None,
-    typer.Option(
-        "--group",
-        metavar="GROUP",
-        help="Share it with this group that you are in, and not with everyone.",
-    ),
-]
+Resource = TypeVar("Resource", Corpus, Model)
 
 
-def sharing(group: str | None, *, private: bool) -> dict[str, str]:
+class Shareable(ABC, Generic[Resource]):
+    """What the commands need to know of a kind of resource.
+
+    Attributes:
+        noun: What one is called.
+    """
+
+    noun: str
+
+    @abstractmethod
+    def find(self, client: Client, reference: str) -> Resource:
+        """Find one by name or id."""
+
+    @abstractmethod
+    def update(self, client: Client, id: str, changes: dict[str, object]) -> Resource:
+        """Change fields of one."""
+
+    @abstractmethod
+    def delete(self, client: Client, id: str) -> None:
+        """Delete one."""
+
+    @abstractmethod
+    def describe(self, found: Resource) -> str:
+        """Describe one as markup."""
+
+    @abstractmethod
+    def warning(self, audience: str) -> str:
+        """Say what those who may see one from now on can do with it, as markup."""
+
+    def change(self, reference: str, changes: dict[str, object], as_json: bool) -> None:
+        """Change fields of the one that a command names, and print it."""
+        with config.connect() as client:
+            updated = self.update(client, self.find(client, reference).id, changes)
+        line = f"{self.describe(updated)} (visible to {visible_to(updated)})."
+        print_outcome(updated, as_json, line)
+
+    def print_warning(self, group: str | None = None) -> None:
+        """Say what sharing with a group means; None means with everyone."""
+        name = "Everyone on the server" if group is None else f"Everyone in {escape(group)}"
+        print_note(f"[yellow]{self.warning(name)}[/]")
+
+
+def add_shared_commands(
+    app: typer.Typer, kind: Shareable[Corpus] | Shareable[Model], helps: Mapping[str, str]
+) -> None:
+    """Add the commands to those of a kind of resource.
+
+    Args:
+        app: Its commands.
+        kind: The kind.
+        helps: The help of each command.
+    """
+    argument = typer.Argument(metavar="NAME|ID", help=f"The {kind.noun}.")
+
+    @app.command("rename", help=helps["rename"])
+    def rename(
+        reference: Annotated[str, argument],
+        new_name: Annotated[str, typer.Argument(help="The new name.")],
+        as_json: Json = False,
+    ) -> None:
+        kind.change(reference, {"name": new_name}, as_json)
+
+    @app.command("share", help=helps["share"])
+    def share(
+        reference: Annotated[str, argument],
+        private: Annotated[
+            bool,
+            typer.Option("--private", help=f"Stop sharing: only you may use the {kind.noun}."),
+        ] = False,
+        group: Annotated[
+            str | None,
+            typer.Option(
+                "--group",
+                metavar="GROUP",
+                help="Share it with this group that you are in, and not with everyone.",
+            ),
+        ] = None,
+        as_json: Json = False,
+    ) -> None:
+        kind.change(reference, _sharing(group, private=private), as_json)
+        if not private:
+            kind.print_warning(group)
+
+    @app.command("rm", help=helps["rm"])
+    def remove(reference: Annotated[str, argument]) -> None:
+        with config.connect() as client:
+            found = kind.find(client, reference)
+            kind.delete(client, found.id)
+        print_note(f"Deleted the {kind.noun} {escape(found.name)}.")
+
+
+def visible_to(shared: Corpus | Model) -> str:
+    """Return who may see a corpus or a model, as markup."""
+    if shared.visibility == "group" and shared.group is not None:
+        return f"the group {escape(shared.group)}"
+    return "everyone" if shared.visibility == "server" else "the owner"
+
+
+def _sharing(group: str | None, *, private: bool) -> dict[str, object]:
     """Return the fields of a request that the options of `share` set.
 
     Raises:
@@ -29,28 +124,3 @@ def sharing(group: str | None, *, private: bool) -> dict[str, str]:
     if group is not None:
         return {"visibility": "group", "group": group}
     return {"visibility": "private" if private else "server"}
-
-
-def shared_model(group: str | None = None) -> str:
-    """Return what sharing a model gives away, as markup; None means with everyone."""
-    return (
-        f"[yellow]{_audience(group)} may now generate with this model and download its "
-        "checkpoints. Its texts can hold passages of its corpus that it learnt by heart, even if "
-        "the corpus is private.[/]"
-    )
-
-
-def shared_corpus(group: str | None = None) -> str:
-    """Return what sharing a corpus gives away, as markup; None means with everyone."""
-    return f"[yellow]{_audience(group)} may now read the whole corpus.[/]"
-
-
-def _audience(group: str | None) -> str:
-    return "Everyone on the server" if group is None else f"Everyone in the group {escape(group)}"
-
-
-def visible_to(shared: Corpus | Model) -> str:
-    """Return who may see a corpus or a model."""
-    if shared.visibility == "group" and shared.group is not None:
-        return f"the group {escape(shared.group)}"
-    return "everyone" if shared.visibility == "server" else "the owner"

@@ -16,8 +16,8 @@ from quire import config
 from quire.client import Client
 from quire.client.replies import Job, Text
 from quire.client.transport import ApiError
-from quire.commands.jobs.train import parse_settings
-from quire.commands.library.corpus import upload_once
+from quire.commands.jobs.training_inputs import parse_settings
+from quire.commands.library.uploads import upload_once
 from quire.commands.server import demo_corpus
 from quire.commands.server.demo_corpus import (
     DemoCorpus,

@@ -11,6 +11,7 @@ from shared.specs.presets import (
     PRESETS,
     SEED_LIMIT,
     SampleSpec,
+    largest_window,
     minimum_characters,
     resolve_train,
 )
@@ -91,6 +92,8 @@ def test_the_shortest_text_holds_a_window_on_each_side(window: int, held_out: fl
     shortest = minimum_characters(window, held_out)
     assert fits(shortest)
     assert not fits(shortest - 1)
+    assert largest_window(shortest, held_out) == window
+    assert largest_window(shortest - 1, held_out) == window - 1
 
 
 def test_the_rule_for_a_text_s_seed() -> None:

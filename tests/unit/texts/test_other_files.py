@@ -3,23 +3,16 @@
 import gzip
 import io
 import tarfile
-import zipfile
+from typing import get_args
 
 import pytest
 
 from shared.texts import archives
 from shared.texts.decoding import Options, decode, decode_files
-from shared.texts.findings import NotAText, RefusedText, TextTooLarge
+from shared.texts.findings import NotAText, RefusalCode, RefusedText, TextTooLarge
+from tests.texts_refused import REFUSED, zipped
 
 PROSE = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 40
-
-
-def zipped(**members: bytes) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return packed.getvalue()
 
 
 def tarred() -> bytes:
@@ -65,6 +58,21 @@ def test_gzip_and_zip_are_opened() -> None:
         (tarred(), "tar"),
         (zipped(**{"a.pdf": b"%PDF-1.4"}), "PDF"),
         (gzip.compress(tarred()), "tar"),
+        (gzip.compress(zipped(**{"a.txt": PROSE.encode()})), "zip archive within"),
+        (zipped(**{"a.txt.gz": gzip.compress(PROSE.encode())}), "gzip archive within"),
+        (gzip.compress(gzip.compress(PROSE.encode())), "gzip archive within"),
+        (b"Rar!\x1a\x07\x01\x00" + bytes(9), "RAR"),
+        (b"ID3\x04\0\0\0\0" + bytes(20), "MP3"),
+        (b"\xff\xfb\x90\x44" + bytes(200), "MP3"),
+        (b"fLaC\0\0\0\x22" + bytes(9), "FLAC"),
+        (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
+        (b"BM6\0\0\0\0\0\0\0" + bytes(60), "BMP"),
+        (b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xff\xff", "program"),
+        (b"\n\n%PDF-1.4\n%\xe2\xe3", "PDF"),
+        (b"\xef\xbb\xbf%PDF-1.4\n", "PDF"),
+        (bytes(range(256)) * 10, "binary"),
+        (bytes(40_000) + b"CD001", "binary"),
+        (b"#!/bin/sh\n" + zipped(**{"a.txt": PROSE.encode()}), "binary"),
     ],
 )
 def test_other_kinds_are_refused_by_name(data: bytes, name: str) -> None:
@@ -111,6 +119,18 @@ def test_a_damaged_archive_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
+        ("<table><tr><td>1</td></tr></table>\n", "html"),
+        ("See <a href='x'>this</a> and <i>that</i>.\n", "html"),
+        ("Tom &amp; Jerry &#8211; and&nbsp;others\n", "html"),
+        ("<TEI xmlns='x'><text>It was</text></TEI>\n", "xml"),
+        ('{"text": "a"}\n{"text": "b"}\n', "json"),
+        ('[\n  {"text": "a"}\n]\n', "json"),
+        ("\\documentclass{article}\n\\begin{document}x\\end{document}\n", "latex"),
+        ("1\n00:00:01,000 --> 00:00:02,000\nHello\n", "subtitles"),
+        ('id,text\n1,"hello, ""you"""\n2,"a\nb"\n3,c\n', "csv"),
+        ('"1000148","2026-01-11","The small fox, it ran"\n' * 8, "csv"),
+        ("a|b|c\n1|x|y\n2|y|z\n3|z|z\n", "csv"),
+        ("id;text\n" + "".join(f'{i};"{"word " * 900}; yes"\n' for i in range(9)), "csv"),
         ("<!DOCTYPE html><html><body><p>Hello</p></body></html>\n", "html"),
         ("<?xml version='1.0'?>\n<TEI>text</TEI>\n", "xml"),
         ('id,text\n1,"hello, you"\n2,"it, is"\n3,fine\n4,done\n', "csv"),
@@ -128,5 +148,30 @@ def test_what_a_text_looks_like_is_told(text: str, code: str) -> None:
 
 def test_prose_has_no_findings() -> None:
     assert codes((PROSE * 20).encode()) == []
+    for prose in ("if (a < b) { return a<p; }\n", "# A title\n\n**bold** and [a](b) & more\n"):
+        assert codes(prose.encode() * 1000) in ([], ["list"])
+    verses = "Well, he said, yes.\nNo, she said, no.\nAh, well, ok.\nThe, end, yes.\n"
+    assert codes(verses.encode() * 400) == ["list"]
+    session = "\x1b[32mok\x1b[0m the harbour is quiet today\x1b]0;title\x07 done\n"
+    assert codes(session.encode() * 1000) == []
     quoted = "“Well, well,” she said; “déjà vu – isn’t it?”\n\n" * 900
     assert codes(quoted.encode()) == []
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_every_refusal_has_a_code_and_ways_out(code: str) -> None:
+    data, encoding = REFUSED[code]
+    with pytest.raises(RefusedText) as error:
+        decode(data, encoding)
+    finding = error.value.finding
+    assert finding.code == code
+    assert finding.ways
+    assert str(error.value).startswith(finding.message)
+    assert all(way in str(error.value) for way in finding.ways)
+
+
+def test_no_code_is_without_an_example() -> None:
+    assert {*REFUSED, "too_large", "unknown_character"} == set(get_args(RefusalCode))
+    with pytest.raises(TextTooLarge) as error:
+        decode(gzip.compress(PROSE.encode()), limit=1000)
+    assert (error.value.finding.code, bool(error.value.finding.ways)) == ("too_large", True)

@@ -42,6 +42,8 @@ class Sequence:
         self.state = state
         self.seconds = 0.0
         self.error: Exception | None = None
+        # Tokens that an extended score has forgotten; `_ids` begins after them.
+        self._forgotten = 0
         self._prompt_length = len(prompt)
         self._ids = np.empty(len(prompt) + request.length, np.int32)
         self._ids[: len(prompt)] = prompt
@@ -51,32 +53,45 @@ class Sequence:
     @property
     def remaining_steps(self) -> int:
         """Steps until the sequence is complete."""
-        return len(self._ids) - 1 - self.computed_tokens
+        return len(self._ids) - 1 - self._place
 
     @property
     def remaining_prompt_steps(self) -> int:
         """Steps until the first token of the text; 0 once it is there."""
-        return max(0, self._prompt_length - self.computed_tokens)
+        return max(0, self._prompt_length - self._place)
 
     @property
     def input_token(self) -> int:
         """The token to feed next."""
-        return int(self._ids[self.computed_tokens])
+        return int(self._ids[self._place])
 
     @property
     def output_ids(self) -> IdArray:
         """The text so far, without the prompt."""
-        return self._ids[self._prompt_length : self.computed_tokens + 1].copy()
+        return self._ids[self._prompt_length : self._place + 1].copy()
 
     @property
     def logprobs(self) -> FloatArray:
         """Natural log of the probability that the network gave each token so far.
 
         Taken from its own distribution, before temperature and limits. A request of length 0 has
-        those of its prompt, from the second token on.
+        those of its prompt, from the second token on, or since it was last extended.
         """
         start = self._prompt_length if self.request.length else 1
-        return self._logprobs[start : self.computed_tokens + 1].copy()
+        return self._logprobs[start : self._place + 1].copy()
+
+    def extend(self, prompt: npt.NDArray[np.integer]) -> None:
+        """Let a request of length 0 read on, and forget what it has read.
+
+        The state goes on, so that a text gets the same log-probabilities in pieces as at once.
+
+        Args:
+            prompt: The tokens that follow.
+        """
+        self._ids = np.concatenate([self._ids[self._place :], prompt.astype(np.int32)])
+        self._forgotten = self.computed_tokens
+        self._prompt_length = len(self._ids)
+        self._logprobs = np.empty(len(self._ids), np.float32)
 
     def fill_inputs(self, known: IdArray, uniform: FloatArray, inverse: FloatArray) -> None:
         """Fill one row of the next steps' inputs.
@@ -86,7 +101,7 @@ class Sequence:
             uniform: Random numbers of the draws, [steps].
             inverse: 1/temperature of the draws, [steps].
         """
-        start = self.computed_tokens + 1
+        start = self._place + 1
         prompt = self._ids[start : min(self._prompt_length, start + len(known))]
         known[: len(prompt)] = prompt
         draws = slice(len(prompt), min(len(known), self.remaining_steps))
@@ -104,15 +119,21 @@ class Sequence:
     def append_outputs(self, yielded: IdArray, logprobs: FloatArray, state: FloatArray) -> None:
         """Store what the steps yielded; steps past the end of the text are discarded."""
         count = min(len(yielded), self.remaining_steps)
-        place = slice(self.computed_tokens + 1, self.computed_tokens + 1 + count)
+        place = slice(self._place + 1, self._place + 1 + count)
         self._ids[place], self._logprobs[place] = yielded[:count], logprobs[:count]
         self.computed_tokens += count
         self.state = state
 
     def fill_last_seen(self, last_seen: IdArray) -> None:
         """Write into a row [V] when each of the recent tokens was last fed."""
+        # Only texts have a penalty, and no text is ever extended.
         start = max(0, self.computed_tokens - REPETITION_WINDOW)
         last_seen[self._ids[start : self.computed_tokens]] = np.arange(start, self.computed_tokens)
+
+    @property
+    def _place(self) -> int:
+        """Where the next token to feed stands in `_ids`."""
+        return self.computed_tokens - self._forgotten
 
     def _temperatures(self, position: int, count: int) -> npt.NDArray[np.float64]:
         first, last = self.request.temperature, self.request.temperature_to

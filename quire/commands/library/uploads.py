@@ -1,0 +1,160 @@
+"""Files of this machine that become a corpus: read, uploaded, and what was seen in them."""
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quire.client import Client
+from quire.client.replies import Corpus, Finding
+from quire.errors import InvalidInput
+from quire.terminal import formatting
+from quire.terminal.console import err, escape, transfer_progress
+from quire.terminal.ways import as_options
+from shared.texts.decoding import Options, decode_files
+from shared.texts.findings import RefusedText
+
+MOST_FILES = 1000
+
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        help="The encoding of the file, such as cp1252.",
+        show_default="a byte order mark's, else UTF-8",
+    ),
+]
+OnInvalid = Annotated[
+    str | None,
+    typer.Option(
+        help="What to do with bytes that are not in the encoding: refuse, replace or drop.",
+        show_default="refuse",
+    ),
+]
+Normalize = Annotated[
+    str | None,
+    typer.Option(help="Bring the text to a normal form of Unicode: nfc or nfd."),
+]
+
+
+def read_file(path: str) -> bytes:
+    """Read the bytes of a file, or of standard input for ``-``.
+
+    Raises:
+        InvalidInput: The file can't be read; the message says why.
+    """
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path} can't be read: {(error.strerror or '').lower()}") from None
+
+
+def read_files(paths: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Read files, and the files of folders in the order of their names.
+
+    Raises:
+        InvalidInput: A file can't be read, or a folder has no files.
+    """
+    files: list[tuple[str, bytes]] = []
+    for path in paths:
+        folder = Path(path).expanduser()
+        if path == "-" or not folder.is_dir():
+            files.append((printable(Path(path).name), read_file(path)))
+            continue
+        found = sorted(
+            each for each in folder.rglob("*") if each.is_file() and not each.name.startswith(".")
+        )
+        if not found:
+            raise InvalidInput(f"{path} is a folder without files: name one with texts")
+        if len(found) > MOST_FILES:
+            raise InvalidInput(
+                f"{path} has {len(found):,} files; at most {MOST_FILES:,} make one corpus"
+            )
+        files += [
+            (printable(str(each.relative_to(folder))), read_file(str(each))) for each in found
+        ]
+    return files
+
+
+def refused(path: str, error: RefusedText) -> InvalidInput:
+    """The error for a file that is not a text that can be taken."""
+    refusal = InvalidInput(f"{'standard input' if path == '-' else path}: {error}")
+    refusal.code, refusal.ways = error.finding.code, error.finding.ways
+    return refusal
+
+
+def printable(name: str) -> str:
+    """A file's name without bytes that are no UTF-8."""
+    return name.encode(errors="replace").decode()
+
+
+def corpus_name(path: str) -> str:
+    """The name that a corpus gets from a file or folder."""
+    return printable(Path(path).stem or Path(path).resolve().name)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what the server saw in a text, each with what can be done about it."""
+    for finding in findings:
+        ways = f" ({'; or '.join(map(as_options, finding.ways))})" if finding.ways else ""
+        err.print(f"[yellow]note:[/] {escape(finding.message + ways)}", soft_wrap=True)
+
+
+def upload(
+    client: Client,
+    data: bytes | Sequence[tuple[str, bytes]],
+    name: str,
+    *,
+    encoding: str | None = None,
+    visibility: str | None = None,
+    on_invalid: str | None = None,
+    normalize: str | None = None,
+) -> Corpus:
+    """Upload a text, with a progress bar on a terminal."""
+    with transfer_progress(f"uploading {name}") as on_progress:
+        return client.upload_corpus(
+            data,
+            name=name,
+            encoding=encoding,
+            visibility=visibility,
+            on_invalid=on_invalid,
+            normalize=normalize,
+            on_progress=on_progress,
+        )
+
+
+def upload_once(
+    client: Client, files: Sequence[tuple[str, bytes]], name: str, *, encoding: str | None = None
+) -> tuple[Corpus, bool]:
+    """Upload a text unless a corpus of the same name and text exists.
+
+    Returns:
+        The corpus, and whether it was uploaded now.
+    """
+    try:
+        text = decode_files(files, Options(encoding))
+    except ValueError:
+        sha256 = None  # the server reports what is wrong
+    else:
+        sha256 = hashlib.sha256(text.data).hexdigest()
+    for existing in client.corpora(name=name) if sha256 else ():
+        if existing.name == name and existing.sha256 == sha256:
+            return existing, False
+    return upload(client, as_upload(files), name, encoding=encoding), True
+
+
+def as_upload(files: Sequence[tuple[str, bytes]]) -> bytes | Sequence[tuple[str, bytes]]:
+    """One file's bytes alone, which are sent as they are; several files as they came."""
+    return files[0][1] if len(files) == 1 else files
+
+
+def describe(corpus: Corpus) -> str:
+    """Describe a corpus as markup: ``nietzsche: 600,893 characters, 84 distinct``."""
+    return (
+        f"[bold]{escape(corpus.name)}[/]: {formatting.count(corpus.characters)} characters, "
+        f"{formatting.count(corpus.distinct_characters)} distinct"
+    )
