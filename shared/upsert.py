@@ -4,6 +4,7 @@ Statements are built once per table and columns: building one takes SQLAlchemy l
 database takes to run it.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,14 @@ def insert_if_absent(connection: Connection, table: type[Base], values: dict[str
     return connection.execute(statement, values).first() is not None
 
 
+def insert_all_if_absent(
+    connection: Connection, table: type[Base], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Insert those rows whose keys do not exist; all rows have values of the same columns."""
+    if rows:
+        connection.execute(_insert_all_if_absent_statement(connection.dialect.name, table), rows)
+
+
 def insert_or_replace(connection: Connection, table: type[Base], values: dict[str, Any]) -> None:
     """Insert a row, or update the row with the same primary key."""
     statement = _insert_or_replace_statement(connection.dialect.name, table, frozenset(values))
@@ -34,6 +43,11 @@ def _insert_if_absent_statement(dialect: str, table: type[Base]) -> Any:
     # Not every driver gives the row count of an INSERT; all give the rows that it returns.
     key = table.__table__.primary_key
     return _insert(dialect, table).on_conflict_do_nothing().returning(*key)
+
+
+@cache
+def _insert_all_if_absent_statement(dialect: str, table: type[Base]) -> Any:
+    return _insert(dialect, table).on_conflict_do_nothing()
 
 
 @cache

@@ -3,26 +3,54 @@
 All functions take the connection of the queue's fenced transaction; none writes `jobs`.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
 from shared.ids import new_id
-from shared.queue.types import CheckpointRecord, Claim, ProgressReport, TextRecord
+from shared.queue.types import CheckpointRecord, Claim, ProgressReport, StoredText, TextRecord
 from shared.tables import Checkpoint, GeneratedText, JobEvent, Metric
-from shared.upsert import insert_if_absent, insert_or_replace
+from shared.upsert import insert_all_if_absent, insert_if_absent, insert_or_replace
 
 _INSERT_EVENT = insert(JobEvent)
+_TEXT_FIELDS = tuple(each.name for each in fields(TextRecord))
+_STORED_FIELDS = tuple(each.name for each in fields(StoredText))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of a job's history."""
+
+    job_id: str
+    attempt: int
+    type: str
+    data: Mapping[str, object] = field(default_factory=dict)
 
 
 def add_event(
     connection: Connection, job_id: str, attempt: int, now: datetime, type_: str, **data: object
 ) -> None:
     """Add an event to a job's history."""
-    values = {"job_id": job_id, "attempt": attempt, "type": type_, "data": data, "at": now}
-    connection.execute(_INSERT_EVENT, values)
+    add_events(connection, [Event(job_id, attempt, type_, data)], now)
+
+
+def add_events(connection: Connection, events: Sequence[Event], now: datetime) -> None:
+    """Add events to the histories of any number of jobs, in one statement."""
+    if events:
+        rows = [
+            {
+                "job_id": event.job_id,
+                "attempt": event.attempt,
+                "type": event.type,
+                "data": event.data,
+                "at": now,
+            }
+            for event in events
+        ]
+        connection.execute(_INSERT_EVENT, rows)
 
 
 def put_metric(
@@ -70,12 +98,30 @@ def add_texts(
     connection: Connection, claim: Claim, texts: Sequence[TextRecord], now: datetime
 ) -> None:
     """Insert texts; a text that an earlier attempt has committed stays as it is."""
-    for text in texts:
-        values = asdict(text) | {
-            "id": new_id(),
-            "job_id": claim.job_id,
-            "user_id": claim.user_id,
-            "model_id": claim.model_id,
-            "created_at": now,
-        }
-        insert_if_absent(connection, GeneratedText, values)
+    insert_texts(connection, stored_texts(claim, texts, now))
+
+
+def stored_texts(claim: Claim, texts: Sequence[TextRecord], now: datetime) -> list[StoredText]:
+    """The rows of a job's texts."""
+    return [
+        StoredText(
+            **_values(text, _TEXT_FIELDS),
+            id=new_id(),
+            job_id=claim.job_id,
+            user_id=claim.user_id,
+            model_id=claim.model_id,
+            created_at=now,
+        )
+        for text in texts
+    ]
+
+
+def insert_texts(connection: Connection, texts: Sequence[StoredText]) -> None:
+    """Insert texts of any number of jobs, in one statement; one that is there already stays."""
+    rows = [_values(text, _STORED_FIELDS) for text in texts]
+    insert_all_if_absent(connection, GeneratedText, rows)
+
+
+def _values(record: object, names: Sequence[str]) -> dict[str, Any]:
+    # Unlike `dataclasses.asdict`, this copies no list of a thousand log-probabilities.
+    return {name: getattr(record, name) for name in names}

@@ -169,6 +169,32 @@ class TextRecord:
     known_grams: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredText(TextRecord):
+    """A text as it was inserted. Its fields are columns of `texts`."""
+
+    id: str
+    job_id: str
+    user_id: str
+    model_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """The end of a run, once it is committed.
+
+    Attributes:
+        attempt: The attempt that ended.
+        texts: All texts of a job that has succeeded, in the order of their positions. None says
+            to read the rows: after any other end, and if an earlier attempt has stored texts.
+    """
+
+    job_id: str
+    attempt: int
+    texts: Sequence[StoredText] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RescuedJob:
     """A job whose lease expired, and its new status.

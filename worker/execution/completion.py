@@ -56,7 +56,7 @@ def finish_together(queue: Queue, finished: Sequence[Finished]) -> None:
         outcomes: list[FinishedJob] = [(lease.claim, outcome.texts) for lease, outcome in finished]
         used = {lease.claim.job_id: outcome.seconds or 0.0 for lease, outcome in finished}
         try:
-            lost = {claim.job_id for claim in queue.finish(outcomes, seconds=used)}
+            lost = {claim.job_id for claim in queue.finish(outcomes, seconds=used).lost}
             for lease, _ in finished:
                 if lease.claim.job_id in lost:
                     _log_lost(lease)

@@ -1,0 +1,267 @@
+"""Ends of runs, published to the requests that wait for them: one Redis channel.
+
+Like wakes and events, ends are hints. A worker publishes after the commit of its finish
+transaction, and whoever waits for a job still reads the job's row before it answers; a published
+end only says when to read it, and saves reading the texts. A lost end costs up to a second, a
+doubled or late one a look at the row.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import redis
+import structlog
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from shared.broker import CONNECT_TIMEOUT_SECONDS, redis_url
+from shared.queue.types import JobEnd
+
+#: An end whose texts take more is published without them: they are read from the rows.
+MAX_END_BYTES = 64 * 1024
+MAX_MESSAGE_BYTES = 512 * 1024
+#: Ends that wait while Redis is slow; the oldest is dropped first.
+MAX_PENDING = 4_096
+#: A listener that hears nothing for this long asks Redis for an answer, and gives up a connection
+#: that stays silent for as long again.
+SILENCE_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+
+_END: TypeAdapter[JobEnd] = TypeAdapter(JobEnd)
+_ENDS: TypeAdapter[list[JobEnd]] = TypeAdapter(list[JobEnd])
+
+log = structlog.get_logger(__name__)
+
+
+def channel(client: redis.Redis) -> str:
+    """Name the channel. Channels, unlike keys, are shared by all databases of a Redis server."""
+    return f"quire:ends:{client.connection_pool.connection_kwargs.get('db') or 0}"
+
+
+class JobEndPublisher:
+    """Publishes ends in a background thread, so that callers never wait for Redis.
+
+    Args:
+        url: A Redis address in either spelling.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis.from_url(
+            redis_url(url),
+            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            socket_timeout=CONNECT_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._channel = channel(self._redis)
+        self._pending: deque[JobEnd] = deque(maxlen=MAX_PENDING)
+        self._not_empty = threading.Condition()
+        self._sending = False
+        self._unreachable = False
+        self._thread: threading.Thread | None = None
+
+    def publish(self, ends: Iterable[JobEnd]) -> None:
+        """Queue ends. They are lost if Redis cannot be reached.
+
+        Call it after the commit that ended the runs, whatever they ended with: a request that
+        waits is woken by an end without texts too, and reads the rows.
+        """
+        with self._not_empty:
+            self._pending.extend(ends)
+            if not self._pending:
+                return
+            if self._thread is None:
+                # Not earlier: a thread does not survive a fork.
+                self._thread = threading.Thread(target=self._run, name="job-ends", daemon=True)
+                self._thread.start()
+            self._not_empty.notify()
+
+    def flush(self, seconds: float = CONNECT_TIMEOUT_SECONDS) -> bool:
+        """Wait up to `seconds` until all ends are sent; return whether they are."""
+        deadline = time.monotonic() + seconds
+        while self._pending or self._sending:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def _run(self) -> None:
+        while True:
+            with self._not_empty:
+                while not self._pending:
+                    self._not_empty.wait()
+                # Before the ends leave the queue, since `flush` looks without the lock.
+                self._sending = True
+                ends = list(self._pending)
+                self._pending.clear()
+            try:
+                for message in messages(ends):
+                    self._redis.publish(self._channel, message)
+                self._unreachable = False
+            except (redis.RedisError, OSError) as error:
+                if not self._unreachable:
+                    log.warning("ends_not_published", reason=str(error))
+                self._unreachable = True
+            finally:
+                self._sending = False
+
+
+def messages(ends: Iterable[JobEnd]) -> Iterator[bytes]:
+    """Write ends down as messages of a bounded size."""
+    documents: list[bytes] = []
+    size = 0
+    for end in ends:
+        document = _document(end)
+        if documents and size + len(document) > MAX_MESSAGE_BYTES:
+            yield b"[" + b",".join(documents) + b"]"
+            documents, size = [], 0
+        documents.append(document)
+        size += len(document)
+    if documents:
+        yield b"[" + b",".join(documents) + b"]"
+
+
+def _document(end: JobEnd) -> bytes:
+    try:
+        document = _END.dump_json(end)
+    except PydanticSerializationError:
+        pass  # A lone surrogate has no encoding.
+    else:
+        if len(document) <= MAX_END_BYTES:
+            return document
+    return _END.dump_json(replace(end, texts=None))
+
+
+class EndWaiter:
+    """One request that waits for the end of one job.
+
+    Attributes:
+        job_id: The job.
+        end: What was published last; None until then.
+    """
+
+    __slots__ = ("_woken", "end", "job_id")
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.end: JobEnd | None = None
+        self._woken = threading.Event()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there is a reason to read the job's row, or until the time is over."""
+        if self._woken.wait(seconds):
+            self._woken.clear()
+
+    def wake(self) -> None:
+        """End the present wait, or the next one."""
+        self._woken.set()
+
+
+class JobEndListener:
+    """Hands published ends to the requests that wait for them. One per process.
+
+    Its thread and connection begin with the first request that waits.
+
+    Args:
+        url: A Redis address in either spelling.
+
+    Attributes:
+        is_listening: Whether ends are heard. Otherwise whoever waits must read rows by itself.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = redis_url(url)
+        self._waiters: dict[str, list[EndWaiter]] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.is_listening = False
+
+    def expect(self, job_id: str) -> EndWaiter:
+        """Begin to wait for a job's end.
+
+        Call it before the commit of a new job, and read the row of any other job afterwards:
+        then no end is missed. `forget` the waiter in the end.
+        """
+        waiter = EndWaiter(job_id)
+        with self._lock:
+            self._waiters.setdefault(job_id, []).append(waiter)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="job-ends", daemon=True)
+                self._thread.start()
+        return waiter
+
+    def forget(self, waiter: EndWaiter) -> None:
+        """Stop waiting. Forgetting a waiter twice is no error."""
+        with self._lock:
+            waiters = self._waiters.get(waiter.job_id, [])
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiters:
+                self._waiters.pop(waiter.job_id, None)
+
+    def _run(self) -> None:
+        is_logged = False
+        while True:
+            try:
+                self._listen()
+            except (redis.RedisError, OSError) as error:
+                if self.is_listening or not is_logged:
+                    log.warning("ends_not_heard", reason=str(error))
+                self.is_listening, is_logged = False, True
+                # What is published meanwhile is lost, so everybody reads rows.
+                self._wake_all()
+                time.sleep(RETRY_SECONDS)
+
+    def _listen(self) -> None:
+        with (
+            redis.Redis.from_url(
+                self._url,
+                socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                socket_timeout=CONNECT_TIMEOUT_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            ) as client,
+            client.pubsub() as subscription,
+        ):
+            subscription.subscribe(channel(client))
+            asked = False
+            while True:
+                message: dict[str, Any] | None = subscription.get_message(timeout=SILENCE_SECONDS)
+                if message is None:
+                    if asked:
+                        raise redis.TimeoutError("Redis does not answer")
+                    subscription.ping()
+                asked = message is None
+                if message is not None:
+                    self._receive(message)
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            # Also after the driver has connected again by itself: ends may have been lost.
+            self.is_listening = True
+            self._wake_all()
+        elif message["type"] == "message":
+            try:
+                ends = _ENDS.validate_json(message["data"])
+            except ValidationError as error:
+                log.warning("ends_unreadable", reason=str(error.errors(include_url=False)[0]))
+                return
+            self._hand_over(ends)
+
+    def _hand_over(self, ends: Iterable[JobEnd]) -> None:
+        for end in ends:
+            with self._lock:
+                waiters = tuple(self._waiters.get(end.job_id, ()))
+            for waiter in waiters:
+                waiter.end = end
+                waiter.wake()
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            waiters = [waiter for waiters in self._waiters.values() for waiter in waiters]
+        for waiter in waiters:
+            waiter.wake()
