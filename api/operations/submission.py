@@ -40,7 +40,7 @@ def submit(
     job = Job(attempt=0, **asdict(submitted))
 
     def wake() -> None:
-        services().broker.wake(submission.kind, submitted.id)
+        services().broker.wake_soon(submission.kind, submitted.id)
 
     def add_place(session: Session, reply: BaseModel) -> BaseModel:
         return reply.model_copy(update={"queue": place_reply(session, job)})

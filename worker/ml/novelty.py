@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.ml.suffix_array import DEPTH, Matches, SuffixArray
+from worker.ml.suffix_array import DEPTH, Indices, Matches, SuffixArray
 
 GRAM = 8
 #: If even the rarest gram of a piece has more positions, the corpus is so repetitive that
@@ -136,7 +136,7 @@ class NoveltyIndex:
         return known
 
 
-def _bounds(matches: Matches) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _bounds(matches: Matches) -> Indices:
     """How long the match from each character on may be, [n].
 
     It ends at the latest where the first incomplete gram from there on breaks off.
@@ -145,7 +145,8 @@ def _bounds(matches: Matches) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     here = np.arange(count)
     incomplete = np.where(matches.reach == DEPTH, count, here)
     ends = np.minimum.accumulate(incomplete[::-1])[::-1]
-    return ends - here + np.append(matches.reach, 0)[ends]
+    bounds: Indices = ends - here + np.append(matches.reach, 0)[ends]
+    return bounds
 
 
 def _common_prefix_length(left: str, right: str) -> int:
