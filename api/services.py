@@ -14,7 +14,8 @@ from api.front import FairSlots, Seats
 from api.token_buckets import TokenBuckets
 from shared.broker import Broker
 from shared.database import make_sessions
-from shared.job_events import EventPublisher, EventReader
+from shared.event_publisher import EventPublisher
+from shared.job_events import EventReader
 from shared.queue import Queue
 from shared.scheduling.forecast_queries import ForecastCache
 from shared.settings import Settings

@@ -9,7 +9,8 @@ import redis
 
 from api.app import create_app
 from shared.broker import Broker
-from shared.job_events import EventPublisher, EventReader, stream_key
+from shared.event_publisher import EventPublisher
+from shared.job_events import EventReader, stream_key
 from shared.queue import Queue
 from shared.queue.types import Claim
 from shared.settings import Settings

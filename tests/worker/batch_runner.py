@@ -14,6 +14,7 @@ from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache
 from worker.execution.batch_runner import BatchRunner
 from worker.execution.heartbeat import Heartbeat
+from worker.execution.wake_relay import WakeRelay
 from worker.handlers.generate import Generate
 from worker.ml.checkpoint import TrainingState, digest, pack
 from worker.ml.config import NetworkConfig
@@ -70,14 +71,23 @@ def make_model(harness: WorkerHarness, seed: int = 0, network: NetworkConfig = S
     return training.model_id
 
 
-def make_batch_runner(harness: WorkerHarness, *, max_jobs: int = 100) -> BatchRunner:
+def make_batch_runner(
+    harness: WorkerHarness, *, max_jobs: int = 100, relay: WakeRelay | None = None
+) -> BatchRunner:
     """A registered batch runner with a running heartbeat."""
     register(harness.engine, WORKER, ready=True)
     generate = Generate(Corpora(harness.engine), ModelCache(harness.engine, "cpu", 10**8))
     heartbeat = Heartbeat(harness.queue, WORKER)
     heartbeat.start()
     return BatchRunner(
-        harness.queue, heartbeat, WORKER, generate, Engine(2), full_batch=64, max_jobs=max_jobs
+        harness.queue,
+        heartbeat,
+        WORKER,
+        generate,
+        Engine(2),
+        full_batch=64,
+        max_jobs=max_jobs,
+        relay=relay,
     )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from worker.ml.sampling.sampler import STACK, STACKED_ROWS, Group, Sampler, advance_stack
 from worker.ml.sampling.sequence import Sequence
 
-#: The first block of a sequence ends this many tokens into its text, so that they come at once.
+#: The first block of a followed sequence ends this many tokens into its text, so that they come at
+#: once.
 FIRST_TOKENS = 8
 #: A sequence with no more steps than this is complete about as soon as its first tokens would be.
 SHORT_STEPS = 128
@@ -183,14 +184,15 @@ def _advance(groups: abc.Sequence[Group]) -> float:
     """Advance a batch and return the seconds it took. A sequence that breaks it fails alone."""
     started = time.perf_counter()
     sequences = [sequence for _, members in groups for sequence in members]
-    prompts = [s.remaining_prompt_steps for s in sequences if s.remaining_prompt_steps]
+    followed = [sequence for sequence in sequences if sequence.followed]
+    prompts = [s.remaining_prompt_steps for s in followed if s.remaining_prompt_steps]
     short = max(sequence.remaining_steps for sequence in sequences) <= SHORT_STEPS
     steps = min(prompts) + FIRST_TOKENS if prompts and not short else None
     try:
         if len(groups) > 1:
-            advance_stack(groups, steps)
+            advance_stack(groups, steps, followed=bool(followed))
         else:
-            groups[0][0].advance(sequences, steps)
+            groups[0][0].advance(sequences, steps, followed=bool(followed))
     except Exception as error:
         if len(sequences) == 1:
             sequences[0].error = error

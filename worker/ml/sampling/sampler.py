@@ -129,16 +129,23 @@ class Sampler:
         else:
             self.advance([self.new_sequence(request) for _ in range(min(rows, self.capacity))])
 
-    def advance(self, sequences: abc.Sequence[Sequence], steps: int | None = None) -> None:
+    def advance(
+        self,
+        sequences: abc.Sequence[Sequence],
+        steps: int | None = None,
+        *,
+        followed: bool = True,
+    ) -> None:
         """Advance sequences by one call of the compiled loop.
 
         Args:
             sequences: At most `capacity` of this sampler's, all of them filtered or none.
             steps: At most this many steps; None runs as many as a call should.
+            followed: Whether somebody reads them as they are written: the call is short then.
         """
         size = next(bucket for bucket in self.buckets if bucket >= len(sequences))
         shape = replace(self.shape, rows=size)
-        run_batch(self.weights, sequences, range(len(sequences)), shape, steps)
+        run_batch(self.weights, sequences, range(len(sequences)), shape, steps, followed=followed)
 
     def generate(
         self, requests: abc.Sequence[SamplingRequest], should_stop: Callable[[], bool] | None = None
@@ -169,7 +176,9 @@ class Sampler:
 Group = tuple[Sampler, abc.Sequence[Sequence]]
 
 
-def advance_stack(groups: abc.Sequence[Group], steps: int | None = None) -> None:
+def advance_stack(
+    groups: abc.Sequence[Group], steps: int | None = None, *, followed: bool = True
+) -> None:
     """Advance sequences of several samplers in one call: `Sampler.advance` for a stack.
 
     Each sequence gets the bits that it would get in any other batch.
@@ -178,6 +187,7 @@ def advance_stack(groups: abc.Sequence[Group], steps: int | None = None) -> None
         groups: At most `STACK` samplers of one shape, each with at most `STACKED_ROWS` sequences,
             all of them filtered or none.
         steps: As for `Sampler.advance`.
+        followed: As for `Sampler.advance`.
     """
     # In a fixed order, so that the same samplers are stacked only once.
     groups = sorted(groups, key=lambda group: group[0].serial)
@@ -191,7 +201,7 @@ def advance_stack(groups: abc.Sequence[Group], steps: int | None = None) -> None
         for row in range(len(members))
     ]
     shape = replace(first.shape, rows=STACK * STACKED_ROWS, stack=STACK)
-    run_batch(_stack_weights(samplers), sequences, rows, shape, steps)
+    run_batch(_stack_weights(samplers), sequences, rows, shape, steps, followed=followed)
 
 
 @lru_cache(maxsize=KEPT_STACKS)
