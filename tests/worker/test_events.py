@@ -15,6 +15,7 @@ from shared.job_events import BEGINNING, Entry, EventReader, sort_key
 from shared.queue.types import JobEnd, StoredText
 from shared.tables import Job
 from tests.worker.harness import Worker, WorkerHarness, until
+from worker.execution.batch_runner import FEW_RUNS
 
 LONG = 3_000
 #: By then a worker has looked for listeners several times.
@@ -118,7 +119,22 @@ def test_nothing_past_a_stop_string_is_published(
     assert text.text.startswith(received)
 
 
-def test_nothing_of_a_text_is_published_if_nobody_listens(
+@pytest.fixture
+def crowd(harness: WorkerHarness, worker: Worker, model: str) -> Iterator[None]:
+    """Keep the worker so busy that it publishes pieces only where somebody listens."""
+    endless = [
+        harness.generate(model, length=1_000_000, seed=seed, user="crowd")
+        for seed in range(FEW_RUNS)
+    ]
+    until(lambda: all(harness.job(each).status == "running" for each in endless), "the crowd")
+    yield
+    for job_id in endless:
+        harness.cancel(job_id)
+        harness.wait_until_ended(job_id)
+
+
+@pytest.mark.usefixtures("crowd")
+def test_in_a_crowd_nothing_of_a_text_is_published_if_nobody_listens(
     harness: WorkerHarness, listener: EventReader, model: str
 ) -> None:
     job = harness.wait_until_succeeded(harness.generate(model, length=LONG))
@@ -126,6 +142,17 @@ def test_nothing_of_a_text_is_published_if_nobody_listens(
     assert listener.last_id(job.id) == BEGINNING
 
 
+def test_alone_the_pieces_of_a_text_wait_for_their_listener(
+    harness: WorkerHarness, listener: EventReader, model: str
+) -> None:
+    """It comes a moment after its job has begun, and finds the first characters there."""
+    job = harness.wait_until_succeeded(harness.generate(model, length=LONG))
+    received = joined(listener.read_all(job.id), 0)
+    assert len(received) > 100
+    assert harness.texts(job.id)[0].text.startswith(received)
+
+
+@pytest.mark.usefixtures("crowd")
 def test_listeners_that_come_and_go_get_a_text_without_gap_or_repeat(
     harness: WorkerHarness, listener: EventReader, model: str
 ) -> None:

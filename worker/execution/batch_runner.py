@@ -1,7 +1,7 @@
 """The `generate` lane: claim, run, finish, with many jobs at once in one running batch."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -25,6 +25,9 @@ CLAIM_SECONDS = 0.004
 FULL_CLAIM_SECONDS = 0.05
 #: Jobs that a busy batch runner claims at once: few, so that other workers get some too.
 FEW_JOBS = 8
+#: With no more runs than this, the pieces of all are published: there is time for it, and a
+#: listener often comes a moment after its job has begun.
+FEW_RUNS = 2
 #: One slot in so many is reserved for users who have no job in the batch.
 RESERVED_SHARE = 8
 
@@ -48,7 +51,8 @@ class BatchRunner:
         max_jobs: The most jobs to run at once.
         finisher: Persists how runs ended; by default nobody is told.
         relay: Wakes other workers for the jobs that this one leaves; None wakes nobody.
-        listened: Tells which jobs somebody listens to; only of these, pieces are published.
+        listened: Tells which jobs somebody listens to: of many runs, only the pieces of these are
+            published.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class BatchRunner:
         max_jobs: int,
         finisher: RunFinisher | None = None,
         relay: WakeRelay | None = None,
-        listened: Callable[[], Collection[str]] = frozenset,
+        listened: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._queue = queue
         self._heartbeat = heartbeat
@@ -81,7 +85,7 @@ class BatchRunner:
         self._leases: dict[RunKey, Lease] = {}
         self._runs: dict[RunKey, BatchRun] = {}
         self._finished: list[EndedRun] = []
-        self._followed: Collection[str] = frozenset()
+        self._followed: frozenset[str] = frozenset()
         self._claimed_at = 0.0
         self._started = 0
 
@@ -129,14 +133,16 @@ class BatchRunner:
     def _persist_and_claim(self, wake: str) -> None:
         """Persist finished jobs and claim new ones while a block runs."""
         self._persist_finished()
-        is_full = len(self._engine) >= self._full_batch
+        is_full = self._engine.staying >= self._full_batch
         pause = FULL_CLAIM_SECONDS if is_full else CLAIM_SECONDS
         if time.monotonic() - self._claimed_at >= pause:
             self._claim(wake)
 
     def _note_followers(self) -> None:
-        """Mark the texts that somebody reads while they are written."""
+        """Mark the texts that somebody reads, or is about to read, while they are written."""
         followed = self._listened()
+        if len(self._runs) <= FEW_RUNS:
+            followed = frozenset(run.lease.claim.job_id for run in self._runs.values())
         if followed == self._followed:
             return
         self._followed = followed
@@ -185,7 +191,8 @@ class BatchRunner:
             excluded_users = {run.lease.claim.user_id for run in self._runs.values()}
         else:
             free_slots -= self._reserved_slots
-        wanted = max(FEW_JOBS, self._full_batch - len(self._engine))
+        # While a block runs, jobs are claimed in place of those that will end with it.
+        wanted = max(FEW_JOBS, self._full_batch - self._engine.staying)
         return min(wanted, free_slots), excluded_users
 
     def _start(self, lease: Lease) -> None:

@@ -129,6 +129,10 @@ class Sampler:
         else:
             self.advance([self.new_sequence(request) for _ in range(min(rows, self.capacity))])
 
+    def batch_shape(self, count: int) -> StepShape:
+        """The shape of a batch of so many sequences, padded to the next size."""
+        return replace(self.shape, rows=next(size for size in self.buckets if size >= count))
+
     def advance(
         self,
         sequences: abc.Sequence[Sequence],
@@ -143,8 +147,7 @@ class Sampler:
             steps: At most this many steps; None runs as many as a call should.
             followed: Whether somebody reads them as they are written: the call is short then.
         """
-        size = next(bucket for bucket in self.buckets if bucket >= len(sequences))
-        shape = replace(self.shape, rows=size)
+        shape = self.batch_shape(len(sequences))
         run_batch(self.weights, sequences, range(len(sequences)), shape, steps, followed=followed)
 
     def generate(
@@ -176,6 +179,18 @@ class Sampler:
 Group = tuple[Sampler, abc.Sequence[Sequence]]
 
 
+def steps_per_call(groups: abc.Sequence[Group], *, followed: bool) -> int:
+    """How many steps a call for these sequences may run.
+
+    Args:
+        groups: One, as for `Sampler.advance`, or several, as for `advance_stack`.
+        followed: As for `Sampler.advance`.
+    """
+    sampler, members = groups[0]
+    shape = sampler.batch_shape(len(members)) if len(groups) == 1 else stack_shape(sampler)
+    return shape.steps_per_call if followed else shape.unfollowed_steps_per_call
+
+
 def advance_stack(
     groups: abc.Sequence[Group], steps: int | None = None, *, followed: bool = True
 ) -> None:
@@ -200,8 +215,13 @@ def advance_stack(
         for number, (_, members) in enumerate(groups)
         for row in range(len(members))
     ]
-    shape = replace(first.shape, rows=STACK * STACKED_ROWS, stack=STACK)
+    shape = stack_shape(first)
     run_batch(_stack_weights(samplers), sequences, rows, shape, steps, followed=followed)
+
+
+def stack_shape(sampler: Sampler) -> StepShape:
+    """The shape of a stack of samplers that are shaped like this one."""
+    return replace(sampler.shape, rows=STACK * STACKED_ROWS, stack=STACK)
 
 
 @lru_cache(maxsize=KEPT_STACKS)

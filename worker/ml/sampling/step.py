@@ -25,12 +25,10 @@ BLOCK = 256
 REPETITION_WINDOW = 64
 #: Marks a token that is to be drawn, among the tokens that a call is to yield.
 DRAWN = -1
-#: The most work of one call for a text that somebody reads while it is written. Sequences come and
-#: go between calls, so a call should not take much longer than 10 ms on one core: 256 steps for
-#: one sequence of LSTM(128), 84 for 32 of them.
+#: The most work of one call. Sequences come and go between calls, so a call should not take much
+#: longer than 10 ms on one core: 256 steps for one sequence of LSTM(128), 84 for 32 of them.
 MULTIPLY_ADDS_PER_CALL = 200_000_000
-#: The same if nobody does. Fewer, longer calls leave more time to the rest of the worker; those who
-#: come meanwhile wait some 30 ms at most.
+#: The same if nobody reads its texts meanwhile: fewer, longer calls leave more time to the rest.
 UNFOLLOWED_MULTIPLY_ADDS_PER_CALL = 600_000_000
 #: Compiled graphs that a process keeps; the least recently used is dropped first. A shape has up to
 #: ten, of some 4 MiB each. TensorFlow frees only a third of that for a dropped graph, and building
@@ -82,7 +80,7 @@ class StepShape:
 
     @property
     def unfollowed_steps_per_call(self) -> int:
-        """How many steps a call should run if nobody reads its sequences meanwhile."""
+        """The same if nobody reads its sequences meanwhile."""
         return self._steps_within(UNFOLLOWED_MULTIPLY_ADDS_PER_CALL)
 
     def _steps_within(self, multiply_adds: int) -> int:
