@@ -17,8 +17,9 @@ from api.token_buckets import TokenBuckets
 from api.traces import KeyUses, Refusals
 from shared.broker import Broker
 from shared.database import make_sessions
+from shared.event_publisher import EventPublisher
 from shared.job_ends import JobEndListener, JobEndPublisher
-from shared.job_events import EventPublisher, EventReader
+from shared.job_events import EventReader
 from shared.queue import Queue
 from shared.scheduling.forecast_queries import ForecastCache
 from shared.settings import Settings

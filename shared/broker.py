@@ -5,28 +5,36 @@ traced in the broker. The row in the database is the truth: a wake that is lost,
 or late changes when a job runs, never whether.
 """
 
+import base64
+import json
 import socket
+import threading
 import time
+import uuid
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import redis
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from shared.tables import Kind
 
 WAKE_TASK = "quire.wake"
 CONNECT_TIMEOUT_SECONDS = 2.0
 SPAWN_TIMEOUT_SECONDS = 120.0
-#: Wakes of a kind in Redis beyond which no more are sent: a worker that takes one runs jobs until
-#: none is left, so each wake covers all jobs that were committed before it. The number exceeds
-#: that of devices, each of which may need a wake of its own.
+#: Wakes of a kind that Redis keeps: a worker that takes one runs jobs until none is left, so each
+#: wake covers all jobs that were committed before it. The number exceeds that of devices, each of
+#: which may need a wake of its own.
 MAX_WAITING_WAKES = 32
-#: Redis is asked for the number of wakes only if that many were sent within this time.
-RECENT_SECONDS = 10.0
+#: The pause between two round trips of the thread; what is committed meanwhile shares the next.
+WAKE_PAUSE_SECONDS = 0.002
+#: What stands for the job's id in the message that Celery makes.
+NO_ID = str(uuid.UUID(int=0))
 #: A worker waits for wakes on a connection that may be cut silently: the kernel reports that after
 #: half a minute. Its default is two hours.
 KEEPALIVE = {
@@ -101,23 +109,24 @@ class Broker:
     """
 
     def __init__(self, url: str) -> None:
-        self._app = make_celery(url)
-        # Kombu would retry for six seconds, and wait for ever for a frozen server. A wake may fail,
-        # but its sender must not wait long.
-        self._app.conf.broker_transport_options |= {
-            "socket_timeout": CONNECT_TIMEOUT_SECONDS,
-            "max_retries": 1,
-            "interval_start": 0,
-        }
+        self._url = url
         self._redis = redis.Redis.from_url(
             redis_url(url),
             socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            # A wake may fail, but its sender must not wait long for a frozen server. The second
+            # try is for a kept connection that the server has closed since.
             socket_timeout=CONNECT_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 1),
         )
-        self._sent_at: dict[Kind, deque[float]] = {}
+        self._templates: dict[Kind, str] = {}
+        #: Of each kind, the jobs whose wakes the thread has yet to send; later ones replace the
+        #: first, as in Redis.
+        self._requested: dict[Kind, deque[str]] = {}
+        self._not_empty = threading.Condition()
+        self._thread: threading.Thread | None = None
 
     def wake(self, kind: Kind, job_id: str) -> bool:
-        """Send a wake, unless enough wakes of the kind are waiting.
+        """Send a wake; the oldest of `MAX_WAITING_WAKES` waiting ones gives way to it.
 
         Call it after the commit of the job.
 
@@ -125,31 +134,51 @@ class Broker:
             False if the broker could not be reached. The job stays queued, and a supervisor's
             sweep sends its wake later.
         """
+        return self._send(kind, [job_id])
+
+    def wake_soon(self, kind: Kind, job_id: str) -> None:
+        """Let a thread send a wake: requests at the same time share a round trip, and none waits.
+
+        Call it after the commit of the job.
+        """
+        with self._not_empty:
+            waiting = self._requested.setdefault(kind, deque(maxlen=MAX_WAITING_WAKES))
+            waiting.append(job_id)
+            if self._thread is None:
+                # Not earlier: a thread does not survive a fork.
+                self._thread = threading.Thread(target=self._run, name="wakes", daemon=True)
+                self._thread.start()
+            self._not_empty.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._not_empty:
+                while not self._requested:
+                    self._not_empty.wait()
+                requested, self._requested = self._requested, {}
+            for kind, job_ids in requested.items():
+                self._send(kind, list(job_ids))
+            time.sleep(WAKE_PAUSE_SECONDS)
+
+    def _send(self, kind: Kind, job_ids: Sequence[str]) -> bool:
         try:
-            if self._has_enough_wakes(kind):
-                return True
-            self._app.send_task(
-                WAKE_TASK, task_id=job_id, kwargs={"kind": kind}, queue=kind, retry=False
-            )
-        except (OperationalError, redis.RedisError, OSError) as error:
-            log.warning("wake_not_sent", job=job_id, kind=kind, reason=str(error))
-            return False
-        except ValueError as error:
-            # Kombu's table of queues in Redis holds an entry that is none.
-            log.warning("wake_not_sent", job=job_id, kind=kind, reason=str(error))
-            self._redis.delete(f"_kombu.binding.{kind}")
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.lpush(kind, *(self._message(kind, job_id) for job_id in job_ids))
+            pipe.ltrim(kind, 0, MAX_WAITING_WAKES - 1)
+            pipe.execute()
+        except (redis.RedisError, OSError) as error:
+            log.warning("wake_not_sent", job=job_ids[-1], kind=kind, reason=str(error))
             return False
         return True
 
-    def _has_enough_wakes(self, kind: Kind) -> bool:
-        sent_at = self._sent_at.setdefault(kind, deque(maxlen=MAX_WAITING_WAKES))
-        now = time.monotonic()
-        if len(sent_at) == MAX_WAITING_WAKES and now - sent_at[0] < RECENT_SECONDS:
-            waiting: Any = self._redis.llen(kind)
-            if waiting >= MAX_WAITING_WAKES:
-                return True
-        sent_at.append(now)
-        return False
+    def _message(self, kind: Kind, job_id: str) -> str:
+        """A wake as Celery sends it. Celery makes one of each kind, and each job's id replaces its.
+
+        Celery's own way to Redis takes longer than a job's whole transaction.
+        """
+        if kind not in self._templates:
+            self._templates[kind] = _make_message(make_celery(self._url), kind, NO_ID)
+        return self._templates[kind].replace(NO_ID, job_id)
 
     def ping(self) -> None:
         """Check that the server responds.
@@ -159,6 +188,24 @@ class Broker:
         """
         self._redis.ping()
 
-    def celery(self) -> Any:
-        """Return the Celery application that sends the wakes."""
-        return self._app
+
+def _make_message(app: Celery, kind: Kind, task_id: str) -> str:
+    """A message that Celery's workers read from a list of Redis."""
+    amqp: Any = app.amqp  # Celery has no types
+    task = amqp.as_task_v2(task_id, WAKE_TASK, kwargs={"kind": kind})
+    return json.dumps(
+        {
+            "body": base64.b64encode(json.dumps(task.body).encode()).decode(),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": task.headers,
+            "properties": {
+                **task.properties,
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": kind},
+                "delivery_tag": task_id,
+                "body_encoding": "base64",
+                "priority": 0,
+            },
+        }
+    )

@@ -47,6 +47,13 @@ MUTATIONS = (
         ("tests/queue/test_fence.py", "-k", "older_attempt"),
     ),
     Mutation(
+        "the attempt filter of ends in bulk",
+        "shared/queue/completion.py",
+        "if (claim.job_id, claim.attempt) in held:",
+        "if claim.job_id:",
+        ("tests/queue/test_fence.py", "-k", "older_attempt or two_attempts"),
+    ),
+    Mutation(
         "the attempt filter of a heartbeat",
         "shared/queue/lease.py",
         "[(claim.job_id, claim.attempt) for claim in claims]",

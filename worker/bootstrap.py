@@ -2,26 +2,33 @@
 
 import os
 import time
+from functools import partial
 from importlib.metadata import version
 
 import structlog
 
+from shared.broker import Broker
 from shared.database import log_database, make_engine
-from shared.job_events import EventPublisher
+from shared.event_publisher import EventPublisher
+from shared.job_ends import JobEndPublisher
 from shared.settings import Settings
 from shared.worker_registry import WorkerInfo
 from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache, Processor
 from worker.execution.batch_runner import BatchRunner
+from worker.execution.completion import RunFinisher
 from worker.execution.failpoints import make_queue
 from worker.execution.heartbeat import Heartbeat
+from worker.execution.linger import LOOK_SECONDS, Linger
 from worker.execution.runner import Runner
+from worker.execution.wake_relay import WakeRelay
 from worker.handlers.generate import Generate
 from worker.handlers.train import Train
 from worker.lane import Lane
 from worker.ml import runtime
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import BUCKETS, EXACT_BUCKETS
+from worker.wake_transport import WakeList
 from worker.warmup import warm_generate, warm_novelty, warm_train
 
 REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "celery")
@@ -29,7 +36,7 @@ REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "celery")
 log = structlog.get_logger(__name__)
 
 
-def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbeat]:
+def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbeat, Linger | None]:
     """Load and build everything the first job needs, then register the worker as ready."""
     began = time.monotonic()
     processor: Processor = "cpu" if lane.gpu_uuid is None else "gpu"
@@ -50,12 +57,17 @@ def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbe
         instance_id=lane.instance_id,
     )
     corpora = Corpora(engine)
-    heartbeat = Heartbeat(queue, worker, EventPublisher(settings.broker))
+    publisher = EventPublisher(settings.broker)
+    heartbeat = Heartbeat(queue, worker, publisher)
+    finisher = RunFinisher(queue, JobEndPublisher(settings.broker).publish)
+    any_runnable = partial(queue.any_runnable, lane.kind)
+    relay = WakeRelay(any_runnable, partial(Broker(settings.broker).wake_soon, lane.kind))
+    linger: Linger | None = None
     runner: Runner | BatchRunner
     if lane.kind == "train":
         train = Train(queue, corpora, processor, settings.train_threads)
         warm_train(processor, settings.train_threads)
-        runner = Runner(queue, heartbeat, worker, {"train": train})
+        runner = Runner(queue, heartbeat, worker, {"train": train}, finisher=finisher, relay=relay)
     else:
         models = ModelCache(
             engine, processor, settings.loaded_bytes, settings.generate_memory_bytes
@@ -73,12 +85,17 @@ def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbe
             full_batch=batches * (EXACT_BUCKETS if processor == "cpu" else BUCKETS)[-1],
             max_jobs=settings.generate_jobs,
             memory_bytes=settings.generate_memory_bytes,
+            finisher=finisher,
+            relay=relay,
+            listened=publisher.listened,
         )
+        wakes = WakeList(settings.broker, lane.kind, LOOK_SECONDS)
+        linger = Linger(wakes.take, any_runnable, lambda: heartbeat.draining)
     heartbeat.start()
     log.info(
         "worker_ready", worker=worker.id, pid=worker.pid, seconds=round(time.monotonic() - began, 1)
     )
-    return runner, heartbeat
+    return runner, heartbeat, linger
 
 
 def _memory_limit(lane: Lane, settings: Settings) -> int | None:

@@ -21,6 +21,7 @@ from worker.lane import Lane
 if TYPE_CHECKING:
     from worker.execution.batch_runner import BatchRunner
     from worker.execution.heartbeat import Heartbeat
+    from worker.execution.linger import Linger
     from worker.execution.runner import Runner
 
 #: The key of the lane in Celery's configuration, which reaches the child.
@@ -39,11 +40,14 @@ class _Child:
     """This process: runs jobs when woken, and returns them to the queue on TERM.
 
     Attributes:
+        linger: Waits for further wakes before the child returns to its parent; None returns it
+            at once.
         draining: Whether TERM arrived during a run.
     """
 
     runner: "Runner | BatchRunner"
     heartbeat: "Heartbeat"
+    linger: "Linger | None"
     draining: bool = False
 
     def run(self, wake: str) -> int:
@@ -52,7 +56,10 @@ class _Child:
         # run this one is needed, because TERM may come to the whole process group.
         before = signal.signal(signal.SIGTERM, self._on_term)
         try:
-            return self.runner.run_all(wake)
+            count = self.runner.run_all(wake)
+            if count and self.linger is not None:
+                count += self.linger.run(self.runner.run_all)
+            return count
         finally:
             signal.signal(signal.SIGTERM, before)
             if self.draining:

@@ -6,7 +6,7 @@ import structlog
 
 from shared.broker import Broker
 from shared.clock import database_now
-from shared.job_events import EventPublisher
+from shared.event_publisher import EventPublisher
 from shared.queue import Queue
 from shared.queue.maintenance.audit_events import forget_old_enrolments, forget_old_events
 from shared.queue.maintenance.blob_sweep import sweep_blobs

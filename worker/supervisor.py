@@ -11,7 +11,7 @@ import structlog
 
 from shared.broker import Broker
 from shared.database import log_database, make_engine
-from shared.job_events import EventPublisher
+from shared.event_publisher import EventPublisher
 from shared.logs import configure_logging
 from shared.process.python_module import python_module
 from shared.process.supervisor import Child, ProcessSupervisor, StopRequested

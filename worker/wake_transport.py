@@ -14,8 +14,11 @@ import redis
 import structlog
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from shared.broker import WAKE_TASK
+from shared.broker import CONNECT_TIMEOUT_SECONDS, WAKE_TASK, redis_url
+from shared.tables import Kind
 
 MAX_ID_CHARACTERS = 100
 #: How much of a dropped message the log shows.
@@ -57,6 +60,48 @@ def canonical_wake(message: object, queue: str) -> dict[str, Any] | None:
             "priority": 0,
         },
     }
+
+
+class WakeList:
+    """Takes wakes from a lane's list directly, as its parent does through Celery.
+
+    Args:
+        url: A Redis address in either spelling.
+        kind: The lane's kind.
+        longest_wait: The longest wait that `take` is asked for, in seconds.
+    """
+
+    def __init__(self, url: str, kind: Kind, longest_wait: float) -> None:
+        self._kind = kind
+        self._redis = redis.Redis.from_url(
+            redis_url(url),
+            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            # A frozen server must not hold the child for ever.
+            socket_timeout=longest_wait + CONNECT_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def take(self, seconds: float) -> str | None:
+        """Wait for a wake, and take it. What is no wake is dropped.
+
+        Returns:
+            The wake's id; None if none came within `seconds`.
+
+        Raises:
+            redis.RedisError: The server could not be reached, or the key holds no list.
+        """
+        # With a time-out of 0 Redis would wait for ever.
+        popped: Any = self._redis.brpop([self._kind], timeout=max(seconds, 0.01))
+        if popped is None:
+            return None
+        try:
+            wake = canonical_wake(json.loads(popped[1]), self._kind)
+        except (ValueError, RecursionError):
+            wake = None
+        if wake is None:
+            _log_dropped(popped[1], self._kind)
+            return None
+        return str(wake["headers"]["id"])
 
 
 class QoS(kombu_redis.QoS):
@@ -102,7 +147,11 @@ class Transport(kombu_redis.Transport):
     def _deliver(self, message: object, queue: str) -> None:
         wake = canonical_wake(message, queue)
         if wake is None:
-            shown = repr(message)[:SHOWN_CHARACTERS]
-            log.warning("message_dropped", reason="it is no wake", queue=queue, message=shown)
+            _log_dropped(message, queue)
             return
         super()._deliver(wake, queue)  # type: ignore[no-untyped-call]
+
+
+def _log_dropped(message: object, queue: str) -> None:
+    shown = repr(message)[:SHOWN_CHARACTERS]
+    log.warning("message_dropped", reason="it is no wake", queue=queue, message=shown)

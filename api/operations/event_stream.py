@@ -23,6 +23,7 @@ from api.serializers.jobs import job_reply
 from api.serializers.texts import text_replies
 from api.services import BLOCK_SECONDS, Services
 from shared import job_events
+from shared.job_listeners import ANNOUNCE_SECONDS
 from shared.tables import TERMINAL_STATUSES, GeneratedText, Job
 
 #: At least one write per interval reveals a closed connection and keeps proxies from closing it.
@@ -67,6 +68,7 @@ class JobEventStream:
         self._cursor = None if last_id is None or END in last_id else last_id
         self._state: tuple[Any, ...] | None = None
         self._checked_at = 0.0
+        self._announced_at = 0.0
         #: The latest known attempt.
         self._attempt = 0
         #: How many characters of each text were sent, by position.
@@ -89,10 +91,12 @@ class JobEventStream:
             yield event
 
     def _replay(self) -> Iterator[str]:
-        # Read the events before the rows: an event in between is then sent twice at most and never
-        # missed, because a row is committed before its event is published.
+        # Announce the listener and read the events before the rows: an event in between is then
+        # sent twice at most and never missed, because a row is committed before its event is
+        # published, and before its worker looks for listeners.
         entries: list[job_events.Entry] = []
         with suppress(redis.RedisError):
+            self._announce()
             entries = self._services.event_reader.read_all(self._job_id)
         ids = [entry.id for entry in entries]
         if self._cursor in ids:
@@ -114,11 +118,14 @@ class JobEventStream:
         after = self._cursor or job_events.BEGINNING
         check_interval = 0.0
         try:
+            if time.monotonic() - self._announced_at >= ANNOUNCE_SECONDS:
+                self._announce()
             entries = self._services.event_reader.read(self._job_id, after, BLOCK_SECONDS)
             last = entries[-1].id if entries else self._services.event_reader.last_id(self._job_id)
             if job_events.sort_key(last) < job_events.sort_key(after):
                 # Redis has lost the events, and new ones may have lower ids than the cursor.
                 self._cursor = job_events.BEGINNING
+                self._announce()
             elif last != job_events.BEGINNING:
                 check_interval = SLOW_CHECK_SECONDS
         except redis.RedisError:
@@ -130,6 +137,11 @@ class JobEventStream:
             check_interval = SLOW_CHECK_SECONDS
         if not self._ended and time.monotonic() - self._checked_at >= check_interval:
             yield from self._check_row()
+
+    def _announce(self) -> None:
+        """Let the job's worker know that somebody listens; it publishes little for nobody."""
+        self._services.event_reader.announce(self._job_id)
+        self._announced_at = time.monotonic()
 
     def _entries(self, entries: Sequence[job_events.Entry]) -> Iterator[str]:
         for entry in entries:

@@ -52,7 +52,7 @@ def creation_of(job: SubmittedJob, reply: JobReply) -> Creation:
     """Return a submitted job as the creation of its request."""
 
     def wake() -> None:
-        services().broker.wake(job.kind, job.id)
+        services().broker.wake_soon(job.kind, job.id)
 
     def add_place(session: Session, reply: BaseModel) -> BaseModel:
         return reply.model_copy(update={"queue": place_reply(session, job)})

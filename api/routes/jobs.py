@@ -96,7 +96,7 @@ def resume_job(path: IdPath) -> Response:
         services().queue.resume(session.connection(), job.id)
         reply = _accepted(session, job)
     services().event_publisher.publish(job.id, job.attempt, "state")
-    services().broker.wake(job.kind, job.id)
+    services().broker.wake_soon(job.kind, job.id)
     return reply
 
 

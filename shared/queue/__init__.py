@@ -15,7 +15,7 @@ transaction of what it writes, so that a worker that has lost its lease changes 
 """
 
 from shared.queue.claim import JobClaims
-from shared.queue.completion import FinishedJob, JobCompletion
+from shared.queue.completion import Completion, FinishedJob, JobCompletion
 from shared.queue.control import JobControl
 from shared.queue.lease import JobLeases
 from shared.queue.locks import CLAIM_LOCKS
@@ -24,7 +24,7 @@ from shared.queue.maintenance.retention import CheckpointRetention
 from shared.queue.maintenance.wakes import LostWakes
 from shared.queue.submission import JobSubmission
 
-__all__ = ["CLAIM_LOCKS", "FinishedJob", "Queue"]
+__all__ = ["CLAIM_LOCKS", "Completion", "FinishedJob", "Queue"]
 
 
 class Queue(

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, case
 from shared.clock import Clock, database_now
 from shared.queue import sql
 from shared.queue.errors import LeaseLost
-from shared.queue.history import add_event
+from shared.queue.history import Event, add_event, add_events
 from shared.queue.types import Claim, StatusAfterRun, problem
 from shared.scheduling.accounting import Ledger
 from shared.settings import Settings
@@ -102,7 +102,7 @@ class QueueBase:
             raise LeaseLost(claim)
         ledger.settle(claim.user_id, claim.charged_seconds, used, claim.claimed_at, now)
         connection.execute(
-            sql.CLEAR_CURRENT_JOB, {"worker": claim.worker_id, "held_job": claim.job_id}
+            sql.CLEAR_CURRENT_JOB, {"worker": claim.worker_id, "ended": [claim.job_id]}
         )
         data = {"seconds": round(held, 3), **(event_data or {})}
         add_event(connection, claim.job_id, claim.attempt, now, status, **data)
@@ -112,8 +112,12 @@ class QueueBase:
 
     def _unblock(self, connection: Connection, succeeded: Sequence[str], now: datetime) -> None:
         """Unblock the jobs that waited for these to succeed."""
-        for row in connection.execute(sql.UNBLOCK, {"ended": list(succeeded)}).all():
-            add_event(connection, row.id, row.attempt, now, "unblocked", after=row.after_job_id)
+        rows = connection.execute(sql.UNBLOCK, {"ended": list(succeeded)}).all()
+        add_events(
+            connection,
+            [Event(row.id, row.attempt, "unblocked", {"after": row.after_job_id}) for row in rows],
+            now,
+        )
 
     def _fail_dependents(
         self, connection: Connection, ended: Mapping[str, str], now: datetime

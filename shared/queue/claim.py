@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from shared.checkpoint_aliases import resolve
+from shared.database import reading
 from shared.queue import sql
 from shared.queue.base import QueueBase
-from shared.queue.history import add_event
+from shared.queue.history import Event, add_events
 from shared.queue.locks import serialise_claims
 from shared.queue.types import Claim
 from shared.scheduling import policy
@@ -63,6 +64,8 @@ class JobClaims(QueueBase):
             without: Users to pass over.
             memory: What the networks of the worker's jobs take; None for no bound.
         """
+        if not self.any_runnable(kind):
+            return []
         rules = Rules.of(self.settings, kind, max(limit, slots or 1))
         pick = partial(policy.pick, kind=kind, limit=limit, rules=rules, without=without)
         whole = memory is None or not memory.has_waiting
@@ -71,6 +74,15 @@ class JobClaims(QueueBase):
         except (_SharesNoBatch, _NoRoom):
             # This is rare, so no claim checks for it beforehand.
             return self._claim(kind, device, rules, pick, memory, busy=busy, whole=False)
+
+    def any_runnable(self, kind: Kind) -> bool:
+        """Return whether a job of a kind is runnable, without a lock: a cap may still stop it.
+
+        A claim that finds nothing would hold the lock that others wait for, on SQLite that of all
+        writers.
+        """
+        with reading(self.engine) as connection:
+            return connection.execute(sql.ANY_RUNNABLE, {"kind": kind}).first() is not None
 
     def _claim(
         self,
@@ -156,11 +168,15 @@ class JobClaims(QueueBase):
             ledger = Ledger()
             for claim in claims:
                 ledger.charge(claim.user_id, rules.charge_seconds)
-                add_event(connection, claim.job_id, claim.attempt, now, "claimed", worker=device)
+            add_events(
+                connection,
+                [Event(c.job_id, c.attempt, "claimed", {"worker": device}) for c in claims],
+                now,
+            )
             # Lock the worker's row before the users', as the end of a run does.
             connection.execute(
                 sql.SET_CURRENT_JOB,
-                {"worker": device, "current_job_id": claims[0].job_id, "heartbeat_at": now},
+                {"worker": device, "current_job_id": claims[0].job_id, "now": now},
             )
             ledger.post(connection, self._half_life, now)
             return claims

@@ -1,16 +1,34 @@
 """How a run ends: the job succeeds, fails, is cancelled, or goes back to the queue."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
+from shared.queue import sql
 from shared.queue.base import QueueBase, without_this_attempt
 from shared.queue.errors import LeaseLost
-from shared.queue.history import add_texts
-from shared.queue.types import Claim, StatusAfterRun, TextRecord
+from shared.queue.history import Event, add_events, add_texts, insert_texts, stored_texts
+from shared.queue.types import Claim, JobEnd, StatusAfterRun, StoredText, TextRecord
 from shared.scheduling.accounting import Ledger
 
 #: A claim, and the texts that its run wrote.
 FinishedJob = tuple[Claim, Sequence[TextRecord]]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What became of jobs that were marked as succeeded together.
+
+    Attributes:
+        lost: The claims that had lost their lease: nothing was written for these.
+        ends: The ends of the others, to be published to those who wait for them.
+    """
+
+    lost: list[Claim]
+    ends: list[JobEnd]
 
 
 class JobCompletion(QueueBase):
@@ -30,13 +48,15 @@ class JobCompletion(QueueBase):
             LeaseLost: Another attempt has the job, or it has ended; nothing was written.
         """
         used = {} if seconds is None else {claim.job_id: seconds}
-        if self.finish([(claim, texts)], seconds=used):
+        if self.finish([(claim, texts)], seconds=used).lost:
             raise LeaseLost(claim)
 
     def finish(
         self, finished: Sequence[FinishedJob], *, seconds: Mapping[str, float] | None = None
-    ) -> list[Claim]:
+    ) -> Completion:
         """Mark many jobs as succeeded in one transaction, and store the texts of each.
+
+        Each statement covers all jobs: another row costs a tenth of another statement.
 
         Args:
             finished: The jobs and their texts.
@@ -44,29 +64,65 @@ class JobCompletion(QueueBase):
                 a thirtieth. For jobs not named, the time since their claim.
 
         Returns:
-            Claims that had lost their lease: nothing was written for these.
+            Which claims had lost their lease, and the ends of the others.
         """
-        lost: list[Claim] = []
-        used = seconds or {}
         with self.engine.begin() as connection:
             now = self.clock(connection)
-            ledger = Ledger()
-            succeeded = []
+            mine = [(claim.job_id, claim.attempt) for claim, _ in finished]
             # Every transaction locks jobs in the order of their ids, so that two can't deadlock.
-            for claim, texts in sorted(finished, key=lambda job: job[0].job_id):
-                try:
-                    self._end(
-                        connection, claim, now, "succeeded", ledger, seconds=used.get(claim.job_id)
-                    )
-                except LeaseLost:
+            held = {tuple(row) for row in connection.execute(sql.LOCK_ENDING, {"mine": mine})}
+            ended, lost = [], []
+            for claim, texts in finished:
+                if (claim.job_id, claim.attempt) in held:
+                    ended.append((claim, stored_texts(claim, texts, now)))
+                else:
                     lost.append(claim)
-                    continue
-                add_texts(connection, claim, texts, now)
-                succeeded.append(claim.job_id)
-            if succeeded:
-                self._unblock(connection, succeeded, now)
-            ledger.post(connection, self._half_life, now)
-        return lost
+            if ended:
+                claims = [claim for claim, _ in ended]
+                self._mark_succeeded(connection, claims, now)
+                insert_texts(connection, [text for _, texts in ended for text in texts])
+                self._unblock(connection, [claim.job_id for claim in claims], now)
+                self._settle(connection, claims, now, seconds or {})
+        return Completion(lost, [_end_of(claim, texts) for claim, texts in ended])
+
+    def _mark_succeeded(
+        self, connection: Connection, claims: Sequence[Claim], now: datetime
+    ) -> None:
+        """Take jobs that `LOCK_ENDING` has locked from their workers."""
+        ends, events = [], []
+        for claim in claims:
+            held = _held_seconds(claim, now)
+            ends.append(
+                {
+                    "held_job": claim.job_id,
+                    "held_attempt": claim.attempt,
+                    "new_status": "succeeded",
+                    "ended_at": now,
+                    "held_seconds": held,
+                }
+            )
+            data = {"seconds": round(held, 3)}
+            events.append(Event(claim.job_id, claim.attempt, "succeeded", data))
+        connection.execute(sql.END, ends)
+        for worker in sorted({claim.worker_id for claim in claims}):
+            values = {"worker": worker, "ended": [claim.job_id for claim in claims]}
+            connection.execute(sql.CLEAR_CURRENT_JOB, values)
+        add_events(connection, events, now)
+
+    def _settle(
+        self,
+        connection: Connection,
+        claims: Sequence[Claim],
+        now: datetime,
+        seconds: Mapping[str, float],
+    ) -> None:
+        """Replace the charges of ended jobs by the device time that they used."""
+        ledger = Ledger()
+        for claim in claims:
+            held = _held_seconds(claim, now)
+            used = min(seconds.get(claim.job_id, held), held)
+            ledger.settle(claim.user_id, claim.charged_seconds, used, claim.claimed_at, now)
+        ledger.post(connection, self._half_life, now)
 
     def fail(
         self,
@@ -151,3 +207,13 @@ class JobCompletion(QueueBase):
             )
             add_texts(connection, claim, texts, now)
             ledger.post(connection, self._half_life, now)
+
+
+def _held_seconds(claim: Claim, now: datetime) -> float:
+    return max(0.0, (now - claim.claimed_at).total_seconds())
+
+
+def _end_of(claim: Claim, texts: Sequence[StoredText]) -> JobEnd:
+    # An earlier attempt may have stored a text, which stays; a training stores its texts earlier.
+    complete = claim.kind == "generate" and claim.attempt == 1
+    return JobEnd(claim.job_id, claim.attempt, texts if complete else None)

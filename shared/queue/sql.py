@@ -6,10 +6,21 @@ between a request and its text.
 
 from sqlalchemy import bindparam, func, insert, or_, select, text, tuple_, update
 
-from shared.tables import MUST_START, RUNNING, WAITING, Checkpoint, Device, Job, UtcDateTime
+from shared.tables import (
+    MUST_START,
+    RUNNABLE,
+    RUNNING,
+    WAITING,
+    Checkpoint,
+    Device,
+    Job,
+    UtcDateTime,
+)
 
 #: Insert jobs, given their columns.
 SUBMIT = insert(Job)
+#: Whether any job of `kind` is runnable.
+ANY_RUNNABLE = select(Job.id).where(Job.kind == bindparam("kind"), text(RUNNABLE)).limit(1)
 #: Lease those of `picked` that may still start. Also takes `charged`, `worker`, `lease`, `now`.
 CLAIM = (
     update(Job)
@@ -86,6 +97,17 @@ END = (
         finished_at=bindparam("ended_at", type_=UtcDateTime),
         ran_seconds=Job.ran_seconds + bindparam("held_seconds"),
     )
+)
+#: The fence of many ends: those of `mine`, pairs of a job and the attempt that holds it, that are
+#: still held; locked until the commit.
+LOCK_ENDING = (
+    select(Job.id, Job.attempt)
+    .where(
+        tuple_(Job.id, Job.attempt).in_(bindparam("mine", expanding=True)),
+        Job.status == "running",
+    )
+    .order_by(Job.id)
+    .with_for_update()
 )
 #: What a heartbeat needs of `mine`, pairs of a job and the attempt that holds it.
 LOCK_HELD = (
@@ -178,10 +200,20 @@ FAIL_WAITING = (
     )
 )
 #: Say which job `worker` runs now.
-SET_CURRENT_JOB = update(Device).where(Device.id == bindparam("worker"))
-#: Say that `worker` no longer runs `held_job`.
+SET_CURRENT_JOB = (
+    update(Device)
+    .where(Device.id == bindparam("worker"))
+    .values(
+        current_job_id=bindparam("current_job_id"),
+        heartbeat_at=bindparam("now", type_=UtcDateTime),
+    )
+)
+#: Say that `worker` no longer runs any of `ended`.
 CLEAR_CURRENT_JOB = (
     update(Device)
-    .where(Device.id == bindparam("worker"), Device.current_job_id == bindparam("held_job"))
+    .where(
+        Device.id == bindparam("worker"),
+        Device.current_job_id.in_(bindparam("ended", expanding=True)),
+    )
     .values(current_job_id=None)
 )

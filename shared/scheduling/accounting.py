@@ -15,9 +15,10 @@ from sqlalchemy import Connection, bindparam, func, select, text, update
 from shared.tables import RUNNING, Job, User
 
 #: Built once: building a statement takes SQLAlchemy longer than running it takes the database.
-_ACCOUNT = (
-    select(User.served_seconds, User.served_at, User.used_seconds, User.used_on)
-    .where(User.id == bindparam("user"))
+_ACCOUNTS = (
+    select(User.id, User.served_seconds, User.served_at, User.used_seconds, User.used_on)
+    .where(User.id.in_(bindparam("users", expanding=True)))
+    .order_by(User.id)
     .with_for_update(key_share=True)
 )
 _POST = update(User).where(User.id == bindparam("user"))
@@ -101,19 +102,25 @@ class Ledger:
 
     def post(self, connection: Connection, half_life_seconds: float, now: datetime) -> None:
         """Write the sums to the users' rows."""
+        if not self._accounts:
+            return
         # Every transaction locks users in the order of their ids, so that two can't deadlock.
-        for user_id, account in sorted(self._accounts.items()):
-            row = connection.execute(_ACCOUNT, {"user": user_id}).one()
+        rows = connection.execute(_ACCOUNTS, {"users": list(self._accounts)}).all()
+        posts = []
+        for row in rows:
+            account = self._accounts[row.id]
             served = decayed(row.served_seconds, row.served_at, now, half_life_seconds)
             used = used_today(row.used_seconds, row.used_on, now)
-            values = {
-                "user": user_id,
-                "served_seconds": max(0.0, served + account.served),
-                "served_at": now,
-                "used_seconds": used + account.used,
-                "used_on": now.date(),
-            }
-            connection.execute(_POST, values)
+            posts.append(
+                {
+                    "user": row.id,
+                    "served_seconds": max(0.0, served + account.served),
+                    "served_at": now,
+                    "used_seconds": used + account.used,
+                    "used_on": now.date(),
+                }
+            )
+        connection.execute(_POST, posts)
 
 
 def decayed(

@@ -36,10 +36,10 @@ SLOTS = {"rmsprop": 1, "adam": 2}
 #: Copies of the weights that a generating network holds, with the first layer as a look-up table.
 SAMPLING_COPIES = 4
 #: The longest corpus that is indexed for copies: a longer index would take seconds to build and
-#: more than 32 MB. It also limits what all indexes of a worker hold together.
+#: more than 40 MB. It also limits what all indexes of a worker hold together.
 INDEXED_CHARACTERS = 8_000_000
 #: The size of the index, beside the character ids and the text.
-INDEX_BYTES_PER_CHARACTER = 4
+INDEX_BYTES_PER_CHARACTER = 5
 #: A word of the vocabulary has at least two characters and occurs at least twice.
 MIN_CHARACTERS_PER_WORD = 4
 #: The numbers that decide the speed of a training, on processors of one kind.

@@ -8,7 +8,7 @@ import pytest
 
 from api.app import create_app
 from shared.broker import Broker
-from shared.job_events import EventPublisher
+from shared.event_publisher import EventPublisher
 from shared.queue import Queue
 from shared.queue.types import Claim
 from shared.settings import Settings

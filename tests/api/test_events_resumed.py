@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.job_events import EventPublisher
+from shared.event_publisher import EventPublisher
 from tests.api.harness import ApiHarness, Person, record
 from tests.api.sse import EventStreamClient, joined_pieces
 from tests.api.test_events import TEXT, _short_intervals, complete, job, publish_piece, publisher

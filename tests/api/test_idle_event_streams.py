@@ -17,7 +17,7 @@ import pytest
 from api.app import create_app
 from shared.broker import Broker
 from shared.database import make_engine
-from shared.job_events import EventPublisher
+from shared.event_publisher import EventPublisher
 from shared.queue import Queue
 from tests.api.conftest import settings_for
 from tests.api.harness import ApiHarness

@@ -14,6 +14,7 @@ from shared.database import reading
 from shared.tables import Job, Kind
 from tests.api.harness import ApiHarness, Person
 from tests.services.postgres import PostgresServer
+from tests.services.waiting import until
 
 GAP_SECONDS = 0.3
 #: Less than a user may have in the line.
@@ -77,18 +78,17 @@ def test_a_database_lost_after_the_commit_does_not_revoke_the_202(
         pytest.skip("SQLite goes with its process alone")
     corpus = ann.upload()
     name = harness.engine.url.database
-    wake = broker.Broker.wake
+    wake_soon = broker.Broker.wake_soon
 
-    def lose_the_database(self: broker.Broker, kind: Kind, job_id: str) -> bool:
-        woken = wake(self, kind, job_id)
+    def lose_the_database(self: broker.Broker, kind: Kind, job_id: str) -> None:
+        wake_soon(self, kind, job_id)
         with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
             server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
             server.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
             )
-        return woken
 
-    monkeypatch.setattr(broker.Broker, "wake", lose_the_database)
+    monkeypatch.setattr(broker.Broker, "wake_soon", lose_the_database)
     job = ann.train(corpus)
     assert job["status"] == "queued"
     assert "queue" not in job
@@ -107,9 +107,10 @@ def test_a_flood_of_jobs_sends_a_bounded_number_of_wakes(
         count = ENOUGH + 3
         for _ in range(count):
             ann.post("/v1/generate", {"model": model, "length": 5})
-        assert client.llen("generate") == ENOUGH
+        until(lambda: client.llen("generate") == ENOUGH, "the wakes")
         # Somebody has taken one: the next submission says it again.
         client.rpop("generate")
-        ann.post("/v1/generate", {"model": model, "length": 5})
+        last = ann.post("/v1/generate", {"model": model, "length": 5}).json["id"]
+        until(lambda: last.encode() in b"".join(client.lrange("generate", 0, -1)), "its wake")
         assert client.llen("generate") == ENOUGH
     assert len(ann.items("/v1/jobs?kind=generate&status=queued&limit=100")) == count + 1

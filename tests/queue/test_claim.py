@@ -22,6 +22,7 @@ from tests.queue.conftest import QueueHarness
 PROCESSES = 8
 JOBS = 1000
 THREADS = 16
+LOCK_FREE_SECONDS = 10.0
 
 
 def claim_everything(url: str, worker: str) -> list[tuple[str, int]]:
@@ -90,6 +91,14 @@ def test_the_cap_holds_when_claims_start_before_the_lock_is_free(harness: QueueH
         claims = [claim for future in futures for claim in future.result()]
     assert len(claims) == harness.settings.max_running_per_user
     assert len({claim.job_id for claim in claims}) == len(claims)
+
+
+def test_a_claim_that_finds_nothing_waits_for_no_lock(harness: QueueHarness) -> None:
+    """Workers look for jobs many times a second, and others write meanwhile."""
+    harness.submit("ada", "train")
+    with ThreadPoolExecutor(1) as pool, lock_held(harness.engine, "generate"):
+        claimed = pool.submit(harness.claim, "generate")
+        assert claimed.result(LOCK_FREE_SECONDS) == []
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def test_thirty_jobs_in_one_batch_pay_a_thirtieth_each(harness: QueueHarness) ->
     assert [round(served(harness, name), 6) for name in names] == [quantum / 30] * 30
     harness.clock.move(60)
     seconds = {claim.job_id: 60 / 30 for claim in claims}
-    assert harness.queue.finish([(claim, ()) for claim in claims], seconds=seconds) == []
+    assert harness.queue.finish([(claim, ()) for claim in claims], seconds=seconds).lost == []
     assert all(abs(served(harness, name) - 2) < 0.1 for name in names)
     assert harness.row("user7").used_seconds == pytest.approx(2)
 

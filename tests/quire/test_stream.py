@@ -12,7 +12,7 @@ import pytest
 
 from api.services import EXTENSION
 from quire.main import run
-from shared.job_events import EventPublisher
+from shared.event_publisher import EventPublisher
 from shared.queue.types import Claim, problem
 from tests.api.harness import record
 from tests.quire.conftest import Served, lines_of

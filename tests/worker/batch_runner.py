@@ -15,6 +15,7 @@ from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache
 from worker.execution.batch_runner import BatchRunner
 from worker.execution.heartbeat import Heartbeat
+from worker.execution.wake_relay import WakeRelay
 from worker.handlers.generate import Generate
 from worker.ml.checkpoint import TrainingState, digest, pack
 from worker.ml.config import NetworkConfig
@@ -79,7 +80,11 @@ def make_model(
 
 
 def make_batch_runner(
-    harness: WorkerHarness, *, max_jobs: int = 100, memory_bytes: int | None = None
+    harness: WorkerHarness,
+    *,
+    max_jobs: int = 100,
+    memory_bytes: int | None = None,
+    relay: WakeRelay | None = None,
 ) -> BatchRunner:
     """A registered batch runner with a running heartbeat."""
     register(harness.engine, WORKER, ready=True)
@@ -96,6 +101,7 @@ def make_batch_runner(
         full_batch=64,
         max_jobs=max_jobs,
         memory_bytes=memory_bytes,
+        relay=relay,
     )
 
 

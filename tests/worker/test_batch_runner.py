@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from shared import worker_registry
 from shared.tables import Job
@@ -143,6 +143,25 @@ def test_one_users_long_texts_do_not_fill_the_batch(harness: WorkerHarness, mode
         for job_id in endless:
             with harness.engine.begin() as connection:
                 harness.queue.cancel(connection, job_id)
+
+
+def test_a_text_of_another_user_overtakes_a_thousand_queued_ones(
+    harness: WorkerHarness, model: str
+) -> None:
+    flood = [
+        harness.generate(model, wake=False, user="flood", length=300, seed=seed)
+        for seed in range(1000)
+    ]
+    with running(make_batch_runner(harness, max_jobs=128)):
+        until(lambda: harness.job(flood[0]).status == "succeeded", "the first texts")
+        light = harness.generate(model, wake=False, user="light", length=300)
+        harness.wait_until_succeeded(light)
+        with harness.engine.connect() as connection:
+            query = select(func.count()).where(Job.status == "queued")
+            left = connection.scalar(query) or 0
+        worker_registry.request_drain(harness.engine, WORKER.id)
+    # Far fewer than all were written meanwhile: those already claimed, and some more.
+    assert left > 500
 
 
 def test_a_job_marked_alone_shares_its_batch_with_nobody(

@@ -3,8 +3,8 @@
 import codecs
 import hashlib
 import random
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ from sqlalchemy import Engine, bindparam, select
 
 from shared import blobs
 from shared.database import reading
+from shared.queue.types import TextRecord
 from shared.specs.estimates import INDEXED_CHARACTERS
 from shared.tables import Corpus
 from worker.data.lru import bounded_cache
@@ -105,6 +106,28 @@ class Corpora:
 def novelty(index: NoveltyIndex | None, text: str) -> dict[str, Any]:
     """The fields of a `TextRecord` that say how much of the text the corpus holds."""
     return {} if index is None else asdict(index.look_up(text))
+
+
+def add_novelty(
+    records: Sequence[Sequence[TextRecord]], indexes: Sequence[NoveltyIndex | None]
+) -> list[Sequence[TextRecord]]:
+    """Add to texts how much of each its corpus holds; all texts of a corpus are looked up at once.
+
+    Args:
+        records: The texts of each job.
+        indexes: Of each job; None leaves its texts as they are.
+    """
+    texts: dict[NoveltyIndex, list[str]] = {}
+    for index, of_job in zip(indexes, records, strict=True):
+        if index is not None:
+            texts.setdefault(index, []).extend(record.text for record in of_job)
+    found = {index: iter(index.look_up_all(all_)) for index, all_ in texts.items()}
+    return [
+        of_job
+        if index is None
+        else [replace(record, **asdict(next(found[index]))) for record in of_job]
+        for index, of_job in zip(indexes, records, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

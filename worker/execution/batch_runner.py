@@ -1,7 +1,8 @@
 """The `generate` lane: claim, run, finish, with many jobs at once in one running batch."""
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -9,18 +10,25 @@ import structlog
 from shared.queue import Queue
 from shared.scheduling.network_memory import NetworkMemory
 from shared.worker_registry import WorkerInfo
-from worker.execution.completion import finish_or_fail, finish_together, log_fields
-from worker.execution.handler import BatchHandler, Generation
+from worker.execution.batch_run import BatchRun, EndedRun, add_texts, look_after
+from worker.execution.completion import RunFinisher, log_fields
+from worker.execution.handler import BatchHandler
 from worker.execution.heartbeat import Heartbeat
-from worker.execution.lease import CancelRequested, DeadlineReached, Lease
+from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.execution.outcome import RunOutcome, outcome_of
+from worker.execution.wake_relay import WakeRelay
 from worker.ml.sampling.engine import Engine
 
-#: How often a busy batch runner claims new jobs. An idle one is woken.
-CLAIM_SECONDS = 0.05
+#: How often a busy batch runner claims new jobs, at most once a block: soon while the engine has
+#: room, and later, but more of them at once, while it is full. An idle one is woken.
+CLAIM_SECONDS = 0.004
+FULL_CLAIM_SECONDS = 0.05
 #: Jobs that a busy batch runner claims at once: few, so that other workers get some too.
 FEW_JOBS = 8
+#: With no more runs than this, the pieces of all are published: there is time for it, and a
+#: listener often comes a moment after its job has begun.
+FEW_RUNS = 2
 #: One slot in so many is reserved for users who have no job in the batch.
 RESERVED_SHARE = 8
 
@@ -29,15 +37,6 @@ log = structlog.get_logger(__name__)
 
 #: A job and the attempt: a batch runner may reclaim a job whose lease it has just lost.
 RunKey = tuple[str, int]
-
-
-@dataclass(slots=True)
-class _Run:
-    """A claimed job whose texts are being generated."""
-
-    lease: Lease
-    generation: Generation
-    started_at: float
 
 
 class BatchRunner:
@@ -52,6 +51,10 @@ class BatchRunner:
         full_batch: Sequences that keep the engine busy; below that, jobs are claimed freely.
         max_jobs: The most jobs to run at once.
         memory_bytes: The most that the networks in use may take; None for no bound.
+        finisher: Persists how runs ended; by default nobody is told.
+        relay: Wakes other workers for the jobs that this one leaves; None wakes nobody.
+        listened: Tells which jobs somebody listens to: of many runs, only the pieces of these are
+            published.
     """
 
     def __init__(
@@ -65,6 +68,9 @@ class BatchRunner:
         full_batch: int,
         max_jobs: int,
         memory_bytes: int | None = None,
+        finisher: RunFinisher | None = None,
+        relay: WakeRelay | None = None,
+        listened: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._queue = queue
         self._heartbeat = heartbeat
@@ -74,12 +80,16 @@ class BatchRunner:
         self._full_batch = full_batch
         self._max_jobs = max_jobs
         self._memory = None if memory_bytes is None else NetworkMemory(memory_bytes)
+        self._finisher = finisher or RunFinisher(queue)
+        self._relay = relay
+        self._listened = listened
         # One user's many long texts must not take every slot.
         self._reserved_slots = max_jobs // RESERVED_SHARE
         # Every claimed job has a lease until it is released; those being generated have a run.
         self._leases: dict[RunKey, Lease] = {}
-        self._runs: dict[RunKey, _Run] = {}
-        self._finished: list[tuple[_Run, RunOutcome]] = []
+        self._runs: dict[RunKey, BatchRun] = {}
+        self._finished: list[EndedRun] = []
+        self._followed: frozenset[str] = frozenset()
         self._claimed_at = 0.0
         self._started = 0
 
@@ -103,12 +113,15 @@ class BatchRunner:
         self._claim(wake)
         while self._runs or self._finished:
             if len(self._engine):
+                self._note_followers()
                 self._engine.step(meanwhile=partial(self._persist_and_claim, wake))
             self._collect_finished()
             if not len(self._engine):
                 # No block will run meanwhile, so persist at once.
                 self._persist_finished()
                 self._claim(wake)
+        if self._relay is not None and self._heartbeat.draining:
+            self._relay.leave(wake)
         return self._started - started
 
     def _abandon_all(self) -> None:
@@ -124,8 +137,26 @@ class BatchRunner:
     def _persist_and_claim(self, wake: str) -> None:
         """Persist finished jobs and claim new ones while a block runs."""
         self._persist_finished()
-        if time.monotonic() - self._claimed_at >= CLAIM_SECONDS:
+        is_full = self._engine.staying >= self._full_batch
+        pause = FULL_CLAIM_SECONDS if is_full else CLAIM_SECONDS
+        if time.monotonic() - self._claimed_at >= pause:
             self._claim(wake)
+
+    def _note_followers(self) -> None:
+        """Mark the texts that somebody reads, or is about to read, while they are written."""
+        followed = self._listened()
+        if len(self._runs) <= FEW_RUNS:
+            followed = frozenset(run.lease.claim.job_id for run in self._runs.values())
+        if followed == self._followed:
+            return
+        self._followed = followed
+        for run in self._runs.values():
+            self._mark(run)
+
+    def _mark(self, run: BatchRun) -> None:
+        followed = run.lease.claim.job_id in self._followed
+        for sequence in run.generation.sequences:
+            sequence.followed = followed
 
     def _claim(self, wake: str) -> None:
         self._claimed_at = asked_at = time.monotonic()
@@ -153,9 +184,11 @@ class BatchRunner:
         self._leases |= {_key(lease): lease for lease in leases}
         for lease in leases:
             log.info("run_started", kind=lease.claim.kind, wake=wake, **log_fields(lease.claim))
-            lease.publish("state", begins=True)
+            lease.publish_state(begins=True)
             self._start(lease)
         self._started += len(claims)
+        if self._relay is not None and len(claims) == limit:
+            self._relay.pass_on(wake)
 
     def _claim_limit(self) -> tuple[int, set[str]]:
         """How many jobs to claim, and the users to pass over: the last slots are for others."""
@@ -165,7 +198,8 @@ class BatchRunner:
             excluded_users = {run.lease.claim.user_id for run in self._runs.values()}
         else:
             free_slots -= self._reserved_slots
-        wanted = max(FEW_JOBS, self._full_batch - len(self._engine))
+        # While a block runs, jobs are claimed in place of those that will end with it.
+        wanted = max(FEW_JOBS, self._full_batch - self._engine.staying)
         return min(wanted, free_slots), excluded_users
 
     def _start(self, lease: Lease) -> None:
@@ -174,50 +208,29 @@ class BatchRunner:
             generation = self._handler(claim)
         except Exception as error:
             outcome = outcome_of(error, claim.kind)
-            finish_or_fail(self._queue, lease, outcome)
+            self._finisher.finish_or_fail(lease, outcome)
             self._release(lease, outcome, time.monotonic())
             return
-        self._runs[_key(lease)] = _Run(lease, generation, time.monotonic())
+        run = self._runs[_key(lease)] = BatchRun(lease, generation, time.monotonic())
+        self._mark(run)
         for sequence in generation.unfinished:
             self._engine.add(sequence, generation.sampler, owner=claim.user_id)
 
     def _collect_finished(self) -> None:
         """Take the runs that the last block, or a request, has finished out of the batch."""
         for run in list(self._runs.values()):
-            outcome = self._outcome(run)
-            if outcome is None:
+            ended = look_after(run, self._engine.remove, self._followed)
+            if ended is None:
+                self._record_progress(run)
                 continue
             self._leave_engine(run)
             del self._runs[_key(run.lease)]
             # Each sequence is charged its share of a block: one of thirty pays a thirtieth.
             seconds = sum(sequence.seconds for sequence in run.generation.sequences)
-            self._finished.append((run, replace(outcome, seconds=seconds)))
+            ended.outcome = replace(ended.outcome, seconds=seconds)
+            self._finished.append(ended)
 
-    def _outcome(self, run: _Run) -> RunOutcome | None:
-        """How a run has ended; None while it goes on. Its errors affect no other run."""
-        generation = run.generation
-        try:
-            generation.check()
-            for sequence in generation.newly_stopped():
-                self._engine.remove(sequence)
-            generation.read_ahead()
-            if not generation.unfinished:
-                return RunOutcome("succeeded", texts=generation.records())
-            run.lease.check()
-            for piece in generation.new_pieces():
-                run.lease.publish("piece", **piece)
-            self._record_progress(run)
-        except CancelRequested:
-            # Keep what is written: the owner may want the part of a long text that they saw.
-            return RunOutcome("cancelled", texts=generation.records(unfinished="cancelled"))
-        except DeadlineReached as error:
-            outcome = outcome_of(error, run.lease.claim.kind)
-            return replace(outcome, texts=generation.records(unfinished="deadline"))
-        except Exception as error:
-            return outcome_of(error, run.lease.claim.kind)
-        return None
-
-    def _record_progress(self, run: _Run) -> None:
+    def _record_progress(self, run: BatchRun) -> None:
         progress = run.generation.new_progress()
         if progress is None:
             return
@@ -228,12 +241,18 @@ class BatchRunner:
 
     def _persist_finished(self) -> None:
         finished, self._finished = self._finished, []
-        succeeded = [(run.lease, end) for run, end in finished if end.status == "succeeded"]
-        finish_together(self._queue, succeeded)
-        for run, outcome in finished:
-            if outcome.status != "succeeded":
-                finish_or_fail(self._queue, run.lease, outcome)
-            self._release(run.lease, outcome, run.started_at)
+        add_texts(self._handler, [ended for ended in finished if ended.keeps_texts])
+        self._finisher.finish_together(
+            [
+                (ended.run.lease, ended.outcome)
+                for ended in finished
+                if ended.outcome.status == "succeeded"
+            ]
+        )
+        for ended in finished:
+            if ended.outcome.status != "succeeded":
+                self._finisher.finish_or_fail(ended.run.lease, ended.outcome)
+            self._release(ended.run.lease, ended.outcome, ended.run.started_at)
 
     def _release(self, lease: Lease, outcome: RunOutcome, started_at: float) -> None:
         del self._leases[_key(lease)]
@@ -246,7 +265,7 @@ class BatchRunner:
             **log_fields(lease.claim),
         )
 
-    def _leave_engine(self, run: _Run) -> None:
+    def _leave_engine(self, run: BatchRun) -> None:
         for sequence in run.generation.sequences:
             self._engine.remove(sequence)
 

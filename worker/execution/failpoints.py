@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Engine
 
-from shared.queue import Queue
+from shared.queue import Completion, Queue
 from shared.queue.types import Claim
 from shared.settings import Settings
 
@@ -75,14 +75,14 @@ class FailingQueue(Queue):
         self._checkpoints[claim.job_id] += 1
         return checkpoint_id
 
-    def finish(self, finished: Any, **kwargs: Any) -> list[Claim]:
+    def finish(self, finished: Any, **kwargs: Any) -> Completion:
         """As `Queue.finish`, which `Queue.succeed` calls too."""
         for claim, *_ in finished:
             self._fail_at(claim, "before-finish", _die)
-        lost = super().finish(finished, **kwargs)
+        completion = super().finish(finished, **kwargs)
         for claim, *_ in finished:
             self._fail_at(claim, "after-finish", _die)
-        return lost
+        return completion
 
     def _fail_at(self, claim: Claim, point: Point, fail: Callable[[], object]) -> None:
         if claim.name == self._prefix + point and (claim.attempt == 1 or point == "poison"):

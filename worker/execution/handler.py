@@ -43,9 +43,17 @@ class Generation(Protocol):
     def check(self) -> None:
         """Raise the error that the engine met in one of the sequences, if any."""
 
-    def records(self, unfinished: str | None = None) -> list[TextRecord]:
-        """The texts as they are stored."""
 
+class BatchHandler(Protocol):
+    """Starts jobs, and writes down what they wrote."""
 
-#: Starts a job: loads what it needs and returns its sequences, none of them begun.
-BatchHandler = Callable[[Claim], Generation]
+    def __call__(self, claim: Claim) -> Generation:
+        """Load what a job needs and return its texts, none of them begun."""
+
+    def records(
+        self, ended: abc.Sequence[tuple[Any, str | None]]
+    ) -> list[abc.Sequence[TextRecord]]:
+        """The texts of ended generations as they are stored.
+
+        Each generation comes with the `finish_reason` of its texts that were interrupted.
+        """

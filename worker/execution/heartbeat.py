@@ -11,7 +11,7 @@ from sqlalchemy import Select, select
 
 from shared import worker_registry
 from shared.database import reading
-from shared.job_events import EventPublisher
+from shared.event_publisher import EventPublisher
 from shared.queue import Queue
 from shared.queue.types import Claim, LeaseDirectives
 from shared.tables import Device, Job

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import structlog
 
 from shared.database_errors import describe_failure
-from shared.job_events import EntryKind, EventPublisher
+from shared.event_publisher import EventPublisher
+from shared.job_events import EntryKind
 from shared.queue.errors import LeaseLost
 from shared.queue.types import Claim, LeaseDirectives
 from worker.execution.outages import DATABASE_AWAY, RETRY_SECONDS, driver_message
@@ -147,6 +148,22 @@ class Lease:
         """Publish an event to the job's followers, unless another attempt may have the job."""
         if self._publisher is not None and not self.lost:
             self._publisher.publish(self.claim.job_id, self.claim.attempt, kind, **data)
+
+    def publish_state(self, *, begins: bool = False) -> None:
+        """Publish that the job's row has changed; call it after the commit.
+
+        A generation is over so soon that this is published to listeners only: whoever waits for
+        its end hears of it on a channel of its own (shared/job_ends.py).
+
+        Args:
+            begins: Whether the run has just begun.
+        """
+        if self._publisher is None or self.lost:
+            return
+        generation = self.claim.kind == "generate"
+        publish = self._publisher.publish_to_listeners if generation else self._publisher.publish
+        data = {"begins": True} if begins else {}
+        publish(self.claim.job_id, self.claim.attempt, "state", **data)
 
     def mark_renewed(self, asked_at: float) -> None:
         """Note a renewal that was asked for at `asked_at`."""

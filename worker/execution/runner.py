@@ -10,12 +10,13 @@ from structlog.contextvars import bound_contextvars
 from shared.queue import Queue
 from shared.tables import Kind
 from shared.worker_registry import WorkerInfo
-from worker.execution.completion import finish, log_fields
+from worker.execution.completion import RunFinisher, log_fields
 from worker.execution.handler import Handler
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.execution.outcome import RunOutcome, outcome_of
+from worker.execution.wake_relay import WakeRelay
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +29,8 @@ class Runner:
         heartbeat: Renews the leases.
         worker: This worker, which claims the jobs.
         handlers: What runs a job of each kind.
+        finisher: Persists how runs ended; by default nobody is told.
+        relay: Wakes other workers for the jobs that this one leaves; None wakes nobody.
     """
 
     def __init__(
@@ -36,8 +39,13 @@ class Runner:
         heartbeat: Heartbeat,
         worker: WorkerInfo,
         handlers: Mapping[Kind, Handler],
+        *,
+        finisher: RunFinisher | None = None,
+        relay: WakeRelay | None = None,
     ) -> None:
         self._queue = queue
+        self._finisher = finisher or RunFinisher(queue)
+        self._relay = relay
         self._heartbeat = heartbeat
         self._worker = worker
         self._handlers = handlers
@@ -59,6 +67,8 @@ class Runner:
         except DATABASE_AWAY as error:
             # The jobs are still queued; the maintenance loop wakes a worker for them.
             log.warning("claim_failed", wake=wake, reason=driver_message(error))
+        if self._relay is not None and self._heartbeat.draining:
+            self._relay.leave(wake)
         return count
 
     def run_next(self, wake: str) -> bool:
@@ -69,15 +79,17 @@ class Runner:
         """
         asked_at = time.monotonic()
         claims = self._queue.claim(self._worker.lane, self._worker.id, limit=1)
+        if claims and self._relay is not None:
+            self._relay.pass_on(wake)
         for claim in claims:
             with (
                 bound_contextvars(**log_fields(claim)),
                 self._heartbeat.tracking(claim, asked_at) as lease,
             ):
                 log.info("run_started", kind=claim.kind, wake=wake)
-                lease.publish("state", begins=True)
+                lease.publish_state(begins=True)
                 outcome = self._run(lease)
-                finish(self._queue, lease, outcome)
+                self._finisher.finish(lease, outcome)
                 seconds = round(time.monotonic() - asked_at, 3)
                 log.info("run_ended", kind=claim.kind, status=outcome.status, seconds=seconds)
         return bool(claims)

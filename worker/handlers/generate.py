@@ -1,12 +1,13 @@
 """Starts a `generate` job: a checkpoint and a prompt become sequences for the engine."""
 
+from collections.abc import Sequence
 from itertools import product
 
-from shared.queue.types import Claim
+from shared.queue.types import Claim, TextRecord
 from shared.specs.generation import GenerateSpec
 from shared.specs.seeds import text_seed
 from shared.texts.vocabulary import Fitting
-from worker.data.corpora import Corpora, random_piece
+from worker.data.corpora import Corpora, add_novelty, random_piece
 from worker.data.model_cache import LoadedModel, ModelCache
 from worker.execution.failures import (
     CorpusDeleted,
@@ -105,6 +106,18 @@ class Generate:
         )
         run.read_ahead()
         return run
+
+    def records(
+        self, ended: Sequence[tuple[GenerationRun, str | None]]
+    ) -> list[Sequence[TextRecord]]:
+        """The texts of ended runs as they are stored, with what each copies from its corpus.
+
+        Args:
+            ended: The runs, each with the `finish_reason` of its texts that were interrupted.
+        """
+        records = [run.records(unfinished) for run, unfinished in ended]
+        indexes = [None if run.spec.score else run.index for run, _ in ended]
+        return add_novelty(records, indexes)
 
     def _prompt(self, claim: Claim, spec: GenerateSpec, model: LoadedModel, seed: int) -> str:
         if spec.prompt:

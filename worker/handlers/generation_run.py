@@ -8,7 +8,6 @@ import numpy as np
 
 from shared.queue.types import TextRecord
 from shared.specs.generation import GenerateSpec, Schedule
-from worker.data.corpora import novelty
 from worker.data.model_cache import LoadedModel
 from worker.ml.novelty import NoveltyIndex
 from worker.ml.sampling.sampler import Sampler
@@ -129,6 +128,8 @@ class GenerationRun:
     def records(self, unfinished: str | None = None) -> list[TextRecord]:
         """The texts as they are stored.
 
+        What they copy from the corpus is left out: it is measured for many runs at once.
+
         Args:
             unfinished: The `finish_reason` of the texts that were interrupted, which are stored
                 as far as they are written. Texts without any token are left out.
@@ -142,7 +143,7 @@ class GenerationRun:
     def _record(self, position: int, text: GeneratedText, unfinished: str) -> TextRecord:
         spec, sequence = self.spec, text.sequence
         written = self.model.vocabulary.decode(sequence.output_ids)
-        logprobs = [float(logprob) for logprob in sequence.logprobs]
+        logprobs = sequence.logprobs.tolist()
         reason = unfinished if sequence.remaining_steps else "length"
         if text.stopped:
             written = _before_stop(written, spec.stop)
@@ -167,7 +168,6 @@ class GenerationRun:
             mean_logprob=nats / len(logprobs) if logprobs else None,
             bits_per_char=-nats / math.log(2) / len(written) if written else None,
             logprobs=rounded if spec.logprobs else None,
-            **novelty(self.index, written),
         )
 
     def _tokens_within(self, sequence: Sequence, characters: int) -> int:

@@ -185,10 +185,11 @@ def test_sequences_of_several_checkpoints_are_all_completed() -> None:
         np.testing.assert_array_equal(sequence.output_ids, text)
 
 
-def test_the_first_characters_come_after_a_short_block() -> None:
+def test_a_reader_gets_the_first_characters_after_a_short_block() -> None:
     sampler = Sampler(make_weights(STATEFUL), STATEFUL)
     engine = Engine(threads=1)
     sequence = sampler.new_sequence(make_request(range(30), length=300))
+    sequence.followed = True
     engine.add(sequence, sampler, owner="ann")
     engine.step()
     assert 1 <= len(sequence.output_ids) <= 16
@@ -196,6 +197,27 @@ def test_the_first_characters_come_after_a_short_block() -> None:
     engine.remove(sequence)
     assert len(engine) == 0
     engine.close()
+
+
+def test_whoever_follows_a_text_changes_nothing_but_the_blocks() -> None:
+    """One reader of a batch shortens its blocks; the texts stay as they are to the bit."""
+    sampler = Sampler(make_weights(STATEFUL), STATEFUL)
+    written, blocks = [], []
+    for followed in ((), (0,), (0, 1, 2)):
+        engine = Engine(threads=1)
+        sequences = [sampler.new_sequence(make_request(seed=i, length=700)) for i in range(3)]
+        for i, sequence in enumerate(sequences):
+            sequence.followed = i in followed
+            engine.add(sequence, sampler, owner="ann")
+        count = 0
+        while len(engine):
+            engine.step()
+            count += 1
+        blocks.append(count)
+        written.append([sequence.output_ids.tolist() for sequence in sequences])
+        engine.close()
+    assert written[0] == written[1] == written[2]
+    assert blocks[0] < blocks[1] <= blocks[2]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -218,7 +240,8 @@ def test_no_block_of_a_preset_is_more_work_than_documented(name: PresetName) -> 
     assert [replace(shape, rows=rows).steps_per_call for rows in (1, 32)] == [256, 84]
 
 
-def test_every_block_is_as_long_as_its_shape_says() -> None:
+@pytest.mark.parametrize("followed", [True, False])
+def test_every_block_is_as_long_as_its_shape_says(followed: bool) -> None:
     network = preset("default")
     sampler = Sampler(make_weights(network, scale=0.1), network)
     engine = Engine(threads=1)
@@ -227,10 +250,12 @@ def test_every_block_is_as_long_as_its_shape_says() -> None:
         for seed in range(sampler.capacity)
     ]
     for sequence in sequences:
+        sequence.followed = followed
         engine.add(sequence, sampler, owner="ann")
     engine.step()
-    most = replace(sampler.shape, rows=len(sequences)).steps_per_call
-    assert most < 30
+    shape = replace(sampler.shape, rows=len(sequences))
+    most = shape.steps_per_call if followed else shape.unfollowed_steps_per_call
+    assert most < (30 if followed else 90)
     while sequences[0].remaining_steps:
         before = sequences[0].remaining_steps
         engine.step()

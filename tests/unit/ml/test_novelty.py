@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.ml import novelty
+from worker.ml import novelty, suffix_array
 from worker.ml.novelty import Novelty, NoveltyIndex
 
 
@@ -35,7 +35,7 @@ def test_the_index_finds_what_a_search_finds(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("source", ["english", "chinese", "repetitive"])
 def test_real_texts(source: str, english: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(novelty, "SORT_CHUNK", 10_000)
+    monkeypatch.setattr(suffix_array, "SORT_CHUNK", 10_000)
     chosen = random.Random(3)
     corpus = {
         "english": english,
@@ -51,6 +51,40 @@ def test_real_texts(source: str, english: str, monkeypatch: pytest.MonkeyPatch) 
     for text in (patched, corpus[777:1277], corpus[:300] + "§", strange):
         assert index.look_up(text) == searched(corpus, text)
     assert index.look_up(corpus[777:1277]).known_grams == 1
+
+
+#: Alphabets of one, two and four bytes a character, and one of words.
+ALPHABETS: dict[str, list[str]] = {
+    "two letters": list("ab"),
+    "words": ["the ", "old ", "grey ", "fox ", "and ", "a ", "sea. ", "\n"],
+    "letters": list("abcdefghijklmnopqrstuvwxyz ,."),
+    "chinese": [chr(0x4E00 + i) for i in range(600)],
+    "any": [chr(0x1F300 + i) for i in range(70_000) if not 0x1FA00 <= 0x1F300 + i < 0x20000],
+}
+
+
+@pytest.mark.parametrize("alphabet", ALPHABETS)
+def test_many_texts_at_once(alphabet: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies of every length around 8 and 16 characters, at every edge of text and corpus."""
+    # So small that texts lie in several chunks.
+    monkeypatch.setattr(suffix_array, "SEARCH_CHUNK", 100)
+    monkeypatch.setattr(suffix_array, "SORT_CHUNK", 500)
+    monkeypatch.setattr(novelty, "MANY_POSITIONS", 20)
+    chosen = random.Random(alphabet)
+    tokens = ALPHABETS[alphabet]
+    for size in (1, 7, 15, 16, 17, 200, 3000):
+        corpus = "".join(chosen.choices(tokens, k=size))
+        index = NoveltyIndex(corpus)
+        texts = ["", "\ud800§", corpus[:16], corpus[-16:], corpus[-17:] + "§", corpus]
+        for copied in (1, 7, 8, 9, 15, 16, 17, 18, 40, 300):
+            start = chosen.randrange(len(corpus))
+            piece = corpus[start : start + copied]
+            own = "".join(chosen.choices(tokens, k=chosen.randrange(30)))
+            texts += [piece, own + piece, piece + "§" + piece + own, own + "§" + piece[1:] + own]
+        chosen.shuffle(texts)
+        assert index.look_up_all(texts) == [searched(corpus, text) for text in texts]
+        assert [index.look_up(text) for text in texts] == index.look_up_all(texts)
+    assert NoveltyIndex("some corpus").look_up_all([]) == []
 
 
 def test_empty_corpora_and_texts_match_nothing() -> None:

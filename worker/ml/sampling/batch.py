@@ -18,6 +18,8 @@ def run_batch(
     rows: abc.Sequence[int],
     shape: StepShape,
     steps: int | None,
+    *,
+    followed: bool = True,
 ) -> None:
     """Advance sequences by one call of the compiled loop.
 
@@ -27,9 +29,11 @@ def run_batch(
         rows: The row of each sequence in the batch.
         shape: Shape of the call; `filtered` is set here.
         steps: At most this many steps; None runs as many as a call should.
+        followed: Whether somebody reads the sequences as they are written: the call is short then.
     """
     shape = replace(shape, filtered=sequences[0].request.filtered)
-    most = min(shape.steps_per_call, max(sequence.remaining_steps for sequence in sequences))
+    most = shape.steps_per_call if followed else shape.unfollowed_steps_per_call
+    most = min(most, max(sequence.remaining_steps for sequence in sequences))
     steps = most if steps is None else min(steps, most)
     if steps < 1:
         return

@@ -6,10 +6,18 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from worker.ml.sampling.sampler import STACK, STACKED_ROWS, Group, Sampler, advance_stack
+from worker.ml.sampling.sampler import (
+    STACK,
+    STACKED_ROWS,
+    Group,
+    Sampler,
+    advance_stack,
+    steps_per_call,
+)
 from worker.ml.sampling.sequence import Sequence
 
-#: The first block of a sequence ends this many tokens into its text, so that they come at once.
+#: The first block of a followed sequence ends this many tokens into its text, so that they come at
+#: once.
 FIRST_TOKENS = 8
 #: A sequence with no more steps than this is complete about as soon as its first tokens would be.
 SHORT_STEPS = 128
@@ -39,9 +47,15 @@ class Engine:
         self._active: dict[Sequence, tuple[Sampler, Hashable]] = {}
         self._served_seconds: dict[Hashable, float] = {}
         self._counts: Counter[Hashable] = Counter()
+        self._ending = 0
 
     def __len__(self) -> int:
         return len(self._active)
+
+    @property
+    def staying(self) -> int:
+        """How many sequences will be left after the block that runs now."""
+        return max(0, len(self._active) - self._ending)
 
     def add(self, sequence: Sequence, sampler: Sampler, owner: Hashable) -> None:
         """Schedule a sequence from the next block on.
@@ -77,6 +91,7 @@ class Engine:
             The sequences that advanced. Those that are complete or have failed are removed.
         """
         batches = self._schedule()
+        self._ending = sum(_count_ending(batch.groups) for batch in batches)
         running = [self._pool.submit(_advance, batch.groups) for batch in batches]
         try:
             if meanwhile is not None:
@@ -84,6 +99,7 @@ class Engine:
         finally:
             # Wait even after an error: nobody may touch a sequence while its batch runs.
             seconds = [future.result() for future in running]
+            self._ending = 0
         advanced: list[Sequence] = []
         for batch, spent in zip(batches, seconds, strict=True):
             sequences = [sequence for _, members in batch.groups for sequence in members]
@@ -183,14 +199,12 @@ def _advance(groups: abc.Sequence[Group]) -> float:
     """Advance a batch and return the seconds it took. A sequence that breaks it fails alone."""
     started = time.perf_counter()
     sequences = [sequence for _, members in groups for sequence in members]
-    prompts = [s.remaining_prompt_steps for s in sequences if s.remaining_prompt_steps]
-    short = max(sequence.remaining_steps for sequence in sequences) <= SHORT_STEPS
-    steps = min(prompts) + FIRST_TOKENS if prompts and not short else None
+    steps, followed = _first_steps(sequences), _is_followed(sequences)
     try:
         if len(groups) > 1:
-            advance_stack(groups, steps)
+            advance_stack(groups, steps, followed=followed)
         else:
-            groups[0][0].advance(sequences, steps)
+            groups[0][0].advance(sequences, steps, followed=followed)
     except Exception as error:
         if len(sequences) == 1:
             sequences[0].error = error
@@ -199,3 +213,25 @@ def _advance(groups: abc.Sequence[Group]) -> float:
                 for sequence in members:
                     _advance([(sampler, [sequence])])
     return time.perf_counter() - started
+
+
+def _is_followed(sequences: abc.Iterable[Sequence]) -> bool:
+    return any(sequence.followed for sequence in sequences)
+
+
+def _first_steps(sequences: abc.Sequence[Sequence]) -> int | None:
+    """The steps of a block that ends soon after the first tokens of a text that somebody reads."""
+    followed = [sequence for sequence in sequences if sequence.followed]
+    prompts = [s.remaining_prompt_steps for s in followed if s.remaining_prompt_steps]
+    if not prompts or max(sequence.remaining_steps for sequence in sequences) <= SHORT_STEPS:
+        return None
+    return min(prompts) + FIRST_TOKENS
+
+
+def _count_ending(groups: abc.Sequence[Group]) -> int:
+    """How many sequences of a batch will be complete after its next block."""
+    sequences = [sequence for _, members in groups for sequence in members]
+    steps = steps_per_call(groups, followed=_is_followed(sequences))
+    if (first := _first_steps(sequences)) is not None:
+        steps = min(steps, first)
+    return sum(sequence.remaining_steps <= steps for sequence in sequences)

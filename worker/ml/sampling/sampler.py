@@ -129,16 +129,26 @@ class Sampler:
         else:
             self.advance([self.new_sequence(request) for _ in range(min(rows, self.capacity))])
 
-    def advance(self, sequences: abc.Sequence[Sequence], steps: int | None = None) -> None:
+    def batch_shape(self, count: int) -> StepShape:
+        """The shape of a batch of so many sequences, padded to the next size."""
+        return replace(self.shape, rows=next(size for size in self.buckets if size >= count))
+
+    def advance(
+        self,
+        sequences: abc.Sequence[Sequence],
+        steps: int | None = None,
+        *,
+        followed: bool = True,
+    ) -> None:
         """Advance sequences by one call of the compiled loop.
 
         Args:
             sequences: At most `capacity` of this sampler's, all of them filtered or none.
             steps: At most this many steps; None runs as many as a call should.
+            followed: Whether somebody reads them as they are written: the call is short then.
         """
-        size = next(bucket for bucket in self.buckets if bucket >= len(sequences))
-        shape = replace(self.shape, rows=size)
-        run_batch(self.weights, sequences, range(len(sequences)), shape, steps)
+        shape = self.batch_shape(len(sequences))
+        run_batch(self.weights, sequences, range(len(sequences)), shape, steps, followed=followed)
 
     def generate(
         self, requests: abc.Sequence[SamplingRequest], should_stop: Callable[[], bool] | None = None
@@ -169,7 +179,21 @@ class Sampler:
 Group = tuple[Sampler, abc.Sequence[Sequence]]
 
 
-def advance_stack(groups: abc.Sequence[Group], steps: int | None = None) -> None:
+def steps_per_call(groups: abc.Sequence[Group], *, followed: bool) -> int:
+    """How many steps a call for these sequences may run.
+
+    Args:
+        groups: One, as for `Sampler.advance`, or several, as for `advance_stack`.
+        followed: As for `Sampler.advance`.
+    """
+    sampler, members = groups[0]
+    shape = sampler.batch_shape(len(members)) if len(groups) == 1 else stack_shape(sampler)
+    return shape.steps_per_call if followed else shape.unfollowed_steps_per_call
+
+
+def advance_stack(
+    groups: abc.Sequence[Group], steps: int | None = None, *, followed: bool = True
+) -> None:
     """Advance sequences of several samplers in one call: `Sampler.advance` for a stack.
 
     Each sequence gets the bits that it would get in any other batch.
@@ -178,6 +202,7 @@ def advance_stack(groups: abc.Sequence[Group], steps: int | None = None) -> None
         groups: At most `STACK` samplers of one shape, each with at most `STACKED_ROWS` sequences,
             all of them filtered or none.
         steps: As for `Sampler.advance`.
+        followed: As for `Sampler.advance`.
     """
     # In a fixed order, so that the same samplers are stacked only once.
     groups = sorted(groups, key=lambda group: group[0].serial)
@@ -190,8 +215,13 @@ def advance_stack(groups: abc.Sequence[Group], steps: int | None = None) -> None
         for number, (_, members) in enumerate(groups)
         for row in range(len(members))
     ]
-    shape = replace(first.shape, rows=STACK * STACKED_ROWS, stack=STACK)
-    run_batch(_stack_weights(samplers), sequences, rows, shape, steps)
+    shape = stack_shape(first)
+    run_batch(_stack_weights(samplers), sequences, rows, shape, steps, followed=followed)
+
+
+def stack_shape(sampler: Sampler) -> StepShape:
+    """The shape of a stack of samplers that are shaped like this one."""
+    return replace(sampler.shape, rows=STACK * STACKED_ROWS, stack=STACK)
 
 
 @lru_cache(maxsize=KEPT_STACKS)

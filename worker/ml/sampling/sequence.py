@@ -31,6 +31,7 @@ class Sequence:
         state: State of the network after them, [layers, 2 (h, c), windows in flight or 1, U].
         seconds: Device time used so far; of a batch, its share.
         error: Why it cannot continue, if it cannot.
+        followed: Whether somebody reads it while it is written, so that its blocks must be short.
     """
 
     def __init__(self, request: SamplingRequest, window: int | None, state: FloatArray) -> None:
@@ -44,6 +45,7 @@ class Sequence:
         self.error: Exception | None = None
         # Tokens that an extended score has forgotten; `_ids` begins after them.
         self._forgotten = 0
+        self.followed = False
         self._prompt_length = len(prompt)
         self._ids = np.empty(len(prompt) + request.length, np.int32)
         self._ids[: len(prompt)] = prompt

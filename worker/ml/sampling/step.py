@@ -28,6 +28,8 @@ DRAWN = -1
 #: The most work of one call. Sequences come and go between calls, so a call should not take much
 #: longer than 10 ms on one core: 256 steps for one sequence of LSTM(128), 84 for 32 of them.
 MULTIPLY_ADDS_PER_CALL = 200_000_000
+#: The same if nobody reads its texts meanwhile: fewer, longer calls leave more time to the rest.
+UNFOLLOWED_MULTIPLY_ADDS_PER_CALL = 600_000_000
 #: Compiled graphs that a process keeps; the least recently used is dropped first. A shape has up to
 #: ten, of some 4 MiB each. TensorFlow frees only a third of that for a dropped graph, and building
 #: it again takes a second, so few should ever be dropped.
@@ -74,9 +76,17 @@ class StepShape:
     @property
     def steps_per_call(self) -> int:
         """How many steps a call should run: BLOCK, or fewer for a large network."""
+        return self._steps_within(MULTIPLY_ADDS_PER_CALL)
+
+    @property
+    def unfollowed_steps_per_call(self) -> int:
+        """The same if nobody reads its sequences meanwhile."""
+        return self._steps_within(UNFOLLOWED_MULTIPLY_ADDS_PER_CALL)
+
+    def _steps_within(self, multiply_adds: int) -> int:
         lstm = self.states * (2 * self.layers - 1) * 4 * self.units**2
         head = self.rows * self.units * self.vocabulary
-        return max(1, min(BLOCK, MULTIPLY_ADDS_PER_CALL // (lstm + head)))
+        return max(1, min(BLOCK, multiply_adds // (lstm + head)))
 
     def new_state(self) -> FloatArray:
         """The state before the first token, [layers, 2 (h, c), states, U]."""

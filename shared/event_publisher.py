@@ -1,0 +1,194 @@
+"""Publishes the events of running jobs to the streams that `shared.job_events` reads."""
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from shared.broker import CONNECT_TIMEOUT_SECONDS, redis_url
+from shared.job_events import EntryKind, stream_key
+from shared.job_listeners import ListenerLookup
+
+#: Entries kept per job. Approximate, since Redis drops whole blocks.
+MAX_ENTRIES = 2_000
+EXPIRE_SECONDS = 3600
+#: Entries that wait while Redis is slow; the oldest is dropped first.
+MAX_PENDING = 10_000
+#: Entries in one round trip.
+BATCH_SIZE = 200
+#: How old the answer of `listened` may be: a listener's first piece should come within 100 ms.
+LOOK_SECONDS = 0.025
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """An entry that is not sent yet.
+
+    Attributes:
+        for_listeners: It is sent only if somebody listens to the job.
+    """
+
+    job_id: str
+    attempt: int
+    offset: int
+    kind: EntryKind
+    data: dict[str, Any]
+    for_listeners: bool
+
+    @property
+    def fields(self) -> Any:
+        """The entry's fields, as Redis stores them."""
+        return {"kind": self.kind, "data": json.dumps(self.data, ensure_ascii=False)}
+
+
+class EventPublisher:
+    """Sends entries in a background thread, so that callers never wait for Redis.
+
+    Args:
+        url: A Redis address in either spelling.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis.from_url(
+            redis_url(url),
+            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            socket_timeout=CONNECT_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._listeners = ListenerLookup(self._redis)
+        self._listened: frozenset[str] = frozenset()
+        self._asked_at = 0.0
+        self._must_look = False
+        self._pending: deque[_Pending] = deque(maxlen=MAX_PENDING)
+        self._offset = 0
+        self._not_empty = threading.Condition()
+        self._sending = False
+        self._unreachable = False
+        self._thread: threading.Thread | None = None
+
+    def publish(self, job_id: str, attempt: int, kind: EntryKind, **data: Any) -> None:
+        """Queue an entry. It is lost if Redis cannot be reached.
+
+        Args:
+            job_id: The job whose stream it enters.
+            attempt: The attempt that the caller holds, or that the job's row has.
+            kind: What happened.
+            data: The fields that `EntryKind` describes.
+        """
+        self._enqueue(job_id, attempt, kind, data, for_listeners=False)
+
+    def publish_to_listeners(self, job_id: str, attempt: int, kind: EntryKind, **data: Any) -> None:
+        """As `publish`, but only if somebody listens to the job at the time of sending.
+
+        Call it after the commit of what the entry tells: a listener that comes later reads it
+        from the rows.
+        """
+        self._enqueue(job_id, attempt, kind, data, for_listeners=True)
+
+    def listened(self) -> frozenset[str]:
+        """Return the jobs that somebody listened to some `LOOK_SECONDS` ago, without waiting."""
+        if time.monotonic() - self._asked_at > LOOK_SECONDS:
+            with self._not_empty:
+                self._asked_at = time.monotonic()
+                self._must_look = True
+                self._notify()
+        return self._listened
+
+    def _enqueue(
+        self, job_id: str, attempt: int, kind: EntryKind, data: dict[str, Any], for_listeners: bool
+    ) -> None:
+        with self._not_empty:
+            # Microseconds, so that a stream that Redis lost continues after its readers' position.
+            self._offset = max(self._offset + 1, time.time_ns() // 1000)
+            self._pending.append(_Pending(job_id, attempt, self._offset, kind, data, for_listeners))
+            self._notify()
+
+    def _notify(self) -> None:
+        if self._thread is None:
+            # Not earlier: a thread does not survive a fork.
+            self._thread = threading.Thread(target=self._run, name="event-publisher", daemon=True)
+            self._thread.start()
+        self._not_empty.notify()
+
+    def flush(self, seconds: float = CONNECT_TIMEOUT_SECONDS) -> bool:
+        """Wait up to `seconds` until all entries are sent; return whether they are."""
+        deadline = time.monotonic() + seconds
+        while self._pending or self._sending:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def _run(self) -> None:
+        while True:
+            with self._not_empty:
+                while not (self._pending or self._must_look):
+                    self._not_empty.wait()
+                # Before the entries leave the queue, since `flush` looks without the lock.
+                self._sending = True
+                count = min(len(self._pending), BATCH_SIZE)
+                batch = [self._pending.popleft() for _ in range(count)]
+                must_look, self._must_look = self._must_look, False
+            try:
+                if must_look or any(entry.for_listeners for entry in batch):
+                    self._listened = self._listeners.look()
+                self._send(
+                    [
+                        entry
+                        for entry in batch
+                        if not entry.for_listeners or entry.job_id in self._listened
+                    ]
+                )
+                self._unreachable = False
+            except (redis.RedisError, OSError) as error:
+                self._listened = frozenset()
+                if not self._unreachable:
+                    log.warning("events_not_published", reason=str(error))
+                self._unreachable = True
+            finally:
+                self._sending = False
+
+    def _send(self, batch: Sequence[_Pending]) -> None:
+        if not batch:
+            return
+        pipe = self._redis.pipeline(transaction=False)
+        for entry in batch:
+            entry_id = f"{entry.attempt}-{entry.offset}"
+            pipe.xadd(stream_key(entry.job_id), entry.fields, id=entry_id, maxlen=MAX_ENTRIES)
+        for job_id in dict.fromkeys(entry.job_id for entry in batch):
+            pipe.expire(stream_key(job_id), EXPIRE_SECONDS)
+        answers = pipe.execute(raise_on_error=False)
+        for entry, answer in zip(batch, answers, strict=False):
+            if isinstance(answer, redis.ResponseError):
+                self._append(entry, answer)
+            elif isinstance(answer, Exception):
+                raise answer
+
+    def _append(self, entry: _Pending, error: redis.ResponseError) -> None:
+        """Send a rejected entry again, with the next free id of the same attempt.
+
+        The clocks of two hosts differ, so an id can be too small. An entry of an older attempt is
+        rejected again, as it must be.
+        """
+        try:
+            self._redis.xadd(
+                stream_key(entry.job_id), entry.fields, id=f"{entry.attempt}-*", maxlen=MAX_ENTRIES
+            )
+        except redis.ResponseError:
+            log.info(
+                "event_too_late",
+                job=entry.job_id,
+                attempt=entry.attempt,
+                kind=entry.kind,
+                reason=str(error),
+            )

@@ -1,0 +1,109 @@
+"""Listeners announce themselves, and only for them little things are published."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from shared import job_listeners
+from shared.broker import redis_url as driver_url
+from shared.event_publisher import EventPublisher
+from shared.job_events import EventReader
+from tests.services.waiting import until
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(driver_url(redis_url)) as client:
+        client.delete(job_listeners.KEY)
+        yield client
+
+
+@pytest.fixture
+def lookup(client: redis.Redis) -> job_listeners.ListenerLookup:
+    return job_listeners.ListenerLookup(client)
+
+
+def test_an_announcement_is_found_until_it_expires(
+    client: redis.Redis, lookup: job_listeners.ListenerLookup
+) -> None:
+    assert lookup.look() == frozenset()
+    job_listeners.announce(client, "long")
+    seconds, _ = client.time()
+    client.zadd(job_listeners.KEY, {"short": seconds + 2})
+    assert lookup.look() == {"long", "short"}
+    until(lambda: lookup.look() == {"long"}, "the end of the short announcement")
+    assert client.zcard(job_listeners.KEY) == 2, "it is only passed over"
+    job_listeners.announce(client, "long")
+    assert client.zcard(job_listeners.KEY) == 1
+
+
+def test_the_set_itself_expires_with_the_last_listener(client: redis.Redis) -> None:
+    job_listeners.announce(client, "a")
+    assert 0 < client.ttl(job_listeners.KEY) <= job_listeners.EXPIRE_SECONDS
+
+
+def test_a_wiped_server_finds_the_next_announcement(
+    client: redis.Redis, lookup: job_listeners.ListenerLookup
+) -> None:
+    job_listeners.announce(client, "a")
+    assert lookup.look() == {"a"}
+    client.flushdb()
+    assert lookup.look() == frozenset()
+    job_listeners.announce(client, "a")
+    assert lookup.look() == {"a"}
+
+
+def test_rubbish_in_the_place_of_the_set_is_replaced(
+    client: redis.Redis, lookup: job_listeners.ListenerLookup
+) -> None:
+    client.set(job_listeners.KEY, "no set")
+    assert lookup.look() == frozenset()
+    job_listeners.announce(client, "a")
+    client.zadd(job_listeners.KEY, {b"\xff": time.time() + 60})
+    assert lookup.look() == {"a", "\ufffd"}
+
+
+def test_an_entry_for_listeners_is_sent_only_if_there_is_one(
+    client: redis.Redis, redis_url: str
+) -> None:
+    publisher, reader = EventPublisher(redis_url), EventReader(redis_url, 1, 1.0)
+    reader.announce("heard")
+    for job_id in ("heard", "unheard"):
+        client.delete(f"quire:job:{job_id}")
+        publisher.publish_to_listeners(job_id, 1, "state", begins=True)
+    publisher.publish("unheard", 1, "metrics", step=1)
+    assert publisher.flush()
+    assert [entry.kind for entry in reader.read_all("heard")] == ["state"]
+    assert [entry.kind for entry in reader.read_all("unheard")] == ["metrics"]
+
+
+def test_a_listener_that_came_before_the_entry_is_never_missed(
+    client: redis.Redis, redis_url: str
+) -> None:
+    """However old the publisher's last look is: it looks again before it drops an entry."""
+    publisher, reader = EventPublisher(redis_url), EventReader(redis_url, 1, 1.0)
+    for number in range(50):
+        job_id = f"job-{number}"
+        client.delete(f"quire:job:{job_id}")
+        publisher.listened()
+        reader.announce(job_id)
+        publisher.publish_to_listeners(job_id, 1, "state")
+        assert publisher.flush()
+        assert [entry.kind for entry in reader.read_all(job_id)] == ["state"]
+
+
+def test_a_listener_is_noticed_soon(client: redis.Redis, redis_url: str) -> None:
+    publisher, reader = EventPublisher(redis_url), EventReader(redis_url, 1, 1.0)
+    assert publisher.listened() == frozenset()
+    reader.announce("a")
+    until(lambda: publisher.listened() == {"a"}, "the listener")
+
+
+def test_without_a_server_nobody_listens(tmp_path: object) -> None:
+    publisher = EventPublisher(f"unix://{tmp_path}/nobody.sock")
+    for _ in range(3):
+        publisher.publish_to_listeners("a", 1, "state")
+        assert publisher.listened() == frozenset()
+    assert publisher.flush()

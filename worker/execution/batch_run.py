@@ -1,0 +1,91 @@
+"""One job of a running batch: its claim, its texts, and how it ended."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from worker.execution.handler import BatchHandler, Generation
+from worker.execution.lease import CancelRequested, DeadlineReached, Lease
+from worker.execution.outcome import RunOutcome, outcome_of
+from worker.ml.sampling import sequence
+
+
+@dataclass(slots=True)
+class BatchRun:
+    """A claimed job whose texts are being generated."""
+
+    lease: Lease
+    generation: Generation
+    started_at: float
+
+
+@dataclass(slots=True)
+class EndedRun:
+    """A run that has left the batch; its outcome gets its texts from `add_texts`.
+
+    Attributes:
+        keeps_texts: Whether what it wrote is stored.
+        unfinished: The `finish_reason` of texts that were interrupted.
+    """
+
+    run: BatchRun
+    outcome: RunOutcome
+    keeps_texts: bool = False
+    unfinished: str | None = None
+
+
+def look_after(
+    run: BatchRun, stop: Callable[[sequence.Sequence], None], followed: Collection[str]
+) -> EndedRun | None:
+    """See what became of a run in the last block, and what is asked of it.
+
+    Its errors affect no other run.
+
+    Args:
+        run: The run.
+        stop: Stops a sequence that has reached a stop string.
+        followed: The jobs whose pieces are published.
+
+    Returns:
+        How it has ended; None while it goes on.
+    """
+    generation = run.generation
+    try:
+        generation.check()
+        for stopped in generation.newly_stopped():
+            stop(stopped)
+        generation.read_ahead()
+        if not generation.unfinished:
+            return EndedRun(run, RunOutcome("succeeded"), keeps_texts=True)
+        run.lease.check()
+        if run.lease.claim.job_id in followed:
+            for piece in generation.new_pieces():
+                run.lease.publish("piece", **piece)
+    except CancelRequested as error:
+        # Keep what is written: the owner may want the part of a long text that they saw.
+        outcome = outcome_of(error, run.lease.claim.kind)
+        return EndedRun(run, outcome, keeps_texts=True, unfinished="cancelled")
+    except DeadlineReached as error:
+        outcome = outcome_of(error, run.lease.claim.kind)
+        return EndedRun(run, outcome, keeps_texts=True, unfinished="deadline")
+    except Exception as error:
+        return EndedRun(run, outcome_of(error, run.lease.claim.kind))
+    return None
+
+
+def add_texts(handler: BatchHandler, all_ended: Sequence[EndedRun]) -> None:
+    """Give ended runs their texts, all at once; a run whose texts can't be had fails alone."""
+    if not all_ended:
+        return
+    try:
+        written = handler.records([(ended.run.generation, ended.unfinished) for ended in all_ended])
+    except Exception as error:
+        if len(all_ended) == 1:
+            [ended] = all_ended
+            outcome = outcome_of(error, ended.run.lease.claim.kind)
+            ended.outcome = replace(outcome, seconds=ended.outcome.seconds)
+            return
+        for ended in all_ended:
+            add_texts(handler, [ended])
+        return
+    for ended, texts in zip(all_ended, written, strict=True):
+        ended.outcome = replace(ended.outcome, texts=texts)
