@@ -143,10 +143,10 @@ def _flood(quire: Stack, model: str) -> Iterator[None]:
         client = quire.connect()
         while not stopping.is_set():
             try:
-                client.call("POST", "/v1/generate", body, Prefer="wait=2")
+                client.call("POST", "/v1/generate", body, Prefer="wait=30")
             except RuntimeError:
-                # The cap on queued jobs: that is the flood as large as it may be.
-                time.sleep(0.05)
+                # The cap on queued jobs: the flood is as large as it may be.
+                time.sleep(1.0)
 
     threads = [threading.Thread(target=request_more) for _ in range(FLOOD_CONNECTIONS)]
     for thread in threads:

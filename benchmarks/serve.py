@@ -156,7 +156,13 @@ def _get_job_row(pair: Pair, options: Options) -> Row:
     theirs = pair.plain.client.call("POST", "/generate", json.loads(pair.theirs().bodies[0]))["id"]
     mine, peer, _ = alternate(
         pair,
-        Target(pair.quire.port, "GET", f"/v1/jobs/{job}", pair.quire.client.key, mark='"prompt":"'),
+        Target(
+            pair.quire.port,
+            "GET",
+            f"/v1/jobs/{job}",
+            pair.quire.client.key,
+            mark='"finish_reason":',
+        ),
         Target(pair.plain.port, "GET", f"/jobs/{theirs}"),
         connections,
         options,
