@@ -18,7 +18,7 @@ from api.services import services
 from shared.clock import database_now
 from shared.queue.types import Submission
 from shared.specs.estimates import CorpusSize
-from shared.specs.presets import TrainNumbers, TrainSpec, resolve_train
+from shared.specs.presets import TrainNumbers, TrainSpec, longest_piece, resolve_train
 from shared.specs.seeds import new_seed
 from shared.tables import Corpus, Model
 
@@ -27,7 +27,7 @@ def enqueue_training(session: Session, body: TrainBase) -> Creation:
     """Submit the training that a request asks for."""
     corpus = visible(session, Corpus, body.corpus, lock="use")
     base = find_base_checkpoint(session, body.from_checkpoint)
-    spec = _resolve_spec(body, base)
+    spec = _resolve_spec(body, base, corpus)
     name = body.name or _free_name(session, corpus.name)
     return enqueue_model(session, corpus, spec, name, body.visibility, body, base)
 
@@ -48,6 +48,8 @@ def enqueue_model(
         DoesNotFit: No worker could run the training.
     """
     _refuse_short_corpus(corpus, spec)
+    if base is not None and base.is_trained_on(corpus):
+        _refuse_long_window(corpus, spec, base)
     alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
     if base is not None:
         alphabet = base.extend_vocabulary(alphabet)
@@ -88,7 +90,7 @@ def _free_name(session: Session, name: str) -> str:
     return next(free for free in names if free not in taken)
 
 
-def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None) -> TrainSpec:
+def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None, corpus: Corpus) -> TrainSpec:
     settings = services().settings
     changes: dict[str, Any] = body.model_dump(
         include={*TrainNumbers.model_fields, "sample", "budget"}, exclude_unset=True
@@ -102,7 +104,7 @@ def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None) -> TrainSpec:
     preset, seed = body.preset, body.seed
     if base is not None:
         requested_preset = body.preset if "preset" in body.model_fields_set else None
-        preset, changes = base.resolve_fields(requested_preset, changes)
+        preset, changes = base.resolve_fields(requested_preset, changes, corpus)
         seed = base.spec.seed if seed is None else seed
     return resolve_train(
         preset,
@@ -122,4 +124,19 @@ def _refuse_short_corpus(corpus: Corpus, spec: TrainSpec) -> None:
             f"too short ({corpus.characters:,} characters; a window of {spec.window} with "
             f"{100 * spec.held_out:g} % held out needs {minimum:,}). Use a longer text or a "
             "smaller window",
+        )
+
+
+def _refuse_long_window(corpus: Corpus, spec: TrainSpec, base: BaseCheckpoint) -> None:
+    """Refuse a window that no held-out piece of the checkpoint's training holds."""
+    if spec.tokenizer != "char" or base.spec.holdout != "spread":
+        return
+    longest = longest_piece(corpus.characters, base.spec.window, base.spec.held_out)
+    if spec.window >= longest:
+        raise Invalid(
+            "window",
+            spec.window,
+            f"too long: the held-out pieces of checkpoint {base.checkpoint.id}, which a training "
+            f"on the same corpus keeps, have {longest:,} characters. Use a window of at most "
+            f"{longest - 1:,}, or another corpus",
         )

@@ -1,6 +1,5 @@
 """`quire train`: train a model on a corpus."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from quire.commands.jobs.scheduling_options import (
     StartBefore,
     scheduling_fields,
 )
+from quire.commands.jobs.training_fields import parse_settings
 from quire.commands.library.corpus import (
     corpus_name,
     describe,
@@ -43,12 +43,6 @@ from quire.watch.wait import (
     require_success,
     short_budget_text,
     wait_for_job,
-)
-
-#: Fields that `--set` may not set, because they have options of their own.
-FIELDS_WITH_OPTIONS = frozenset(
-    {"corpus", "from", "preset", "name", "visibility", "tokenizer", "epochs", "budget", "seed"}
-    | {"sample", "priority", "after", "start_before", "deadline", "deadline_seconds"}
 )
 
 
@@ -96,6 +90,15 @@ def train(
     seconds: Annotated[
         float | None,
         typer.Option(help="How many seconds to train, instead of a number of epochs."),
+    ] = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="spread|tail",
+            help="Which part of the text judges the training: pieces spread over all of it, or "
+            "its tail.",
+            show_default="spread; the preset classic: tail",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -160,6 +163,7 @@ def train(
         "preset": preset,
         "name": name,
         "tokenizer": tokenizer,
+        "holdout": holdout,
         "epochs": epochs,
         "budget": None if seconds is None else {"seconds": seconds},
         "seed": seed,
@@ -268,34 +272,3 @@ def find_checkpoint(client: Client, reference: str) -> str:
     if best is None:
         raise NotFound(f"model {model.name!r} has no checkpoint to start from yet")
     return str(best)
-
-
-def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """Parse ``["units=128", "clip_norm=null"]`` into the fields of a request.
-
-    Raises:
-        InvalidInput: A setting is not FIELD=VALUE, comes twice, or has an option of its own.
-    """
-    fields: dict[str, Any] = {}
-    for setting in settings:
-        field, equals, value = setting.partition("=")
-        field = field.strip().replace("-", "_")
-        if not (field and equals and value.strip()):
-            raise InvalidInput(f"--set {setting}: write it as FIELD=VALUE, such as units=128")
-        if field in FIELDS_WITH_OPTIONS:
-            option = "seconds" if field == "budget" else field.replace("_", "-")
-            raise InvalidInput(f"--set {setting}: use the option --{option} instead")
-        if field in fields:
-            raise InvalidInput(f"--set {field} is given twice")
-        fields[field] = _parse_value(value.strip())
-    return fields
-
-
-def _parse_value(text: str) -> Any:
-    if text.lower() in {"none", "null"}:
-        return None
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        return text  # a word, such as optimizer=adam
-    return value

@@ -16,7 +16,7 @@ from quire import config
 from quire.client import Client
 from quire.client.replies import Job, Text
 from quire.client.transport import ApiError
-from quire.commands.jobs.train import parse_settings
+from quire.commands.jobs.training_fields import parse_settings
 from quire.commands.library.corpus import upload_once
 from quire.commands.server import demo_corpus
 from quire.commands.server.demo_corpus import (

@@ -6,7 +6,7 @@ import pytest
 
 from quire.client.replies import Job, Novelty, Progress
 from quire.commands.jobs.generate import parse_temperatures
-from quire.commands.jobs.train import parse_settings
+from quire.commands.jobs.training_fields import parse_settings
 from quire.commands.server.demo import known_words_sentence
 from quire.commands.server.demo_corpus import written_words
 from quire.errors import InvalidInput
