@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.support.harness import Options, Row, load_corpus, main, row
+from benchmarks.support.held_out import split_tail
 from shared.specs.presets import resolve_train
 from worker.ml.config import TrainConfig
 from worker.ml.runtime import configure
 from worker.ml.training.progress import EpochEnd
 from worker.ml.training.trainer import Trainer
-from worker.ml.vectorize import split_held_out, vectorize
+from worker.ml.vectorize import vectorize
 from worker.ml.vocabulary import Ids, Vocabulary
 
 EPOCHS = 2
@@ -69,7 +70,7 @@ def run_script(pipe: Connection, task: Task) -> None:
     import keras
 
     config = task.config
-    train, tail = split_held_out(task.ids, config)
+    train, tail = split_tail(task.ids, config)
     size = len(task.vocabulary)
     x, y = one_hot(train, size, config.window, config.stride)
     validation = one_hot(tail, size, config.window, config.stride)

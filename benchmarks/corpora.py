@@ -53,7 +53,7 @@ class TrainedNetwork:
 def learn(corpus: Corpus, quick: bool) -> TrainedNetwork:
     """Train preset `default` for the number of epochs that best fits the time."""
     vocabulary, ids = vectorize(corpus.text)
-    spec = resolve_train("default", {}, seed=SEED, threads=THREADS, shards=THREADS)
+    spec = resolve_train("default", {"holdout": "tail"}, seed=SEED, threads=THREADS, shards=THREADS)
     config = TrainConfig.from_spec(spec.model_dump(), len(vocabulary))
     seconds = QUICK_SECONDS if quick else SECONDS
     trainer = Trainer(config, ids, vocabulary)

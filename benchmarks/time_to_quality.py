@@ -16,15 +16,17 @@ from benchmarks import classic
 from benchmarks.peers import nanogpt_recipe
 from benchmarks.peers.process import child, need_torch
 from benchmarks.support.harness import Options, Row, load_corpus, main, row
+from benchmarks.support.held_out import split_tail
 from shared.specs.presets import resolve_train
 from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig
+from worker.ml.holdout import Holdout
 from worker.ml.model import pad
 from worker.ml.runtime import configure
 from worker.ml.training.progress import Validated
 from worker.ml.training.step import on_device, train_step
 from worker.ml.training.trainer import Trainer
-from worker.ml.vectorize import split_held_out, validation_starts, vectorize
+from worker.ml.vectorize import validation_starts, vectorize
 from worker.ml.vocabulary import Ids, Vocabulary
 
 THREADS = 2
@@ -54,7 +56,8 @@ class Task:
 
     def config(self, seconds: float) -> TrainConfig:
         """Configure preset `default` with a budget of `seconds`."""
-        changes = {"budget": {"seconds": seconds}, "held_out": self.held_out}
+        # The peers are judged on the tail.
+        changes = {"budget": {"seconds": seconds}, "held_out": self.held_out, "holdout": "tail"}
         spec = resolve_train("default", changes, seed=SEED, threads=THREADS, shards=2)
         return TrainConfig.from_spec(spec.model_dump(), len(self.vocabulary))
 
@@ -86,12 +89,12 @@ def shakespeare() -> Task:
 
 def evaluate(task: Task, best: TrainingState, train: TrainConfig) -> float:
     """Compute the loss of the checkpoint that would generate texts."""
-    _, tail = split_held_out(task.ids, train)
     config = replace(train, **task.evaluation, batch_size=64, shards=1)
     weights = {name: tf.constant(array) for name, array in pad(best.weights, train.network).items()}
-    starts = validation_starts(config, len(tail))
-    loss, _ = train_step(config, "xla").evaluate(weights, on_device(tail), starts)
-    return loss
+    [starts] = validation_starts(config, Holdout.draw(train, len(task.ids)).pieces)
+    step = train_step(config, "xla")
+    nats, _ = step.evaluate(weights, on_device(task.ids), starts)
+    return float(nats.sum(dtype=float)) / int(step.predictions(starts).sum())
 
 
 def trained(task: Task, seconds: float) -> Trained:
@@ -149,7 +152,7 @@ def script(quick: bool) -> tuple[float, float, str]:
 def nanogpt(task: Task, quick: bool) -> tuple[float, float, str]:
     """Measure the seconds of nanoGPT's recipe and its loss; describe the run."""
     steps = nanogpt_recipe.STEPS // (QUICK_SHARE if quick else 1)
-    train, tail = split_held_out(task.ids, task.config(1))
+    train, tail = split_tail(task.ids, task.config(1))
     with child(nanogpt_recipe.run, train, tail, len(task.vocabulary), steps) as pipe:
         seconds, loss = pipe.recv()
     description = f"peer: nanoGPT's recipe for a CPU in PyTorch, {nanogpt_recipe.STEPS:,} steps"

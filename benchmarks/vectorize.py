@@ -21,7 +21,8 @@ from benchmarks.support.harness import (
 )
 from shared.specs.presets import resolve_train
 from worker.ml.config import TrainConfig
-from worker.ml.vectorize import epoch_starts, split_held_out, vectorize
+from worker.ml.holdout import Holdout
+from worker.ml.vectorize import epoch_starts, vectorize
 
 WINDOW, STRIDE = 60, 3
 TARGET_RATIO = 300
@@ -31,12 +32,12 @@ REPEATS = 20
 
 
 def ours(text: str) -> Any:
-    """Compute vocabulary, ids, held-out tail and the first epoch's shuffled window starts."""
+    """Compute vocabulary, ids, the held-out tail and the first epoch's shuffled window starts."""
     vocabulary, ids = vectorize(text)
     spec = resolve_train("classic", {}, seed=0, threads=1, shards=1)
     config = TrainConfig.from_spec(spec.model_dump(), len(vocabulary))
-    train, tail = split_held_out(ids, config)
-    return vocabulary, train, tail, epoch_starts(config, len(train), epoch=0)
+    holdout = Holdout.draw(config, len(ids))
+    return vocabulary, ids, holdout, epoch_starts(config, holdout.parts, epoch=0)
 
 
 def script(text: str) -> Any:
@@ -58,12 +59,12 @@ def script(text: str) -> Any:
 
 def same_windows(text: str) -> bool:
     """Whether a sample of the script's rows matches Quire's windows."""
-    vocabulary, train, _, starts = ours(text)
+    vocabulary, ids, _, starts = ours(text)
     x, y = script(text)
     known = set(starts.ravel().tolist())
     for number in range(0, len(x) * 9 // 10, len(x) // 200):
         start = number * STRIDE
-        window = train[start : start + WINDOW + 1]
+        window = ids[start : start + WINDOW + 1]
         guessed = [*x[number].argmax(1), y[number].argmax()]
         if start not in known or guessed != window.tolist():
             return False

@@ -6,25 +6,36 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
-from api.permissions import visible_checkpoint
+from api.permissions import digests_of_visible, visible_checkpoint
 from shared.specs.presets import PRESETS, PresetName, TrainSpec
-from shared.tables import Checkpoint, Model
+from shared.tables import Checkpoint, Corpus, Model
 
 #: The fields that determine the shape and meaning of the weights. With `predict: last`, `window`
 #: is one of them: such a network starts every window from an empty state.
 SHAPE_FIELDS = ("tokenizer", "predict", "embedding", "units", "layers")
+#: The fields that determine which pieces judge a training. On the same corpus they stay, or the
+#: network would be judged on what it has learnt.
+HOLDOUT_FIELDS = ("held_out", "holdout")
 
 
 @dataclass(frozen=True, slots=True)
 class BaseCheckpoint:
-    """A checkpoint that the current user may start from, with its model and training spec."""
+    """A checkpoint that the current user may start from, with its model and training spec.
+
+    Attributes:
+        checkpoint: The checkpoint.
+        model: Its model.
+        spec: The spec of its training.
+        corpus_sha256: The text of its training; None if the user may not see it.
+    """
 
     checkpoint: Checkpoint
     model: Model
     spec: TrainSpec
+    corpus_sha256: str | None
 
     def resolve_fields(
-        self, preset: PresetName | None, changes: dict[str, Any]
+        self, preset: PresetName | None, changes: dict[str, Any], corpus: Corpus
     ) -> tuple[PresetName, dict[str, Any]]:
         """Return the preset and the changed fields of a training that starts here.
 
@@ -32,19 +43,26 @@ class BaseCheckpoint:
             preset: The preset of the request. None takes every field that `changes` leaves out
                 from the checkpoint's training.
             changes: The fields of the request.
+            corpus: The training's corpus.
 
         Raises:
-            Invalid: A field contradicts the checkpoint's network.
+            Invalid: A field contradicts the checkpoint's network, or changes which pieces of its
+                corpus are held out.
         """
         own = self.spec.model_dump()
         fixed = self.fixed_fields
+        if self.is_trained_on(corpus):
+            fixed = (*fixed, *HOLDOUT_FIELDS)
         for name in fixed:
             if name in changes and changes[name] != own[name]:
+                why = "train a new network without `from`"
+                if name in HOLDOUT_FIELDS:
+                    why = "choose another corpus: on the same one the held-out pieces stay"
                 raise Invalid(
                     name,
                     changes[name],
                     f"must be {own[name]!r} as in checkpoint {self.checkpoint.id}. Leave it out, "
-                    "or train a new network without `from`",
+                    f"or {why}",
                 )
         if preset is None:
             known = (*PRESETS["default"].model_dump(), "sample", "budget")
@@ -52,6 +70,10 @@ class BaseCheckpoint:
             kept = {name: own[name] for name in known if name not in ends}
             return self.spec.preset, kept | changes
         return preset, {name: own[name] for name in fixed} | changes
+
+    def is_trained_on(self, corpus: Corpus) -> bool:
+        """Return whether the checkpoint's training had this very text, and the user may know."""
+        return corpus.sha256 == self.corpus_sha256
 
     def extend_vocabulary(self, alphabet: str) -> str:
         """Return the checkpoint's characters, followed by the new ones of the alphabet."""
@@ -80,4 +102,5 @@ def find_base_checkpoint(session: Session, reference: str | None) -> BaseCheckpo
     if reference is None:
         return None
     checkpoint, model = visible_checkpoint(session, reference, use=True)
-    return BaseCheckpoint(checkpoint, model, TrainSpec.model_validate(model.spec))
+    sha256 = digests_of_visible(session, {model.corpus_id}).get(model.corpus_id)
+    return BaseCheckpoint(checkpoint, model, TrainSpec.model_validate(model.spec), sha256)

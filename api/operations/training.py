@@ -24,6 +24,7 @@ from shared.specs.presets import (
     TrainNumbers,
     TrainSpec,
     largest_window,
+    longest_piece,
     resolve_train,
 )
 from shared.specs.seeds import new_seed
@@ -34,7 +35,7 @@ def enqueue_training(session: Session, body: TrainBase) -> Creation:
     """Submit the training that a request asks for."""
     corpus = visible(session, Corpus, body.corpus, lock="use")
     base = find_base_checkpoint(session, body.from_checkpoint)
-    spec = _resolve_spec(body, base)
+    spec = _resolve_spec(body, base, corpus)
     name = body.name or _free_name(session, corpus.name)
     return enqueue_model(session, corpus, spec, name, body.visibility, body, base)
 
@@ -57,6 +58,8 @@ def enqueue_model(
     """
     check_sharing(visibility)
     _refuse_short_corpus(corpus, spec)
+    if base is not None and base.is_trained_on(corpus):
+        _refuse_long_window(corpus, spec, base)
     alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
     if base is not None:
         alphabet = base.extend_vocabulary(alphabet)
@@ -98,7 +101,7 @@ def _free_name(session: Session, name: str) -> str:
     return next(free for free in names if free not in taken)
 
 
-def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None) -> TrainSpec:
+def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None, corpus: Corpus) -> TrainSpec:
     settings = services().settings
     changes: dict[str, Any] = body.model_dump(
         include={*TrainNumbers.model_fields, "sample", "budget"}, exclude_unset=True
@@ -112,7 +115,7 @@ def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None) -> TrainSpec:
     preset, seed = body.preset, body.seed
     if base is not None:
         requested_preset = body.preset if "preset" in body.model_fields_set else None
-        preset, changes = base.resolve_fields(requested_preset, changes)
+        preset, changes = base.resolve_fields(requested_preset, changes, corpus)
         seed = base.spec.seed if seed is None else seed
     return resolve_train(
         preset,
@@ -135,4 +138,19 @@ def _refuse_short_corpus(corpus: Corpus, spec: TrainSpec) -> None:
             corpus.id,
             f"too short ({corpus.characters:,} characters; a window of {spec.window} with "
             f"{100 * spec.held_out:g} % held out needs {minimum:,}). Use {way}",
+        )
+
+
+def _refuse_long_window(corpus: Corpus, spec: TrainSpec, base: BaseCheckpoint) -> None:
+    """Refuse a window that no held-out piece of the checkpoint's training holds."""
+    if spec.tokenizer != "char" or base.spec.holdout != "spread":
+        return
+    longest = longest_piece(corpus.characters, base.spec.window, base.spec.held_out)
+    if spec.window >= longest:
+        raise Invalid(
+            "window",
+            spec.window,
+            f"too long: the held-out pieces of checkpoint {base.checkpoint.id}, which a training "
+            f"on the same corpus keeps, have {longest:,} characters. Use a window of at most "
+            f"{longest - 1:,}, or another corpus",
         )

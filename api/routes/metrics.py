@@ -28,7 +28,7 @@ def list_job_metrics(path: IdPath, query: MetricsPage) -> Response:
     """List the points of a training's loss curves, from the first step on.
 
     To follow a training, repeat the request with `after` set to the last step received. A point
-    with a `val_loss` is a validation on the held-out text: its `loss` is the mean since the
+    with a `val_loss` is a validation on the held-out pieces: its `loss` is the mean since the
     validation before. The `loss` of any other point is the mean since the point before. A step
     that is repeated replaces its point.
     """
@@ -123,6 +123,7 @@ def _metric_reply(metric: Metric) -> MetricReply:
         loss=metric.loss,
         val_loss=metric.val_loss,
         bits_per_char=metric.bits_per_char,
+        piece_losses=metric.piece_losses,
         learning_rate=metric.learning_rate,
         characters_per_second=metric.characters_per_second,
         at=metric.at,

@@ -118,6 +118,11 @@ class MetricReply(Reply):
         description="validation loss; null if there was no validation at this step"
     )
     bits_per_char: float | None = Field(description="from val_loss; comparable across tokenizers")
+    piece_losses: list[float | None] | None = Field(
+        description="validation loss of each held-out piece, in the order of the text; the job's "
+        "history says where they lie (event `held_out`). Null for a piece without a window, and if "
+        "there was no validation at this step"
+    )
     learning_rate: float | None
     characters_per_second: float | None
     at: datetime

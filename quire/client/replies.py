@@ -194,6 +194,7 @@ class Metric(Reply):
     loss: float | None = None
     val_loss: float | None = None
     bits_per_char: float | None = None
+    piece_losses: list[float | None] | None = None
     learning_rate: float | None = None
     characters_per_second: float | None = None
     at: datetime

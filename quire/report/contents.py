@@ -47,6 +47,20 @@ class ReportContents:
         return "token" if self.job.spec.get("tokenizer") == "word" else "character"
 
     @property
+    def tokens(self) -> int:
+        """The tokens of the whole text; 0 if a server of an earlier release trained on it."""
+        return int(self._held_out.get("tokens", 0))
+
+    @property
+    def pieces(self) -> list[tuple[int, int]]:
+        """The first token of each held-out piece, and the one after its last."""
+        return [(first, end) for first, end in self._held_out.get("pieces", [])]
+
+    @property
+    def _held_out(self) -> dict[str, Any]:
+        return next((event.data for event in self.events if event.type == "held_out"), {})
+
+    @property
     def best(self) -> Metric | None:
         """The point with the least validation loss."""
         return curves.best(self.validations)

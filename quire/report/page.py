@@ -11,6 +11,7 @@ from quire.client.replies import Metric, Text
 from quire.report.charts import render_charts
 from quire.report.contents import ReportContents
 from quire.report.elements import bits, epoch, plain, table, when
+from quire.report.pieces import render_pieces
 from quire.terminal import formatting
 from quire.watch.history import ROUTINE, describe_event
 from shared.specs.presets import PRESETS
@@ -31,6 +32,7 @@ def render_page(contents: ReportContents) -> str:
         _head(contents),
         render_charts(contents),
         _validation_table(contents),
+        render_pieces(contents),
         _texts(contents),
         _checkpoints(contents),
         _settings(contents),

@@ -54,6 +54,14 @@ def _resumed(data: Data) -> str:
     return f"resumed from the checkpoint at step {data['step']:,}, epoch {data['epoch']:.1f}"
 
 
+def _held_out(data: Data) -> str:
+    pieces = data["pieces"]
+    held_out = sum(end - first for first, end in pieces)
+    if len(pieces) > 1:
+        return f"{held_out:,} tokens held out in {len(pieces)} pieces, spread over the text"
+    return f"the last {held_out:,} tokens held out"
+
+
 def _began_from(data: Data) -> str:
     if data["goes_on"]:
         return f"continued from checkpoint {data['checkpoint']}, at step {data['step']:,}"
@@ -109,6 +117,7 @@ _DESCRIPTIONS: dict[str, Callable[[Data], str]] = {
     "checkpoint_unusable": _unusable,
     "checkpoint_held_up": _held_up,
     "checkpoint_waits": _waits,
+    "held_out": _held_out,
     "resumed": _resumed,
     "began_from": _began_from,
     "inexact": _inexact,

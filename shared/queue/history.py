@@ -54,7 +54,12 @@ def add_events(connection: Connection, events: Sequence[Event], now: datetime) -
 
 
 def put_metric(
-    connection: Connection, job_id: str, progress: ProgressReport, now: datetime, validated: bool
+    connection: Connection,
+    job_id: str,
+    progress: ProgressReport,
+    now: datetime,
+    validated: bool,
+    piece_losses: Sequence[float | None] | None = None,
 ) -> None:
     """Write a point of a loss curve; replace an earlier point of the same step."""
     values = {
@@ -65,6 +70,7 @@ def put_metric(
         "val_loss": progress.val_loss if validated else None,
         "bits_per_char": progress.bits_per_char if validated else None,
         "learning_rate": progress.learning_rate,
+        "piece_losses": None if piece_losses is None else list(piece_losses),
         "characters_per_second": progress.characters_per_second,
         "at": now,
     }

@@ -91,7 +91,12 @@ class JobLeases(QueueBase):
         return True
 
     def record_progress(
-        self, claim: Claim, progress: ProgressReport, *, validated: bool = True
+        self,
+        claim: Claim,
+        progress: ProgressReport,
+        *,
+        validated: bool = True,
+        piece_losses: Sequence[float | None] | None = None,
     ) -> None:
         """Write a training's progress, and a point of its loss curve.
 
@@ -99,14 +104,16 @@ class JobLeases(QueueBase):
             claim: The training.
             progress: How far it is.
             validated: Whether the validation loss was measured at this step, and so belongs to the
-                point; otherwise it is that of the last epoch's end.
+                point; otherwise it is that of the last validation.
+            piece_losses: The validation loss of each held-out piece, in the order of the text.
 
         Raises:
             LeaseLost: As for `heartbeat`.
         """
         with self.engine.begin() as connection:
             self._fence(connection, claim, progress=asdict(progress))
-            put_metric(connection, claim.job_id, progress, self.clock(connection), validated)
+            now, judged = self.clock(connection), (validated, piece_losses)
+            put_metric(connection, claim.job_id, progress, now, *judged)
 
     def record_reading(self, claim: Claim, progress: ProgressReport) -> None:
         """Write how far a score is, which has no loss curve.

@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PresetName = Literal["classic", "default", "large"]
 Tokenizer = Literal["char", "word"]
+HoldoutPlace = Literal["tail", "spread"]
 #: Seeds stay exact in every JSON reader, JavaScript's included.
 SEED_LIMIT = 2**53
 #: With a common alphabet the vocabulary then fills its bucket of 4,096 (`worker/ml/config.py`).
 VOCABULARY_LIMIT = 4000
 #: The most epochs after which a training writes sample texts: each time takes a tenth of a second.
 MAX_EPOCH_SAMPLES = 50
+#: The most held-out pieces of a corpus, and the least windows of one, as in worker/ml/holdout.py.
+MAX_PIECES, MIN_PIECE_WINDOWS = 20, 4
 CLASSIC_TEMPERATURES = (0.2, 0.5, 1.0, 1.2)
 SMALLEST_WINDOW = 4
 Temperature = Annotated[float, Field(ge=0, le=10)]
@@ -131,8 +134,12 @@ class TrainNumbers(Frozen):
     epochs: int | None = Field(
         ge=1, le=10_000, description="passes over the corpus; `budget` replaces them"
     )
-    held_out: float = Field(
-        gt=0, le=0.5, description="share of the corpus, at its end, held out for validation"
+    held_out: float = Field(gt=0, le=0.5, description="share of the corpus held out for validation")
+    holdout: HoldoutPlace = Field(
+        "tail",
+        description="where the held-out share lies: `tail` at the end of the corpus, or `spread` "
+        "in pieces all over it, drawn by the seed, so that what judges the training is like the "
+        "corpus. A corpus too short for two pieces of four windows keeps the tail",
     )
     validate_every: int | None = Field(
         None,
@@ -183,6 +190,8 @@ PRESETS: dict[str, TrainNumbers] = {
         dropout=0.0,
         epochs=20,
         held_out=0.05,
+        # The recipe's figures are told on the tail.
+        holdout="tail",
     ),
     "default": TrainNumbers(
         lowercase=False,
@@ -202,6 +211,7 @@ PRESETS: dict[str, TrainNumbers] = {
         dropout=0.1,
         epochs=10,
         held_out=0.05,
+        holdout="spread",
     ),
     "large": TrainNumbers(
         lowercase=False,
@@ -221,6 +231,7 @@ PRESETS: dict[str, TrainNumbers] = {
         dropout=0.0,
         epochs=20,
         held_out=0.05,
+        holdout="spread",
     ),
 }
 
@@ -279,7 +290,7 @@ def resolve_train(
 def minimum_characters(window: int, held_out: float) -> int:
     """Return the least N so that `held_out` · N and the rest each hold a window and a character.
 
-    The held-out tail has ``floor(N · held_out)`` characters, as in worker/ml/vectorize.py.
+    The held-out tail has ``floor(N · held_out)`` characters, as in worker/ml/holdout.py.
     """
     # worker/ml/config.py has a copy, because the pipeline imports nothing from here.
     needed = window + 1
@@ -293,3 +304,16 @@ def largest_window(characters: int, held_out: float) -> int:
     """Return the largest window for a text; below `SMALLEST_WINDOW` there is none."""
     tail = int(characters * held_out)
     return min(tail, characters - tail) - 1
+
+
+def longest_piece(characters: int, window: int, held_out: float) -> int:
+    """Return the length of the longest held-out piece with `holdout: spread`.
+
+    Args:
+        characters: The length of the corpus.
+        window: The window that the pieces were drawn for.
+        held_out: The share that is held out.
+    """
+    # worker/ml/holdout.py draws them.
+    count = int(characters * held_out)
+    return -(-count // max(1, min(MAX_PIECES, count // (MIN_PIECE_WINDOWS * window + 1))))

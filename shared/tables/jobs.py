@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.ids import new_id
-from shared.tables.base import Base, Id, RowNumber, one_of, partial
+from shared.tables.base import Base, Id, Json, RowNumber, one_of, partial
 
 Kind = Literal["train", "generate"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -125,6 +125,8 @@ class Metric(Base):
     loss: Mapped[float | None]
     val_loss: Mapped[float | None]
     bits_per_char: Mapped[float | None]
+    #: Of each held-out piece, in the order of the text; null where one holds no window.
+    piece_losses: Mapped[list[float | None] | None] = mapped_column(Json)
     learning_rate: Mapped[float | None]
     characters_per_second: Mapped[float | None]
     at: Mapped[datetime]

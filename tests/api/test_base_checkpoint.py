@@ -38,6 +38,46 @@ def test_the_shape_of_the_network_is_fixed(
     assert "train a new network" in error["message"]
 
 
+@pytest.mark.parametrize("changes", [{"held_out": 0.2}, {"holdout": "tail"}])
+def test_on_the_same_corpus_the_held_out_pieces_stay(
+    harness: ApiHarness, ann: Person, changes: dict[str, Any]
+) -> None:
+    before = harness.model(ann, units=64)
+    start = {"from": before["checkpoints"]["best"]}
+    answer = ann.post("/v1/train", {"corpus": before["corpus"], **start, **changes})
+    error = problem(answer, 422)["errors"][0]
+    assert error["field"] == next(iter(changes))
+    assert "held-out pieces stay" in error["message"]
+    again = ann.upload(name="the same text, uploaded again")
+    assert ann.post("/v1/train", {"corpus": again, **start, **changes}).status_code == 422
+    kept = ann.train(again, preset="classic", predict="every", embedding=64, **start, units=64)
+    assert (kept["spec"]["held_out"], kept["spec"]["holdout"]) == (0.05, "spread")
+    other = ann.upload(ENGLISH + " And more.", name="other")
+    assert ann.train(other, **start, **changes)["spec"] | changes == kept["spec"] | changes | {
+        name: value for name, value in before["spec"].items() if name not in changes
+    }
+
+
+def test_a_window_fits_the_pieces_that_stay(harness: ApiHarness, ann: Person) -> None:
+    before = harness.model(ann, window=16)
+    start = {"corpus": before["corpus"], "from": before["checkpoints"]["best"]}
+    count = int(len(ENGLISH) * 0.05)
+    longest = -(-count // (count // (4 * 16 + 1)))
+    error = problem(ann.post("/v1/train", {**start, "window": longest}), 422)["errors"][0]
+    assert (error["field"], error["value"]) == ("window", longest)
+    assert f"at most {longest - 1}" in error["message"]
+    assert ann.post("/v1/train", {**start, "window": longest - 1}).status_code == 202
+
+
+def test_a_private_corpus_is_not_told_by_what_may_change(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
+    shown = harness.model(ann, visibility="server")["checkpoints"]["best"]
+    corpus = bob.upload()  # the same text, which bob could only have guessed
+    answer = bob.post("/v1/train", {"corpus": corpus, "from": shown, "held_out": 0.2})
+    assert answer.status_code == 202
+
+
 def test_an_invisible_checkpoint_is_not_found(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:

@@ -86,6 +86,7 @@ TRAININGS: list[Refused] = [
     ({"units": 4096}, "units", 4096, "less than or equal to 2048"),
     ({"learning_rate": 0}, "learning_rate", 0, "greater than 0"),
     ({"held_out": 0.9}, "held_out", 0.9, "less than or equal to 0.5"),
+    ({"holdout": "head"}, "holdout", "head", "'tail' or 'spread'"),
     ({"preset": "huge"}, "preset", "huge", "'classic', 'default' or 'large'"),
     ({"epoch": 3}, "epoch", 3, "Did you mean epochs?"),
     ({"threads": 4}, "threads", 4, "unknown field"),

@@ -39,12 +39,23 @@ def test_a_point_has_all_fields_and_validations_can_be_filtered(
         "loss": 2.0,
         "val_loss": None,
         "bits_per_char": None,
+        "piece_losses": None,
         "learning_rate": 0.004,
         "characters_per_second": 10_000.0,
     }
     assert (second["loss"], second["val_loss"]) == (1.75, 1.5)
     assert steps(ann.items(f"{path}?validation=true")) == [100]
     assert steps(ann.items(f"{path}?validation=false")) == [50]
+
+
+def test_a_validation_has_the_loss_of_each_piece(
+    harness: ApiHarness, ann: Person, claim: Claim
+) -> None:
+    progress = ProgressReport(9, 90, 1.0, 9, 2.0, 1.5, 0.004, 10_000.0, 12.5)
+    for losses in ([1.2, 1.3], [1.25, None, 1.75]):
+        harness.queue.record_progress(claim, progress, piece_losses=losses)
+        [point] = ann.items(f"/v1/jobs/{claim.job_id}/metrics?points=10")
+        assert point["piece_losses"] == losses, "a repeated step replaces its point"
 
 
 def test_a_client_can_ask_for_new_points_only(

@@ -148,6 +148,7 @@ NUMBERS: dict[str, Any] = {
     "dropout": 0.3,
     "epochs": 1,
     "held_out": 0.1,
+    "holdout": "tail",
     "validate_every": 7,
     "patience": 2,
     "rollbacks": 1,
@@ -188,7 +189,7 @@ def test_every_number_can_be_set(ann: Person) -> None:
 
 
 def test_every_number_has_bounds_and_is_named_beyond_them(ann: Person) -> None:
-    words = {"lowercase", "tokenizer", "predict", "optimizer", "schedule"}
+    words = {"lowercase", "tokenizer", "predict", "optimizer", "schedule", "holdout"}
     assert OUT_OF_BOUNDS.keys() == TrainNumbers.model_fields.keys() - words
     corpus = ann.upload()
     for name, values in OUT_OF_BOUNDS.items():
@@ -198,6 +199,21 @@ def test_every_number_has_bounds_and_is_named_beyond_them(ann: Person) -> None:
     for name in words:
         wrong = ann.post("/v1/train", {"corpus": corpus, name: "nothing such"})
         assert [each["field"] for each in problem(wrong, 422)["errors"]] == [name]
+
+
+@pytest.mark.parametrize(
+    ("fields", "holdout"),
+    [
+        ({}, "spread"),
+        ({"preset": "large"}, "spread"),
+        ({"preset": "classic"}, "tail"),
+        ({"preset": "classic", "holdout": "spread"}, "spread"),
+    ],
+)
+def test_pieces_all_over_a_text_judge_a_training_but_of_the_classic_recipe(
+    ann: Person, fields: dict[str, str], holdout: str
+) -> None:
+    assert ann.train(ann.upload(), **fields)["spec"]["holdout"] == holdout
 
 
 def test_a_short_corpus_is_refused_with_the_minimum(ann: Person) -> None:

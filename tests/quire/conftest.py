@@ -3,7 +3,7 @@
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -43,7 +43,14 @@ class Served:
         job = self.ann.train(corpus, preset="classic", epochs=EPOCHS, name="poet", **fields)
         return self.world.claim(job["id"])
 
-    def point(self, claim: Claim, step: int, loss: float, val_loss: float | None = None) -> None:
+    def point(
+        self,
+        claim: Claim,
+        step: int,
+        loss: float,
+        val_loss: float | None = None,
+        piece_losses: Sequence[float | None] | None = None,
+    ) -> None:
         """Record a point of the loss curves."""
         epoch = step / STEPS_PER_EPOCH
         total = STEPS_PER_EPOCH * EPOCHS
@@ -51,7 +58,9 @@ class Served:
         progress = ProgressReport(
             step, total, epoch, EPOCHS, loss, val_loss, 0.01, 9_000.0, 20.0, bits
         )
-        self.world.queue.record_progress(claim, progress, validated=val_loss is not None)
+        self.world.queue.record_progress(
+            claim, progress, validated=val_loss is not None, piece_losses=piece_losses
+        )
 
     def epoch(self, claim: Claim, number: int) -> None:
         """Record an epoch: three points, a checkpoint and two texts."""

@@ -1,5 +1,8 @@
 """`quire job …`: commands that steer a job."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from quire.main import run
@@ -31,3 +34,23 @@ def test_help_shows_only_the_new_name(capsys: pytest.CaptureFixture[str]) -> Non
     text = capsys.readouterr().out
     assert "promote" in text
     assert " lift" not in text
+
+
+def test_what_judges_a_training_is_an_option(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.txt").write_text("A line of a text.\n" * 500)
+    train = ["train", "--corpus", str(tmp_path / "text.txt"), "--no-wait", "--json"]
+    for options, expected in (
+        ([], "spread"),
+        (["--holdout", "tail"], "tail"),
+        (["--preset", "classic"], "tail"),
+        (["--preset", "classic", "--holdout", "spread"], "spread"),
+    ):
+        assert run([*train, *options]) == 0
+        assert json.loads(capsys.readouterr().out)["spec"]["holdout"] == expected
+    assert run([*train, "--holdout", "head"]) == 2
+    assert "holdout" in (error := capsys.readouterr().err)
+    assert "'tail' or 'spread'" in error
+    assert run([*train, "--set", "holdout=tail"]) == 2
+    assert "use the option --holdout" in capsys.readouterr().err

@@ -155,6 +155,40 @@ def test_charts_have_descriptions_and_a_table_of_numbers(html: str) -> None:
     assert html.count("<circle") == 3
 
 
+def test_an_odd_piece_of_the_text_is_seen(served: Served, tmp_path: Path) -> None:
+    claim = served.train(holdout="spread")
+    pieces = [[100, 200], [1100, 1200], [2100, 2200], [4000, 4100]]
+    served.world.queue.record_event(claim, "held_out", tokens=4440, pieces=pieces)
+    served.point(claim, 100, 2.0, 1.6, [1.2, 1.3, 1.25, 2.9])
+    served.point(claim, 200, 1.9, 1.5, [1.25, 1.2, 1.3, None])
+    target = tmp_path / "report.html"
+    assert run(["report", "poet", "-o", str(target), "--force"]) == 0
+    html = target.read_text()
+    assert "unlike the others" not in Page(html).text
+    served.point(claim, 300, 1.8, 1.4, [1.1, 1.2, 1.15, 2.1])
+    assert run(["report", "poet", "-o", str(target), "--force"]) == 0
+    page = Page(html := target.read_text())
+    table = html.split("The held-out pieces of the text")[1].split("</table>")[0]
+    assert "one of them is unlike the others" in table
+    rows = re.findall(r"<tr.*?</tr>", table)[1:]
+    assert ['class="best"' in row for row in rows] == [False, False, False, True]
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t", row) for row in rows]
+    assert cells[3] == ["4", "90%", "4,000 – 4,099", "2.100", "2.100", "3"]
+    assert cells[0] == ["1", "2%", "100 – 199", "1.100", "1.100", "3"]
+    assert "400 tokens held out in 4 pieces, spread over the text" in page.text
+
+
+def test_a_tail_has_no_table_of_pieces(served: Served, tmp_path: Path) -> None:
+    claim = served.train()
+    served.world.queue.record_event(claim, "held_out", tokens=4440, pieces=[[4218, 4440]])
+    served.point(claim, 100, 2.0, 1.6, [1.6])
+    target = tmp_path / "report.html"
+    assert run(["report", "poet", "-o", str(target)]) == 0
+    text = Page(target.read_text()).text
+    assert "The held-out pieces" not in text
+    assert "the last 222 tokens held out" in text
+
+
 def test_the_same_job_gives_the_same_page(html: str, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["report", "poet", "-o", "-"]) == 0

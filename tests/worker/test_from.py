@@ -90,6 +90,34 @@ def test_the_same_text_at_a_constant_rate_continues_the_training(
     assert harness.checkpoints(second)[-1].digest == harness.checkpoints(whole)[-1].digest
 
 
+def test_on_the_same_text_the_same_pieces_judge_whatever_the_seed(
+    harness: WorkerHarness, ann: Person
+) -> None:
+    corpus = ann.upload(some_text())
+    first = ann.train(corpus, **TINY, seed=3)["id"]
+    harness.wait_until_succeeded(first)
+    held_out = harness.event(first, "held_out")
+    assert len(held_out["pieces"]) > 2
+    assert held_out["tokens"] == len(some_text())
+    checkpoint = harness.checkpoints(first)[-1].id
+    jobs = {
+        "seed": ann.train(corpus, **{"from": checkpoint, "seed": 99})["id"],
+        "window": ann.train(corpus, **{"from": checkpoint, "window": 32})["id"],
+        "lowercase": ann.train(corpus, **{"from": checkpoint, "lowercase": True})["id"],
+        "text": ann.train(ann.upload(GREEK), **{"from": checkpoint})["id"],
+    }
+    for name, job_id in jobs.items():
+        harness.wait_until_succeeded(job_id)
+        kept = harness.event(job_id, "held_out") == held_out
+        assert kept == (name != "text"), name
+        row = harness.checkpoints(job_id)[-1]
+        stored = checkpoints.load(harness.engine, row.sha256)
+        assert stored.meta["holdout"] == harness.event(job_id, "held_out")
+    for point in ann.items(f"/v1/jobs/{first}/metrics?validation=true"):
+        assert len(point["piece_losses"]) == len(held_out["pieces"])
+        assert min(point["piece_losses"]) <= point["val_loss"] <= max(point["piece_losses"])
+
+
 def test_a_budget_ends_a_training(harness: WorkerHarness) -> None:
     job = harness.wait_until_succeeded(harness.train(epochs=None, budget={"seconds": 2}))
     assert job.progress is not None

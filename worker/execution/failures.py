@@ -10,10 +10,10 @@ from shared.scheduling.errors import GroupFull, StorageFull
 from shared.scheduling.network_memory import NetworkTooLarge
 from shared.texts.vocabulary import UnknownLetter
 from worker.ml.checkpoint import BadCheckpoint
+from worker.ml.holdout import TooShort, WindowTooLong
 from worker.ml.sampling.sampler import NonFiniteWeights
 from worker.ml.training.divergence import Diverged
 from worker.ml.training.variables import CheckpointMismatch
-from worker.ml.vectorize import TooShort
 from worker.ml.vocabulary import UnknownCharacter
 
 
@@ -110,6 +110,7 @@ class VocabularyMismatch(RunFailed):
 _KNOWN: tuple[tuple[type[Exception], str, str, str], ...] = (
     (TooShort, "text-too-short", "The text is too short", "Use a longer text, a smaller `window` "
      "or another `held_out`."),
+    (WindowTooLong, "window-too-long", "The window is too long", "Use a smaller `window`."),
     (Diverged, "diverged", "The training diverged", "Restoring the best weights at half the "
      "learning rate did not help, or `rollbacks` turned it off. Train again with a lower "
      "`learning_rate`, or set `clip_norm`. The best checkpoint so far is kept."),

@@ -19,12 +19,12 @@ from worker.handlers.training_run import TrainingRun
 from worker.handlers.training_texts import TrainingTexts
 from worker.ml.checkpoint import TrainingState, fingerprint
 from worker.ml.config import TrainConfig
+from worker.ml.holdout import Holdout
 from worker.ml.training.trainer import Trainer
 from worker.ml.training.transfer import can_continue, extend_epochs, initial_state
 from worker.ml.vectorize import (
     characters_per_token,
     encode_pieces,
-    split_held_out,
     steps_per_epoch,
 )
 from worker.ml.vocabulary import Ids, UnknownCharacter, Vocabulary
@@ -113,8 +113,8 @@ class Train:
             state = self._save_first_state(lease, inputs, start, inputs.start_state, config)
         recall_from = [lease.claim.job_id]
         if state is not None:
-            training_ids, _tail = split_held_out(inputs.ids, config)
-            config = extend_epochs(state, config, steps_per_epoch(config, len(training_ids)))
+            parts = Holdout.from_meta(state.meta, config, len(inputs.ids)).parts
+            config = extend_epochs(state, config, steps_per_epoch(config, parts))
             if start is not None and state.meta.get("start_step"):
                 # This training continues another one and counts its steps, so that an earlier
                 # step's checkpoint may be the other one's.
@@ -129,13 +129,15 @@ class Train:
             load_state=partial(inputs.checkpoints.recall, recall_from),
         )
         trainer.exact &= spec.threads == self._threads
+        if inputs.resumed is None:
+            record_event(self._queue, lease, "held_out", **trainer.holdout.as_dict())
         if state is not None and (changes := _differences(state, config, self._processor)):
             record_event(self._queue, lease, "inexact", **changes)
         return trainer
 
     def _run(self, lease: Lease, inputs: _Inputs, trainer: Trainer) -> None:
         spec, vocabulary, ids = inputs.spec, inputs.vocabulary, inputs.ids
-        per_token = characters_per_token(vocabulary, ids, trainer.config)
+        per_token = characters_per_token(vocabulary, ids, trainer.holdout)
         if spec.tokenizer == "word":
             size = len(vocabulary)
             lease.persist(lambda: self._queue.record_vocabulary(lease.claim, size, per_token))
@@ -190,12 +192,15 @@ class Train:
     ) -> TrainingState:
         """Save what the training starts from as its own first checkpoint."""
         lowercase = inputs.spec.lowercase
-        same_text = (inputs.corpus_sha256, lowercase) == (start.corpus_sha256, start.lowercase)
+        same_corpus = inputs.corpus_sha256 == start.corpus_sha256
+        same_text = same_corpus and lowercase == start.lowercase
+        kept = start_state.meta if same_corpus else {}
         state = initial_state(
             start_state,
             config,
             inputs.vocabulary,
             fingerprint(config.threads, config.shards, self._processor),
+            Holdout.from_meta(kept, config, len(inputs.ids)),
             lowercase=lowercase,
             same_text=same_text,
         )

@@ -40,7 +40,7 @@ class TrainingRun:
         trainer: What trains, from its beginning or from a checkpoint.
         checkpoints: The job's checkpoints.
         texts: The job's sampled texts.
-        characters_per_token: In the held-out tail.
+        characters_per_token: In the held-out pieces.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class TrainingRun:
             trainer.learning_rate(event.step - 1),
             steps * config.batch_size * config.window / seconds,
             steps_left * seconds / steps,
-            validated=True,
+            piece_losses=event.piece_losses,
         )
         log.info(
             "epoch_ended" if isinstance(event, EpochEnd) else "validated",
@@ -185,8 +185,9 @@ class TrainingRun:
         tokens_per_second: float,
         seconds_left: float,
         *,
-        validated: bool = False,
+        piece_losses: tuple[float | None, ...] | None = None,
     ) -> None:
+        """Record the progress; the losses of the pieces are given after a validation."""
         trainer = self._trainer
         report = ProgressReport(
             step=step,
@@ -202,7 +203,10 @@ class TrainingRun:
         )
         self._reported_at = time.monotonic()
         try:
-            self._queue.record_progress(self._lease.claim, report, validated=validated)
+            validated = piece_losses is not None
+            self._queue.record_progress(
+                self._lease.claim, report, validated=validated, piece_losses=piece_losses
+            )
             self._lease.publish("metrics", **asdict(report), judged=validated)
         except DATABASE_AWAY as error:
             # The next report replaces this one; nothing of the training depends on it.

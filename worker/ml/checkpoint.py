@@ -53,8 +53,9 @@ class TrainingState:
         lowercase: Whether texts are lower-cased before they are encoded.
         meta: JSON values: `step`, `epoch`, `loss`, `val_loss`; `loop`, the state of the loop;
             `config`, the training's config; `start_step`, the step of its first checkpoint, and
-            `start_rollbacks`, the rollbacks before that; `fingerprint`, what computed it;
-            `exact`, whether one fingerprint computed all steps.
+            `start_rollbacks`, the rollbacks before that; `holdout`, the pieces of the text that
+            judge the training; `fingerprint`, what computed it; `exact`, whether one fingerprint
+            computed all steps.
         words: The words of the vocabulary, whose ids follow; empty with `tokenizer: "char"`.
         word_rules: How texts are cut into words; a key of `worker.ml.words.RULES`.
 

@@ -83,7 +83,7 @@ class TrainConfig:
         average_decay: Decay of the exponential average of the weights; None keeps no average.
         dropout: Share of each layer's outputs that a step drops; 0 drops nothing.
         epochs: Passes over the windows, possibly a fraction; None if `seconds` is given.
-        held_out: Share of the text, at its end, that is held out for validation.
+        held_out: Share of the text that is held out for validation.
         seed: Decides the initial weights and the order of the windows.
         shards: Parts of a batch that are computed in parallel; another number gives other bits.
         threads: Threads of one operation; another number gives other bits.
@@ -92,6 +92,7 @@ class TrainConfig:
         patience: Validations without improvement after which training stops; None never stops.
         rollbacks: How often an exploding loss is undone, at half the rate. With 0, only a loss
             that is NaN or infinite ends the training.
+        holdout: Where the held-out share lies: "tail" at the end, "spread" in pieces all over.
 
     Raises:
         ValueError: Not exactly one of `epochs` and `seconds` is given.
@@ -118,6 +119,7 @@ class TrainConfig:
     validate_every: int | None = None
     patience: int | None = None
     rollbacks: int = 3
+    holdout: Literal["tail", "spread"] = "tail"
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.seconds is None):
@@ -159,7 +161,7 @@ def padded_vocabulary(size: int) -> int:
 
 
 def held_out_characters(characters: int, share: float) -> int:
-    """Characters at the end of a text that are held out for validation."""
+    """Characters of a text that are held out for validation."""
     return int(characters * share)
 
 

@@ -1,15 +1,16 @@
-"""Prepares text for training: ids, a held-out tail, and windows as index arithmetic.
+"""Prepares text for training: ids, and windows as index arithmetic.
 
 No window is copied out of the corpus before its own step; an epoch is a list of start positions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from worker.ml.config import TrainConfig, held_out_characters, minimum_characters
+from worker.ml.config import TrainConfig
+from worker.ml.holdout import Holdout, Span
 from worker.ml.vocabulary import Ids, UnknownCharacter, Vocabulary
 
 Starts = npt.NDArray[np.int32]
@@ -20,18 +21,6 @@ VALIDATION_CHARACTERS = 1_000_000
 ALIGNED_BYTES = 64
 #: Marks a missing window: the last step of an epoch may be short.
 NO_WINDOW = -1
-
-
-class TooShort(ValueError):
-    """The text has {tokens} tokens; this training needs at least {minimum}."""
-
-    def __init__(self, tokens: int, minimum: int) -> None:
-        super().__init__(
-            f"the text has {tokens:,} tokens (characters, or words with the word tokenizer); "
-            f"this training needs at least {minimum:,}"
-        )
-        self.tokens = tokens
-        self.minimum = minimum
 
 
 def vectorize(text: str, words: int = 0) -> tuple[Vocabulary, Ids]:
@@ -45,14 +34,16 @@ def vectorize(text: str, words: int = 0) -> tuple[Vocabulary, Ids]:
     return vocabulary, vocabulary.encode(text)
 
 
-def characters_per_token(vocabulary: Vocabulary, ids: Ids, config: TrainConfig) -> float:
-    """Characters per token of the held-out tail; 1 for a vocabulary of characters.
+def characters_per_token(vocabulary: Vocabulary, ids: Ids, holdout: Holdout) -> float:
+    """Characters per token of the held-out pieces; 1 for a vocabulary of characters.
 
     Nats per token divided by this and by ln 2 are bits per character, which are comparable across
     tokenizers.
     """
-    _, tail = split_held_out(ids, config)
-    return len(vocabulary.decode(tail)) / len(tail) if vocabulary.words else 1.0
+    if not vocabulary.words:
+        return 1.0
+    pieces = [ids[first:end] for first, end in holdout.pieces]
+    return sum(len(vocabulary.decode(piece)) for piece in pieces) / sum(map(len, pieces))
 
 
 def encode_pieces(vocabulary: Vocabulary, pieces: Iterable[str], characters: int) -> Ids:
@@ -92,74 +83,77 @@ def empty_ids(count: int, dtype: np.dtype[Any]) -> Any:
     return buffer[first : first + count * dtype.itemsize].view(dtype)
 
 
-def split_held_out(ids: npt.NDArray[Any], config: TrainConfig) -> tuple[Any, Any]:
-    """Views of the ids to train on and of the contiguous tail to validate on.
-
-    Raises:
-        TooShort: One of them would not hold a window and the token after it.
-    """
-    tail = held_out_characters(len(ids), config.held_out)
-    if min(tail, len(ids) - tail) <= config.window:
-        raise TooShort(len(ids), minimum_characters(config))
-    return ids[: len(ids) - tail], ids[len(ids) - tail :]
+def windows_in(config: TrainConfig, span: Span) -> int:
+    """Windows in one pass over a span of tokens to train on."""
+    first, end = span
+    return max(0, (end - first - config.window - 1) // _stride(config) + 1)
 
 
-def windows_per_epoch(config: TrainConfig, characters: int) -> int:
-    """Windows in one pass over `characters` characters to train on."""
-    last_start = characters - config.window - 1
-    stride = config.stride if config.predict == "last" else config.window
-    return last_start // stride + 1
+def steps_per_epoch(config: TrainConfig, parts: Sequence[Span]) -> int:
+    """Steps in one pass over the parts of a text to train on; the last one may be short."""
+    return -(-sum(windows_in(config, part) for part in parts) // config.batch_size)
 
 
-def steps_per_epoch(config: TrainConfig, characters: int) -> int:
-    """Steps in one pass; the last one may be short."""
-    return -(-windows_per_epoch(config, characters) // config.batch_size)
-
-
-def epoch_starts(config: TrainConfig, characters: int, epoch: int) -> Starts:
+def epoch_starts(config: TrainConfig, parts: Sequence[Span], epoch: int) -> Starts:
     """Start positions of the windows of each step of an epoch: [steps, B], shuffled.
 
     The order depends only on Philox(seed, epoch), so any step of any epoch can be recomputed
-    without state. If every position is predicted, windows lie side by side from a random offset,
-    so each epoch cuts the text at other places.
+    without state. If every position is predicted, windows lie side by side from a random offset
+    in each part, so each epoch cuts the text at other places. No window leaves its part.
     """
     random = np.random.Generator(np.random.Philox(key=[config.seed, epoch]))
-    count = windows_per_epoch(config, characters)
-    if config.predict == "last":
-        stride, offset = config.stride, 0
-    else:
-        stride = config.window
-        slack = characters - 1 - count * config.window
-        offset = int(random.integers(0, slack, endpoint=True))
-    starts = _in_steps(count, offset, stride, config.batch_size)
-    random.shuffle(starts.reshape(-1)[:count])
+    stride = _stride(config)
+    counts = [windows_in(config, part) for part in parts]
+    starts, flat = _no_windows(sum(counts), config.batch_size)
+    done = 0
+    for (first, end), count in zip(parts, counts, strict=True):
+        if not count:
+            continue
+        if config.predict == "every":
+            slack = end - first - 1 - count * stride
+            first += int(random.integers(0, slack, endpoint=True))
+        _fill(flat[done : done + count], first, stride)
+        done += count
+    random.shuffle(flat)
     return starts
 
 
 def validation_starts(
-    config: TrainConfig, characters: int, most: int = VALIDATION_CHARACTERS
-) -> Starts:
-    """Start positions of the windows of the tail: [steps, B], in order.
+    config: TrainConfig, pieces: Sequence[Span], most: int = VALIDATION_CHARACTERS
+) -> list[Starts]:
+    """Start positions of the windows of each held-out piece: [steps, B], in order.
 
     Windows are `stride` apart, as in the classic script, if only the last token is predicted.
     Otherwise they lie side by side, so that each position counts once.
 
     Args:
         config: The training's config.
-        characters: Length of the tail.
-        most: The most characters to read; a longer tail is sampled with evenly spaced windows.
+        pieces: The held-out pieces; one without a window has no steps.
+        most: The most characters to read; of longer pieces, evenly spaced windows are read.
     """
-    stride = config.stride if config.predict == "last" else config.window
-    count = (characters - config.window - 1) // stride + 1
-    every = -(-count * config.window // most)
-    return _in_steps(-(-count // every), 0, stride * every, config.batch_size)
+    counts = [windows_in(config, piece) for piece in pieces]
+    every = -(-sum(counts) * config.window // most)
+    found = []
+    for (first, _), count in zip(pieces, counts, strict=True):
+        starts, flat = _no_windows(-(-count // every), config.batch_size)
+        if count:
+            _fill(flat, first, _stride(config) * every)
+        found.append(starts)
+    return found
 
 
-def _in_steps(count: int, first: int, stride: int, batch_size: int) -> Starts:
+def _stride(config: TrainConfig) -> int:
+    return config.stride if config.predict == "last" else config.window
+
+
+def _no_windows(count: int, batch_size: int) -> tuple[Starts, Starts]:
+    """Steps for some windows, [steps, B], and a flat view of the places of these windows."""
     starts = np.full((-(-count // batch_size), batch_size), NO_WINDOW, np.int32)
+    return starts, starts.reshape(-1)[:count]
+
+
+def _fill(places: Starts, first: int, stride: int) -> None:
     # Summed in place: for a large text, the starts are the largest array of a training.
-    flat = starts.reshape(-1)[:count]
-    flat[:] = stride
-    flat[0] = first
-    np.cumsum(flat, out=flat)
-    return starts
+    places[:] = stride
+    places[0] = first
+    np.cumsum(places, out=places)

@@ -83,6 +83,15 @@ def train(
         float | None,
         typer.Option(help="How many seconds to train, instead of a number of epochs."),
     ] = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="spread|tail",
+            help="Which part of the text judges the training: pieces spread over all of it, or "
+            "its tail.",
+            show_default="spread; the preset classic: tail",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -140,6 +149,7 @@ def train(
         "preset": preset,
         "name": name,
         "tokenizer": tokenizer,
+        "holdout": holdout,
         "epochs": epochs,
         "budget": None if seconds is None else {"seconds": seconds},
         "seed": seed,

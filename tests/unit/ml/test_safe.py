@@ -69,7 +69,13 @@ def test_an_explosion_restores_the_first_weights_if_the_best_are_gone(start: Sta
     before = replace(before, meta={**before.meta, "loop": loop})
     here = fingerprint(2, 2, "cpu")
     first = initial_state(
-        before, origin.config, origin.vocabulary, here, lowercase=False, same_text=True
+        before,
+        origin.config,
+        origin.vocabulary,
+        here,
+        origin.holdout,
+        lowercase=False,
+        same_text=True,
     )
     requested: list[int] = []
 
@@ -132,16 +138,17 @@ def test_patience_ends_a_training_that_no_longer_improves(start: Start) -> None:
 def test_the_validation_interval_is_a_number_of_characters() -> None:
     config = small_config("default", 9, batch_size=8, window=12)
     step = config.batch_size * config.window
-    short = validation_interval(config, 1000 * step + 1)
-    assert short == steps_per_epoch(config, 1000 * step + 1), "once an epoch"
+    short = validation_interval(config, [(0, 1000 * step + 1)])
+    assert short == steps_per_epoch(config, [(0, 1000 * step + 1)]), "once an epoch"
     characters = 5 * VALIDATION_INTERVAL_CHARACTERS // 2
-    epoch = steps_per_epoch(config, characters)
-    interval = validation_interval(config, characters)
+    whole = [(0, characters)]
+    epoch = steps_per_epoch(config, whole)
+    interval = validation_interval(config, whole)
     assert interval * step <= VALIDATION_INTERVAL_CHARACTERS
     # Three equal parts, of which the last is at most two steps shorter.
     assert 3 * interval - 2 <= epoch <= 3 * interval
     for asked, got in ((7, 7), (10**6, epoch)):
-        assert validation_interval(replace(config, validate_every=asked), characters) == got
+        assert validation_interval(replace(config, validate_every=asked), whole) == got
 
 
 def test_an_epoch_is_validated_within_and_at_its_end(start: Start) -> None:
@@ -187,7 +194,9 @@ def test_more_epochs_at_a_constant_rate_continue_to_the_bit(start: Start) -> Non
     config = replace(half.config, epochs=2)
     assert can_continue(before, config)
     here = fingerprint(config.threads, config.shards, "cpu")
-    state = initial_state(before, config, half.vocabulary, here, lowercase=False, same_text=True)
+    state = initial_state(
+        before, config, half.vocabulary, here, half.holdout, lowercase=False, same_text=True
+    )
     config = extend_epochs(state, config, half.steps_per_epoch)
     assert config.epochs == 4
     later = start("classic", state, epochs=4, **numbers)
@@ -213,7 +222,9 @@ def test_known_tokens_keep_their_weights_beside_new_characters(
     network = replace(config.network, vocabulary_size=len(larger))
     config = replace(config, network=network, seed=8)
     here = fingerprint(2, 2, "cpu")
-    after = initial_state(before, config, larger, here, lowercase=False, same_text=False)
+    after = initial_state(
+        before, config, larger, here, trainer.holdout, lowercase=False, same_text=False
+    )
     piece = vocabulary.decode(ids[:50])
     old, new = vocabulary.encode(piece), larger.encode(piece)
     rows = "embedding" if config.network.embedding else "lstm.0.kernel"
@@ -241,7 +252,13 @@ def test_rollbacks_before_a_training_do_not_count_towards_its_limit(start: Start
     before = replace(before, meta={**before.meta, "loop": loop})
     here = fingerprint(2, 2, "cpu")
     first = initial_state(
-        before, origin.config, origin.vocabulary, here, lowercase=False, same_text=True
+        before,
+        origin.config,
+        origin.vocabulary,
+        here,
+        origin.holdout,
+        lowercase=False,
+        same_text=True,
     )
     load_state = {origin.step: first}.get
     numbers["learning_rate"] = FATAL

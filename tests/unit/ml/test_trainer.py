@@ -11,6 +11,7 @@ import pytest
 from tests.unit.ml.conftest import Start, small_config
 from worker.ml.checkpoint import digest, pack, unpack
 from worker.ml.config import TrainConfig
+from worker.ml.holdout import TooShort
 from worker.ml.sampling.request import SamplingRequest
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.step import step_function
@@ -19,7 +20,7 @@ from worker.ml.training.divergence import Diverged
 from worker.ml.training.progress import EpochEnd, IntervalReached, TrainingProgress
 from worker.ml.training.trainer import Trainer
 from worker.ml.training.variables import CheckpointMismatch
-from worker.ml.vectorize import TooShort, vectorize
+from worker.ml.vectorize import vectorize
 from worker.ml.vocabulary import Vocabulary
 
 

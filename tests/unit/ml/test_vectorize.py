@@ -5,14 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared.specs import presets
 from tests.unit.ml.conftest import small_config
-from worker.ml.config import minimum_characters, padded_vocabulary
+from worker.ml.config import padded_vocabulary
 from worker.ml.vectorize import (
     NO_WINDOW,
-    TooShort,
     epoch_starts,
-    split_held_out,
     steps_per_epoch,
     validation_starts,
     vectorize,
@@ -30,8 +27,8 @@ def test_an_epoch_holds_the_scripts_windows_shuffled(length: int, english: str) 
     text = english[:length]
     vocabulary, ids = vectorize(text)
     config = small_config("classic", len(vocabulary))
-    starts = epoch_starts(config, length, epoch=0)
-    assert starts.shape == (steps_per_epoch(config, length), 8)
+    starts = epoch_starts(config, [(0, length)], epoch=0)
+    assert starts.shape == (steps_per_epoch(config, [(0, length)]), 8)
     found = [
         (vocabulary.decode(ids[s : s + 12]), vocabulary.decode(ids[s + 12]))
         for s in starts.ravel()
@@ -40,7 +37,8 @@ def test_an_epoch_holds_the_scripts_windows_shuffled(length: int, english: str) 
     expected = script_windows(text, 12, 3)
     assert sorted(found) == sorted(expected)
     assert length < 100 or found != expected
-    in_order = validation_starts(config, length).ravel()
+    [in_order] = validation_starts(config, [(0, length)])
+    in_order = in_order.ravel()
     assert in_order[in_order >= 0].tolist() == list(range(0, length - 12, 3))
 
 
@@ -48,7 +46,7 @@ def test_an_epoch_holds_the_scripts_windows_shuffled(length: int, english: str) 
 def test_side_by_side_windows_never_overlap_and_leave_less_than_a_window(length: int) -> None:
     config = small_config("default", 20)
     for epoch in range(20):
-        starts = epoch_starts(config, length, epoch).ravel()
+        starts = epoch_starts(config, [(0, length)], epoch).ravel()
         starts = np.sort(starts[starts >= 0])
         assert len(starts) == (length - 1) // 12
         assert np.all(np.diff(starts) == 12)
@@ -58,32 +56,10 @@ def test_side_by_side_windows_never_overlap_and_leave_less_than_a_window(length:
 
 def test_the_order_depends_on_seed_and_epoch() -> None:
     config = small_config("default", 20)
-    first = epoch_starts(config, 5000, 0)
-    assert np.array_equal(first, epoch_starts(config, 5000, 0))
-    assert not np.array_equal(first, epoch_starts(config, 5000, 1))
-    assert not np.array_equal(first, epoch_starts(replace(config, seed=8), 5000, 0))
-
-
-def test_the_tail_is_contiguous_and_untouched() -> None:
-    config = small_config("classic", 20, held_out=0.05)
-    ids = np.arange(1000, dtype=np.uint16)
-    train, tail = split_held_out(ids, config)
-    assert np.array_equal(np.concatenate([train, tail]), ids)
-    assert len(tail) == 50
-    assert np.shares_memory(train, ids)
-    assert epoch_starts(config, len(train), 0).max() + 12 < len(train)
-
-
-@pytest.mark.parametrize(("window", "held_out"), [(60, 0.05), (96, 0.05), (12, 0.5), (4, 0.013)])
-def test_the_error_names_the_shortest_text_that_works(window: int, held_out: float) -> None:
-    config = small_config("default", 20, window=window, held_out=held_out)
-    least = minimum_characters(config)
-    split_held_out(np.zeros(least, np.uint8), config)
-    with pytest.raises(TooShort, match=f"{least:,}") as caught:
-        split_held_out(np.zeros(least - 1, np.uint8), config)
-    assert (caught.value.tokens, caught.value.minimum) == (least - 1, least)
-    # The API applies the same rule before a job is queued.
-    assert least == presets.minimum_characters(window, held_out)
+    first = epoch_starts(config, [(0, 5000)], 0)
+    assert np.array_equal(first, epoch_starts(config, [(0, 5000)], 0))
+    assert not np.array_equal(first, epoch_starts(config, [(0, 5000)], 1))
+    assert not np.array_equal(first, epoch_starts(replace(config, seed=8), [(0, 5000)], 0))
 
 
 def test_buckets_waste_little_and_are_their_own_buckets() -> None:

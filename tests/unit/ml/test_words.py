@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.unit.ml.conftest import small_config
 from worker.ml import words
+from worker.ml.holdout import Holdout
 from worker.ml.vectorize import (
     characters_per_token,
     encode_pieces,
-    split_held_out,
     vectorize,
 )
 from worker.ml.vocabulary import UnknownCharacter, Vocabulary
@@ -179,10 +179,11 @@ def test_characters_per_token_are_those_of_the_tail(english: str) -> None:
     text = "".join(["ab " * 4000, "abcdefgh " * 500])
     vocabulary, ids = vectorize(text, words=10)
     config = small_config("default", len(vocabulary))
-    assert split_held_out(ids, config)[1].size == 450
-    assert characters_per_token(vocabulary, ids, config) == pytest.approx(9, abs=0.1)
+    holdout = Holdout.draw(config, len(ids))
+    assert sum(end - first for first, end in holdout.pieces) == 450
+    assert characters_per_token(vocabulary, ids, holdout) == pytest.approx(9, abs=0.1)
     vocabulary, ids = vectorize(text)
-    assert characters_per_token(vocabulary, ids, config) == 1
+    assert characters_per_token(vocabulary, ids, Holdout.draw(config, len(ids))) == 1
 
 
 def test_whole_words_drops_the_words_that_are_cut() -> None:

@@ -51,16 +51,17 @@ class IntervalReached:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """A validation on the held-out tail, within an epoch or at the end of the training.
+    """A validation on the held-out pieces, within an epoch or at the end of the training.
 
     Attributes:
         epoch: Epochs done, as a fraction.
         step: Steps done.
         loss: Mean over the windows since the previous validation, in nats; each is measured
             before its own step.
-        val_loss: Loss on the held-out tail from zero states, in nats per predicted token.
-        val_accuracy: Share of the tail's tokens that were predicted correctly.
+        val_loss: Loss on the held-out pieces from zero states, in nats per predicted token.
+        val_accuracy: Share of their tokens that were predicted correctly.
         best: Whether no earlier validation loss was lower.
+        piece_losses: The loss of each piece; None for one that is too short for a window.
     """
 
     epoch: float
@@ -69,6 +70,7 @@ class Validated:
     val_loss: float
     val_accuracy: float
     best: bool
+    piece_losses: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """The data and the hyperparameters of each step, as functions of the step's number."""
 
+from collections.abc import Sequence
 from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 
 from worker.ml.config import TrainConfig
+from worker.ml.holdout import Span
 from worker.ml.training.optimizer import learning_rate, step_numbers
 from worker.ml.vectorize import Starts, epoch_starts, steps_per_epoch
 
@@ -18,13 +20,13 @@ class StepSchedule:
 
     Args:
         config: The training's config.
-        characters: Length of the text to train on.
+        parts: The parts of the text to train on.
     """
 
-    def __init__(self, config: TrainConfig, characters: int) -> None:
+    def __init__(self, config: TrainConfig, parts: Sequence[Span]) -> None:
         self._config = config
-        self._epoch_starts = lru_cache(maxsize=1)(partial(epoch_starts, config, characters))
-        self.steps_per_epoch = steps_per_epoch(config, characters)
+        self._epoch_starts = lru_cache(maxsize=1)(partial(epoch_starts, config, parts))
+        self.steps_per_epoch = steps_per_epoch(config, parts)
 
     def starts(self, step: int, most: int, steps_total: int | None) -> Starts:
         """Starts of the windows of up to `most` steps within an epoch, [steps, B]."""

@@ -25,6 +25,8 @@ Tensor = Any
 #: Compiled steps kept by a process; each takes a few dozen MB of graphs and programs.
 PROGRAMS_KEPT = 4
 Backend = Literal["xla", "keras"]
+Sums = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
 
 
 class Gradients(Protocol):
@@ -93,13 +95,19 @@ class TrainStep:
 
     def evaluate(
         self, weights: Mapping[str, Tensor], ids: Tensor, starts: Starts
-    ) -> tuple[float, float]:
-        """Mean loss in nats per token, and the share of correct predictions, from zero states."""
+    ) -> tuple[Sums, Sums]:
+        """Loss in nats and correct predictions from zero states, summed over each row of `starts`.
+
+        Returns:
+            Two arrays, [steps]. `predictions` says how many predictions they count.
+        """
         losses, hits = self._run_evaluate(dict(weights), ids, tf.constant(starts))
-        count = int((starts >= 0).sum()) * self._targets
-        return float(losses.numpy().sum(dtype=float)) / count, float(
-            hits.numpy().sum(dtype=float)
-        ) / count
+        return losses.numpy(), hits.numpy()
+
+    def predictions(self, starts: Starts) -> Counts:
+        """The predictions of each row of `starts`, [steps]."""
+        windows: Counts = (starts >= 0).sum(axis=1)
+        return windows * self._targets
 
     def _steps(
         self,
@@ -189,6 +197,7 @@ def train_step(config: TrainConfig, backend: Backend) -> TrainStep:
         schedule="constant",
         epochs=1,
         held_out=0.0,
+        holdout="tail",
         seed=0,
         seconds=None,
         validate_every=None,

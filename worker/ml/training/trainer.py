@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from worker.ml.checkpoint import TrainingState, fingerprint
 from worker.ml.config import TrainConfig
+from worker.ml.holdout import Holdout
 from worker.ml.model import crop
 from worker.ml.training.budget import TimeBudget
 from worker.ml.training.divergence import Diverged, DivergenceMonitor
@@ -37,7 +38,6 @@ from worker.ml.training.variables import (
     initial_variables,
     to_checkpoint,
 )
-from worker.ml.vectorize import split_held_out
 from worker.ml.vocabulary import Ids, Vocabulary
 
 Event = TrainingProgress | Validated | IntervalReached | RolledBack
@@ -65,7 +65,7 @@ class Trainer:
 
         Args:
             config: The training's config.
-            ids: The whole text, including the tail to hold out.
+            ids: The whole text, including the pieces to hold out.
             vocabulary: The meaning of the ids.
             lowercase: Whether the text was lower-cased; stored for generation.
             state: A checkpoint of the same training; it may have had fewer epochs.
@@ -81,20 +81,21 @@ class Trainer:
         size = config.network.vocabulary_size
         if len(vocabulary) != size:
             raise CheckpointMismatch(f"{len(vocabulary)} tokens for a network of {size}")
-        train, tail = split_held_out(ids, config)
+        meta = {} if state is None else state.meta
+        self.holdout = Holdout.from_meta(meta, config, len(ids))
         self.config = config
         self.backend: Backend = backend
         self.vocabulary = vocabulary
         self.lowercase = lowercase
-        self._schedule = StepSchedule(config, len(train))
+        self._schedule = StepSchedule(config, self.holdout.parts)
         self.steps_per_epoch = self._schedule.steps_per_epoch
-        self._validation_interval = validation_interval(config, len(train))
+        self._validation_interval = validation_interval(config, self.holdout.parts)
         self._ids = on_device(ids)
         self._step = train_step(config, backend)
-        self._validator = Validator(config, self._step, self._ids, len(train), len(tail))
+        lines = self.holdout.shuffled_lines(ids, vocabulary, config.window)
+        self._validator = Validator(config, self._step, self._ids, self.holdout, lines)
         device = "gpu" if tf.config.get_visible_devices("GPU") else "cpu"
         self._fingerprint = fingerprint(config.threads, config.shards, device)
-        meta = {} if state is None else state.meta
         loop = meta.get("loop", {})
         self._loop = LoopState.from_dict(loop)
         if config.epochs is not None:
@@ -214,6 +215,7 @@ class Trainer:
                 "loop": {**self._loop.as_dict(), "watch": self._divergence.as_dict()},
                 "start_step": self.start_step,
                 "start_rollbacks": self._start_rollbacks,
+                "holdout": self.holdout.as_dict(),
                 "config": self.config.as_dict(),
                 "fingerprint": self._fingerprint,
                 "exact": self.exact,
@@ -265,17 +267,16 @@ class Trainer:
         return losses, windows, seconds
 
     def _validate(self) -> Validated:
-        val_loss, val_accuracy = self._validator.evaluate(self._variables)
-        if not np.isfinite(val_loss):
-            raise Diverged(self.step, val_loss)
-        best = self._loop.record_validation(self.config, val_loss)
+        found = self._validator.evaluate(self._variables)
+        if not np.isfinite(found.loss):
+            raise Diverged(self.step, found.loss)
+        best = self._loop.record_validation(self.config, found.loss)
         if best:
-            self._rollback.keep(Snapshot(self.step, val_loss, self._variables))
+            self._rollback.keep(Snapshot(self.step, found.loss, self._variables))
         loss = self._loop.loss or 0.0
+        measured = (self.step, loss, found.loss, found.accuracy, best, found.pieces)
         epoch, within = divmod(self.step, self.steps_per_epoch)
-        if within:
-            return Validated(self.epoch, self.step, loss, val_loss, val_accuracy, best)
-        return EpochEnd(epoch, self.step, loss, val_loss, val_accuracy, best)
+        return Validated(self.epoch, *measured) if within else EpochEnd(epoch, *measured)
 
     def _set_steps_total(self, meter: ProgressMeter) -> None:
         """Turn the time budget into a number of steps, once the speed is measured."""

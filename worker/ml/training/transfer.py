@@ -13,12 +13,15 @@ import numpy.typing as npt
 
 from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig
+from worker.ml.holdout import Holdout
 from worker.ml.model import initial_weights
 from worker.ml.training.variables import CheckpointMismatch, initial_variables, to_checkpoint
 from worker.ml.vocabulary import Vocabulary
 
 #: Fields that may change when a training continues: they decide only how long it lasts.
 _LENGTH = ("epochs", "seconds", "patience", "rollbacks")
+#: Fields that checkpoints of earlier releases lack, with the values that those trained with.
+_FIRST_VALUES = {"dropout": 0.0, "holdout": "tail"}
 #: Fields that decide only the last bits: a resume with others is labelled inexact.
 _MACHINE = ("threads", "shards")
 
@@ -31,7 +34,7 @@ def can_continue(state: TrainingState, config: TrainConfig) -> bool:
     if config.schedule != "constant" or config.epochs is None:
         return False
     left_out = (*_LENGTH, *_MACHINE)
-    before, now = dict(state.meta["config"]), asdict(config)
+    before, now = _FIRST_VALUES | state.meta["config"], asdict(config)
     return all(before.get(name) == value for name, value in now.items() if name not in left_out)
 
 
@@ -49,6 +52,7 @@ def initial_state(
     config: TrainConfig,
     vocabulary: Vocabulary,
     fingerprint: dict[str, Any],
+    holdout: Holdout,
     *,
     lowercase: bool,
     same_text: bool,
@@ -60,6 +64,8 @@ def initial_state(
         config: The new training's config.
         vocabulary: The new training's vocabulary: the checkpoint's characters, then new ones.
         fingerprint: Fingerprint of this process; see `checkpoint.fingerprint`.
+        holdout: The new training's held-out pieces: the checkpoint's own on the same corpus, or
+            the network would be judged on what it has learnt.
         lowercase: Whether the new text is lower-cased.
         same_text: Whether the text is the one that `state` was trained on.
 
@@ -104,6 +110,7 @@ def initial_state(
             "loss": None,
             "val_loss": None,
             "loop": {},
+            "holdout": holdout.as_dict(),
             "config": config.as_dict(),
             "fingerprint": fingerprint,
         },

@@ -1,18 +1,22 @@
-"""Validation on the held-out tail: when it is due, and what it measures.
+"""Validation on the held-out pieces: when it is due, and what it measures.
 
 Intervals are counted in steps, never in seconds, so a training is the same on a slow machine.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from worker.ml.config import TrainConfig
-from worker.ml.training.step import TrainStep
+from worker.ml.holdout import Holdout, Span
+from worker.ml.training.step import Counts, Sums, TrainStep, on_device
 from worker.ml.training.variables import to_checkpoint
 from worker.ml.vectorize import Starts, steps_per_epoch, validation_starts
+from worker.ml.vocabulary import Ids
 
 #: Trained characters between two validations. With the bound of
 #: `vectorize.VALIDATION_CHARACTERS`, validation takes about a fiftieth of the time.
@@ -21,19 +25,19 @@ VALIDATION_INTERVAL_CHARACTERS = 20_000_000
 TIMED_BATCHES = 8
 
 
-def validation_interval(config: TrainConfig, characters: int) -> int:
+def validation_interval(config: TrainConfig, parts: Sequence[Span]) -> int:
     """Steps between two validations within an epoch; the end of an epoch is validated as well.
 
     Args:
         config: Has `validate_every`, or None for equal parts of an epoch of at most
             `VALIDATION_INTERVAL_CHARACTERS` characters.
-        characters: Characters to train on.
+        parts: The parts of the text to train on.
     """
-    steps = steps_per_epoch(config, characters)
+    steps = steps_per_epoch(config, parts)
     if config.validate_every is not None:
         return min(config.validate_every, steps)
-    parts = -(-steps * config.batch_size * config.window // VALIDATION_INTERVAL_CHARACTERS)
-    return -(-steps // parts)
+    validations = -(-steps * config.batch_size * config.window // VALIDATION_INTERVAL_CHARACTERS)
+    return -(-steps // validations)
 
 
 def steps_to_validation(step: int, interval: int, epoch_steps: int) -> int:
@@ -47,39 +51,85 @@ def is_validation_due(step: int, interval: int, epoch_steps: int) -> bool:
     return step % epoch_steps % interval == 0
 
 
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What a validation has measured.
+
+    Attributes:
+        loss: In nats per token, over all windows of what judges the training.
+        accuracy: Share of correct predictions.
+        pieces: The loss of each held-out piece, in the order of the text; None for a piece that is
+            too short for a window.
+    """
+
+    loss: float
+    accuracy: float
+    pieces: tuple[float | None, ...]
+
+
 class Validator:
-    """Measures loss and accuracy on the held-out tail of a text."""
+    """Measures loss and accuracy on the held-out pieces of a text."""
 
     def __init__(
-        self, config: TrainConfig, step: TrainStep, ids: Any, characters: int, held_out: int
+        self,
+        config: TrainConfig,
+        step: TrainStep,
+        ids: Any,
+        holdout: Holdout,
+        lines: Ids | None = None,
     ) -> None:
-        """Prepare the windows of the tail.
+        """Prepare the windows of the pieces.
 
         Args:
             config: The training's config.
             step: The compiled step.
             ids: The whole text, on the device.
-            characters: Length of its trained part.
-            held_out: Length of the tail behind it.
+            holdout: Its held-out pieces.
+            lines: What judges the training in place of the pieces; see `Holdout.shuffled_lines`.
         """
         self._config = config
         self._step = step
-        self._ids = ids
-        starts = validation_starts(config, held_out)
-        self._starts = np.where(starts >= 0, starts + characters, starts)
+        starts = validation_starts(config, holdout.pieces)
+        #: No step has windows of two pieces.
+        self._bounds = np.cumsum([0, *map(len, starts)])
+        self._pieces = (ids, np.concatenate(starts))
+        self._judges = self._pieces
+        if lines is not None:
+            [found] = validation_starts(config, [(0, len(lines))])
+            self._judges = (on_device(lines), found)
 
-    def evaluate(self, variables: Mapping[str, Any]) -> tuple[float, float]:
-        """Loss in nats per token, and the share of correct predictions."""
-        return self._evaluate(variables, self._starts)
+    def evaluate(self, variables: Mapping[str, Any]) -> Losses:
+        """Loss and accuracy from zero states, and the loss of each piece."""
+        nats, hits, predictions = judged = self._evaluate(variables, *self._judges)
+        loss, accuracy = _mean(nats, predictions), _mean(hits, predictions)
+        if self._pieces is not self._judges:
+            judged = self._evaluate(variables, *self._pieces)
+        nats, _, predictions = judged
+        pieces = [
+            _mean(nats[first:end], predictions[first:end]) if end > first else None
+            for first, end in pairwise(self._bounds.tolist())
+        ]
+        return Losses(loss, accuracy, tuple(pieces))
 
     def estimate_seconds(self, variables: Mapping[str, Any]) -> float:
         """Compile the graph, and estimate how long a validation takes."""
-        self._evaluate(variables, self._starts[:1])  # compiles
-        timed = self._starts[:TIMED_BATCHES]
+        ids, starts = self._judges
+        self._evaluate(variables, ids, starts[:1])  # compiles
+        timed = starts[:TIMED_BATCHES]
         started = time.perf_counter()
-        self._evaluate(variables, timed)
-        return (time.perf_counter() - started) * len(self._starts) / len(timed)
+        self._evaluate(variables, ids, timed)
+        steps = len(starts)
+        if self._pieces is not self._judges:
+            steps += len(self._pieces[1])
+        return (time.perf_counter() - started) * steps / len(timed)
 
-    def _evaluate(self, variables: Mapping[str, Any], starts: Starts) -> tuple[float, float]:
+    def _evaluate(
+        self, variables: Mapping[str, Any], ids: Any, starts: Starts
+    ) -> tuple[Sums, Sums, Counts]:
         weights, _ = to_checkpoint(variables, self._config)
-        return self._step.evaluate(weights, self._ids, starts)
+        nats, hits = self._step.evaluate(weights, ids, starts)
+        return nats, hits, self._step.predictions(starts)
+
+
+def _mean(sums: Sums, predictions: Counts) -> float:
+    return float(sums.sum(dtype=float)) / int(predictions.sum())
