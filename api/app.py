@@ -18,6 +18,7 @@ from api.routes.jobs import jobs
 from api.routes.metrics import metrics
 from api.routes.models import models
 from api.routes.queue import queue
+from api.routes.sessions import sessions, sign_in_resource
 from api.routes.texts import texts
 from api.routes.train import train
 from api.routes.usage import usage
@@ -29,7 +30,7 @@ from shared.settings import Settings
 
 RESOURCES = (
     corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, queue, usage,
-    devices, users, health,
+    devices, users, sign_in_resource, sessions, health,
 )  # fmt: skip
 #: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024

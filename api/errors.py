@@ -38,6 +38,10 @@ class BadJson(ApiError):
 
 
 INVALID_KEY = "the API key is unknown or revoked, or its owner is disabled. Ask an admin"
+SESSION_ENDED = (
+    "you are no longer signed in: the session has ended or expired, or its key was revoked. "
+    "Sign in again"
+)
 
 
 class Unauthenticated(ApiError):

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, or_, select
 from sqlalchemy.orm import Session, undefer
 
 from api.errors import Forbidden, NotFound
+from shared import sessions
 from shared.accounts import is_valid_key
 from shared.tables import Checkpoint, Corpus, GeneratedText, Job, Model
 
@@ -28,12 +29,17 @@ _NAMES: dict[type, str] = {Corpus: "corpus", Model: "model"}
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
-    """The owner of the API key that came with the request."""
+    """The owner of the API key that came with the request, or with which its session began.
+
+    Attributes:
+        session: The id of the browser's session; None if the request itself has a key.
+    """
 
     id: str
     name: str
     role: str
     key_prefix: str
+    session: str | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -52,7 +58,10 @@ def has_valid_key(session: Session) -> bool:
 
     A request that lasts looks again each time before it tells something new.
     """
-    return is_valid_key(session.connection(), current_user().key_prefix)
+    user, connection = current_user(), session.connection()
+    if user.session is not None and not sessions.is_live(connection, user.session):
+        return False
+    return is_valid_key(connection, user.key_prefix)
 
 
 def require_admin() -> CurrentUser:

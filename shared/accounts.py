@@ -188,5 +188,11 @@ def owner_of_key(connection: Connection, key: str) -> Owner | None:
     return Owner(row.id, row.name, row.role, prefix)
 
 
+def owner_of_prefix(connection: Connection, prefix: str) -> Owner | None:
+    """Return the owner of a key that is known to have been presented; None if it is invalid now."""
+    row = connection.execute(_FIND_OWNER, {"prefix": prefix}).one_or_none()
+    return None if row is None else Owner(row.id, row.name, row.role, prefix)
+
+
 def _sha256(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()

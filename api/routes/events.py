@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from flask import Response, request, stream_with_context
+from flask import Response, stream_with_context
 
 from api.errors import TooManyEventStreams
 from api.front import NoSeat
-from api.http.client_gone import client_gone, when_client_goes
+from api.http.client_gone import client_gone, sender_of_request, when_client_goes
 from api.http.openapi import Resource, returns_non_json
 from api.operations.event_stream import JobEventStream, has_received_end
 from api.permissions import current_user, own_job
@@ -67,7 +67,7 @@ def follow_job(path: IdPath, header: LastEventIdHeader) -> Response:
         job.id,
         header.last_event_id,
         should_end=lambda: seat.revoked.is_set() or hung_up(),
-        sender=request.headers.get("Authorization", ""),
+        sender=sender_of_request(),
     )
     response = Response(stream_with_context(stream.events()), content_type=EVENT_STREAM)
     response.call_on_close(lambda: shared.event_stream_seats.leave(seat))

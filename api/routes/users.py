@@ -14,8 +14,9 @@ from api.permissions import as_id, current_user, require_admin
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.params import KeyPath, Page, UserPath
 from api.schemas.replies import Listing
-from api.schemas.server import KeyReply, MeReply, NewKeyReply, UserReply
+from api.schemas.server import KeyReply, MeReply, NewKeyReply, SessionReply, UserReply
 from api.schemas.users import NewApiKey, NewUser, UserUpdate
+from api.serializers.sessions import sessions_of_keys
 from api.services import reading, services, writing
 from shared.accounts import (
     KEY_PATTERN,
@@ -86,7 +87,10 @@ def list_keys(path: UserPath, query: Page) -> Response:
         user = _find_user(session, path.user)
         statement = select(ApiKey).where(ApiKey.user_id == user.id)
         rows, next_cursor = read_page(session, statement, KEYS, query)
-    return page_response((_key_reply(row.ApiKey) for row in rows), next_cursor)
+        open_sessions = sessions_of_keys(session, [row.ApiKey.id for row in rows])
+    return page_response(
+        (_key_reply(row.ApiKey, open_sessions.get(row.ApiKey.id, [])) for row in rows), next_cursor
+    )
 
 
 @users.post("/users/<user>/keys", 201, NewKeyReply)
@@ -103,7 +107,10 @@ def add_key(path: UserPath, header: IdempotencyHeader, body: NewApiKey) -> Respo
 
 @users.delete("/keys/<key>")
 def revoke_key(path: KeyPath) -> Response:
-    """Revoke an API key at once. Revoking it again changes nothing."""
+    """Revoke an API key at once, and with it the browsers that are signed in.
+
+    Revoking it again changes nothing.
+    """
     with writing() as session:
         key = _find_key(session, path.key)
         session.execute(
@@ -173,7 +180,7 @@ def _user_reply(user: User) -> UserReply:
     )
 
 
-def _key_reply(key: ApiKey) -> KeyReply:
+def _key_reply(key: ApiKey, open_sessions: list[SessionReply]) -> KeyReply:
     return KeyReply(
         id=key.id,
         prefix=key.prefix,
@@ -182,4 +189,5 @@ def _key_reply(key: ApiKey) -> KeyReply:
         made_from=key.made_from,
         created_at=key.created_at,
         revoked_at=key.revoked_at,
+        sessions=open_sessions,
     )

@@ -41,6 +41,12 @@ class KeyPath(BaseModel):
     key: str = Field(description="a key's prefix (the 8 characters after `quire_`) or id")
 
 
+class SessionPath(BaseModel):
+    """A path with a browser's session."""
+
+    session: str = Field(json_schema_extra={"format": "uuid"}, description="a session's id")
+
+
 class CheckpointPath(BaseModel):
     """A path with a model and one of its checkpoints."""
 

@@ -47,6 +47,28 @@ class MeReply(Reply):
     role: Role
 
 
+class SessionReply(Reply):
+    """A browser that is signed in with a key."""
+
+    id: str
+    origin: Literal["key", "link"] = Field(
+        description="whether it signed in with the key itself, or with a link that was made for it"
+    )
+    made_from: str | None = Field(description="the address it signed in from")
+    created_at: datetime
+    expires_at: datetime
+
+
+class OwnSessionReply(SessionReply):
+    """The session of the browser that sent the request."""
+
+    user: MeReply
+    csrf_token: str = Field(
+        description="the value of the header `X-CSRF-Token`, which every request with the cookie "
+        "needs that is no GET"
+    )
+
+
 class KeyReply(Reply):
     """An API key, without the key."""
 
@@ -60,6 +82,9 @@ class KeyReply(Reply):
     made_from: str | None = Field(description="the address it was made from; null if unknown")
     created_at: datetime
     revoked_at: datetime | None
+    sessions: list[SessionReply] = Field(
+        description="the browsers that are signed in with it, newest first; they end with it"
+    )
 
 
 class NewKeyReply(Reply):

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
 from quire.client.replies import Reply
 
 
@@ -23,6 +25,16 @@ class User(Reply):
     disabled_at: datetime | None = None
 
 
+class Session(Reply):
+    """A browser that is signed in with a key, or with a link that was made for one."""
+
+    id: str
+    origin: str
+    made_from: str | None = None
+    created_at: datetime
+    expires_at: datetime
+
+
 class Key(Reply):
     """An API key. Only the reply that created it contains `key` itself."""
 
@@ -34,6 +46,7 @@ class Key(Reply):
     made_from: str | None = None
     created_at: datetime | None = None
     revoked_at: datetime | None = None
+    sessions: list[Session] = Field(default_factory=list)
 
 
 class Device(Reply):

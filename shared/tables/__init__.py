@@ -30,7 +30,15 @@ from shared.tables.jobs import (
     Metric,
     Status,
 )
-from shared.tables.users import ROLES, ApiKey, IdempotencyKey, User
+from shared.tables.users import (
+    ROLES,
+    SESSION_ORIGINS,
+    ApiKey,
+    IdempotencyKey,
+    PageSession,
+    SignInLink,
+    User,
+)
 
 __all__ = [
     "BLOCKED",
@@ -42,6 +50,7 @@ __all__ = [
     "ROLES",
     "RUNNABLE",
     "RUNNING",
+    "SESSION_ORIGINS",
     "SHA256_CHARACTERS",
     "STATUSES",
     "SUCCEEDED",
@@ -64,7 +73,9 @@ __all__ = [
     "Kind",
     "Metric",
     "Model",
+    "PageSession",
     "RowNumber",
+    "SignInLink",
     "Status",
     "User",
     "UtcDateTime",

@@ -33,6 +33,7 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/checkpoints/{checkpoint}/download", None),
     ("GET", "/v1/texts/{text}", None),
     ("DELETE", "/v1/keys/{key}", None),
+    ("DELETE", "/v1/sessions/{session}", None),
 ]
 #: Paths with a parameter that are tested elsewhere.
 TESTED_ELSEWHERE = {
@@ -55,6 +56,7 @@ def create_resources(harness: ApiHarness, person: Person) -> dict[str, str]:
     written = person.post("/v1/generate", {"model": model["id"]}).json
     harness.write(written)
     texts = person.get(f"/v1/jobs/{written['id']}").json["texts"]
+    session = harness.app.test_client().post("/v1/session", json={"key": person.key}).json
     return {
         "corpus": model["corpus"],
         "model": model["id"],
@@ -62,6 +64,7 @@ def create_resources(harness: ApiHarness, person: Person) -> dict[str, str]:
         "checkpoint": model["checkpoints"]["best"],
         "text": texts[0]["id"],
         "key": person.items(f"/v1/users/{person.name}/keys")[0]["id"],
+        "session": session["id"],
     }
 
 
@@ -71,8 +74,8 @@ def test_every_route_hides_private_resources_like_missing_ones(
     ids = create_resources(harness, ann)
     for person in (bob, admin):
         for method, path, body in ROUTES:
-            if person is admin and "/keys/" in path:
-                continue  # admins manage all keys
+            if person is admin and ("/keys/" in path or "/sessions/" in path):
+                continue  # admins manage all keys and their sessions
             private = person.send(method, fill(path, ids), json=fill(body, ids))
             missing_ids = dict.fromkeys(ids, UNKNOWN_ID)
             missing = person.send(method, fill(path, missing_ids), json=fill(body, missing_ids))
@@ -92,7 +95,7 @@ def test_every_route_hides_private_resources_like_missing_ones(
 def test_no_route_was_forgotten(ann: Person) -> None:
     paths = ann.get("/openapi.json").json["paths"]
     wanted = {
-        (method.upper(), path.replace("{id}", "").replace("{checkpoint}", "").replace("{key}", ""))
+        (method.upper(), re.sub(r"\{(id|checkpoint|key|session)\}", "", path))
         for path, operations in paths.items()
         for method in operations
         if "{" in path and path not in TESTED_ELSEWHERE
