@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.schemas.fields import DescribedVisibility, Id, Name, RequestPart, Visibility
+from api.schemas.headers import EventIds
 from shared.tables import Kind, Status
 from shared.texts.decoding import OnInvalid
 from shared.texts.encodings import ENCODINGS
@@ -13,6 +14,7 @@ MAX_PAGE_ITEMS = 200
 DEFAULT_PAGE_ITEMS = 50
 #: The largest integer of the databases' INTEGER columns.
 LARGEST_STEP = 2**31 - 1
+MAX_FOLLOWED_JOBS = 16
 MIN_POINTS = 10
 MAX_POINTS = 2000
 
@@ -120,6 +122,31 @@ class TextsPage(Page):
 
     model: Id | None = None
     job: Id | None = None
+
+
+class TrainQuery(Query):
+    """The query of a training."""
+
+    dry_run: bool = Field(
+        False,
+        description="say what the training would be, what it would take and when it would start, "
+        "and store nothing",
+    )
+
+
+class EventsQuery(Query):
+    """The jobs to follow in one stream."""
+
+    jobs: str = Field(
+        min_length=1,
+        max_length=1000,
+        description=f"the ids of up to {MAX_FOLLOWED_JOBS} of your jobs, separated by commas",
+    )
+    after: EventIds | None = Field(
+        None,
+        description="the `id` of the last event received, for clients that can't send a header; "
+        "`Last-Event-ID` goes before it",
+    )
 
 
 class QueueQuery(Query):

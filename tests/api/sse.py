@@ -40,6 +40,7 @@ class EventStreamClient:
     last_id: str | None = None
     received: list[Event] = field(default_factory=list)
     headers: dict[str, str] | None = None
+    path: str | None = None
 
     def __post_init__(self) -> None:
         self._events: Queue[Event | None] = Queue()
@@ -55,7 +56,8 @@ class EventStreamClient:
         if self.last_id is not None:
             headers["Last-Event-ID"] = self.last_id
         client = self.person.client.application.test_client(use_cookies=False)
-        response = client.get(f"/v1/jobs/{self.job}/events", headers=headers)
+        path = self.path or f"/v1/jobs/{self.job}/events"
+        response = client.get(path, headers=headers)
         try:
             assert response.status_code == 200, response.text
             assert response.mimetype == "text/event-stream"

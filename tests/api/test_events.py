@@ -24,6 +24,7 @@ TEXT = "and the sea was calm, and the moon was full"
 def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the heartbeat, so that the server notices a closed stream soon."""
     monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.job_follower.BLOCK_SECONDS", 0.3)
     monkeypatch.setattr("api.operations.event_stream.HEARTBEAT_SECONDS", 0.2)
 
 
@@ -286,7 +287,7 @@ def test_a_stream_ends_with_the_right_to_it(
     harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher, way: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("api.operations.event_stream.SLOW_CHECK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.job_follower.SLOW_CHECK_SECONDS", 0.3)
     admin = harness.person("root", "admin")
     claim = harness.claim(job["id"], "generate")
     client = EventStreamClient(ann, job["id"])

@@ -9,7 +9,7 @@ import typer
 
 from quire import config
 from quire.client import Client
-from quire.client.replies import Corpus, Job
+from quire.client.replies import Corpus, Job, TrainDryRun
 from quire.commands.jobs.scheduling_options import (
     After,
     Deadline,
@@ -27,6 +27,7 @@ from quire.commands.library.corpus import (
 from quire.commands.library.model import SHARED_MODEL
 from quire.errors import ExitCode, InvalidInput, NotFound
 from quire.lookup import find_corpus, find_job, find_model, is_id
+from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
     escape,
@@ -149,6 +150,14 @@ def train(
             show_default="follow on a terminal, submit in a script",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what the training would take and when it would start, and don't submit it. "
+            "A FILE is uploaded all the same.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model to write like a corpus.
@@ -182,6 +191,9 @@ def train(
         body["corpus"] = find_or_upload(client, corpus, encoding).id
         if start_from is not None:
             body["from"] = find_checkpoint(client, start_from)
+        if dry_run:
+            _print_dry_run(client.dry_run_train(body), as_json)
+            return
         job = client.train(body)
         if visibility == "server":
             print_note(f"[yellow]{SHARED_MODEL}[/]")
@@ -200,6 +212,22 @@ def train(
         )
     if follows:
         require_success(job)
+
+
+def _print_dry_run(found: TrainDryRun, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    estimate, place = found.estimate, found.queue
+    how = "measured" if estimate.measured else "estimated"
+    out.print(
+        f"{escape(found.name)}: {formatting.duration(estimate.seconds)} ({how} speed), "
+        f"{formatting.size(estimate.memory_bytes)} of memory, "
+        f"{formatting.size(estimate.checkpoint_bytes)} for each checkpoint",
+        soft_wrap=True,
+    )
+    out.print(f"Place {place.position} in the line: {escape(place.reason)}", soft_wrap=True)
+    print_note("[dim]Nothing was submitted.[/]")
 
 
 def watch_training(client: Client, job: Job, *, watch: bool) -> Job:
