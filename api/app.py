@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 from api import error_handlers
 from api.http import authentication, rate_limits, request_log
 from api.http.openapi import make_app
+from api.http.page import page
 from api.http.swagger_ui import swagger_ui
 from api.http.trusted_proxies import TrustedProxies
 from api.routes.checkpoints import checkpoints
@@ -77,6 +78,7 @@ def create_app(
     # Flask would redirect a path with two slashes, and its redirect is HTML.
     app.url_map.merge_slashes = False
     app.register_blueprint(swagger_ui)
+    app.register_blueprint(page)
     app.after_request(request_log.end)
     app.after_request(rate_limits.add_headers)
     error_handlers.install(app)
