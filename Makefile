@@ -10,7 +10,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test quick attacks lint format types imports settings check mutations containers bench fairness faults classroom lock clean
+.PHONY: help env demo test quick attacks lint format types imports settings web page check mutations containers bench fairness faults classroom lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ imports: env ## check which package imports which
 
 settings: env ## write docs/settings.md from shared/setting_fields/
 	@$(RUN) -m tools.settings_page
+
+web: env ## build the page from web/ into api/static/, which is committed
+	@tools/build_page
+
+page: web ## test the page in a real browser, with a real server and worker
+	@$(RUN) -m pytest tests/page $(ARGS)
 
 check: lint types imports test ## run all checks before a commit; CI adds `make mutations`
 

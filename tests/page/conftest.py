@@ -10,10 +10,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
 from quire.client import Client
+from quire.watch.wait import wait_for_job
 from tests.e2e.home import Home, Up
 
 #: How long a real worker may take for a small training, on a machine that is busy.
 PATIENCE_MILLISECONDS = 60_000.0
+TINY_NUMBERS = {"units": 16, "embedding": 8, "window": 16, "epochs": 2}
 #: Reports what the policy refused as an error of the console, which fails the test.
 REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -79,6 +81,28 @@ def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
     running.close()
 
 
+@dataclass(frozen=True)
+class Taught:
+    """What a user has taught before the tests begin."""
+
+    user: str
+    corpus: str
+    model: str
+    job: str
+
+
+@pytest.fixture(scope="session")
+def taught(server: Server, text_file: Path) -> Taught:
+    """A model that can write, and its owner."""
+    with server.client("ann") as ann:
+        corpus = ann.upload_corpus(text_file.read_bytes(), name="fox")
+        body = {"corpus": corpus.id, "name": "reynard", **TINY_NUMBERS}
+        job = wait_for_job(ann, ann.train(body), watch=False)
+        assert job.status == "succeeded", job
+        assert job.model is not None
+        return Taught("ann", corpus.id, job.model, job.id)
+
+
 @dataclass
 class Visitor:
     """A browser of one person: its page, and what the console said against it."""
@@ -139,5 +163,7 @@ def visit(server: Server, browser: Browser) -> Iterator[Visit]:
 @pytest.fixture(scope="session")
 def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("texts") / "fox.txt"
-    path.write_text("The quick brown fox jumps over the lazy dog, and the dog does not mind. " * 400)
+    path.write_text(
+        "The quick brown fox jumps over the lazy dog, and the dog does not mind. " * 400
+    )
     return path

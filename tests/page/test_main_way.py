@@ -46,7 +46,7 @@ def write(visitor: Visitor, seed: str, length: str = "120") -> list[str]:
 
 
 def test_from_a_file_to_three_texts(visit: Visit, text_file: Path) -> None:
-    visitor = visit("ann")
+    visitor = visit("newcomer")
     page = visitor.page
     expect(page.get_by_text("No model yet.")).to_be_visible()
 
@@ -74,7 +74,7 @@ def test_from_a_file_to_three_texts(visit: Visit, text_file: Path) -> None:
 
 
 def test_a_training_is_cancelled_paused_and_resumed(visit: Visit, text_file: Path) -> None:
-    visitor = visit("ann")
+    visitor = visit("newcomer")
     page = visitor.page
     drop_text(visitor, text_file)
     start_training(visitor, "endless", epochs="10000", patience="null")

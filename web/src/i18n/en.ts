@@ -93,6 +93,7 @@ export const en = {
   chooseTextFirst: "Choose a text first; then this shows time, memory and place in the line.",
   modelName: "Name of the model",
   seed: "Seed",
+  random: "random",
   // Watching
   watchTitle: "Trainings and texts",
   kind_train: "training",
@@ -116,6 +117,7 @@ export const en = {
   trainLoss: "Training loss",
   validationLoss: "Validation loss",
   bitsPerChar: "Bits per character",
+  bitsTitle: "What bits per character are",
   bitsHint:
     "How many bits the network needs, on average, to guess the next character of text it has not learned from. A fair coin per letter would be 1; English at random letters about 4.7.",
   speed: "Characters per second",
@@ -172,7 +174,7 @@ export const en = {
   noDevices: "No worker is up. `quire up` starts them, or `quire worker` on another machine.",
   line: "The line",
   lineEmpty: "Nobody waits.",
-  lineOf: "{kind}: {running} run, {queued} wait, {workers} workers",
+  lineOf: "{kind}: running {running}, waiting {queued}, workers {workers}",
   yours: "yours",
   someone: "somebody's",
   lineRule: "Who was served least comes first.",

@@ -23,8 +23,12 @@ export function t(name: keyof Messages, values: Record<string, string | number> 
   return message.replace(/\{(\w+)\}/g, (_, key: string) => String(values[key] ?? ""));
 }
 
+/** The reader's own variety of the language, such as en-GB: it decides how dates look. */
+const locale = (): string =>
+  navigator.languages.find((each) => each.startsWith(language.get())) ?? language.get();
+
 export const number = (value: number, digits = 0): string =>
-  value.toLocaleString(language.get(), { maximumFractionDigits: digits });
+  value.toLocaleString(locale(), { maximumFractionDigits: digits });
 
 export const loss = (value: number | null | undefined): string =>
   value === null || value === undefined ? "–" : value.toFixed(3);
@@ -44,7 +48,7 @@ export function duration(seconds: number): string {
 }
 
 export const moment = (at: string): string =>
-  new Date(at).toLocaleString(language.get(), { dateStyle: "medium", timeStyle: "short" });
+  new Date(at).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });
 
 export const clock = (at: string): string =>
-  new Date(at).toLocaleTimeString(language.get(), { timeStyle: "short" });
+  new Date(at).toLocaleTimeString(locale(), { timeStyle: "short" });

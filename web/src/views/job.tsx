@@ -117,7 +117,7 @@ function Figures({ job }: { job: Job }) {
         ))}
       </dl>
       <details>
-        <summary>{t("bitsPerChar")}</summary>
+        <summary>{t("bitsTitle")}</summary>
         <p class="soft">{t("bitsHint")}</p>
       </details>
     </>

@@ -1,5 +1,4 @@
 // Every number of a preset, with the bounds and the meaning that the OpenAPI document gives.
-import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { get } from "../api/client";
 import { number, t } from "../i18n";
@@ -46,21 +45,19 @@ interface Props {
   onValues(values: Record<string, string>): void;
   preset: Record<string, unknown> | undefined;
   refused: Record<string, string>;
-  before: ComponentChildren;
 }
 
-export function Numbers({ values, onValues, preset, refused, before }: Props) {
-  const [isOpen, setOpen] = useState(Object.keys(values).length > 0);
+export function Numbers(props: Props) {
+  const [isOpen, setOpen] = useState(Object.keys(props.values).length > 0);
   return (
     <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>{t("numbers")}</summary>
-      <div class="grid">{before}</div>
-      {isOpen && <Grid {...{ values, onValues, preset, refused }} />}
+      {isOpen && <Grid {...props} />}
     </details>
   );
 }
 
-function Grid({ values, onValues, preset, refused }: Omit<Props, "before">) {
+function Grid({ values, onValues, preset, refused }: Props) {
   const document = useLoaded(() => get<Document>("/openapi.json"));
   const properties = document.value?.components.schemas["TrainRequest"]?.properties ?? {};
   return (
@@ -71,12 +68,12 @@ function Grid({ values, onValues, preset, refused }: Omit<Props, "before">) {
           .filter(([name]) => !OTHERS.has(name))
           .map(([name, schema]) => {
             const rule = schema.anyOf?.find((each) => each.type !== "null") ?? schema;
+            const label = name.replaceAll("_", " ");
             const isNullable = schema.anyOf !== undefined;
-            const used = preset?.[name];
-            const shown = used === null ? t("none") : used === undefined ? "" : String(used);
+            const shown = inWords(preset?.[name]);
             const field = {
-              label: name.replaceAll("_", " "),
-              hint: [schema.description, bounds(rule)].filter(Boolean).join(" · "),
+              label,
+              hint: [schema.description === label ? "" : schema.description, bounds(rule)].filter(Boolean).join(" · "),
               error: refused[name],
               value: values[name] ?? "",
               onValue: (value: string) => {
@@ -95,9 +92,10 @@ function Grid({ values, onValues, preset, refused }: Omit<Props, "before">) {
                 />
               );
             }
-            const label = (each: string) =>
-              rule.type === "boolean" ? t(each === "true" ? "yes" : "no") : each;
-            const options = words.map((each): [string, string] => [each, label(each)]);
+            const options = words.map((each): [string, string] => [
+              each,
+              rule.type === "boolean" ? inWords(each === "true") : each,
+            ]);
             return (
               <Select key={name} {...field} options={[["", t("presetValue", { value: shown })], ...options]} />
             );
@@ -105,6 +103,12 @@ function Grid({ values, onValues, preset, refused }: Omit<Props, "before">) {
       </div>
     </>
   );
+}
+
+function inWords(value: unknown): string {
+  if (value === null) return t("none");
+  if (typeof value === "boolean") return t(value ? "yes" : "no");
+  return value === undefined ? "" : String(value);
 }
 
 function bounds(rule: Schema): string {

@@ -138,18 +138,24 @@ export function Teach() {
             ))}
           </fieldset>
         )}
-        <Numbers
-          values={values}
-          onValues={setValues}
-          preset={dryRun?.spec}
-          refused={refused}
-          before={
-            <>
-              <Input label={t("modelName")} hint={dryRun?.name} value={name} onValue={setName} error={refused["name"]} />
-              <Input label={t("seed")} value={seed} onValue={setSeed} error={refused["seed"]} inputMode="numeric" />
-            </>
-          }
-        />
+        <div class="row">
+          <Input
+            label={t("modelName")}
+            placeholder={dryRun?.name ?? ""}
+            value={name}
+            onValue={setName}
+            error={refused["name"]}
+          />
+          <Input
+            label={t("seed")}
+            placeholder={t("random")}
+            value={seed}
+            onValue={setSeed}
+            error={refused["seed"]}
+            inputMode="numeric"
+          />
+        </div>
+        <Numbers values={values} onValues={setValues} preset={dryRun?.spec} refused={refused} />
       </section>
       <section aria-live="polite">
         <h2>{t("estimate")}</h2>
