@@ -81,6 +81,8 @@ class DryRun(Reply):
     characters: int
     distinct_characters: int
     encoding: str
+    excerpt: str = ""
+    alphabet: str = ""
     findings: list[Finding] = []
 
 

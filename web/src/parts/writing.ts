@@ -50,7 +50,7 @@ export function useJob(id: string): Followed & { update(job: Job): void } {
       stop = follow(id, {
         state: (job) => change(() => ({ job })),
         piece: (piece) => change((before) => ({ drafts: withPiece(before.drafts, piece) })),
-        metrics: (point) => change((before) => ({ points: withPoint(before.points, point) })),
+        metrics: (point) => change((before) => ({ points: withLive(before.points, point) })),
         text: (text) => change((before) => ({ texts: withText(before.texts, text) })),
       });
     };
@@ -82,6 +82,13 @@ function withPoint(points: CurvePoint[], point: CurvePoint): CurvePoint[] {
   const at = points.findIndex((each) => each.step >= point.step);
   const replaced = points[at]?.step === point.step ? 1 : 0;
   return points.toSpliced(at, replaced, point);
+}
+
+/** A live point repeats the validation loss until the next validation; the curve's points don't. */
+function withLive(points: CurvePoint[], point: CurvePoint): CurvePoint[] {
+  const known = points.findLast((each) => each.val_loss !== null && each.step <= point.step);
+  const isRepeated = known !== undefined && known.step !== point.step && known.val_loss === point.val_loss;
+  return withPoint(points, isRepeated ? { ...point, val_loss: null } : point);
 }
 
 /** A piece begins at an offset in characters, where those beyond U+FFFF count once. */

@@ -76,16 +76,19 @@ export function Write({ model: given }: { model: string }) {
   const refused = action.problem?.fields ?? {};
   const isWriting = job !== undefined && !hasEnded(job);
 
-  if (models.value && !ready.length) {
+  if (!ready.length) {
     return (
       <>
         <h1 tabIndex={-1}>{t("writeTitle")}</h1>
-        <p class="soft">
-          {t("noModelToWrite")}{" "}
-          <a href="/teach" data-view>
-            {t("teachTitle")}
-          </a>
-        </p>
+        <Refusal problem={models.problem} />
+        {models.value && (
+          <p class="soft">
+            {t("noModelToWrite")}{" "}
+            <a href="/teach" data-view>
+              {t("teachTitle")}
+            </a>
+          </p>
+        )}
       </>
     );
   }
