@@ -37,7 +37,8 @@ def read_page(**_ids: str) -> Response:
     response.set_etag(tag)
     response.headers["Cache-Control"] = "no-cache"
     response.headers["Content-Security-Policy"] = POLICY
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 @functools.cache

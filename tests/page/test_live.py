@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.page.conftest import PATIENCE_MILLISECONDS, TINY_NUMBERS, Server, Taught, Visit
 
@@ -10,6 +10,8 @@ ENDLESS = TINY_NUMBERS | {"epochs": 10_000, "patience": None}
 #: Chromium's own words for a server that is away.
 AWAY = re.compile(r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE)")
 TABS = 8
+#: How long `quire up` may take to restart a part, on a machine that is busy.
+RESTART_MILLISECONDS = 180_000.0
 
 
 def test_two_users_at_once_do_not_see_each_other(
@@ -47,7 +49,7 @@ def test_the_server_goes_away_in_a_stream_and_is_found_again(
         )
         points = int(chart.get_attribute("data-points") or 0)
         expect(page.get_by_text("The server does not answer.")).to_be_hidden(
-            timeout=PATIENCE_MILLISECONDS
+            timeout=RESTART_MILLISECONDS
         )
         page.wait_for_function(
             "(before) => Number(document.querySelector('[role=img]').dataset.points) > before",
@@ -71,5 +73,18 @@ def test_eight_open_tabs_still_load(server: Server, visit: Visit, taught: Taught
             expect(tab.get_by_role("heading", name="tabs")).to_be_visible(
                 timeout=PATIENCE_MILLISECONDS
             )
+            if tab is not tabs[-1]:
+                set_hidden(tab, True)
         client.cancel_job(job.id)
         expect(tabs[-1].locator(".status")).to_have_text("cancelled", timeout=PATIENCE_MILLISECONDS)
+        set_hidden(tabs[0], False)
+        expect(tabs[0].locator(".status")).to_have_text("cancelled", timeout=PATIENCE_MILLISECONDS)
+
+
+def set_hidden(tab: Page, hidden: bool) -> None:
+    """Tell a page that its tab was left or is back: Chromium without a screen hides no tab."""
+    tab.evaluate(
+        "(value) => { Object.defineProperty(document, 'hidden', { configurable: true, value });"
+        "document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )

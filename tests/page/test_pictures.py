@@ -17,7 +17,7 @@ BOOK = "nietzsche.txt"
 #: Only these are kept in the repository.
 KEPT = {"job-1440-light", "teach-768-light", "write-1440-dark", "write-360-light"}
 SECONDS = 20.0
-SECONDS_OF_KEPT = 150.0
+SECONDS_OF_KEPT = 90.0
 
 
 @pytest.fixture(scope="session")
