@@ -21,7 +21,7 @@ class Jobs(ClientBase):
 
     def dry_run_train(self, body: Mapping[str, Any]) -> TrainDryRun:
         """Ask what a training would be, take and wait for. Nothing is stored."""
-        return self._post(TrainDryRun, "/v1/train?dry_run=true", body)
+        return self._post(TrainDryRun, "/v1/train", body, params={"dry_run": "true"})
 
     def generate(self, body: Mapping[str, Any], wait_seconds: int | None = None) -> Job:
         """Submit a generation, and wait up to `wait_seconds` for its texts."""
