@@ -53,7 +53,7 @@ def test_pictures(visit: Visit, job: str, tmp_path: Path, width: int, theme: str
     page.get_by_role("article").first.wait_for()
     take("job")
     visitor.go("/teach")
-    page.get_by_label("already").select_option(index=2)
+    page.get_by_label("already").select_option(index=1)
     expect(page.get_by_text("Place in the line")).to_be_visible(timeout=PATIENCE_MILLISECONDS)
     take("teach")
     page.get_by_role("link", name="Write", exact=True).click()

@@ -24,7 +24,7 @@ def test_sessions_are_listed_and_ended(served: Served, capsys: pytest.CaptureFix
     assert run(["key", "sign-out", session["id"]]) == ExitCode.NOT_FOUND
     capsys.readouterr()
     assert run(["key", "sessions"]) == 0
-    assert "No browser is signed in." in capsys.readouterr().out
+    assert "No browser is signed in." in capsys.readouterr().err
 
 
 def test_a_dry_run_of_a_training_submits_nothing(

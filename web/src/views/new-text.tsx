@@ -97,7 +97,7 @@ export function NewText({ onKept }: { onKept(corpus: Corpus): void }) {
       {hasText && (
         <>
           <Input label={t("name")} value={name} onValue={setName} placeholder={found?.name ?? ""} error={refused["name"]} />
-          <details open={Boolean(refused["encoding"] ?? look.problem)}>
+          <details open={Boolean(look.problem) || encoding !== "" || onInvalid !== "refuse"}>
             <summary>{t("more")}</summary>
             <div class="grid">
               <Input label={t("encoding")} hint={t("encodingHint")} value={encoding} onValue={setEncoding} error={refused["encoding"]} />

@@ -49,10 +49,11 @@ interface Props {
 
 export function Numbers(props: Props) {
   const [isOpen, setOpen] = useState(Object.keys(props.values).length > 0);
+  const isRefused = Object.keys(props.values).some((name) => name in props.refused);
   return (
-    <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
+    <details open={isOpen || isRefused} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>{t("numbers")}</summary>
-      {isOpen && <Grid {...props} />}
+      {(isOpen || isRefused) && <Grid {...props} />}
     </details>
   );
 }

@@ -17,8 +17,6 @@ const PRESETS: [name: string, title: Message, hint: Message, body: Record<string
   ["classic", "presetClassic", "presetClassicHint", { preset: "classic" }],
   ["large", "presetLarge", "presetLargeHint", { preset: "large" }],
 ];
-/** A new text is chosen by this value. */
-const NEW = "new";
 const PAUSE_MILLISECONDS = 400;
 
 export function Teach() {
@@ -38,7 +36,6 @@ export function Teach() {
 
   const texts = corpora.value?.items ?? [];
   const text = texts.find((each) => each.id === corpus);
-  const isNew = corpus === NEW || (corpora.value !== undefined && !texts.length);
   const chosen = PRESETS.find(([each]) => each === preset) ?? PRESETS[1]!;
   const fields = asFields(values);
   const body: Record<string, unknown> = { corpus, ...(from ? { from } : chosen[3]), ...fields };
@@ -82,6 +79,7 @@ export function Teach() {
     corpora.reload();
   };
   const refused = { ...refusal?.fields, ...action.problem?.fields };
+  const shown = ["corpus", "name", "seed", ...Object.keys(values)];
   return (
     <>
       <h1 tabIndex={-1}>{t("teachTitle")}</h1>
@@ -93,8 +91,7 @@ export function Teach() {
             label={t("ownTexts")}
             value={corpus}
             options={[
-              ["", t("chooseText")],
-              [NEW, t("newText")],
+              ["", t("newText")],
               ...texts.map((each): [string, string] => [
                 each.id,
                 `${each.name} · ${t("characters", { n: number(each.characters) })}`,
@@ -104,7 +101,7 @@ export function Teach() {
             error={refused["corpus"]}
           />
         )}
-        {isNew && <NewText onKept={kept} />}
+        {corpora.value && !text && <NewText onKept={kept} />}
         {text && (
           <p class="soft">
             {t("characters", { n: number(text.characters) })} ·{" "}
@@ -164,8 +161,8 @@ export function Teach() {
         ) : (
           <p class="soft">{t("chooseTextFirst")}</p>
         )}
-        <Refusal problem={refusal} />
-        <Refusal problem={action.problem} />
+        <Refusal problem={refusal} shown={shown} />
+        <Refusal problem={action.problem} shown={shown} />
         <p class="actions">
           <Button kind="main" onClick={start} busy={action.isBusy} disabled={!text || !dryRun}>
             {t("startTraining")}
