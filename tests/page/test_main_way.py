@@ -15,7 +15,9 @@ def drop_text(visitor: Visitor, path: Path) -> None:
     page = visitor.page
     visitor.go("/teach")
     page.get_by_label("Drop one or several files").set_input_files(path)
-    expect(page.get_by_text("28,800 characters")).to_be_visible(timeout=PATIENCE_MILLISECONDS)
+    expect(page.locator(".found")).to_contain_text(
+        "28,800 characters", timeout=PATIENCE_MILLISECONDS
+    )
     page.get_by_role("button", name="Keep this text").click()
 
 

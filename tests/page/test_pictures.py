@@ -40,7 +40,8 @@ def test_pictures(visit: Visit, job: str, tmp_path: Path, width: int, theme: str
 
     def take(view: str) -> None:
         name = f"{view}-{width}-{theme}"
-        page.screenshot(path=tmp_path / f"{name}.png")
+        whole = view in ("job", "write")
+        page.screenshot(path=tmp_path / f"{name}.png", full_page=whole)
         kept = os.environ.get("PICTURES")
         if kept and name in KEPT:
             (Path(kept) / f"{name}.png").write_bytes((tmp_path / f"{name}.png").read_bytes())
