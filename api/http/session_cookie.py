@@ -31,7 +31,12 @@ def cookie_name() -> str:
 
 
 def token_of_request() -> str | None:
-    """Return the token of this request's session cookie; None if it has none."""
+    """Return the token of this request's session cookie; None if it has none.
+
+    A session is for the page's own API: addresses that other programs speak take keys alone.
+    """
+    if not request.path.startswith(f"{PATH}/"):
+        return None
     return session_tokens(request.headers.get("Cookie", "")).get(cookie_name())
 
 

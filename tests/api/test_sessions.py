@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 
 from api.front import name_sender, session_tokens
 from api.http.head_policy import SIGN_IN_BYTES, ApiHeadPolicy
+from api.http.session_cookie import token_of_request
 from shared import sessions
 from shared.clock import database_now
 from shared.database import make_sessions
@@ -97,6 +98,13 @@ def test_a_cookie_of_another_port_is_not_taken(harness: ApiHarness, browser: Bro
     problem(other.get("/v1/me", headers={"Cookie": cookies}), 401)
     cookies += f"; quire_session_80={browser.token}"
     assert other.get("/v1/me", headers={"Cookie": cookies}).status_code == 200
+
+
+def test_a_session_is_for_v1_alone(harness: ApiHarness, browser: Browser) -> None:
+    headers = {"Cookie": f"quire_session_80={browser.token}"}
+    for path, expected in (("/v1/me", browser.token), ("/openai/v1/models", None)):
+        with harness.app.test_request_context(path, base_url="http://x", headers=headers):
+            assert token_of_request() == expected
 
 
 @pytest.mark.parametrize(
