@@ -10,7 +10,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test quick attacks lint format types imports settings check mutations audit containers bench fairness faults classroom lock clean
+.PHONY: help env demo test quick attacks lint format types imports settings web page check mutations audit containers bench fairness faults classroom lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,12 @@ imports: env ## check which package imports which
 settings: env ## write docs/settings.md from shared/setting_fields/
 	@$(RUN) -m tools.settings_page
 
+web: env ## build the page from web/ into api/static/, which is committed
+	@tools/build_page
+
+page: web ## test the page in a real browser, with a real server and worker
+	@$(RUN) -m pytest tests/page $(ARGS)
+
 check: lint types imports test ## run all checks before a commit; CI adds `make mutations`
 
 mutations: env ## break the code on purpose, and check that tests fail
@@ -93,5 +99,5 @@ lock: env ## write the locks from pyproject.toml; ARGS=--upgrade takes newer rel
 	@$(COMPILE) $(ARGS) --extra server --extra gpu --constraint requirements.lock pyproject.toml --output-file requirements-gpu.lock
 
 clean: ## remove everything that was made here, .venv included
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .node web/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

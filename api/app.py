@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 from api import error_handlers
 from api.http import authentication, rate_limits, request_log
 from api.http.openapi import make_app
+from api.http.page import page
 from api.http.swagger_ui import swagger_ui
 from api.http.trusted_proxies import TrustedProxies
 from api.routes.checkpoints import checkpoints
@@ -23,6 +24,7 @@ from api.routes.people.groups import groups
 from api.routes.people.keys import keys
 from api.routes.people.users import users
 from api.routes.queue import queue
+from api.routes.sessions import sessions, sign_in_resource
 from api.routes.texts import texts
 from api.routes.train import train
 from api.routes.usage import usage
@@ -33,7 +35,7 @@ from shared.settings import Settings
 
 RESOURCES = (
     corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, queue, usage,
-    devices, users, groups, keys, enrolments, enrol, audit, health,
+    devices, users, groups, keys, enrolments, enrol, audit, sign_in_resource, sessions, health,
 )  # fmt: skip
 #: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
@@ -81,6 +83,7 @@ def create_app(
     # Flask would redirect a path with two slashes, and its redirect is HTML.
     app.url_map.merge_slashes = False
     app.register_blueprint(swagger_ui)
+    app.register_blueprint(page)
     app.after_request(request_log.end)
     app.after_request(rate_limits.add_headers)
     error_handlers.install(app)

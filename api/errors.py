@@ -44,6 +44,10 @@ class BadJson(ApiError):
 
 INVALID_KEY = "the API key is unknown or revoked, or its owner is disabled. Ask an admin"
 CHALLENGE = 'Bearer realm="quire"'
+SESSION_ENDED = (
+    "you are no longer signed in: the session has ended or expired, or its key is not valid any "
+    "more. Sign in again"
+)
 
 
 class Unauthenticated(ApiError):

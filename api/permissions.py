@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session, undefer
 
 from api.errors import (
     INVALID_KEY,
+    SESSION_ENDED,
     Forbidden,
     KeyExpired,
     MissingScope,
@@ -35,6 +36,7 @@ from api.errors import (
     Unauthenticated,
 )
 from api.schemas.fields import Visibility
+from shared import sessions
 from shared.accounts import KeyRefused, in_order, refusal_of, scopes_of_role
 from shared.groups import is_live, memberships_of
 from shared.prepared import PreparedSelect
@@ -59,7 +61,11 @@ _NAMES: dict[type, str] = {Corpus: "corpus", Model: "model"}
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
-    """The owner of the API key that came with the request."""
+    """The owner of the API key that came with the request, or with which its session began.
+
+    Attributes:
+        session: The id of the browser's session; None if the request itself has a key.
+    """
 
     id: str
     name: str
@@ -69,6 +75,8 @@ class CurrentUser:
     #: What both the key and the role allow.
     scopes: frozenset[str]
     key_expires_at: datetime | None
+    #: The session of the browser that sent the request; None if a key came with it.
+    session: str | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -90,7 +98,10 @@ def check_key_again(session: Session) -> None:
     Raises:
         Unauthenticated: It was revoked or has expired, or its owner was disabled.
     """
-    refused = refusal_of(session.connection(), current_user().key_prefix)
+    user, connection = current_user(), session.connection()
+    if user.session is not None and not sessions.is_live(connection, user.session):
+        raise Unauthenticated(SESSION_ENDED)
+    refused = refusal_of(connection, user.key_prefix)
     if refused is not None:
         raise unauthenticated(refused)
 

@@ -30,6 +30,8 @@ Action = Literal[
     "enrolment.created",
     "enrolment.redeemed",
     "enrolment.revoked",
+    "session.created",
+    "session.ended",
     "group.created",
     "group.changed",
     "group.deleted",

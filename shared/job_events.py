@@ -7,7 +7,7 @@ than the last one, so late events from the worker of an older attempt never ente
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -108,9 +108,25 @@ class EventReader:
         Raises:
             redis.RedisError: The server could not be reached.
         """
-        milliseconds = max(1, round(seconds * 1000))
-        streams: Any = self._redis.xread({stream_key(job_id): after}, block=milliseconds)
-        return [entry for _key, entries in streams or () for entry in _parse(entries)]
+        return self.read_many({job_id: after}, seconds).get(job_id, [])
+
+    def read_many(self, after: Mapping[str, str], seconds: float) -> dict[str, list[Entry]]:
+        """Return the entries of several jobs; wait up to `seconds` if none has any yet.
+
+        Args:
+            after: The id after which each job is read, by job.
+            seconds: The longest wait.
+
+        Returns:
+            The entries of those jobs that have some, by job.
+
+        Raises:
+            redis.RedisError: The server could not be reached.
+        """
+        jobs = {stream_key(job_id).encode(): job_id for job_id in after}
+        positions: Any = {stream_key(job_id): last for job_id, last in after.items()}
+        streams: Any = self._redis.xread(positions, block=max(1, round(seconds * 1000)))
+        return {jobs[key]: _parse(entries) for key, entries in streams or ()}
 
     def last_id(self, job_id: str) -> str:
         """Return the id of the last entry, or `BEGINNING` if the stream is gone.

@@ -7,6 +7,7 @@ is there. A peer that is slow, silent or greedy costs a connection, never a thre
 from api.front.limits import FrontLimits
 from api.front.policy import HeadPolicy
 from api.front.seats import NoSeat, Seat, Seats
+from api.front.senders import name_sender, session_tokens
 from api.front.server import Front
 from api.front.slots import FairSlots, Slot
 from api.front.tasks import ON_CLOSE, SLOT
@@ -22,4 +23,6 @@ __all__ = [
     "Seat",
     "Seats",
     "Slot",
+    "name_sender",
+    "session_tokens",
 ]

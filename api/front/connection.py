@@ -12,6 +12,7 @@ from waitress.channel import HTTPChannel
 from api.front.errors import ProblemTask, whole_response
 from api.front.parser import RequestParser
 from api.front.policy import EventLoop
+from api.front.senders import name_sender
 from api.front.slots import Slot
 from api.front.tasks import ApplicationTask, HeadCheck
 
@@ -257,12 +258,13 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
 
     @property
     def sender(self) -> str:
-        """Whose request is next: a key, or an address."""
+        """Whose request is next: a key, a session, or an address."""
         return self.sender_of(self.requests[0])
 
     def sender_of(self, request: RequestParser) -> str:
         """Whose a request is."""
-        return request.headers.get("AUTHORIZATION") or str(self.addr[0])
+        headers = request.headers
+        return name_sender(headers.get("AUTHORIZATION"), headers.get("COOKIE"), str(self.addr[0]))
 
     def service(self) -> None:
         """Run the oldest request."""

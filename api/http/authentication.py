@@ -1,14 +1,16 @@
-"""Authentication: find the user by the API key in the Authorization header, and check its scope."""
+"""Authentication: find the user by a key or by the page's cookie, and check what they may do."""
 
 import structlog
 from flask import g, request
 from sqlalchemy import Connection
 
-from api.errors import Unauthenticated
+from api.errors import SESSION_ENDED, Unauthenticated
 from api.http.openapi import Handler, handler_of_request, scope_of
+from api.http.session_cookie import check_csrf, token_of_request
 from api.permissions import CurrentUser, require_scope, unauthenticated
 from api.services import services
-from shared.accounts import KeyRefused, owner_of_key
+from shared import sessions
+from shared.accounts import KeyRefused, Owner, owner_of_key, owner_of_prefix
 from shared.database import reading
 
 ALLOW_ANONYMOUS = "allow_anonymous"
@@ -18,20 +20,26 @@ def authenticate() -> None:
     """Set the current user before every request to an endpoint that needs a key.
 
     Raises:
-        Unauthenticated: The request has no key, or one that is not valid.
+        Unauthenticated: The request has no key, or one that is not valid, or its session has ended.
     """
     handler = handler_of_request()
     if handler is None or request.method == "OPTIONS" or hasattr(handler, ALLOW_ANONYMOUS):
         return
+    token = None if "Authorization" in request.headers else token_of_request()
     key = bearer_key(request.headers.get("Authorization", ""))
-    if not key:
+    if not key and token is None:
         raise Unauthenticated("send the header «Authorization: Bearer quire_…» with an API key")
     shared = services()
     try:
         with reading(shared.engine) as connection:
-            user = user_of_key(connection, key)
+            if token is None:
+                user = user_of(owner_of_key(connection, key))
+            else:
+                user = _user_of_session(connection, token)
     except KeyRefused as refused:
         shared.refusals.sign_in(refused.reason, refused.prefix, request.remote_addr)
+        if token is not None:
+            raise Unauthenticated(SESSION_ENDED) from None
         raise unauthenticated(refused) from None
     g.current_user = user
     structlog.contextvars.bind_contextvars(user=user.name)
@@ -41,23 +49,28 @@ def authenticate() -> None:
 def check_scope() -> None:
     """Check before every request that the key has the scope that the endpoint needs.
 
+    A session's requests are also checked to come from the page.
+
     Raises:
-        Forbidden: No key of the user may have it.
+        Forbidden: No key of the user may have it, or the page did not send the request.
         MissingScope: This key lacks it.
     """
     handler = handler_of_request()
     user: CurrentUser | None = g.get("current_user")
     if handler is not None and user is not None:
+        check_csrf(user)
         require_scope(scope_of(handler), user)
 
 
-def user_of_key(connection: Connection, key: str) -> CurrentUser:
-    """Return the user of a key.
+def _user_of_session(connection: Connection, token: str) -> CurrentUser:
+    session = sessions.find(connection, token)
+    if session is None:
+        raise Unauthenticated(SESSION_ENDED)
+    return user_of(owner_of_prefix(connection, session.key_prefix), session.id)
 
-    Raises:
-        KeyRefused: The key is not valid.
-    """
-    owner = owner_of_key(connection, key)
+
+def user_of(owner: Owner, session: str | None = None) -> CurrentUser:
+    """Return the current user of a key's owner, and of the browser's session if there is one."""
     return CurrentUser(
         id=owner.id,
         name=owner.name,
@@ -66,6 +79,7 @@ def user_of_key(connection: Connection, key: str) -> CurrentUser:
         key_prefix=owner.key_prefix,
         scopes=owner.scopes,
         key_expires_at=owner.expires_at,
+        session=session,
     )
 
 

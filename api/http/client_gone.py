@@ -1,10 +1,10 @@
-"""Whether the client of a request is still there."""
+"""The client of a request: who it is to the front, and whether it is still there."""
 
 from collections.abc import Callable
 
 from flask import request
 
-from api.front import ON_CLOSE
+from api.front import ON_CLOSE, name_sender
 
 
 def client_gone() -> Callable[[], bool]:
@@ -23,3 +23,9 @@ def when_client_goes(callback: Callable[[], object]) -> None:
     register = request.environ.get(ON_CLOSE)
     if register is not None:
         register(callback)
+
+
+def sender_of_request() -> str:
+    """Name the sender of this request as the front does, so that all of them take turns."""
+    headers = request.headers
+    return name_sender(headers.get("Authorization"), headers.get("Cookie"), "")

@@ -1,21 +1,27 @@
 """Tell the front from a request's head how large its body may be, and whether to read it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import structlog
 from flask import Flask
+from sqlalchemy import Connection
 from werkzeug.exceptions import HTTPException
 
+from api.front import session_tokens
 from api.http.authentication import ALLOW_ANONYMOUS, bearer_key
 from api.http.openapi import handler_of, scope_of
 from api.http.uploads import ENVELOPE_BYTES
 from api.services import EXTENSION, Services
-from shared.accounts import KeyRefused, owner_of_key
+from shared import sessions
+from shared.accounts import KeyRefused, owner_of_key, owner_of_prefix
 from shared.database import reading
 
 UPLOAD_PATH = "/v1/corpora"
 ENROL_PATH = "/v1/enrol"
-MAX_ENROL_BYTES = 4096
+SIGN_IN_PATH = "/v1/session"
+#: Anybody may send such a body.
+MAX_ANONYMOUS_BYTES = 4096
 
 log = structlog.get_logger("api.request")
 
@@ -33,8 +39,8 @@ class ApiHeadPolicy:
         self._limit: int = app.config["MAX_CONTENT_LENGTH"]
         self._limits: dict[tuple[str, str], int] = {
             ("POST", UPLOAD_PATH): self._services.settings.max_corpus_bytes + ENVELOPE_BYTES,
-            # Anybody may send it.
-            ("POST", ENROL_PATH): MAX_ENROL_BYTES,
+            ("POST", ENROL_PATH): MAX_ANONYMOUS_BYTES,
+            ("POST", SIGN_IN_PATH): MAX_ANONYMOUS_BYTES,
         }
 
     def body_limit(self, method: str, path: str) -> int:
@@ -51,16 +57,36 @@ class ApiHeadPolicy:
         if hasattr(handler, ALLOW_ANONYMOUS):
             # A page that needs no key takes no body either.
             return environ["REQUEST_METHOD"] not in ("GET", "HEAD")
-        key = bearer_key(environ.get("HTTP_AUTHORIZATION", ""))
-        if not key:
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        key = bearer_key(authorization or "")
+        tokens = session_tokens(environ.get("HTTP_COOKIE", "")) if authorization is None else {}
+        if not key and not tokens:
             return False
-        try:
-            with reading(self._services.engine) as connection:
-                return scope_of(handler) in owner_of_key(connection, key).scopes
-        except KeyRefused:
-            return False
+        with reading(self._services.engine) as connection:
+            if key:
+                return scope_of(handler) in _scopes_of_key(connection, key)
+            # Of the cookies of several ports the application picks its own.
+            return any(
+                scope_of(handler) in _scopes_of_session(connection, token)
+                for token in tokens.values()
+            )
 
     def refused(self, status: int, address: str) -> None:
         """Log the front's own refusal, or count it as part of a flood."""
         if self._services.refusals.is_logged(status, address):
             log.info("request", status=status, address=address)
+
+
+def _scopes_of_key(connection: Connection, key: str) -> Collection[str]:
+    try:
+        return owner_of_key(connection, key).scopes
+    except KeyRefused:
+        return ()
+
+
+def _scopes_of_session(connection: Connection, token: str) -> Collection[str]:
+    session = sessions.find(connection, token)
+    try:
+        return () if session is None else owner_of_prefix(connection, session.key_prefix).scopes
+    except KeyRefused:
+        return ()

@@ -1,4 +1,4 @@
-"""Follow a job as Server-Sent Events: first its rows, then its live events, then its end.
+"""Follow jobs as Server-Sent Events: first their rows, then their live events, then their ends.
 
 The rows are the truth and the events in Redis are a hint (shared/job_events.py). While Redis is
 unavailable, or after it has lost the events, states and finished texts still arrive from the
@@ -7,275 +7,111 @@ rows, a little later.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import redis
-import structlog
-from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
-from api.errors import Unauthenticated
-from api.permissions import check_key_again
-from api.serializers.jobs import job_reply
-from api.serializers.texts import text_replies
-from api.services import BLOCK_SECONDS, Services
-from shared import job_events
-from shared.job_listeners import ANNOUNCE_SECONDS
-from shared.tables import TERMINAL_STATUSES, GeneratedText, Job
+from api.operations.job_follower import BLOCK_SECONDS, JobFollower, StreamEvent
+from api.services import Services
 
 #: At least one write per interval reveals a closed connection and keeps proxies from closing it.
 HEARTBEAT_SECONDS = 15.0
 #: How long a browser waits before it reconnects.
 RETRY_MILLISECONDS = 2000
-#: How often the row is checked while Redis delivers the job's events.
-SLOW_CHECK_SECONDS = 15.0
-#: The most texts of a training that are sent; ``/v1/jobs/{id}/texts`` has the earlier ones.
-MAX_TEXTS = 200
-#: Marks event ids that come from the rows of an ended job: ``attempt-end1`` is the first text, and
-#: ``attempt-end`` the final state, after which nothing follows.
-END = "end"
 
-log = structlog.get_logger(__name__)
+#: Encodes an event of one of the followed jobs.
+Encode = Callable[[JobFollower, StreamEvent], str]
 
 
-class JobEventStream:
-    """One client's event stream of one job.
+class EventStream:
+    """One client's event stream, of one job or several.
 
     Args:
         services: The services of the application.
-        job_id: The job, which the client may see.
-        last_id: The id of the last event that the client received; None for a new client.
+        followers: The jobs.
+        encode: `encode_of_job`, or one that also names the job.
         should_end: Tells whether the client left, or lost its seat.
-        sender: Whose stream it is: senders take turns at the database.
     """
 
     def __init__(
         self,
         services: Services,
-        job_id: str,
-        last_id: str | None,
+        followers: Sequence[JobFollower],
+        encode: Encode,
         should_end: Callable[[], bool] = lambda: False,
-        sender: str = "",
     ) -> None:
-        self._sender = sender
         self._services = services
+        self._followers = followers
+        self._encode = encode
         self._should_end = should_end
-        self._job_id = job_id
-        self._texts_received = _texts_received(last_id)
-        self._cursor = None if last_id is None or END in last_id else last_id
-        self._state: tuple[Any, ...] | None = None
-        self._checked_at = 0.0
-        self._announced_at = 0.0
-        #: The latest known attempt.
-        self._attempt = 0
-        #: How many characters of each text were sent, by position.
-        self._sent_characters: dict[int, int] = {}
-        self._ended = False
         self._wrote_at = time.monotonic()
 
     def events(self) -> Iterator[str]:
-        """Yield encoded events until the job ends, the server stops, or the client leaves."""
+        """Yield encoded events until the jobs end, the server stops, or the client leaves."""
         yield f"retry: {RETRY_MILLISECONDS}\n\n"
-        yield from self._record_writes(self._replay())
-        while not (self._ended or self._services.stopping.is_set() or self._should_end()):
-            yield from self._record_writes(self._poll())
+        for follower in self._followers:
+            if self._should_end():
+                return
+            yield from self._encoded(follower, follower.replay())
+        while not (self._has_ended() or self._services.stopping.is_set() or self._should_end()):
+            yield from self._poll()
             if time.monotonic() - self._wrote_at >= HEARTBEAT_SECONDS:
-                yield from self._record_writes([": heartbeat\n\n"])
+                self._wrote_at = time.monotonic()
+                yield ": heartbeat\n\n"
 
-    def _record_writes(self, events: Iterator[str] | Sequence[str]) -> Iterator[str]:
-        for event in events:
-            self._wrote_at = time.monotonic()
-            yield event
-
-    def _replay(self) -> Iterator[str]:
-        # Announce the listener and read the events before the rows: an event in between is then
-        # sent twice at most and never missed, because a row is committed before its event is
-        # published, and before its worker looks for listeners.
-        entries: list[job_events.Entry] = []
-        with suppress(redis.RedisError):
-            self._announce()
-            entries = self._services.event_reader.read_all(self._job_id)
-        ids = [entry.id for entry in entries]
-        if self._cursor in ids:
-            next_index = ids.index(self._cursor) + 1
-            for entry in entries[:next_index]:
-                if entry.kind == "piece":
-                    self._new_part(entry)
-            yield from self._entries(entries[next_index:])
-            if not self._ended:
-                yield from self._check_row()
-            return
-        yield from self._check_row(with_texts=True)
-        if not self._ended:
-            # The rows have covered the other kinds.
-            yield from self._entries([e for e in entries if e.kind in ("piece", "metrics")])
-        self._cursor = ids[-1] if ids else job_events.BEGINNING
+    def _has_ended(self) -> bool:
+        # One session or key signs all of a stream's requests.
+        return all(each.ended for each in self._followers) or any(
+            each.is_signed_out for each in self._followers
+        )
 
     def _poll(self) -> Iterator[str]:
-        after = self._cursor or job_events.BEGINNING
-        check_interval = 0.0
+        live = [follower for follower in self._followers if not follower.ended]
         try:
-            if time.monotonic() - self._announced_at >= ANNOUNCE_SECONDS:
-                self._announce()
-            entries = self._services.event_reader.read(self._job_id, after, BLOCK_SECONDS)
-            last = entries[-1].id if entries else self._services.event_reader.last_id(self._job_id)
-            if job_events.sort_key(last) < job_events.sort_key(after):
-                # Redis has lost the events, and new ones may have lower ids than the cursor.
-                self._cursor = job_events.BEGINNING
-                self._announce()
-            elif last != job_events.BEGINNING:
-                check_interval = SLOW_CHECK_SECONDS
+            for follower in live:
+                follower.announce_if_due()
+            found = self._services.event_reader.read_many(
+                {follower.job_id: follower.position for follower in live}, BLOCK_SECONDS
+            )
         except redis.RedisError:
-            entries, check_interval = [], BLOCK_SECONDS
             self._services.stopping.wait(1.0)
-        yield from self._entries(entries)
-        if entries:
-            # The key is looked at again, however many entries come.
-            check_interval = SLOW_CHECK_SECONDS
-        if not self._ended and time.monotonic() - self._checked_at >= check_interval:
-            yield from self._check_row()
-
-    def _announce(self) -> None:
-        """Let the job's worker know that somebody listens; it publishes little for nobody."""
-        self._services.event_reader.announce(self._job_id)
-        self._announced_at = time.monotonic()
-
-    def _entries(self, entries: Sequence[job_events.Entry]) -> Iterator[str]:
-        for entry in entries:
-            yield from self._entry(entry)
-            if self._ended:
+            found = None
+        for follower in live:
+            if self._should_end():
                 return
+            entries = None if found is None else found.get(follower.job_id, [])
+            yield from self._encoded(follower, follower.advance(entries))
 
-    def _entry(self, entry: job_events.Entry) -> Iterator[str]:
-        self._cursor = entry.id
-        if entry.kind == "piece":
-            piece = self._new_part(entry)
-            if piece is not None:
-                yield _encode("piece", piece, entry.id)
-        elif entry.kind == "metrics":
-            yield _encode("metrics", entry.data, entry.id)
-        elif entry.kind == "texts":
-            yield from self._sampled_texts(entry)
-        elif entry.kind == "state":
-            yield from self._check_row(entry.id)
-
-    def _new_part(self, entry: job_events.Entry) -> dict[str, Any] | None:
-        """Return the part of a piece that was not sent yet, and count it as sent.
-
-        A new attempt writes a text again from its beginning. After Redis has lost the events, an
-        older attempt may publish first. Only its pieces have to be filtered: everything else is
-        published after a write that the attempt number fences.
-        """
-        attempt, _ = job_events.sort_key(entry.id)
-        if attempt < self._attempt:
-            return None
-        self._attempt = attempt
-        position, offset, text = (entry.data[name] for name in ("position", "offset", "text"))
-        prompt = {"prompt": entry.data["prompt"]} if "prompt" in entry.data else {}
-        sent = self._sent_characters.get(position, 0)
-        if offset + len(text) <= sent:
-            return None
-        if offset < sent:
-            text, offset, prompt = text[sent - offset :], sent, {}
-        self._sent_characters[position] = offset + len(text)
-        return {"index": position, "offset": offset, "text": text} | prompt
-
-    def _sampled_texts(self, entry: job_events.Entry) -> Iterator[str]:
-        with self._reading() as session:
-            texts = session.scalars(
-                select(GeneratedText)
-                .where(GeneratedText.job_id == self._job_id)
-                .where(GeneratedText.step == entry.data["step"])
-                .order_by(GeneratedText.position)
-            ).all()
-            replies = [each.model_dump(mode="json") for each in text_replies(session, texts)]
-        for i, reply in enumerate(replies):
-            # Only the last text has the id: a client that leaves in between gets all of them again.
-            yield _encode("text", reply, entry.id if i == len(replies) - 1 else None)
-
-    def _check_row(self, entry_id: str | None = None, *, with_texts: bool = False) -> Iterator[str]:
-        """Send the job's state if it changed; `with_texts` also sends its texts so far."""
-        if self._should_end():
-            return
-        self._checked_at = time.monotonic()
-        try:
-            with self._reading() as session:
-                job = session.get(Job, self._job_id)
-                check_key_again(session)
-                if job is None:
-                    self._ended = True
-                    return
-                ended = job.status in TERMINAL_STATUSES
-                reply = job_reply(session, job).model_dump(mode="json", exclude_unset=True)
-                texts: list[dict[str, Any]] = []
-                if ended or with_texts:
-                    texts = self._texts(session, requested=job.kind == "generate")
-        except Unauthenticated as error:
-            self._ended = True
-            yield _encode("closed", {"reason": error.detail})
-            return
-        except DBAPIError as error:
-            log.warning("job_not_read", job=self._job_id, reason=str(error.orig))
-            return
-        reply.pop("texts", None)
-        self._attempt = max(self._attempt, job.attempt)
-        if ended:
-            self._ended = True
-            if job.kind == "train" and not with_texts:
-                texts = []
-            yield from self._final_events(job.attempt, reply, texts)
-            return
-        requests = (job.cancel_requested_at, job.pause_requested_at)
-        position = (reply.get("queue") or {}).get("position")
-        state = (job.status, job.attempt, *requests, position)
-        if state != self._state:
-            self._state = state
-            yield _encode("state", reply, entry_id)
-        for text in texts:
-            yield _encode("text", text)
-
-    def _final_events(
-        self, attempt: int, reply: dict[str, Any], texts: Sequence[dict[str, Any]]
-    ) -> Iterator[str]:
-        for number, text in enumerate(texts, 1):
-            if number > self._texts_received:
-                yield _encode("text", text, f"{attempt}-{END}{number}")
-        yield _encode("state", reply, f"{attempt}-{END}")
-
-    def _texts(self, session: Session, *, requested: bool) -> list[dict[str, Any]]:
-        of_job = select(GeneratedText).where(GeneratedText.job_id == self._job_id)
-        if requested:
-            rows = session.scalars(of_job.order_by(GeneratedText.position)).all()
-        else:
-            newest = of_job.order_by(GeneratedText.step.desc(), GeneratedText.position.desc())
-            rows = list(session.scalars(newest.limit(MAX_TEXTS)))[::-1]
-        return [each.model_dump(mode="json") for each in text_replies(session, rows)]
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        # Hundreds of streams that begin at once must not be faster than others' requests.
-        slots = self._services.request_slots
-        with slots.held(self._sender), self._services.read_sessions() as session:
-            yield session
+    def _encoded(self, follower: JobFollower, events: Iterable[StreamEvent]) -> Iterator[str]:
+        for event in events:
+            self._wrote_at = time.monotonic()
+            follower.last_id = event.id or follower.last_id
+            yield self._encode(follower, event)
 
 
-def has_received_end(job: Job, last_id: str | None) -> bool:
-    """Return whether a client has received the last event of a job and need not reconnect.
+def encode_of_job(_follower: JobFollower, event: StreamEvent) -> str:
+    """Encode an event of a stream that follows one job."""
+    return _encode(event.kind, event.data, event.id)
 
-    Args:
-        job: The job's row.
-        last_id: The id of the last event that the client received.
+
+def encode_of_jobs(followers: Sequence[JobFollower]) -> Encode:
+    """Return how a stream of several jobs encodes events.
+
+    The data names the job, and an id holds the place in the stream of every job.
     """
-    return job.status in TERMINAL_STATUSES and (last_id or "").endswith(f"-{END}")
+
+    def encode(follower: JobFollower, event: StreamEvent) -> str:
+        places = (f"{each.job_id}:{each.last_id}" for each in followers if each.last_id)
+        data = {"job": follower.job_id, "data": event.data}
+        return _encode(event.kind, data, None if event.id is None else ",".join(places))
+
+    return encode
 
 
-def _texts_received(last_id: str | None) -> int:
-    """Return how many texts of an ended job a client has received."""
-    _, _, rest = (last_id or "").partition(f"-{END}")
-    return int(rest or 0)
+def places_of_jobs(event_id: str | None) -> dict[str, str]:
+    """Return what an id of `encode_of_jobs` holds: the id of each job's last event, by job."""
+    return dict(place.split(":", 1) for place in (event_id or "").split(",") if place)
 
 
 def _encode(kind: str, data: dict[str, Any], entry_id: str | None = None) -> str:

@@ -1,5 +1,6 @@
 """Submit a training: resolve its spec, check that it fits, and create its model and job."""
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import select
@@ -13,12 +14,14 @@ from api.operations.base_checkpoint import BaseCheckpoint, find_base_checkpoint
 from api.operations.submission import submit
 from api.permissions import current_user, may_see, visible
 from api.schemas.fields import NAME_CHARACTERS
+from api.schemas.jobs import EstimateReply, PlaceReply, TrainDryRunReply
 from api.schemas.requests import SchedulingOptions
 from api.schemas.training import TrainBase
 from api.services import services
 from shared.clock import database_now
 from shared.queue.types import Submission
-from shared.specs.estimates import CorpusSize
+from shared.scheduling import caps
+from shared.specs.estimates import CorpusSize, Estimate
 from shared.specs.presets import (
     SMALLEST_WINDOW,
     TrainNumbers,
@@ -40,6 +43,46 @@ def enqueue_training(session: Session, body: TrainBase) -> Creation:
     return enqueue_model(session, corpus, spec, name, body.visibility, body, base)
 
 
+def dry_run_training(session: Session, body: TrainBase) -> TrainDryRunReply:
+    """Say what a training would be, what it would cost and when it would start. Store nothing.
+
+    Raises:
+        Invalid: As `enqueue_training`.
+        DoesNotFit: As `enqueue_training`.
+        MissingScope: As `enqueue_training`.
+        shared.scheduling.errors.CapReached: The user has reached a cap.
+    """
+    check_sharing(body.visibility)
+    corpus = visible(session, Corpus, body.corpus)
+    base = find_base_checkpoint(session, body.from_checkpoint)
+    spec = _resolve_spec(body, base, corpus)
+    _, estimate = _plan(session, corpus, spec, base)
+    user_id, connection = current_user().id, session.connection()
+    caps.check_job(connection, services().settings, user_id, "train", database_now(connection))
+    place = services().forecasts.of(connection, "train", user_id).place_of_next(user_id)
+    return TrainDryRunReply(
+        name=body.name or _free_name(session, corpus.name),
+        spec=spec.model_dump(mode="json"),
+        estimate=EstimateReply(**estimate.as_dict()),
+        queue=PlaceReply(**asdict(place)),
+    )
+
+
+def _plan(
+    session: Session, corpus: Corpus, spec: TrainSpec, base: BaseCheckpoint | None
+) -> tuple[str, Estimate]:
+    """Return the alphabet and the estimate of a training that some worker can run."""
+    _refuse_short_corpus(corpus, spec)
+    if base is not None and base.is_trained_on(corpus):
+        _refuse_long_window(corpus, spec, base)
+    alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
+    if base is not None:
+        alphabet = base.extend_vocabulary(alphabet)
+    text = CorpusSize(corpus.characters, len(alphabet), None if base is None else base.word_count)
+    fixed = () if base is None else base.fixed_fields
+    return alphabet, admit(session, corpus, spec, text, fixed)
+
+
 def enqueue_model(
     session: Session,
     corpus: Corpus,
@@ -57,14 +100,7 @@ def enqueue_model(
         MissingScope: Others would see the model, and the key lacks the scope `manage`.
     """
     check_sharing(visibility)
-    _refuse_short_corpus(corpus, spec)
-    if base is not None and base.is_trained_on(corpus):
-        _refuse_long_window(corpus, spec, base)
-    alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
-    if base is not None:
-        alphabet = base.extend_vocabulary(alphabet)
-    text = CorpusSize(corpus.characters, len(alphabet), None if base is None else base.word_count)
-    estimate = admit(session, corpus, spec, text, () if base is None else base.fixed_fields)
+    alphabet, estimate = _plan(session, corpus, spec, base)
     plain_spec = spec.model_dump(mode="json")
     model = Model(
         user_id=current_user().id,

@@ -42,6 +42,9 @@ corpora = Resource("corpora", "Texts to train on")
 #: What an upload takes of the API's memory while it is decoded and stored, per byte.
 MEMORY_PER_BYTE = 4
 MAX_BYTES = 2**31
+#: What a dry run shows of a text, and of its distinct characters.
+EXCERPT_CHARACTERS = 400
+ALPHABET_CHARACTERS = 200
 
 NEWEST = SortOrder("corpora", (Corpus.id,))
 _FIELDS = {
@@ -193,8 +196,11 @@ def _content(upload: Upload, data: bytes) -> bytes:
 
 def _dry_run(upload: Upload) -> DryRunReply:
     text = upload.text
+    beginning = text.data[: 4 * EXCERPT_CHARACTERS].decode(errors="ignore")
     return DryRunReply(
         name=upload.name,
+        excerpt=beginning[:EXCERPT_CHARACTERS],
+        alphabet=text.alphabet[:ALPHABET_CHARACTERS],
         sha256=hashlib.sha256(text.data).hexdigest(),
         bytes=len(text.data),
         characters=text.characters,

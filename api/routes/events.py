@@ -1,20 +1,28 @@
-"""``GET /v1/jobs/{id}/events``: follow a job as Server-Sent Events."""
+"""Follow jobs as Server-Sent Events: ``/v1/jobs/{id}/events`` and ``/v1/events``."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from flask import Response, request, stream_with_context
+from flask import Response, stream_with_context
 
-from api.errors import TooManyEventStreams
+from api.errors import Invalid, TooManyEventStreams
 from api.front import NoSeat
-from api.http.client_gone import client_gone, when_client_goes
+from api.http.client_gone import client_gone, sender_of_request, when_client_goes
 from api.http.openapi import Resource, returns_non_json
-from api.operations.event_stream import JobEventStream, has_received_end
+from api.operations.event_stream import (
+    Encode,
+    EventStream,
+    encode_of_job,
+    encode_of_jobs,
+    places_of_jobs,
+)
+from api.operations.job_follower import JobFollower, has_received_end
 from api.permissions import current_user, own_job
-from api.schemas.headers import LastEventIdHeader
-from api.schemas.params import IdPath
+from api.schemas.headers import LastEventIdHeader, LastEventIdsHeader
+from api.schemas.params import MAX_FOLLOWED_JOBS, EventsQuery, IdPath
 from api.services import reading, services
 
-events = Resource("events", "Follow a job live")
+events = Resource("events", "Follow jobs live")
 
 EVENT_STREAM = "text/event-stream"
 EVENT: dict[str, Any] = {
@@ -53,22 +61,59 @@ def follow_job(path: IdPath, header: LastEventIdHeader) -> Response:
     events, it sends everything again. While too many streams are open, the response is 503 with
     `Retry-After`.
     """
-    shared = services()
+    followers = _followers([path.id], lambda _job: header.last_event_id)
+    return _stream(followers, encode_of_job)
+
+
+@events.get("/events", DESCRIPTION[200], other_responses={204: DESCRIPTION[204]})
+@returns_non_json
+def follow_jobs(query: EventsQuery, header: LastEventIdsHeader) -> Response:
+    """Follow several jobs in one stream, which takes one connection and one seat.
+
+    The events are those of `/v1/jobs/{id}/events`. The data of each is an object of `job`, the id
+    of the job, and `data`, what that stream would send. An `id` holds the place in the stream of
+    every job: it resumes without a gap or a repeat, as `Last-Event-ID` or, for a stream of other
+    jobs, as `after`; jobs that it does not name start from the beginning. The stream ends when all
+    jobs have ended.
+    """
+    jobs = query.jobs.split(",")
+    if len(jobs) > MAX_FOLLOWED_JOBS or len(set(jobs)) < len(jobs):
+        raise Invalid(
+            "jobs",
+            query.jobs[:100],
+            f"has {len(jobs)} ids. Give 1 to {MAX_FOLLOWED_JOBS} different ones, separated by "
+            "commas",
+        )
+    places = places_of_jobs(header.last_event_id or query.after)
+    followers = _followers(jobs, places.get)
+    return _stream(followers, encode_of_jobs(followers))
+
+
+def _followers(
+    references: Sequence[str], last_id_of: Callable[[str], str | None]
+) -> list[JobFollower]:
+    """Return the followers of those jobs whose end the client has not received yet."""
+    shared, sender = services(), sender_of_request()
     with reading() as session:
-        job = own_job(session, path.id)
-        if has_received_end(job, header.last_event_id):
-            return Response(status=204)
+        jobs = [own_job(session, reference) for reference in references]
+        return [
+            JobFollower(shared, job.id, last_id_of(job.id), sender)
+            for job in jobs
+            if not has_received_end(job, last_id_of(job.id))
+        ]
+
+
+def _stream(followers: Sequence[JobFollower], encode: Encode) -> Response:
+    if not followers:
+        return Response(status=204)
+    shared = services()
     try:
         seat = shared.event_stream_seats.take(current_user().id)
     except NoSeat:
         raise TooManyEventStreams(shared.settings.max_listeners) from None
     hung_up = client_gone()
-    stream = JobEventStream(
-        shared,
-        job.id,
-        header.last_event_id,
-        should_end=lambda: seat.revoked.is_set() or hung_up(),
-        sender=request.headers.get("Authorization", ""),
+    stream = EventStream(
+        shared, followers, encode, should_end=lambda: seat.revoked.is_set() or hung_up()
     )
     response = Response(stream_with_context(stream.events()), content_type=EVENT_STREAM)
     response.call_on_close(lambda: shared.event_stream_seats.leave(seat))

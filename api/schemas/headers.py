@@ -4,7 +4,12 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.fields import RequestPart
+from api.schemas.fields import UUID_PATTERN, RequestPart
+
+EVENT_ID = r"\d{1,10}-(\d{1,20}|end\d{0,20})"
+_PLACE = UUID_PATTERN.strip("^$").replace("A-F", "") + f":{EVENT_ID}"
+#: The id of an event of several jobs: the place in the stream of each.
+EventIds = Annotated[str, StringConstraints(max_length=2000, pattern=f"^{_PLACE}(,{_PLACE})*$")]
 
 
 class IdempotencyHeader(RequestPart):
@@ -36,6 +41,14 @@ class IdempotencyAndPreferHeaders(IdempotencyHeader):
 class LastEventIdHeader(RequestPart):
     """The header that resumes an event stream."""
 
-    last_event_id: (
-        Annotated[str, StringConstraints(pattern=r"^\d{1,10}-(\d{1,20}|end\d{0,20})$")] | None
-    ) = Field(None, alias="Last-Event-ID", description="the `id` of the last event received")
+    last_event_id: Annotated[str, StringConstraints(pattern=f"^{EVENT_ID}$")] | None = Field(
+        None, alias="Last-Event-ID", description="the `id` of the last event received"
+    )
+
+
+class LastEventIdsHeader(RequestPart):
+    """The header that resumes an event stream of several jobs."""
+
+    last_event_id: EventIds | None = Field(
+        None, alias="Last-Event-ID", description="the `id` of the last event received"
+    )

@@ -61,6 +61,15 @@ class PlaceReply(Reply):
     reason: str
 
 
+class TrainDryRunReply(Reply):
+    """What a training would be; nothing was stored."""
+
+    name: str = Field(description="of the model and the job")
+    spec: dict[str, Any] = Field(description="with all defaults resolved")
+    estimate: EstimateReply
+    queue: PlaceReply = Field(description="its place if it was submitted now")
+
+
 class JobReply(Reply):
     """A job. Only its owner can see it."""
 

@@ -57,6 +57,8 @@ class DryRunReply(TextDescription):
     """What an upload would store; nothing of it was kept."""
 
     name: str
+    excerpt: str = Field(description="the beginning of the text")
+    alphabet: str = Field(description="the first of its distinct characters, by code point")
 
 
 class AliasesReply(Reply):

@@ -12,6 +12,7 @@ from api.schemas.fields import (
     Timestamp,
     Visibility,
 )
+from api.schemas.headers import EventIds
 from shared.audit import Action
 from shared.tables import Kind, Status
 from shared.texts.decoding import OnInvalid
@@ -21,6 +22,7 @@ MAX_PAGE_ITEMS = 200
 DEFAULT_PAGE_ITEMS = 50
 #: The largest integer of the databases' INTEGER columns.
 LARGEST_STEP = 2**31 - 1
+MAX_FOLLOWED_JOBS = 16
 MIN_POINTS = 10
 MAX_POINTS = 2000
 
@@ -47,6 +49,12 @@ class KeyPath(BaseModel):
     """A path with an API key."""
 
     key: str = Field(description="a key's prefix (the 8 characters after `quire_`) or id")
+
+
+class SessionPath(BaseModel):
+    """A path with a browser's session."""
+
+    session: str = Field(json_schema_extra={"format": "uuid"}, description="a session's id")
 
 
 class CheckpointPath(BaseModel):
@@ -138,6 +146,31 @@ class AuditPage(Page):
         None, description="the prefix of the key that it was done with"
     )
     since: Timestamp | None = Field(None, description="not what was done before this time")
+
+
+class TrainQuery(Query):
+    """The query of a training."""
+
+    dry_run: bool = Field(
+        False,
+        description="say what the training would be, what it would take and when it would start, "
+        "and store nothing",
+    )
+
+
+class EventsQuery(Query):
+    """The jobs to follow in one stream."""
+
+    jobs: str = Field(
+        min_length=1,
+        max_length=1000,
+        description=f"the ids of up to {MAX_FOLLOWED_JOBS} of your jobs, separated by commas",
+    )
+    after: EventIds | None = Field(
+        None,
+        description="the `id` of the last event received, for clients that can't send a header; "
+        "`Last-Event-ID` goes before it",
+    )
 
 
 class QueueQuery(Query):

@@ -59,6 +59,28 @@ class MeReply(Reply):
     key: OwnKeyReply
 
 
+class SessionReply(Reply):
+    """A browser that is signed in with a key."""
+
+    id: str
+    origin: Literal["key", "link"] = Field(
+        description="whether it signed in with the key itself, or with a link that was made for it"
+    )
+    made_from: str | None = Field(description="the address it signed in from")
+    created_at: datetime
+    expires_at: datetime
+
+
+class OwnSessionReply(SessionReply):
+    """The session of the browser that sent the request."""
+
+    user: MeReply
+    csrf_token: str = Field(
+        description="the value of the header `X-CSRF-Token`, which every request with the cookie "
+        "needs that is no GET"
+    )
+
+
 class KeyReply(Reply):
     """An API key, without the key."""
 
@@ -77,6 +99,9 @@ class KeyReply(Reply):
         description="to about a minute; null if it was not used, or before this was recorded"
     )
     revoked_at: datetime | None
+    sessions: list[SessionReply] = Field(
+        description="the browsers that are signed in with it, newest first; they end with it"
+    )
 
 
 class NewKeyReply(Reply):

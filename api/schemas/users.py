@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from api.schemas.fields import (
     NO_CONTROL_CHARACTERS,
@@ -72,6 +72,23 @@ class RedeemedEnrolment(Request):
 
     token: str = Field(min_length=1, max_length=200, description="what follows the `#` in the link")
     name: KeyName = Field("default", description="what the key is for, such as a computer")
+
+
+class SignIn(Request):
+    """Sign a browser in, with a key or with a link's token."""
+
+    key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None, description="an API key"
+    )
+    link: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None, description="the token of a sign-in link: what follows its `#`"
+    )
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.key is None) == (self.link is None):
+            raise ValueError("must have either key or link. Give one of them")
+        return self
 
 
 def _cap(maximum: float, description: str) -> Any:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -78,6 +78,39 @@ def stream_events(client: Client, job: Job, notify: Notify | None = None) -> Ite
                 yield from _final_events(client, job)
             else:
                 _wait(client, job, error.retry_seconds or RECONNECT_SECONDS)
+
+
+def stream_events_of_jobs(
+    client: Client, job_ids: Sequence[str]
+) -> Iterator[tuple[str, StreamEvent]]:
+    """Yield the events of several jobs, each with its job's id, until all jobs have ended.
+
+    One stream serves all jobs. It is opened again when it breaks, and goes on after the last event.
+
+    Raises:
+        ServerUnreachable: The server was unreachable for too long.
+        EventStreamError: The stream is malformed.
+        ApiError: The server refused the request.
+    """
+    last_event_id: str | None = None
+    running = set(job_ids)
+    while running:
+        # This also waits until an unreachable server is back.
+        retry_while_unreachable(partial(client.job, min(running)))
+        try:
+            with client.open_event_stream_of_jobs(job_ids, last_event_id) as source:
+                for event in decode(source):
+                    last_event_id = event.id or last_event_id
+                    job_id, data = event.data["job"], event.data["data"]
+                    yield job_id, StreamEvent(event.type, data, event.id)
+                    if event.type == "state" and Job.model_validate(data).ended:
+                        running.discard(job_id)
+        except ServerUnreachable:
+            continue
+        except ApiError as error:
+            if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            time.sleep(error.retry_seconds or RECONNECT_SECONDS)
 
 
 def decode(source: httpx2.EventSource) -> Iterator[StreamEvent]:

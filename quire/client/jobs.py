@@ -1,13 +1,13 @@
 """Jobs, their events and metrics, the queue, and the devices that run jobs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from httpx2 import EventSource
 
 from quire.client.base import ClientBase
-from quire.client.replies import Event, Job, Metric, Text
+from quire.client.replies import Event, Job, Metric, Text, TrainDryRun
 from quire.client.server_replies import Device, Queue
 from quire.client.transport import READ_SECONDS
 
@@ -18,6 +18,10 @@ class Jobs(ClientBase):
     def train(self, body: Mapping[str, Any]) -> Job:
         """Submit a training; `body` is that of ``POST /v1/train``."""
         return self._post(Job, "/v1/train", body)
+
+    def dry_run_train(self, body: Mapping[str, Any]) -> TrainDryRun:
+        """Ask what a training would be, take and wait for. Nothing is stored."""
+        return self._post(TrainDryRun, "/v1/train", body, params={"dry_run": "true"})
 
     def generate(self, body: Mapping[str, Any], wait_seconds: int | None = None) -> Job:
         """Submit a generation, and wait up to `wait_seconds` for its texts."""
@@ -50,6 +54,18 @@ class Jobs(ClientBase):
         """
         headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
         return self._transport.event_source(f"/v1/jobs/{job_id}/events", headers)
+
+    def open_event_stream_of_jobs(
+        self, job_ids: Sequence[str], last_event_id: str | None = None
+    ) -> AbstractContextManager[EventSource]:
+        """Open one event stream of several jobs; `stream_events_of_jobs` reconnects and decodes it.
+
+        Args:
+            job_ids: The jobs.
+            last_event_id: Send only events after this one; None sends all.
+        """
+        headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+        return self._transport.event_source(f"/v1/events?jobs={','.join(job_ids)}", headers)
 
     def cancel_job(self, job_id: str) -> Job:
         """Request the cancellation of a job."""

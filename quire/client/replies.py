@@ -84,6 +84,8 @@ class DryRun(Reply):
     characters: int
     distinct_characters: int
     encoding: str
+    excerpt: str = ""
+    alphabet: str = ""
     findings: list[Finding] = []
 
 
@@ -151,6 +153,26 @@ class QueuePosition(Reply):
     position: int | None = None
     starts_at: datetime | None = None
     reason: str = ""
+
+
+class Estimate(Reply):
+    """The estimated cost of a training."""
+
+    memory_bytes: int
+    seconds: float
+    checkpoint_bytes: int
+    steps: int | None = None
+    characters_per_second: float
+    measured: bool = False
+
+
+class TrainDryRun(Reply):
+    """What a training would be; nothing was stored. `queue` is its place in the line."""
+
+    name: str
+    spec: dict[str, Any]
+    estimate: Estimate
+    queue: QueuePosition
 
 
 class Job(Reply):

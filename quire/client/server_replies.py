@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
 from quire.client.replies import Reply
 
 
@@ -33,6 +35,16 @@ class User(Reply):
     disabled_at: datetime | None = None
 
 
+class Session(Reply):
+    """A browser that is signed in with a key, or with a link that was made for one."""
+
+    id: str
+    origin: str
+    made_from: str | None = None
+    created_at: datetime
+    expires_at: datetime
+
+
 class Key(Reply):
     """An API key. Only the reply that created it contains `key` itself."""
 
@@ -47,6 +59,7 @@ class Key(Reply):
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+    sessions: list[Session] = Field(default_factory=list)
 
 
 class Enrolment(Reply):

@@ -60,7 +60,7 @@ class Users(ClientBase):
         return created
 
     def revoke_key(self, prefix: str) -> None:
-        """Revoke a key."""
+        """Revoke a key, and sign out the browsers that are signed in with it."""
         self._transport.request("DELETE", f"/v1/keys/{quote_segment(prefix)}")
 
     def create_enrolment(
@@ -130,6 +130,10 @@ class Users(ClientBase):
             key_prefix=key_prefix,
             since=since,
         )
+
+    def end_session(self, session_id: str) -> None:
+        """Sign out one browser; `keys` lists the sessions of each key."""
+        self._transport.request("DELETE", f"/v1/sessions/{quote_segment(session_id)}")
 
     def usage(self, user: str | None = None) -> Usage:
         """Get the usage and caps of a user; without a name, those of the key's owner."""

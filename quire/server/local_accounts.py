@@ -21,10 +21,17 @@ from shared.accounts import (
 )
 from shared.audit import LOCAL
 from shared.database import make_engine, make_sessions
+from shared.sessions import make_link
 from shared.settings import Settings
 from shared.tables import ApiKey, User
 
 FIRST_ADMIN = "admin"
+_ADMINS = (
+    select(User)
+    .where(User.role == "admin", User.disabled_at.is_(None))
+    .order_by(User.created_at)
+    .limit(1)
+)
 
 
 def add_user_locally(settings: Settings, name: str, role: str) -> tuple[str, str, str]:
@@ -65,6 +72,16 @@ def renew_admin_key(settings: Settings, name: str) -> str:
         return create_key(session, user, name).key
 
 
+def sign_in_link(settings: Settings, url: str) -> str | None:
+    """Make a link that signs the oldest active admin in once; None if there is no admin.
+
+    The token is in the fragment, which browsers send to no server and proxies never log.
+    """
+    with _session(settings) as session:
+        admin = session.scalars(_ADMINS).first()
+        return None if admin is None else f"{url}/sign-in#{make_link(session, admin)}"
+
+
 @contextmanager
 def _session(settings: Settings) -> Iterator[Session]:
     """Open a transaction, and translate its errors into messages for the user."""
@@ -84,6 +101,4 @@ def _session(settings: Settings) -> Iterator[Session]:
 
 
 def _oldest_admin(session: Session) -> User:
-    admins = select(User).where(User.role == "admin", User.disabled_at.is_(None))
-    user = session.scalars(admins.order_by(User.created_at).limit(1)).first()
-    return user or create_user(session, FIRST_ADMIN, "admin")
+    return session.scalars(_ADMINS).first() or create_user(session, FIRST_ADMIN, "admin")

@@ -18,7 +18,7 @@ from quire.client import ApiError, Client
 from quire.errors import CannotStart, ServerUnreachable
 from quire.server import embedded_redis
 from quire.server.data_dir import DataDirLock
-from quire.server.local_accounts import first_admin_key
+from quire.server.local_accounts import first_admin_key, sign_in_link
 from shared.clock import database_now
 from shared.database import make_engine, reading
 from shared.process.log_files import LogLimits, rotate_all
@@ -51,10 +51,12 @@ class Stack:
     Attributes:
         url: The address of the API, as seen from this machine.
         admin_key: The key of the first admin, if one was just created.
+        sign_in_link: Opens the page signed in as an admin, once; None if there is no admin.
     """
 
     url: str
     admin_key: str | None
+    sign_in_link: str | None
 
 
 def start(
@@ -144,7 +146,8 @@ def start(
     report("workers", workers.names())
     lock.write(url)
     # Last, so that nothing can fail between creating the key and showing it: it is stored nowhere.
-    return Stack(url, first_admin_key(settings) if make_admin else None)
+    admin_key = first_admin_key(settings) if make_admin else None
+    return Stack(url, admin_key, sign_in_link(settings, url) if make_admin else None)
 
 
 def log_limits(settings: Settings) -> LogLimits:

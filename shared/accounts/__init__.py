@@ -15,6 +15,7 @@ from shared.accounts.keys import (
     Owner,
     create_key,
     owner_of_key,
+    owner_of_prefix,
     refusal_of,
     revoke_key,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "find_open",
     "in_order",
     "owner_of_key",
+    "owner_of_prefix",
     "redeem",
     "refusal_of",
     "revoke_enrolment",

@@ -167,6 +167,22 @@ def owner_of_key(connection: Connection, key: str) -> Owner:
     row = connection.execute(_FIND_KEY, {"prefix": prefix}).one_or_none()
     if row is None or not hmac.compare_digest(row.sha256, sha256_of(secret)):
         raise KeyRefused("unknown", prefix)
+    return _owner(connection, row, prefix)
+
+
+def owner_of_prefix(connection: Connection, prefix: str) -> Owner:
+    """Return the owner of a key that is known to have been presented.
+
+    Raises:
+        KeyRefused: The key is revoked or expired, or its owner is disabled.
+    """
+    row = connection.execute(_FIND_KEY, {"prefix": prefix}).one_or_none()
+    if row is None:
+        raise KeyRefused("unknown", prefix)
+    return _owner(connection, row, prefix)
+
+
+def _owner(connection: Connection, row: Any, prefix: str) -> Owner:
     refused = _refusal(connection, row, prefix)
     if refused is not None:
         raise refused

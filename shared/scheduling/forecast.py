@@ -136,6 +136,15 @@ class Forecast:
             reason = self._reason(_jobs_before(rank, len(ahead), len(self.promoted)))
         return Place(position, starts_at, reason)
 
+    def place_of_next(self, user_id: str) -> Place:
+        """Compute the place that a user's next job would have if it was submitted now."""
+        if user_id in self.users:
+            return self.place(user_id, "", self.users[user_id].job_count)
+        # Nothing of theirs waits, so that it is not known here how much they were served.
+        position = self.queued + 1
+        before = ["its turn among the queued jobs"] if self.queued else _jobs_before(0, 0, 0)
+        return Place(position, self.start_of(position), self._reason(before))
+
     def _start(self, user: Candidate, position: int) -> datetime | None:
         if user.is_over and not user.may_run:
             return None

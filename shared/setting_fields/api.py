@@ -108,6 +108,13 @@ class ApiFields(BaseSettings):
         "",
         default_text="none",
     )
+    session_seconds: float = setting(
+        "QUIRE_SESSION_SECONDS",
+        "how long a browser stays signed in to the page; its session ends earlier with its key",
+        14 * 24 * 3600.0,
+        ge=1,
+        le=366 * 24 * 3600,
+    )
     max_corpus_bytes: int = setting(
         "QUIRE_MAX_CORPUS_BYTES", "the size of one upload", 128 * 1024**2, ge=1024, le=2**31 - 1
     )

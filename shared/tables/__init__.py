@@ -33,7 +33,16 @@ from shared.tables.jobs import (
     Metric,
     Status,
 )
-from shared.tables.users import ROLES, SCOPES, ApiKey, IdempotencyKey, User
+from shared.tables.users import (
+    ROLES,
+    SCOPES,
+    SESSION_ORIGINS,
+    ApiKey,
+    IdempotencyKey,
+    PageSession,
+    SignInLink,
+    User,
+)
 
 __all__ = [
     "BLOCKED",
@@ -47,6 +56,7 @@ __all__ = [
     "RUNNABLE",
     "RUNNING",
     "SCOPES",
+    "SESSION_ORIGINS",
     "SHA256_CHARACTERS",
     "STATUSES",
     "SUCCEEDED",
@@ -74,7 +84,9 @@ __all__ = [
     "Membership",
     "Metric",
     "Model",
+    "PageSession",
     "RowNumber",
+    "SignInLink",
     "Status",
     "User",
     "UtcDateTime",

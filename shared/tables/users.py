@@ -12,6 +12,8 @@ from shared.tables.base import SHA256_CHARACTERS, Base, Id, one_of
 ROLES = ("admin", "member")
 #: What keys may be allowed to do, in the order in which they are shown.
 SCOPES = ("read", "submit", "manage", "admin")
+#: How a browser signed in.
+SESSION_ORIGINS = ("key", "link")
 
 
 class User(Base):
@@ -68,6 +70,31 @@ class ApiKey(Base):
     #: Written at most once a minute.
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class PageSession(Base):
+    """A browser that is signed in with a key. The cookie's token is never stored, only its hash."""
+
+    __tablename__ = "sessions"
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"), index=True)
+    origin: Mapped[str] = mapped_column(String(10))
+    sha256: Mapped[str] = mapped_column(String(SHA256_CHARACTERS), unique=True)
+    #: The address that signed in.
+    made_from: Mapped[str | None] = mapped_column(String(100))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (CheckConstraint(one_of("origin", SESSION_ORIGINS), name="origin"),)
+
+
+class SignInLink(Base):
+    """A link that signs a browser in once. The row goes when the link is used."""
+
+    __tablename__ = "sign_in_links"
+    sha256: Mapped[str] = mapped_column(String(SHA256_CHARACTERS), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"), index=True)
+    expires_at: Mapped[datetime]
 
 
 class IdempotencyKey(Base):

@@ -23,9 +23,22 @@ COLLECTIONS = {
     "texts": "text",
 }
 #: What other parameters of paths name.
-IN_PATHS = {"checkpoint": "checkpoint", "group": "group", "key": "key", "user": "user"}
+IN_PATHS = {
+    "checkpoint": "checkpoint",
+    "group": "group",
+    "key": "key",
+    "session": "session",
+    "user": "user",
+}
 #: What fields of queries name. `name` is that of a corpus, a model or a job.
-IN_QUERIES = {"job": "job", "model": "model", "name": "name", "user": "user", "key_prefix": "key"}
+IN_QUERIES = {
+    "job": "job",
+    "jobs": "job",
+    "model": "model",
+    "name": "name",
+    "user": "user",
+    "key_prefix": "key",
+}
 #: What fields of bodies name.
 IN_BODIES = {
     "after": "job",
@@ -39,6 +52,7 @@ IN_BODIES = {
 #: Texts that name nothing which exists, and an example of each.
 PLAIN = {
     "address": "127.0.0.1",
+    "after": "",
     "cursor": "",
     "encoding": "utf-8",
     "name": "x",
@@ -132,7 +146,7 @@ def _operation(document: Mapping[str, Any], method: str, path: str, described: A
         elif where == "query" and (
             kind := _names(label, "query", name, parameter["schema"], IN_QUERIES)
         ):
-            slots.append(Slot("query", name, kind, False))
+            slots.append(Slot("query", name, kind, parameter.get("required", False)))
     content = described.get("requestBody", {}).get("content", {})
     if "application/json" not in content:
         return Operation(method, path, scope, tuple(slots), None)

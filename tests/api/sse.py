@@ -39,6 +39,8 @@ class EventStreamClient:
     job: str
     last_id: str | None = None
     received: list[Event] = field(default_factory=list)
+    headers: dict[str, str] | None = None
+    path: str | None = None
 
     def __post_init__(self) -> None:
         self._events: Queue[Event | None] = Queue()
@@ -50,11 +52,12 @@ class EventStreamClient:
         assert self._responded.wait(PATIENCE_SECONDS), "no response arrived"
 
     def _follow(self) -> None:
-        headers = {"Authorization": f"Bearer {self.person.key}"}
+        headers = dict(self.headers or {"Authorization": f"Bearer {self.person.key}"})
         if self.last_id is not None:
             headers["Last-Event-ID"] = self.last_id
-        client = self.person.client.application.test_client()
-        response = client.get(f"/v1/jobs/{self.job}/events", headers=headers)
+        client = self.person.client.application.test_client(use_cookies=False)
+        path = self.path or f"/v1/jobs/{self.job}/events"
+        response = client.get(path, headers=headers)
         try:
             assert response.status_code == 200, response.text
             assert response.mimetype == "text/event-stream"

@@ -173,3 +173,51 @@ def test_how_long_another_users_job_took_is_not_told(
     cid = harness.person("cid")
     trained(harness, cid, cid.upload(), 1.0, 9.87)
     assert slice_seconds(bob) == slice_seconds(ann) == 2.9
+
+
+def test_a_dry_run_tells_what_the_same_request_would_submit_and_stores_nothing(
+    harness: ApiHarness, ann: Person
+) -> None:
+    corpus = ann.upload()
+    body = {"corpus": corpus, "units": 64, "seed": 7, "name": "a"}
+    found = ann.post("/v1/train?dry_run=true", body)
+    assert found.status_code == 200
+    assert ann.items("/v1/jobs") == ann.items("/v1/models") == []
+    job = ann.post("/v1/train", body).json
+    told = found.json
+    assert (told["name"], told["spec"], told["estimate"]) == (
+        job["name"],
+        job["spec"],
+        job["estimate"],
+    )
+    assert told["queue"]["position"] == job["queue"]["position"] == 1
+
+
+def test_a_dry_run_is_refused_as_the_request_would_be(ann: Person, bob: Person) -> None:
+    corpus = ann.upload()
+    for body in (
+        {"corpus": corpus, "window": 5000},
+        {"corpus": corpus, "window": 1024, "held_out": 0.01},
+        {"corpus": corpus, "epochs": 1, "budget": {"seconds": 5}},
+        {"corpus": corpus, "units": 2048, "layers": 4, "batch_size": 1024, "window": 1024},
+    ):
+        dry = problem(ann.post("/v1/train?dry_run=true", body), 422)
+        assert dry == problem(ann.post("/v1/train", body), 422)
+    problem(bob.post("/v1/train?dry_run=true", {"corpus": corpus}), 404)
+    problem(ann.post("/v1/train?dry_run=perhaps", {"corpus": corpus}), 422)
+
+
+def test_a_dry_run_tells_the_place_behind_what_waits(
+    harness: ApiHarness, ann: Person, bob: Person
+) -> None:
+    corpus = ann.upload()
+    jobs = [ann.train(corpus) for _ in range(3)]
+    harness.app.extensions[EXTENSION].forecasts._cached.clear()
+    place = ann.post("/v1/train?dry_run=true", {"corpus": corpus}).json["queue"]
+    assert place["position"] == len(jobs) + 1
+    bobs = bob.post("/v1/train?dry_run=true", {"corpus": bob.upload()}).json["queue"]
+    assert 1 <= bobs["position"] <= len(jobs) + 1
+    for _ in range(12 - len(jobs)):
+        ann.train(corpus)
+    refused = problem(ann.post("/v1/train?dry_run=true", {"corpus": corpus}), 429)
+    assert "queued" in refused["detail"]

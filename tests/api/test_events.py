@@ -23,6 +23,7 @@ TEXT = "and the sea was calm, and the moon was full"
 def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the heartbeat, so that the server notices a closed stream soon."""
     monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.job_follower.BLOCK_SECONDS", 0.3)
     monkeypatch.setattr("api.operations.event_stream.HEARTBEAT_SECONDS", 0.2)
 
 

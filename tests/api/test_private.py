@@ -27,7 +27,7 @@ MISSING_MARK = "ibexx"
 PRIVATE_TEXT = f"The {PRIVATE_MARK} stood by the river, and the river stood still.\n" * 60
 #: What the role is for: these resources of others may be named, and are changed in other tests
 #: (test_groups.py, test_users.py, test_caps.py). The walk reads them, and looks for what leaks.
-MANAGED = {"admin": {"user", "key", "enrolment", "group"}, "teacher": {"user", "group"}}
+MANAGED = {"admin": {"user", "key", "session", "enrolment", "group"}, "teacher": {"user", "group"}}
 #: What the owner may not read either: the links that were made for them.
 OTHERS_ALONE = {"GET /v1/users/{user}/enrolments"}
 #: Operations by which an admin orders the queue (test_scheduling.py).
@@ -45,6 +45,7 @@ def create_resources(harness: ApiHarness, person: Person, **named: Any) -> dict[
     written = person.post("/v1/generate", {"model": model["id"], **name, **prompt}).json
     harness.write(written, [named.get("text", "a text")])
     texts = person.get(f"/v1/jobs/{written['id']}").json["texts"]
+    session = harness.app.test_client().post("/v1/session", json={"key": person.key}).json
     return {
         "corpus": model["corpus"],
         "model": model["id"],
@@ -53,6 +54,7 @@ def create_resources(harness: ApiHarness, person: Person, **named: Any) -> dict[
         "text": texts[0]["id"],
         "writing": written["id"],
         "key": person.items(f"/v1/users/{person.name}/keys")[0]["id"],
+        "session": session["id"],
     }
 
 
@@ -111,7 +113,7 @@ def references(
     enrolment = admin.post(f"/v1/users/{person.name}/enrolments", {}).json
     return {
         "enrolment": [enrolment["id"]],
-        **{kind: [things[kind]] for kind in ("corpus", "model", "checkpoint", "text")},
+        **{kind: [things[kind]] for kind in ("corpus", "model", "checkpoint", "text", "session")},
         "job": [things["job"], things["writing"]],
         "name": [corpus["name"]],
         "key": [prefix, things["key"]],

@@ -27,6 +27,10 @@ def test_the_life_of_a_server(home: Home) -> None:
         [path] = re.findall(r"The admin key is in (\S+)", up.output)
         assert Path(path).stat().st_mode & 0o777 == 0o600
         assert re.fullmatch(KEY, Path(path).read_text().strip())
+        [link] = re.findall(r"signed in as an admin, .* it is in (\S+)", up.output)
+        assert Path(link).stat().st_mode & 0o777 == 0o600
+        address = rf"http://127.0.0.1:{home.port}/sign-in#\S{{43}}\n"
+        assert re.fullmatch(address, Path(link).read_text())
         login = home.path / ".config" / "quire" / "client.json"
         assert login.stat().st_mode & 0o777 == 0o600
         assert home.json("whoami")["role"] == "admin"

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from api.services import EXTENSION
+from quire.client import Client
+from quire.client.event_stream import stream_events_of_jobs
 from quire.main import run
 from shared.event_publisher import EventPublisher
 from shared.queue.types import Claim, problem
@@ -27,6 +29,7 @@ SendPiece = Callable[[int, int, int], None]
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.job_follower.BLOCK_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -246,3 +249,16 @@ def test_stream_and_no_wait_exclude_each_other(
 ) -> None:
     assert run(["generate", model, "--stream", "--no-wait"]) == 2
     assert "--stream and --no-wait" in capsys.readouterr().err
+
+
+def test_the_client_follows_several_jobs_in_one_stream(served: Served, redis_url: str) -> None:
+    model = served.world.model(served.ann)
+    with Client(served.url, served.ann.key) as client:
+        jobs = [client.generate({"model": model["id"], "length": 20}) for _ in range(2)]
+        for job in jobs:
+            served.world.write({"id": job.id}, [TEXT[:20]])
+        events = list(stream_events_of_jobs(client, [job.id for job in jobs]))
+    ids = [job.id for job in jobs]
+    assert [job_id for job_id, event in events if event.type == "text"] == ids
+    ends = [(job_id, event.data["status"]) for job_id, event in events if event.type == "state"]
+    assert ends == [(job_id, "succeeded") for job_id in ids]

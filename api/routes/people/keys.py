@@ -16,8 +16,9 @@ from api.permissions import as_id, current_user
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.params import KeyPath, Page, UserPath
 from api.schemas.replies import Listing
-from api.schemas.server import KeyReply, NewKeyReply
+from api.schemas.server import KeyReply, NewKeyReply, SessionReply
 from api.schemas.users import NewApiKey
+from api.serializers.sessions import sessions_of_keys
 from api.services import reading, services, writing
 from shared import accounts
 from shared.accounts import KEY_PATTERN
@@ -36,7 +37,10 @@ def list_keys(path: UserPath, query: Page) -> Response:
         user = find_user(session, path.user)
         statement = select(ApiKey).where(ApiKey.user_id == user.id)
         rows, next_cursor = read_page(session, statement, KEYS, query)
-    return page_response((_reply(row.ApiKey) for row in rows), next_cursor)
+        open_sessions = sessions_of_keys(session, [row.ApiKey.id for row in rows])
+    return page_response(
+        (_reply(row.ApiKey, open_sessions.get(row.ApiKey.id, [])) for row in rows), next_cursor
+    )
 
 
 @keys.post("/users/<user>/keys", 201, NewKeyReply, scope="manage")
@@ -52,7 +56,10 @@ def add_key(path: UserPath, header: IdempotencyHeader, body: NewApiKey) -> Respo
 
 @keys.delete("/keys/<key>")
 def revoke_key(path: KeyPath) -> Response:
-    """Revoke an API key at once. Revoking it again changes nothing."""
+    """Revoke an API key at once, and with it the browsers that are signed in.
+
+    Revoking it again changes nothing.
+    """
     with writing() as session:
         accounts.revoke_key(session, _find(session, path.key), origin())
     return no_content()
@@ -90,7 +97,7 @@ def _find(session: Session, reference: str) -> ApiKey:
     return key
 
 
-def _reply(key: ApiKey) -> KeyReply:
+def _reply(key: ApiKey, open_sessions: list[SessionReply]) -> KeyReply:
     return KeyReply(
         id=key.id,
         prefix=key.prefix,
@@ -102,4 +109,5 @@ def _reply(key: ApiKey) -> KeyReply:
         expires_at=key.expires_at,
         last_used_at=key.last_used_at,
         revoked_at=key.revoked_at,
+        sessions=open_sessions,
     )

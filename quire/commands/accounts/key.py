@@ -63,7 +63,17 @@ def list_keys(user: Owner = None, as_json: Json = False) -> None:
         print_json(keys)
         return
     print_table(
-        ("PREFIX", "NAME", "SCOPES", "CREATED", "LAST USED", "STATE", "MADE BY", "FROM"),
+        (
+            "PREFIX",
+            "NAME",
+            "SCOPES",
+            "CREATED",
+            "LAST USED",
+            "STATE",
+            "BROWSERS",
+            "MADE BY",
+            "FROM",
+        ),
         [
             (
                 each.prefix,
@@ -72,6 +82,7 @@ def list_keys(user: Owner = None, as_json: Json = False) -> None:
                 formatting.ago(each.created_at),
                 formatting.ago(each.last_used_at) or "never",
                 _state(each),
+                str(len(each.sessions) or ""),
                 escape(each.made_by or ""),
                 escape(each.made_from or ""),
             )
@@ -122,3 +133,42 @@ def revoke(
                 err.print("[dim]`quire key list` shows the prefixes.[/]")
             raise
     print_note(f"Revoked {escape(prefix)}.")
+
+
+@key.command("sessions")
+def list_sessions(user: Owner = None, as_json: Json = False) -> None:
+    """List the browsers that are signed in to the page, by the key that each belongs to."""
+    with config.connect() as client:
+        sessions = [
+            (each, session)
+            for each in client.keys(user or client.me().name)
+            for session in each.sessions
+        ]
+    if as_json:
+        print_json([session for _, session in sessions])
+        return
+    print_table(
+        ("SESSION", "KEY", "SIGNED IN", "BY", "FROM", "UNTIL"),
+        [
+            (
+                session.id,
+                f"{each.prefix} {escape(each.name or '')}".strip(),
+                formatting.ago(session.created_at),
+                session.origin,
+                escape(session.made_from or ""),
+                f"{session.expires_at:%Y-%m-%d}",
+            )
+            for each, session in sessions
+        ],
+        empty="No browser is signed in.",
+    )
+
+
+@key.command("sign-out")
+def sign_out(
+    session: Annotated[str, typer.Argument(help="The session, as `quire key sessions` shows it.")],
+) -> None:
+    """Sign out one browser. Revoking a key signs out all of its browsers."""
+    with config.connect() as client:
+        client.end_session(session)
+    print_note(f"Signed out {escape(session)}.")

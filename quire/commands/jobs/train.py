@@ -6,7 +6,7 @@ import typer
 
 from quire import config
 from quire.client import Client
-from quire.client.replies import Job
+from quire.client.replies import Job, TrainDryRun
 from quire.commands.jobs.scheduling_options import (
     After,
     Deadline,
@@ -19,6 +19,7 @@ from quire.commands.library import model
 from quire.commands.library.uploads import Encoding
 from quire.errors import ExitCode, InvalidInput
 from quire.lookup import find_job
+from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
     escape,
@@ -138,6 +139,14 @@ def train(
             show_default="follow on a terminal, submit in a script",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what the training would take and when it would start, and don't submit it. "
+            "A FILE is uploaded all the same.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model to write like a corpus.
@@ -172,6 +181,9 @@ def train(
         body["corpus"] = find_or_upload(client, corpus, encoding).id
         if start_from is not None:
             body["from"] = find_checkpoint(client, start_from)
+        if dry_run:
+            _print_dry_run(client.dry_run_train(body), as_json)
+            return
         job = client.train(body)
         if visibility == "server":
             model.COMMANDS.print_warning()
@@ -190,6 +202,22 @@ def train(
         )
     if follows:
         require_success(job)
+
+
+def _print_dry_run(found: TrainDryRun, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    estimate, place = found.estimate, found.queue
+    how = "measured" if estimate.measured else "estimated"
+    out.print(
+        f"{escape(found.name)}: {formatting.duration(estimate.seconds)} ({how} speed), "
+        f"{formatting.size(estimate.memory_bytes)} of memory, "
+        f"{formatting.size(estimate.checkpoint_bytes)} for each checkpoint",
+        soft_wrap=True,
+    )
+    out.print(f"Place {place.position} in the line: {escape(place.reason)}", soft_wrap=True)
+    print_note("[dim]Nothing was submitted.[/]")
 
 
 def watch_training(client: Client, job: Job, *, watch: bool) -> Job:

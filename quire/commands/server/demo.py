@@ -142,9 +142,9 @@ def _conclude(result: DemoResult, settings: Settings, url: str, took: str) -> No
         else f" --data-dir {settings.data_dir}"
     )
     prompt = shlex.quote(suggest_prompt(result.corpus.text))
-    out.print("Next:")
+    out.print("Next, on the page or in another terminal:")
     for command, purpose in (
-        (f"quire up{data_dir}{port}", "start the server again; then, in another terminal:"),
+        (f"quire up{data_dir}{port}", f"start the server again, with its page at {url}"),
         (f"quire generate {result.model} --prompt {prompt}", "generate more texts"),
         ("quire train --corpus FILE", "train on a text of your own"),
         ("quire --help", "see all commands"),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NAME_COLUMNS = 10
 #: The private file that holds the first admin's key if nobody watches the terminal.
 ADMIN_KEY_NAME = "admin.key"
+#: The private file that holds the sign-in link in that case.
+SIGN_IN_LINK_NAME = "sign-in.link"
 #: The umask of every process: other users of the machine can't read texts or keys.
 OWNER_ONLY = 0o077
 
@@ -137,6 +139,8 @@ def _greet(running: "Stack", settings: Settings) -> None:
     """Print the server's address and, on the first start, the admin's key."""
     url = running.url
     out.print(f"\nQuire runs at [bold]{url}[/]   [dim]docs: {url}/docs[/]", soft_wrap=True)
+    if running.sign_in_link is not None:
+        _show_sign_in_link(running.sign_in_link, settings)
     out.print(f"[dim]data and logs: {escape(str(settings.data_dir))}[/]", soft_wrap=True)
     if running.admin_key is not None:
         if out.is_terminal:
@@ -149,6 +153,16 @@ def _greet(running: "Stack", settings: Settings) -> None:
             out.print(f"\nThe admin key is in {escape(str(path))}", soft_wrap=True)
         offer_login(settings, url, running.admin_key)
     out.print(f"\n[dim]Ctrl-C stops it. Process {os.getpid()}.[/]")
+
+
+def _show_sign_in_link(link: str, settings: Settings) -> None:
+    about = "This link opens the page signed in as an admin, once and within an hour"
+    if out.is_terminal:
+        out.print(f"{about}:\n  [bold]{link}[/]", soft_wrap=True)
+    else:
+        path = settings.data_dir / SIGN_IN_LINK_NAME
+        config.write_private(path, f"{link}\n")
+        out.print(f"{about}: it is in {escape(str(path))}", soft_wrap=True)
 
 
 def offer_login(settings: Settings, url: str, key: str) -> None:

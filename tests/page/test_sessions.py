@@ -1,0 +1,96 @@
+"""Signing in and out of the page, and what of it stays in the browser."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.page.conftest import PATIENCE_MILLISECONDS, Server, Taught, Visit
+
+
+def test_a_link_signs_in_once_and_leaves_the_address(server: Server, visit: Visit) -> None:
+    link = (server.home.data_dir / "sign-in.link").read_text().strip()
+    first = visit()
+    first.page.goto(link)
+    expect(first.page.get_by_text("admin", exact=True)).to_be_visible()
+    assert first.page.url == f"{server.url}/"
+    second = visit()
+    second.page.goto(link)
+    expect(second.page.get_by_role("alert")).to_contain_text("used already")
+    assert "#" not in second.page.url
+
+
+def test_a_wrong_key_is_refused_beside_its_field(server: Server, visit: Visit) -> None:
+    page = visit().page
+    page.goto(server.url)
+    page.get_by_label("key").fill("quire_00000000_" + "0" * 64)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("unknown or revoked")
+    described = page.get_by_label("key").get_attribute("aria-describedby") or ""
+    assert page.get_by_role("alert").get_attribute("id") in described.split()
+
+
+def test_a_key_is_kept_nowhere_and_drafts_outlive_a_reload(
+    server: Server, visit: Visit, taught: Taught
+) -> None:
+    visitor = visit(taught.user)
+    page = visitor.page
+    visitor.go(f"/write/{taught.model}")
+    page.get_by_label("Beginning").fill("The lazy ")
+    page.reload()
+    expect(page.get_by_label("Beginning")).to_have_value("The lazy ")
+    kept = page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+    )
+    assert "quire_" not in kept
+    [cookie] = visitor.context.cookies(f"{server.url}/v1")
+    assert cookie["httpOnly"] is True
+    assert cookie["sameSite"] == "Strict"
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert page.evaluate("Object.keys(sessionStorage).length") == 0
+    assert visitor.context.cookies(f"{server.url}/v1") == []
+
+
+def test_a_key_revoked_while_its_page_is_open_ends_the_page(
+    server: Server, visit: Visit, taught: Taught
+) -> None:
+    key = server.admin.create_key(taught.user)
+    visitor = visit()
+    page = visitor.page
+    visitor.go(f"/write/{taught.model}")
+    page.get_by_label("key").fill(key.key or "")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Beginning").fill("The dog ")
+    server.admin.revoke_key(key.prefix)
+    page.get_by_role("button", name="Write", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("no longer signed in")
+    page.get_by_label("key").fill(server.key_of(taught.user))
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_label("Beginning")).to_have_value("The dog ")
+    assert page.url.endswith(f"/write/{taught.model}"), "one goes on where one was"
+
+
+def test_an_admin_adds_people_and_revokes_their_keys(server: Server, visit: Visit) -> None:
+    visitor = visit("admin")
+    page = visitor.page
+    visitor.go("/server")
+    page.get_by_label("Name of the person").fill("x y")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("alert")).to_contain_text("not a valid user name")
+    page.get_by_label("Name of the person").fill("zoe")
+    page.get_by_role("button", name="Add").click()
+    shown = page.locator(".secret")
+    expect(shown).to_have_text(re.compile(r"^quire_[0-9a-z]{8}_[0-9a-f]{64}$"))
+    key = shown.inner_text()
+    other = visit()
+    other.page.goto(server.url)
+    other.page.get_by_label("key").fill(key)
+    other.page.get_by_role("button", name="Sign in").click()
+    expect(other.page.get_by_text("zoe", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Keys of zoe").click()
+    revoke = page.get_by_role("button", name=f"Revoke {key.split('_')[1]}")
+    revoke.click()
+    revoke.click()  # it asks whether one is sure
+    expect(page.get_by_text("revoked")).to_be_visible(timeout=PATIENCE_MILLISECONDS)
+    other.page.get_by_role("link", name="Teach").click()
+    expect(other.page.get_by_role("alert")).to_contain_text("no longer signed in")

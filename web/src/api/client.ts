@@ -1,0 +1,114 @@
+// Requests to /v1, with the session's CSRF token, and what is known of the server.
+import { store } from "../store";
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+export type Session = Schemas["OwnSessionReply"];
+export type Corpus = Schemas["CorpusReply"];
+export type DryRun = Schemas["DryRunReply"];
+export type Finding = Schemas["FindingReply"];
+export type Job = Schemas["JobReply"];
+export type Model = Schemas["ModelReply"];
+export type Metric = Schemas["MetricReply"];
+export type Text = Schemas["TextReply"];
+export type TrainDryRun = Schemas["TrainDryRunReply"];
+export type Device = Schemas["DeviceReply"];
+export type Queue = Schemas["QueueReply"];
+export type Usage = Schemas["UsageReply"];
+export type Cap = Schemas["CapReply"];
+export type User = Schemas["UserReply"];
+export type Key = Schemas["KeyReply"];
+export type NewKey = Schemas["NewKeyReply"];
+type ProblemReply = Schemas["Problem"];
+export type Page<T> = { items: T[]; next_cursor: string | null };
+
+/** An error that the API explains, or that nobody answered (`status` 0). */
+export class Problem extends Error {
+  readonly status: number;
+  readonly fields: Record<string, string>;
+
+  constructor(status: number, detail: string, errors: { field: string; message: string }[] = []) {
+    super(detail);
+    this.status = status;
+    // `sample.temperatures[0]` is shown beside `sample`.
+    this.fields = Object.fromEntries(
+      errors.map((each) => [each.field.split(/[.[]/)[0] ?? "", each.message]),
+    );
+  }
+}
+
+/** Who is signed in; undefined while nobody knows yet. */
+export const session = store<Session | null | undefined>(undefined);
+/** Why the page was signed out, in the API's words. */
+export const signedOutBecause = store("");
+/** Whether the server answers. */
+export const isAway = store(false);
+/** Counts the times that the server came back: what was read before may be old. */
+export const comebacks = store(0);
+
+const ALIVE = "/health/live";
+const RETRY_MILLISECONDS = 1500;
+
+export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const headers: Record<string, string> = { Accept: "application/json" };
+  const isForm = body instanceof FormData;
+  if (body !== undefined && !isForm) headers["Content-Type"] = "application/json";
+  const csrf = session.get()?.csrf_token;
+  if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
+  const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store" };
+  if (body !== undefined) init.body = isForm ? body : JSON.stringify(body);
+  let response: Response;
+  try {
+    response = await fetch(path, init);
+  } catch {
+    lost();
+    throw new Problem(0, "");
+  }
+  if (response.status === 204) return null as T;
+  const reply: unknown = await response.json().catch(() => null);
+  if (response.ok) return reply as T;
+  const problem = reply as ProblemReply | null;
+  const detail = problem?.detail ?? response.statusText;
+  if (response.status === 401 && session.get()) {
+    signedOutBecause.set(detail);
+    session.set(null);
+  }
+  throw new Problem(response.status, detail, problem?.errors ?? []);
+}
+
+export const get = <T>(path: string) => call<T>("GET", path);
+export const post = <T>(path: string, body?: unknown) => call<T>("POST", path, body);
+
+export async function findSession(): Promise<void> {
+  session.set(await get<Session | null>("/v1/session"));
+}
+
+export async function signIn(body: { key: string } | { link: string }): Promise<void> {
+  session.set(await post<Session>("/v1/session", body));
+  signedOutBecause.set("");
+}
+
+export async function signOut(): Promise<void> {
+  await call("DELETE", "/v1/session");
+  session.set(null);
+}
+
+/** Say that the server is away, and ask until it is back. */
+export function lost(): void {
+  if (isAway.get()) return;
+  isAway.set(true);
+  const ask = async () => {
+    try {
+      const response = await fetch(ALIVE, { cache: "no-store" });
+      if (response.ok) {
+        isAway.set(false);
+        comebacks.set(comebacks.get() + 1);
+        return;
+      }
+    } catch {
+      // Still away.
+    }
+    setTimeout(ask, RETRY_MILLISECONDS);
+  };
+  setTimeout(ask, RETRY_MILLISECONDS);
+}

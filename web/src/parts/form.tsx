@@ -1,0 +1,121 @@
+// Fields with a label, a hint, and the API's own sentence when the value is refused.
+import type { ComponentChildren, JSX } from "preact";
+import { useId } from "preact/hooks";
+import type { Problem } from "../api/client";
+
+interface FieldProps {
+  label: string;
+  hint?: string | undefined;
+  error?: string | undefined;
+  children(props: { id: string; "aria-describedby"?: string; "aria-invalid"?: true }): JSX.Element;
+}
+
+export function Field({ label, hint, error, children }: FieldProps) {
+  const id = useId();
+  const described = [hint && `${id}h`, error && `${id}e`].filter(Boolean).join(" ");
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      {children({
+        id,
+        ...(described ? { "aria-describedby": described } : {}),
+        ...(error ? { "aria-invalid": true as const } : {}),
+      })}
+      {hint && (
+        <p class="hint" id={`${id}h`}>
+          {hint}
+        </p>
+      )}
+      {error && (
+        <p class="error" id={`${id}e`} role="alert">
+          {error}
+        </p>
+      )}
+    </div>
+  );
+}
+
+interface InputProps {
+  label: string;
+  value: string;
+  onValue(value: string): void;
+  hint?: string | undefined;
+  error?: string | undefined;
+  inputMode?: "numeric" | "decimal" | "text";
+  placeholder?: string;
+  secret?: boolean;
+}
+
+export function Input({ label, value, onValue, hint, error, secret, ...rest }: InputProps) {
+  const always = {
+    value,
+    autocomplete: "off",
+    spellcheck: false,
+    onInput: (event: { currentTarget: HTMLInputElement }) => onValue(event.currentTarget.value),
+  };
+  return (
+    <Field label={label} hint={hint} error={error}>
+      {(props) =>
+        secret ? (
+          <input type="password" {...props} {...always} />
+        ) : (
+          <input type="text" {...props} {...rest} {...always} />
+        )
+      }
+    </Field>
+  );
+}
+
+interface SelectProps {
+  label: string;
+  value: string;
+  options: [value: string, label: string][];
+  onValue(value: string): void;
+  hint?: string | undefined;
+  error?: string | undefined;
+}
+
+export function Select({ label, value, options, onValue, hint, error }: SelectProps) {
+  return (
+    <Field label={label} hint={hint} error={error}>
+      {(props) => (
+        <select {...props} value={value} onChange={(event) => onValue(event.currentTarget.value)}>
+          {options.map(([each, text]) => (
+            <option key={each} value={each} selected={each === value}>
+              {text}
+            </option>
+          ))}
+        </select>
+      )}
+    </Field>
+  );
+}
+
+/** What of a problem no field shows. */
+export function Refusal({ problem, shown = [] }: { problem?: Problem | undefined; shown?: string[] }) {
+  if (!problem || problem.status === 0) return null; // the bar tells that the server is away
+  const fields = Object.keys(problem.fields);
+  if (fields.length && fields.every((field) => shown.includes(field))) return null;
+  return (
+    <p class="error" role="alert">
+      {problem.message}
+    </p>
+  );
+}
+
+export function Button(
+  props: Omit<JSX.IntrinsicElements["button"], "type"> & {
+    children: ComponentChildren;
+    busy?: boolean;
+    kind?: "main" | "plain";
+    type?: "button" | "submit";
+    disabled?: boolean;
+  },
+) {
+  const { busy, kind = "plain", type = "button", children, ...rest } = props;
+  return (
+    <button {...rest} type={type} class={kind} aria-busy={busy || undefined} disabled={busy || rest.disabled}>
+      {children}
+    </button>
+  );
+}

@@ -1,0 +1,69 @@
+// Reading from the API into a component, and again after the server was away.
+import { useEffect, useState } from "preact/hooks";
+import { Problem, comebacks } from "../api/client";
+import { useStore } from "../store";
+
+export interface Loaded<T> {
+  value: T | undefined;
+  problem: Problem | undefined;
+  reload(): void;
+}
+
+/**
+ * What a request returns; it is sent again when `key` changes and when the server comes back.
+ */
+export function useLoaded<T>(read: () => Promise<T>, key = "", everyMilliseconds = 0): Loaded<T> {
+  const [value, setValue] = useState<T>();
+  const [problem, setProblem] = useState<Problem>();
+  const [times, setTimes] = useState(0);
+  const comeback = useStore(comebacks);
+  useEffect(() => {
+    let isCurrent = true;
+    read().then(
+      (found) => {
+        if (!isCurrent) return;
+        setValue(() => found);
+        setProblem(undefined);
+      },
+      (error: unknown) => isCurrent && setProblem(asProblem(error)),
+    );
+    return () => {
+      isCurrent = false;
+    };
+  }, [key, times, comeback]);
+  useEffect(() => {
+    if (!everyMilliseconds) return;
+    const timer = setInterval(() => {
+      if (!document.hidden) setTimes((n) => n + 1);
+    }, everyMilliseconds);
+    return () => clearInterval(timer);
+  }, [everyMilliseconds]);
+  return { value, problem, reload: () => setTimes((n) => n + 1) };
+}
+
+export function asProblem(error: unknown): Problem {
+  return error instanceof Problem ? error : new Problem(-1, String(error));
+}
+
+/** What happens when a button is pressed: whether it is under way, and what went wrong. */
+export function useAction(): {
+  isBusy: boolean;
+  problem: Problem | undefined;
+  run(action: () => Promise<void>): void;
+  clear(): void;
+} {
+  const [isBusy, setBusy] = useState(false);
+  const [problem, setProblem] = useState<Problem>();
+  return {
+    isBusy,
+    problem,
+    clear: () => setProblem(undefined),
+    run(action) {
+      setBusy(true);
+      setProblem(undefined);
+      action()
+        .catch((error: unknown) => setProblem(asProblem(error)))
+        .finally(() => setBusy(false));
+    },
+  };
+}

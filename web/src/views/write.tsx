@@ -1,0 +1,212 @@
+import { useEffect } from "preact/hooks";
+import { type Job, type Model, type Page, get, post } from "../api/client";
+import { t } from "../i18n";
+import { Button, Field, Input, Refusal, Select } from "../parts/form";
+import { Place, Status, hasEnded } from "../parts/job";
+import { useAction, useLoaded } from "../parts/load";
+import { useJob } from "../parts/writing";
+import { useDraft } from "../store";
+import { Columns } from "./columns";
+
+const TEMPERATURES = ["0.2", "0.5", "0.8", "1", "1.2"];
+const FIELDS = ["prompt", "length", "temperature", "seed", "top_k", "top_p", "stop", "repetition_penalty", "model"];
+const SEEDS = 2 ** 53;
+
+export function Write({ model: given }: { model: string }) {
+  const models = useLoaded(async () => {
+    const page = await get<Page<Model>>("/v1/models?limit=200");
+    // A link may name a model that is further down the list.
+    if (!given || page.items.some((each) => each.id === given)) return page.items;
+    return [await get<Model>(`/v1/models/${given}`), ...page.items];
+  });
+  const [chosen, setChosen] = useDraft("write.model", given);
+  const [prompt, setPrompt] = useDraft("write.prompt", "");
+  const [length, setLength] = useDraft("write.length", "400");
+  const [temperatures, setTemperatures] = useDraft("write.temperatures", ["0.2", "0.5", "1"]);
+  const [others, setOthers] = useDraft("write.others", "");
+  const [seed, setSeed] = useDraft("write.seed", "");
+  const [topK, setTopK] = useDraft("write.top_k", "");
+  const [topP, setTopP] = useDraft("write.top_p", "");
+  const [penalty, setPenalty] = useDraft("write.penalty", "");
+  const [stop, setStop] = useDraft("write.stop", "");
+  const [jobId, setJobId] = useDraft("write.job", "");
+  const action = useAction();
+  const followed = useJob(jobId);
+  const job = followed.job;
+
+  useEffect(() => {
+    if (given) setChosen(given);
+  }, [given]);
+  const ready = (models.value ?? []).filter((each) => each.checkpoints.latest ?? each.checkpoints.best);
+  const model = ready.some((each) => each.id === chosen) ? chosen : (ready[0]?.id ?? "");
+  useEffect(() => {
+    const state = job && !hasEnded(job) ? `${t("writing")} · ` : "";
+    document.title = `${state}${t("writeTitle")} · Quire`;
+  });
+
+  const submit = (seedValue: string) =>
+    action.run(async () => {
+      const more: Record<string, unknown> = {};
+      const wanted = { length, seed: seedValue, top_k: topK, top_p: topP, repetition_penalty: penalty };
+      for (const [field, value] of Object.entries(wanted)) {
+        if (value.trim()) more[field] = numberOrText(value);
+      }
+      if (prompt) more["prompt"] = prompt;
+      if (stop) more["stop"] = [stop];
+      const typed = others.split(/[,，\s]+/).filter(Boolean);
+      const all = [...temperatures, ...typed].map(numberOrText);
+      const sorted = all.every((each) => typeof each === "number")
+        ? [...new Set(all as number[])].sort((a, b) => a - b)
+        : all;
+      const queued = await post<Job>("/v1/generate", { model, temperature: sorted, ...more });
+      setJobId(queued.id);
+      setSeed(String(queued.spec["seed"] ?? seedValue));
+    });
+  const write = (event: Event) => {
+    event.preventDefault();
+    submit(seed);
+  };
+  const roll = () => {
+    const another = String(Math.floor(Math.random() * SEEDS));
+    setSeed(another);
+    submit(another);
+  };
+  const cancel = () =>
+    action.run(async () => followed.update(await post<Job>(`/v1/jobs/${jobId}/cancel`)));
+  const refused = action.problem?.fields ?? {};
+  const isWriting = job !== undefined && !hasEnded(job);
+
+  if (!ready.length) {
+    return (
+      <>
+        <h1 tabIndex={-1}>{t("writeTitle")}</h1>
+        <Refusal problem={models.problem} />
+        {models.value && (
+          <p class="soft">
+            {t("noModelToWrite")}{" "}
+            <a href="/teach" data-view>
+              {t("teachTitle")}
+            </a>
+          </p>
+        )}
+      </>
+    );
+  }
+  return (
+    <>
+      <h1 tabIndex={-1}>{t("writeTitle")}</h1>
+      <Refusal problem={models.problem} />
+      <form
+        class="write"
+        onSubmit={write}
+        onKeyDown={(event) => {
+          if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !action.isBusy) write(event);
+        }}
+      >
+        <Select
+          label={t("model")}
+          value={model}
+          options={ready.map((each) => [each.id, each.name])}
+          onValue={setChosen}
+          error={refused["model"]}
+        />
+        <Field label={t("prompt")} hint={t("promptHint")} error={refused["prompt"]}>
+          {(props) => (
+            <textarea
+              {...props}
+              rows={4}
+              dir="auto"
+              value={prompt}
+              onInput={(event) => setPrompt(event.currentTarget.value)}
+            />
+          )}
+        </Field>
+        <fieldset class="temperatures" aria-describedby="temperatures-hint">
+          <legend>{t("temperatures")}</legend>
+          {TEMPERATURES.map((value) => (
+            <label key={value} class="chip">
+              <input
+                type="checkbox"
+                checked={temperatures.includes(value)}
+                onChange={(event) =>
+                  setTemperatures(
+                    event.currentTarget.checked
+                      ? [...temperatures, value]
+                      : temperatures.filter((each) => each !== value),
+                  )
+                }
+              />
+              <span>{value}</span>
+            </label>
+          ))}
+          <p class="hint" id="temperatures-hint">
+            {t("temperaturesHint")}
+          </p>
+          {refused["temperature"] && (
+            <p class="error" role="alert">
+              {refused["temperature"]}
+            </p>
+          )}
+        </fieldset>
+        <div class="row">
+          <Input
+            label={t("length")}
+            hint={t("lengthHint")}
+            value={length}
+            onValue={setLength}
+            error={refused["length"]}
+            inputMode="numeric"
+          />
+          <Input
+            label={t("seed")}
+            hint={t("seedHint")}
+            value={seed}
+            onValue={setSeed}
+            error={refused["seed"]}
+            inputMode="numeric"
+          />
+        </div>
+        <details>
+          <summary>{t("more")}</summary>
+          <div class="grid">
+            <Input label={t("temperatures")} hint={t("otherTemperatures")} value={others} onValue={setOthers} inputMode="decimal" />
+            <Input label={t("topK")} hint={t("topKHint")} value={topK} onValue={setTopK} error={refused["top_k"]} inputMode="numeric" />
+            <Input label={t("topP")} hint={t("topPHint")} value={topP} onValue={setTopP} error={refused["top_p"]} inputMode="decimal" />
+            <Input label={t("penalty")} hint={t("penaltyHint")} value={penalty} onValue={setPenalty} error={refused["repetition_penalty"]} inputMode="decimal" />
+            <Input label={t("stop")} hint={t("stopHint")} value={stop} onValue={setStop} error={refused["stop"]} />
+          </div>
+        </details>
+        <Refusal problem={action.problem} shown={FIELDS} />
+        <p class="actions">
+          <Button kind="main" type="submit" busy={action.isBusy} disabled={!model}>
+            {job ? t("again") : t("writeIt")}
+          </Button>
+          <Button onClick={roll} disabled={action.isBusy || !model} title={t("dieHint")}>
+            {t("die")}
+          </Button>
+          {isWriting && <Button onClick={cancel}>{t("cancel")}</Button>}
+        </p>
+      </form>
+      {job && (
+        <section class="result" data-job={job.id} aria-label={t("result")}>
+          <p class="kicker" role="status">
+            <Status job={job} />
+          </p>
+          <Place job={job} />
+          {job.error && (
+            <p class="error" role="alert">
+              {job.error.title}. {job.error.detail}
+            </p>
+          )}
+          <Columns job={job} drafts={followed.drafts} texts={followed.texts} />
+        </section>
+      )}
+    </>
+  );
+}
+
+/** A number if it is one; otherwise the text, which the API refuses in its own words. */
+function numberOrText(value: string): number | string {
+  const trimmed = value.trim().replace(",", ".");
+  return trimmed !== "" && Number.isFinite(Number(trimmed)) ? Number(trimmed) : value;
+}
