@@ -9,17 +9,13 @@ export interface Piece {
   prompt?: string;
 }
 
-export interface Point {
-  step: number;
-  epoch: number;
-  loss: number | null;
-  val_loss: number | null;
-}
+/** A training's progress; `judged` if it was validated just now. */
+export type Report = NonNullable<Job["progress"]> & { judged: boolean };
 
 export interface Listener {
   state?(job: Job): void;
   piece?(piece: Piece): void;
-  metrics?(point: Point): void;
+  metrics?(report: Report): void;
   text?(text: Text): void;
 }
 

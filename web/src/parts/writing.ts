@@ -1,7 +1,7 @@
 // A job as its stream tells it: its state, the points of its curve, its texts as they are written.
 import { useEffect, useState } from "preact/hooks";
 import { type Job, type Metric, type Page, type Problem, type Text, get } from "../api/client";
-import { type Piece, follow } from "../api/events";
+import { type Piece, type Report, follow } from "../api/events";
 import type { CurvePoint } from "./chart";
 import { hasEnded } from "./job";
 import { asProblem } from "./load";
@@ -50,7 +50,7 @@ export function useJob(id: string): Followed & { update(job: Job): void } {
       stop = follow(id, {
         state: (job) => change(() => ({ job })),
         piece: (piece) => change((before) => ({ drafts: withPiece(before.drafts, piece) })),
-        metrics: (point) => change((before) => ({ points: withLive(before.points, point) })),
+        metrics: (report) => change((before) => withReport(before, report)),
         text: (text) => change((before) => ({ texts: withText(before.texts, text) })),
       });
     };
@@ -84,11 +84,15 @@ function withPoint(points: CurvePoint[], point: CurvePoint): CurvePoint[] {
   return points.toSpliced(at, replaced, point);
 }
 
-/** A live point repeats the validation loss until the next validation; the curve's points don't. */
-function withLive(points: CurvePoint[], point: CurvePoint): CurvePoint[] {
-  const known = points.findLast((each) => each.val_loss !== null && each.step <= point.step);
-  const isRepeated = known !== undefined && known.step !== point.step && known.val_loss === point.val_loss;
-  return withPoint(points, isRepeated ? { ...point, val_loss: null } : point);
+/** A live report repeats the validation loss until the next validation; the curve's points don't. */
+function withReport(before: Followed, report: Report): Partial<Followed> {
+  const { judged, ...progress } = report;
+  const { step, loss = null, val_loss = null } = progress;
+  const point = { step, loss, val_loss: judged ? val_loss : null };
+  return {
+    points: withPoint(before.points, point),
+    job: before.job && { ...before.job, progress },
+  };
 }
 
 /** A piece begins at an offset in characters, where those beyond U+FFFF count once. */
