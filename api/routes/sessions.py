@@ -50,7 +50,7 @@ def sign_in(body: SignIn) -> Response:
     origin: Origin = "key" if body.link is None else "link"
     with writing() as session:
         if body.link is not None and not redeem(session, body.link):
-            raise Unauthenticated(USED_LINK)
+            raise _refused_link()
         new = begin(
             session,
             owner.key_prefix,
@@ -124,7 +124,6 @@ def _end(session: Session, session_id: str, owner: str) -> None:
 
 
 def _owner(connection: Connection, body: SignIn) -> Owner:
-    refusals = services().refusals
     try:
         if body.link is None:
             return owner_of_key(connection, body.key or "")
@@ -132,12 +131,15 @@ def _owner(connection: Connection, body: SignIn) -> Owner:
         if prefix is not None:
             return owner_of_prefix(connection, prefix)
     except KeyRefused as refused:
-        refusals.sign_in(refused.reason, refused.prefix, address())
         if body.link is None:
+            services().refusals.sign_in(refused.reason, refused.prefix, address())
             raise unauthenticated(refused) from None
-    else:
-        refusals.sign_in("link unknown", None, address())
-    raise Unauthenticated(USED_LINK)
+    raise _refused_link()
+
+
+def _refused_link() -> Unauthenticated:
+    services().refusals.sign_in("sign-in link", None, address())
+    return Unauthenticated(USED_LINK)
 
 
 def _own_reply(row: PageSession, owner: Owner, token: str) -> OwnSessionReply:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from api.schemas.params import MAX_FOLLOWED_JOBS
-from shared.job_events import EventPublisher
+from shared.event_publisher import EventPublisher
 from tests.api.harness import ApiHarness, Person, problem, record
+from tests.api.privacy_walk import UNKNOWN_ID
 from tests.api.sse import EventStreamClient
 from tests.api.test_events import TEXT, _short_intervals, publish_piece, publisher
-from tests.api.test_privacy import UNKNOWN_ID
 from tests.services.redis import RedisServer
 
 __all__ = ["_short_intervals", "publisher"]

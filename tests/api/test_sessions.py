@@ -1,6 +1,8 @@
 """Sessions of browsers: the cookie, the CSRF token, their end, and links that sign in once."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,13 +11,14 @@ from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from api.front import name_sender, session_tokens
-from api.http.head_policy import SIGN_IN_BYTES, ApiHeadPolicy
+from api.http.head_policy import MAX_ANONYMOUS_BYTES, ApiHeadPolicy
 from api.http.session_cookie import token_of_request
 from shared import sessions
 from shared.clock import database_now
 from shared.database import make_sessions
 from shared.tables import ApiKey, PageSession, SignInLink, User
-from tests.api.harness import ENGLISH, ApiHarness, Person, problem
+from tests.api.harness import ENGLISH, ApiHarness, Person, expire, problem
+from tests.api.people.test_key_scopes import with_scopes
 from tests.api.sse import EventStreamClient
 
 CSRF = "X-CSRF-Token"
@@ -196,6 +199,89 @@ def test_sessions_end_with_their_key_and_with_its_owner(
     assert key["sessions"] == []
 
 
+def test_a_session_has_the_scopes_of_its_key(harness: ApiHarness, ann: Person) -> None:
+    reader = with_scopes(harness, "ann", "read")
+    browser = Browser(harness)
+    reply = browser.sign_in(key=reader.key).json
+    assert reply["user"]["key"]["scopes"] == ["read"]
+    assert reply["user"] == browser.send("GET", "/v1/me").json
+    body = problem(browser.send("POST", "/v1/corpora", {"name": "a", "text": ENGLISH}), 403)
+    assert body["type"] == "/problems/missing-scope"
+    assert "`submit`" in body["detail"]
+    [session] = ann.items("/v1/users/ann/keys")[0]["sessions"]
+    problem(browser.send("DELETE", f"/v1/sessions/{session['id']}"), 403)
+    policy = ApiHeadPolicy(harness.app)
+    client = harness.app.test_client(use_cookies=False)
+    cookie = {"Cookie": f"quire_session_80={browser.token}"}
+    assert not policy.admits(client.post("/v1/corpora", headers=cookie).request.environ)
+    assert browser.send("DELETE", "/v1/session").status_code == 204
+
+
+def test_a_session_of_an_admin_needs_the_scope_of_one(harness: ApiHarness, admin: Person) -> None:
+    browser = Browser(harness)
+    browser.sign_in(key=with_scopes(harness, "root", "read", "manage").key)
+    assert problem(browser.send("GET", "/v1/users"), 403)["type"] == "/problems/missing-scope"
+
+
+def test_a_key_that_may_not_read_signs_nobody_in(harness: ApiHarness, ann: Person) -> None:
+    response = Browser(harness).sign_in(key=with_scopes(harness, "ann", "submit").key)
+    assert problem(response, 403)["type"] == "/problems/missing-scope"
+    assert "Set-Cookie" not in response.headers
+    assert [key["sessions"] for key in ann.items("/v1/users/ann/keys")] == [[], []]
+
+
+def test_a_session_ends_when_its_key_expires(
+    harness: ApiHarness, ann: Person, admin: Person
+) -> None:
+    soon = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
+    made = ann.post("/v1/users/ann/keys", {"expires_at": soon.isoformat()}).json
+    browser = Browser(harness)
+    reply = browser.sign_in(key=made["key"]).json
+    assert datetime.fromisoformat(reply["expires_at"]) == soon
+    expire(harness, Person(browser.client, "ann", made["key"]))
+    assert "Sign in again" in problem(browser.send("GET", "/v1/me"), 401)["detail"]
+    assert browser.send("GET", "/v1/session").status_code == 204
+    refused = problem(Browser(harness).sign_in(key=made["key"]), 401)
+    assert refused["type"] == "/problems/key-expired"
+
+
+def test_sessions_are_in_the_audit(harness: ApiHarness, ann: Person, admin: Person) -> None:
+    browser, other = Browser(harness), Browser(harness)
+    session = browser.sign_in(key=ann.key).json
+    expected = {
+        "actor": "ann",
+        "user": "ann",
+        "key_prefix": ann.key.split("_")[1],
+        "address": "127.0.0.1",
+        "resource": {"kind": "session", "id": session["id"]},
+    }
+    [event] = admin.items("/v1/audit?action=session.created")
+    assert event.items() >= (expected | {"details": {"by": "key"}}).items()
+    browser.send("DELETE", "/v1/session")
+    [event] = admin.items("/v1/audit?action=session.ended")
+    assert event.items() >= expected.items()
+    second = other.sign_in(key=ann.key).json
+    admin.delete(f"/v1/sessions/{second['id']}")
+    event = admin.items("/v1/audit?action=session.ended")[0]
+    assert (event["actor"], event["user"]) == ("root", "ann")
+    told = str(admin.items("/v1/audit?limit=200"))
+    for secret in (browser.csrf, ann.key, other.token):
+        assert secret not in told
+
+
+def test_refused_sign_ins_are_counted(harness: ApiHarness, ann: Person, admin: Person) -> None:
+    link = link_for(harness, "root")
+    assert Browser(harness).sign_in(link=link).status_code == 201
+    for body in ({"key": f"{ann.key[:-4]}0000"}, {"key": "x"}, {"link": link}, {"link": "x"}):
+        problem(Browser(harness).sign_in(**body), 401)
+    refused = admin.items("/v1/audit?action=sign_in.refused")
+    reasons = Counter[str]()
+    for event in refused:
+        reasons.update(event["details"]["reasons"])
+    assert reasons == {"unknown": 1, "malformed": 1, "sign-in link": 2}
+    assert ann.key.split("_")[1] in refused[0]["details"]["key_prefixes"]
+
+
 def test_a_session_expires(harness: ApiHarness, browser: Browser, ann: Person) -> None:
     with harness.engine.begin() as connection:
         connection.execute(update(PageSession).values(expires_at=database_now(connection)))
@@ -300,7 +386,7 @@ def test_the_front_knows_sessions(harness: ApiHarness, browser: Browser) -> None
     assert name_sender(None, cookie, "::1") == f"session {browser.token}"
     assert name_sender(None, "a=b", "::1") == "::1"
     policy = ApiHeadPolicy(harness.app)
-    assert policy.body_limit("POST", "/v1/session") == SIGN_IN_BYTES
+    assert policy.body_limit("POST", "/v1/session") == MAX_ANONYMOUS_BYTES
 
     def environ(**headers: str) -> dict[str, Any]:
         client = harness.app.test_client(use_cookies=False)
