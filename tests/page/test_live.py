@@ -6,7 +6,8 @@ from playwright.sync_api import Page, expect
 
 from tests.page.conftest import PATIENCE_MILLISECONDS, TINY_NUMBERS, Server, Taught, Visit
 
-ENDLESS = TINY_NUMBERS | {"epochs": 10_000, "patience": None}
+#: A low rate, at which so many steps on so short a text don't diverge.
+ENDLESS = TINY_NUMBERS | {"epochs": 10_000, "patience": None, "learning_rate": 1e-4}
 #: Chromium's own words for a server that is away.
 AWAY = re.compile(r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE)")
 TABS = 8

@@ -79,7 +79,8 @@ def test_a_training_is_cancelled_paused_and_resumed(visit: Visit, text_file: Pat
     visitor = visit("newcomer")
     page = visitor.page
     drop_text(visitor, text_file)
-    start_training(visitor, "endless", epochs="10000", patience="null")
+    endless = {"epochs": "10000", "patience": "null", "learning rate": "0.0001"}
+    start_training(visitor, "endless", **endless)
     expect(page.get_by_role("img")).to_be_visible(timeout=PATIENCE_MILLISECONDS)
     title = re.compile(r"^\d+ % · endless")
     expect(page).to_have_title(title, timeout=PATIENCE_MILLISECONDS)
