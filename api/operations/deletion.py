@@ -1,0 +1,27 @@
+"""Delete a model with its checkpoints."""
+
+from sqlalchemy import select
+
+from api.operations.dependents import refuse_if_model_in_use
+from api.permissions import own
+from api.services import services, writing
+from shared import blobs
+from shared.tables import Checkpoint, Model
+
+
+def remove_model(reference: str) -> None:
+    """Delete a model of the current user, and what its checkpoints alone needed.
+
+    Raises:
+        NotFound: It does not exist, or the user may not see it.
+        Forbidden: It belongs to another user.
+        ResourceInUse: An unfinished job needs it, or other users have texts of it.
+    """
+    with writing() as session:
+        model = own(session, Model, reference)
+        refuse_if_model_in_use(session, model)
+        checkpoints = session.execute(
+            select(Checkpoint.sha256, Checkpoint.created_at).where(Checkpoint.model_id == model.id)
+        ).all()
+        session.delete(model)
+    blobs.drop(services().engine, (blobs.Leftover(*row) for row in checkpoints))
