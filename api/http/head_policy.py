@@ -12,7 +12,8 @@ from api.services import EXTENSION, Services
 from shared.accounts import owner_of_key
 from shared.database import reading
 
-UPLOAD_PATH = "/v1/corpora"
+#: What takes a text: its body may be larger than others.
+UPLOAD_PATHS = frozenset({"/v1/corpora", "/openai/v1/files"})
 
 
 class ApiHeadPolicy:
@@ -30,7 +31,8 @@ class ApiHeadPolicy:
 
     def body_limit(self, method: str, path: str) -> int:
         """The most bytes that the body of such a request may have."""
-        return self._upload_limit if (method, path) == ("POST", UPLOAD_PATH) else self._limit
+        is_upload = method == "POST" and path in UPLOAD_PATHS
+        return self._upload_limit if is_upload else self._limit
 
     def admits(self, environ: dict[str, Any]) -> bool:
         """Whether the address takes a body, and the key may send it one."""

@@ -15,7 +15,7 @@ SHOULD_RETRY = "x-should-retry"
 #: OpenAI's API answers 400 to a field that is not valid.
 INVALID = 422
 #: What fields of `/v1` are called here.
-_NAMES = {"length": "max_tokens"}
+_NAMES = {"length": "max_tokens", "epochs": "n_epochs", "corpus": "training_file"}
 _CODES = {
     "not-signed-in": "invalid_api_key",
     "too-many-requests": "rate_limit_exceeded",
@@ -96,5 +96,7 @@ def _renamed(field: str, message: str) -> tuple[str, str]:
     """Return a field and the message about it, with the name that the field has here."""
     if field == "prompt" and request.path.endswith(_CHAT):
         return "messages", re.sub("^prompt:", "messages:", message)
+    if field == "text" and request.path.endswith("/files"):
+        return "file", re.sub("^text:", "file:", message)
     name = _NAMES.get(field, field)
     return name, re.sub(rf"\b{re.escape(field)}\b", name, message) if name != field else message

@@ -35,7 +35,7 @@ MAX_COMPLETION_LOGPROBS = 5
 MAX_MODEL_CHARACTERS = 400
 
 
-def _only(*neutral: Any) -> AfterValidator:
+def only(*neutral: Any) -> AfterValidator:
     """Refuse all values of a field but those that change nothing."""
 
     def check(value: Any) -> Any:
@@ -48,7 +48,7 @@ def _only(*neutral: Any) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _none_if(*neutral: Any) -> BeforeValidator:
+def none_if(*neutral: Any) -> BeforeValidator:
     """Take the values of a field that change nothing for null."""
     return BeforeValidator(lambda value: None if value in neutral else value)
 
@@ -64,10 +64,12 @@ def _no_empty_stops(value: Any) -> Any:
 Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARACTERS)]
 #: Changes no text.
 Ignored = Any
-Penalty = Annotated[Any, _only(0)]
+Penalty = Annotated[Any, only(0)]
 
 
-class _Request(BaseModel):
+class OpenAiRequest(BaseModel):
+    """The base of the bodies. Unknown fields and wrong types are refused, nulls are dropped."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     @model_validator(mode="before")
@@ -78,14 +80,14 @@ class _Request(BaseModel):
         return {name: value for name, value in given.items() if value is not None}
 
 
-class StreamOptions(_Request):
+class StreamOptions(OpenAiRequest):
     """How a stream ends."""
 
     include_usage: bool = False
     include_obfuscation: Ignored = None
 
 
-class TextRequest(_Request):
+class TextRequest(OpenAiRequest):
     """What requests for completions and for chat completions share.
 
     `top_k`, `repetition_penalty` and `unknown` are those of `POST /v1/generate`.
@@ -94,19 +96,19 @@ class TextRequest(_Request):
     model: Annotated[str, StringConstraints(min_length=1, max_length=MAX_MODEL_CHARACTERS)]
     max_tokens: int | None = Field(None, ge=1, le=MAX_LENGTH)
     temperature: Temperature | None = None
-    top_p: Annotated[float | None, Field(gt=0, le=1), _none_if(1)] = None
+    top_p: Annotated[float | None, Field(gt=0, le=1), none_if(1)] = None
     n: int = Field(1, ge=1, le=MAX_TEXTS_PER_TEMPERATURE)
     stop: Annotated[StopSequences, BeforeValidator(_no_empty_stops)] = []
     seed: Seed | None = None
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    top_k: Annotated[int | None, Field(ge=1, le=MAX_TOP_K), _none_if(0, -1)] = None
+    top_k: Annotated[int | None, Field(ge=1, le=MAX_TOP_K), none_if(0, -1)] = None
     repetition_penalty: float = Field(1.0, ge=1, le=MAX_REPETITION_PENALTY)
     unknown: UnknownCharacters = "error"
 
     frequency_penalty: Penalty = 0
     presence_penalty: Penalty = 0
-    logit_bias: Annotated[Any, _only({})] = None
+    logit_bias: Annotated[Any, only({})] = None
 
     metadata: Ignored = None
     prompt_cache_key: Ignored = None
@@ -162,7 +164,7 @@ class CompletionRequest(TextRequest):
     echo: bool = False
     logprobs: int | None = Field(None, ge=0, le=MAX_COMPLETION_LOGPROBS)
     best_of: int | None = None
-    suffix: Annotated[Any, _only("")] = None
+    suffix: Annotated[Any, only("")] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -208,19 +210,19 @@ class ChatCompletionRequest(TextRequest):
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=MAX_TOP_LOGPROBS)
 
-    audio: Annotated[Any, _only()] = None
-    function_call: Annotated[Any, _only("none", "auto")] = None
-    functions: Annotated[Any, _only([])] = None
-    modalities: Annotated[Any, _only(["text"])] = None
+    audio: Annotated[Any, only()] = None
+    function_call: Annotated[Any, only("none", "auto")] = None
+    functions: Annotated[Any, only([])] = None
+    modalities: Annotated[Any, only(["text"])] = None
     moderation: Ignored = None
     parallel_tool_calls: Ignored = None
     prediction: Ignored = None
-    reasoning_effort: Annotated[Any, _only("none")] = None
-    response_format: Annotated[Any, _only({"type": "text"})] = None
-    tool_choice: Annotated[Any, _only("none", "auto")] = None
-    tools: Annotated[Any, _only([])] = None
-    verbosity: Annotated[Any, _only("medium")] = None
-    web_search_options: Annotated[Any, _only()] = None
+    reasoning_effort: Annotated[Any, only("none")] = None
+    response_format: Annotated[Any, only({"type": "text"})] = None
+    tool_choice: Annotated[Any, only("none", "auto")] = None
+    tools: Annotated[Any, only([])] = None
+    verbosity: Annotated[Any, only("medium")] = None
+    web_search_options: Annotated[Any, only()] = None
 
     @model_validator(mode="before")
     @classmethod

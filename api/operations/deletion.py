@@ -1,12 +1,12 @@
-"""Delete a model with its checkpoints."""
+"""Delete a model with its checkpoints, or a corpus."""
 
 from sqlalchemy import select
 
-from api.operations.dependents import refuse_if_model_in_use
+from api.operations.dependents import refuse_if_corpus_in_use, refuse_if_model_in_use
 from api.permissions import own
 from api.services import services, writing
 from shared import blobs
-from shared.tables import Checkpoint, Model
+from shared.tables import Checkpoint, Corpus, Model
 
 
 def remove_model(reference: str) -> None:
@@ -25,3 +25,18 @@ def remove_model(reference: str) -> None:
         ).all()
         session.delete(model)
     blobs.drop(services().engine, (blobs.Leftover(*row) for row in checkpoints))
+
+
+def remove_corpus(reference: str) -> None:
+    """Delete a corpus of the current user.
+
+    Raises:
+        NotFound: It does not exist, or the user may not see it.
+        Forbidden: It belongs to another user.
+        ResourceInUse: A model or an unfinished job needs it.
+    """
+    with writing() as session:
+        corpus = own(session, Corpus, reference)
+        refuse_if_corpus_in_use(session, corpus)
+        session.delete(corpus)
+    blobs.drop(services().engine, [blobs.Leftover(corpus.sha256, corpus.created_at)])

@@ -1,21 +1,18 @@
 """Corpora: upload, list, read, rename, share, delete."""
 
 import hashlib
-from dataclasses import asdict
-from typing import Any
 
-from flask import Response, request
+from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.errors import Conflict, TooManyUploads
-from api.http.idempotency import Creation, create_once, find_result
 from api.http.openapi import Resource, reads_body_itself, returns_non_json
 from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import file_response, json_response, no_content, page_response
 from api.http.uploads import Upload, read_upload
-from api.operations.dependents import refuse_if_corpus_in_use
+from api.operations.corpus_upload import create_corpus, parts_of, room_for_upload
+from api.operations.deletion import remove_corpus
 from api.permissions import current_user, may_see, own, visible
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.models import CorpusReply, DryRunReply, FindingReply, PartReply
@@ -25,18 +22,10 @@ from api.schemas.requests import CorpusUpdate, UploadJson
 from api.serializers.models import corpus_reply
 from api.services import reading, services, writing
 from shared import blobs
-from shared.clock import database_now
-from shared.free_disk import check_free_disk
-from shared.scheduling import caps
 from shared.tables import Corpus, User
-from shared.texts.corpus_text import CorpusText
 from shared.texts.encodings import ENCODINGS
 
 corpora = Resource("corpora", "Texts to train on")
-
-#: What an upload takes of the API's memory while it is decoded and stored, per byte.
-MEMORY_PER_BYTE = 4
-MAX_BYTES = 2**31
 
 NEWEST = SortOrder("corpora", (Corpus.id,))
 _FIELDS = {
@@ -88,36 +77,11 @@ def upload_corpus(header: IdempotencyHeader, query: UploadQuery) -> Response:
     removed and line ends become LF. Bytes that are invalid in their encoding are refused, with the
     likeliest encodings. `findings` say what was seen in the text.
     """
-    check_free_disk(services().engine, services().settings)
-    # Bytes of an unknown number may be as many as allowed.
-    size = min(request.content_length or MAX_BYTES, services().settings.max_corpus_bytes)
-    with services().upload_memory.hold(MEMORY_PER_BYTE * size) as fits:
-        if not fits:
-            raise TooManyUploads
-        return _receive(header, query)
-
-
-def _receive(header: IdempotencyHeader, query: UploadQuery) -> Response:
-    upload = read_upload(query)
-    data = upload.text.data
-    if query.dry_run:
-        return json_response(_dry_run(upload))
-    content = _content(upload, data)
-    if (earlier := find_result(header, content)) is not None:
-        return earlier.response()
-    # Checked before a byte is stored, and again in the transaction that inserts the row.
-    with reading() as session:
-        caps.check_corpus(session.connection(), services().settings, current_user().id, len(data))
-    for _ in range(blobs.ATTEMPTS):
-        try:
-            with blobs.stored(services().engine, data):
-                return create_once(
-                    header, content, lambda session: _insert(session, upload, data)
-                ).response()
-        except blobs.MissingBlob:
-            # Another request has dropped the same bytes before the row came.
-            continue
-    raise Conflict("other requests keep deleting the same text. Try again")
+    with room_for_upload():
+        upload = read_upload(query)
+        if query.dry_run:
+            return json_response(_dry_run(upload))
+        return create_corpus(header, upload).response()
 
 
 @corpora.get("/corpora", Listing[CorpusReply])
@@ -168,17 +132,8 @@ def change_corpus(path: IdPath, body: CorpusUpdate) -> Response:
 @corpora.delete("/corpora/<id>")
 def delete_corpus(path: IdPath) -> Response:
     """Delete a corpus. It is refused with 409 while a model or an unfinished job needs it."""
-    with writing() as session:
-        corpus = own(session, Corpus, path.id)
-        refuse_if_corpus_in_use(session, corpus)
-        session.delete(corpus)
-    blobs.drop(services().engine, [blobs.Leftover(corpus.sha256, corpus.created_at)])
+    remove_corpus(path.id)
     return no_content()
-
-
-def _content(upload: Upload, data: bytes) -> bytes:
-    fields = f"{upload.name}\n{upload.visibility}\n{upload.text.encoding}\n"
-    return fields.encode() + hashlib.sha256(data).digest()
 
 
 def _dry_run(upload: Upload) -> DryRunReply:
@@ -191,40 +146,8 @@ def _dry_run(upload: Upload) -> DryRunReply:
         distinct_characters=len(text.alphabet),
         encoding=text.encoding,
         findings=[FindingReply(**finding.as_dict()) for finding in text.findings],
-        parts=[PartReply(**part) for part in _parts(text)],
+        parts=[PartReply(**part) for part in parts_of(text)],
     )
-
-
-def _parts(text: CorpusText) -> list[dict[str, Any]]:
-    """The files of a text of several."""
-    return [asdict(part) for part in text.parts] if len(text.parts) > 1 else []
-
-
-def _insert(session: Session, upload: Upload, data: bytes) -> Creation:
-    text = upload.text
-    sha256 = hashlib.sha256(data).hexdigest()
-    connection = session.connection()
-    blobs.publish(connection, sha256)
-    caps.check_corpus(connection, services().settings, current_user().id, len(data))
-    corpus = Corpus(
-        user_id=current_user().id,
-        name=upload.name,
-        visibility=upload.visibility,
-        sha256=sha256,
-        encoding=text.encoding,
-        bytes=len(data),
-        characters=text.characters,
-        alphabet=text.alphabet,
-        alphabet_lowercase=text.alphabet_lowercase,
-        distinct_characters=len(text.alphabet),
-        normal_form=text.normal_form,
-        findings=[finding.as_dict() for finding in text.findings],
-        parts=_parts(text),
-        created_at=database_now(connection),
-    )
-    session.add(corpus)
-    session.flush()
-    return Creation(corpus_reply(corpus, current_user().name), 201, f"/v1/corpora/{corpus.id}")
 
 
 def _reply(session: Session, corpus: Corpus) -> CorpusReply:

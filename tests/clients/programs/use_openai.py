@@ -10,7 +10,7 @@ SAME = {"model": "fox", "max_tokens": 20, "temperature": 0, "seed": 7}
 client = OpenAI(max_retries=0)
 
 models = client.models.list()
-assert [model.id for model in models] == ["words", "fox"]
+assert {model.id for model in models} >= {"words", "fox"}
 assert (models.object, models.data[0].owned_by) == ("list", "admin")
 for name in ("fox", "fox@best", "fox@latest", "admin/fox", "admin/fox@best"):
     assert client.models.retrieve(name).id == name

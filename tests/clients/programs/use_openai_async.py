@@ -10,7 +10,7 @@ MESSAGES = [{"role": "user", "content": "The quick"}]
 
 async def main() -> None:
     async with AsyncOpenAI(max_retries=0) as client:
-        assert [model.id async for model in client.models.list()] == ["words", "fox"]
+        assert {model.id async for model in client.models.list()} >= {"words", "fox"}
         assert (await client.models.retrieve("fox@best")).id == "fox@best"
         whole, chat = await asyncio.gather(
             client.completions.create(prompt="The quick", **SAME),
