@@ -21,7 +21,7 @@ from api.http.uploads import (
     file_name,
     too_large,
 )
-from api.openai.lists import MAX_LIMIT, ListQuery, Page, page_of, read_rows
+from api.openai.lists import ListQuery, Page, page_of, read_rows
 from api.openai.replies import Deleted
 from api.openai.resource import OpenAiResource
 from api.operations.corpus_upload import create_corpus, room_for_upload
@@ -39,6 +39,8 @@ from shared.texts.decoding import Options, decode_files, normalise
 files = OpenAiResource("openai_files", "Texts to train on")
 
 PURPOSE = "fine-tune"
+#: On one page.
+MAX_FILES = 10_000
 #: Between two items, where no text of them has it.
 SEPARATOR = "\n\n"
 #: A longer first line is looked at no further.
@@ -63,7 +65,7 @@ class FileObject(Reply):
 class FilesQuery(ListQuery):
     """Which files are listed."""
 
-    limit: int = Field(MAX_LIMIT, ge=1, le=MAX_LIMIT)
+    limit: int = Field(MAX_FILES, ge=1, le=MAX_FILES)
     purpose: str | None = Field(None, max_length=100)
 
 

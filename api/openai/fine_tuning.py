@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from flask import Response
-from pydantic import Field
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
@@ -14,7 +13,7 @@ from api.http.openapi import returns_non_json
 from api.http.rate_limits import creates
 from api.http.responses import raw_json_response
 from api.openai.lists import ListQuery, Page, page_of, read_rows
-from api.openai.model_ids import list_models
+from api.openai.model_ids import names_of
 from api.openai.resource import OpenAiResource
 from api.openai.training import FineTuningRequest
 from api.operations.training import enqueue_training
@@ -112,12 +111,6 @@ class CheckpointObject(Reply):
     metrics: CheckpointMetrics
 
 
-class CheckpointsQuery(ListQuery):
-    """Which checkpoints are listed."""
-
-    limit: int = Field(10, ge=1, le=1000)
-
-
 @fine_tuning.post("/fine_tuning/jobs", 200, FineTuningJob)
 @returns_non_json
 @creates
@@ -182,13 +175,14 @@ def list_events(path: IdPath, query: ListQuery) -> Response:
 
 @fine_tuning.get("/fine_tuning/jobs/<id>/checkpoints", Page[CheckpointObject])
 @returns_non_json
-def list_checkpoints(path: IdPath, query: CheckpointsQuery) -> Response:
+def list_checkpoints(path: IdPath, query: ListQuery) -> Response:
     """List the checkpoints of a training, newest first. Each is a model."""
     with reading() as session:
         job = _own_training(session, path.id)
         statement = select(Checkpoint).where(Checkpoint.job_id == job.id)
         rows, has_more = read_rows(session, statement, Checkpoint.id, query)
-        name = _names(session).get(job.model_id or "", job.model_id or "")
+        model = job.model_id or ""
+        name = names_of(session, [model]).get(model, model)
         return page_of([_checkpoint(row[0], name) for row in rows], has_more)
 
 
@@ -213,14 +207,9 @@ def _control(reference: str, change: Callable[[Connection, str], object]) -> Res
     return _one(reference)
 
 
-def _names(session: Session) -> Mapping[str, str]:
-    """The ids here of the models that the user may see, by their own."""
-    return {model.model.id: model.id for model in list_models(session)}
-
-
 def _objects(session: Session, jobs: Sequence[Job]) -> list[FineTuningJob]:
-    names = _names(session)
-    bases = _bases(session, jobs, names)
+    names = names_of(session, [job.model_id for job in jobs if job.model_id])
+    bases = _bases(session, jobs)
     corpora = digests_of_visible(session, {job.corpus_id for job in jobs if job.corpus_id})
     return [
         _object(job, names, bases.get(job.id), job.corpus_id if job.corpus_id in corpora else None)
@@ -228,14 +217,15 @@ def _objects(session: Session, jobs: Sequence[Job]) -> list[FineTuningJob]:
     ]
 
 
-def _bases(session: Session, jobs: Sequence[Job], names: Mapping[str, str]) -> dict[str, str]:
+def _bases(session: Session, jobs: Sequence[Job]) -> dict[str, str]:
     """The checkpoints that trainings went on from, as far as the user may see their models."""
     rows = session.execute(
         select(Job.id, Checkpoint.model_id, Checkpoint.step)
         .join(Model, Job.model_id == Model.id)
         .join(Checkpoint, Model.from_checkpoint_id == Checkpoint.id)
         .where(Job.id.in_([job.id for job in jobs]))
-    )
+    ).all()
+    names = names_of(session, {model for _, model, _ in rows})
     return {job: f"{names[model]}@{step}" for job, model, step in rows if model in names}
 
 

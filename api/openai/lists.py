@@ -14,7 +14,7 @@ from api.permissions import as_id
 from api.schemas.fields import RequestPart
 from api.schemas.replies import Reply
 
-MAX_LIMIT = 10_000
+MAX_LIMIT = 1_000
 Item = TypeVar("Item", bound=Reply)
 
 

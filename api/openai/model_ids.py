@@ -6,7 +6,7 @@ do the older ones. ``@best``, ``@latest`` or ``@`` and a step name a checkpoint.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Select, false, select
@@ -43,8 +43,20 @@ class NamedModel:
 
 def list_models(session: Session) -> Iterator[NamedModel]:
     """Yield the models that the current user may see, newest first."""
+    return _name(session, _visible(current_user()))
+
+
+def names_of(session: Session, models: Collection[str]) -> dict[str, str]:
+    """Return the ids here of those models that the current user may see, by their own."""
+    same_names = select(Model.name).where(Model.id.in_(models))
+    of_same_names = _visible(current_user()).where(Model.name.in_(same_names))
+    return {found.model.id: found.id for found in _name(session, of_same_names)}
+
+
+def _name(session: Session, statement: Select[Model, str]) -> Iterator[NamedModel]:
+    """Yield the models of a statement that leaves out no model of the same name."""
     user, taken = current_user(), set[str]()
-    for model, owner in session.execute(_visible(user)):
+    for model, owner in session.execute(statement):
         name = model.name if model.user_id == user.id else f"{owner}/{model.name}"
         if name in taken or not _is_speakable(model.name):
             name = model.id
@@ -61,7 +73,7 @@ def find_model(session: Session, reference: str) -> NamedModel:
     name, at, checkpoint = reference.rpartition("@")
     if not at or not _CHECKPOINT.fullmatch(checkpoint):
         name, checkpoint = reference, ""
-    found = session.execute(_named(name)).first()
+    found = session.execute(_named(name).limit(1)).first()
     if found is None:
         raise NoSuchModel("model", reference)
     model, owner = found

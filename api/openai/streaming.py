@@ -13,7 +13,7 @@ import structlog
 from flask import Response, request, stream_with_context
 from pydantic import BaseModel
 
-from api.errors import INVALID_KEY, ApiError, TooManyEventStreams, Unauthenticated
+from api.errors import ApiError, TooManyEventStreams, Unauthenticated
 from api.front import NoSeat
 from api.http.client_gone import client_gone, when_client_goes
 from api.openai.errors import TextFailed, TooManyWaits, event_body
@@ -81,7 +81,7 @@ class _JobTexts:
             if text.index not in self.texts and text.finish_reason in ("stop", "length"):
                 yield from self._end(text)
         elif event.kind == "closed":
-            raise Unauthenticated(event.data.get("reason", INVALID_KEY))
+            raise Unauthenticated(event.data["reason"])
         elif event.kind == "state" and event.data["status"] in TERMINAL_STATUSES:
             self._state(event.data)
 

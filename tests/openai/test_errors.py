@@ -59,6 +59,13 @@ def test_methods_media_types_and_bodies(ann: Person) -> None:
     error(ann.send("POST", f"{ROOT}/chat/completions", **large), 413)
 
 
+def test_the_document_of_v1_does_not_describe_it(harness: ApiHarness) -> None:
+    document: Any = harness.app.test_client().get("/openapi.json").json
+    assert {path for path in document["paths"] if path.startswith("/openai")} == set()
+    assert {"Completion", "FileObject"} & document["components"]["schemas"].keys() == set()
+    assert {tag["name"] for tag in document["tags"] if "openai" in tag["name"]} == set()
+
+
 def test_every_accept_header_is_good_enough(harness: ApiHarness, ann: Person) -> None:
     harness.model(ann, name="orwell")
     for accept in ("text/event-stream", "text/plain", "image/png"):
