@@ -8,6 +8,8 @@ from api.http import authentication, rate_limits, request_log
 from api.http.openapi import make_app
 from api.http.swagger_ui import swagger_ui
 from api.http.trusted_proxies import TrustedProxies
+from api.openai import OPENAI_RESOURCES
+from api.openai.errors import translate
 from api.routes.checkpoints import checkpoints
 from api.routes.corpora import corpora
 from api.routes.devices import devices
@@ -62,7 +64,7 @@ def create_app(
     """
     app = make_app(
         DESCRIPTION,
-        RESOURCES,
+        (*RESOURCES, *OPENAI_RESOURCES),
         before=(
             request_log.begin,
             authentication.authenticate,
@@ -82,6 +84,7 @@ def create_app(
     app.url_map.merge_slashes = False
     app.register_blueprint(swagger_ui)
     app.after_request(request_log.end)
+    app.after_request(translate)
     app.after_request(rate_limits.add_headers)
     error_handlers.install(app)
     return app

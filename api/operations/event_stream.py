@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -28,6 +29,8 @@ from shared.tables import TERMINAL_STATUSES, GeneratedText, Job
 
 #: At least one write per interval reveals a closed connection and keeps proxies from closing it.
 HEARTBEAT_SECONDS = 15.0
+#: A comment, which clients ignore.
+HEARTBEAT = ": heartbeat\n\n"
 #: How long a browser waits before it reconnects.
 RETRY_MILLISECONDS = 2000
 #: How often the row is checked while Redis delivers the job's events.
@@ -41,6 +44,25 @@ END = "end"
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: ``state``, ``piece``, ``metrics``, ``text`` or ``closed``.
+
+    Attributes:
+        id: What a client resumes after; None if it can't resume here.
+    """
+
+    kind: str
+    data: dict[str, Any]
+    id: str | None = None
+
+    def encode(self) -> str:
+        """Return the event as the HTML standard's `EventSource` reads it."""
+        id_line = "" if self.id is None else f"id: {self.id}\n"
+        data = json.dumps(self.data, ensure_ascii=False)
+        return f"{id_line}event: {self.kind}\ndata: {data}\n\n"
+
+
 class JobEventStream:
     """One client's event stream of one job.
 
@@ -50,6 +72,9 @@ class JobEventStream:
         last_id: The id of the last event that the client received; None for a new client.
         should_end: Tells whether the client left, or lost its seat.
         sender: Whose stream it is: senders take turns at the database.
+
+    Attributes:
+        refusal: Why the client may not follow the job any more; None while it may.
     """
 
     def __init__(
@@ -60,6 +85,7 @@ class JobEventStream:
         should_end: Callable[[], bool] = lambda: False,
         sender: str = "",
     ) -> None:
+        self.refusal: Unauthenticated | None = None
         self._sender = sender
         self._services = services
         self._should_end = should_end
@@ -76,21 +102,31 @@ class JobEventStream:
         self._ended = False
         self._wrote_at = time.monotonic()
 
-    def events(self) -> Iterator[str]:
-        """Yield encoded events until the job ends, the server stops, or the client leaves."""
+    def encoded(self) -> Iterator[str]:
+        """Yield what a browser's `EventSource` is sent, to the end of `events`."""
         yield f"retry: {RETRY_MILLISECONDS}\n\n"
+        for event in self.events():
+            yield HEARTBEAT if event is None else event.encode()
+
+    def events(self) -> Iterator[Event | None]:
+        """Yield events until the job ends, the server stops, or the client leaves.
+
+        None stands for a heartbeat, which the client has to be sent.
+        """
         yield from self._record_writes(self._replay())
         while not (self._ended or self._services.stopping.is_set() or self._should_end()):
             yield from self._record_writes(self._poll())
             if time.monotonic() - self._wrote_at >= HEARTBEAT_SECONDS:
-                yield from self._record_writes([": heartbeat\n\n"])
+                yield from self._record_writes([None])
 
-    def _record_writes(self, events: Iterator[str] | Sequence[str]) -> Iterator[str]:
+    def _record_writes(
+        self, events: Iterator[Event] | Sequence[Event | None]
+    ) -> Iterator[Event | None]:
         for event in events:
             self._wrote_at = time.monotonic()
             yield event
 
-    def _replay(self) -> Iterator[str]:
+    def _replay(self) -> Iterator[Event]:
         # Announce the listener and read the events before the rows: an event in between is then
         # sent twice at most and never missed, because a row is committed before its event is
         # published, and before its worker looks for listeners.
@@ -114,7 +150,7 @@ class JobEventStream:
             yield from self._entries([e for e in entries if e.kind in ("piece", "metrics")])
         self._cursor = ids[-1] if ids else job_events.BEGINNING
 
-    def _poll(self) -> Iterator[str]:
+    def _poll(self) -> Iterator[Event]:
         after = self._cursor or job_events.BEGINNING
         check_interval = 0.0
         try:
@@ -143,20 +179,20 @@ class JobEventStream:
         self._services.event_reader.announce(self._job_id)
         self._announced_at = time.monotonic()
 
-    def _entries(self, entries: Sequence[job_events.Entry]) -> Iterator[str]:
+    def _entries(self, entries: Sequence[job_events.Entry]) -> Iterator[Event]:
         for entry in entries:
             yield from self._entry(entry)
             if self._ended:
                 return
 
-    def _entry(self, entry: job_events.Entry) -> Iterator[str]:
+    def _entry(self, entry: job_events.Entry) -> Iterator[Event]:
         self._cursor = entry.id
         if entry.kind == "piece":
             piece = self._new_part(entry)
             if piece is not None:
-                yield _encode("piece", piece, entry.id)
+                yield Event("piece", piece, entry.id)
         elif entry.kind == "metrics":
-            yield _encode("metrics", entry.data, entry.id)
+            yield Event("metrics", entry.data, entry.id)
         elif entry.kind == "texts":
             yield from self._sampled_texts(entry)
         elif entry.kind == "state":
@@ -183,7 +219,7 @@ class JobEventStream:
         self._sent_characters[position] = offset + len(text)
         return {"index": position, "offset": offset, "text": text} | prompt
 
-    def _sampled_texts(self, entry: job_events.Entry) -> Iterator[str]:
+    def _sampled_texts(self, entry: job_events.Entry) -> Iterator[Event]:
         with self._reading() as session:
             texts = session.scalars(
                 select(GeneratedText)
@@ -194,9 +230,11 @@ class JobEventStream:
             replies = [each.model_dump(mode="json") for each in text_replies(session, texts)]
         for i, reply in enumerate(replies):
             # Only the last text has the id: a client that leaves in between gets all of them again.
-            yield _encode("text", reply, entry.id if i == len(replies) - 1 else None)
+            yield Event("text", reply, entry.id if i == len(replies) - 1 else None)
 
-    def _check_row(self, entry_id: str | None = None, *, with_texts: bool = False) -> Iterator[str]:
+    def _check_row(
+        self, entry_id: str | None = None, *, with_texts: bool = False
+    ) -> Iterator[Event]:
         """Send the job's state if it changed; `with_texts` also sends its texts so far."""
         if self._should_end():
             return
@@ -215,7 +253,8 @@ class JobEventStream:
                     texts = self._texts(session, requested=job.kind == "generate")
         except Unauthenticated as error:
             self._ended = True
-            yield _encode("closed", {"reason": error.detail})
+            self.refusal = error
+            yield Event("closed", {"reason": error.detail})
             return
         except DBAPIError as error:
             log.warning("job_not_read", job=self._job_id, reason=str(error.orig))
@@ -233,17 +272,17 @@ class JobEventStream:
         state = (job.status, job.attempt, *requests, position)
         if state != self._state:
             self._state = state
-            yield _encode("state", reply, entry_id)
+            yield Event("state", reply, entry_id)
         for text in texts:
-            yield _encode("text", text)
+            yield Event("text", text)
 
     def _final_events(
         self, attempt: int, reply: dict[str, Any], texts: Sequence[dict[str, Any]]
-    ) -> Iterator[str]:
+    ) -> Iterator[Event]:
         for number, text in enumerate(texts, 1):
             if number > self._texts_received:
-                yield _encode("text", text, f"{attempt}-{END}{number}")
-        yield _encode("state", reply, f"{attempt}-{END}")
+                yield Event("text", text, f"{attempt}-{END}{number}")
+        yield Event("state", reply, f"{attempt}-{END}")
 
     def _texts(self, session: Session, *, requested: bool) -> list[dict[str, Any]]:
         of_job = select(GeneratedText).where(GeneratedText.job_id == self._job_id)
@@ -276,8 +315,3 @@ def _texts_received(last_id: str | None) -> int:
     """Return how many texts of an ended job a client has received."""
     _, _, rest = (last_id or "").partition(f"-{END}")
     return int(rest or 0)
-
-
-def _encode(kind: str, data: dict[str, Any], entry_id: str | None = None) -> str:
-    id_line = "" if entry_id is None else f"id: {entry_id}\n"
-    return f"{id_line}event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"

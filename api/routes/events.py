@@ -70,7 +70,7 @@ def follow_job(path: IdPath, header: LastEventIdHeader) -> Response:
         should_end=lambda: seat.revoked.is_set() or hung_up(),
         sender=request.headers.get("Authorization", ""),
     )
-    response = Response(stream_with_context(stream.events()), content_type=EVENT_STREAM)
+    response = Response(stream_with_context(stream.encoded()), content_type=EVENT_STREAM)
     response.call_on_close(lambda: shared.event_stream_seats.leave(seat))
     # The thread notices later that its client left.
     when_client_goes(lambda: shared.event_stream_seats.vacate(seat))

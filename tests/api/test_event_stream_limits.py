@@ -7,7 +7,8 @@ import redis
 
 from api.app import create_app
 from shared.broker import Broker
-from shared.job_events import EventPublisher, EventReader, stream_key
+from shared.event_publisher import EventPublisher
+from shared.job_events import EventReader, stream_key
 from shared.settings import Settings
 from tests.api.harness import ApiHarness, Person, expire, problem
 from tests.api.sse import EventStreamClient

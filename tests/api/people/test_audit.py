@@ -10,7 +10,7 @@ from quire.server.local_accounts import add_user_locally, renew_admin_key
 from shared.audit import ACTIONS
 from shared.broker import Broker
 from shared.database import make_sessions
-from shared.job_events import EventPublisher
+from shared.event_publisher import EventPublisher
 from shared.queue import Queue
 from shared.settings import Settings
 from shared.tables import AuditEvent, Enrolment
