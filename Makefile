@@ -3,6 +3,8 @@
 # The newest Python from 3.11 to 3.13 on the PATH that can make an environment. Another: PYTHON=…
 PYTHON ?= $(shell tools/find_python)
 VENV := .venv
+# The clients of docs/clients.md, apart from the server's packages.
+CLIENTS := .clients
 RUN := $(VENV)/bin/python
 # Keeps uv from fetching an interpreter of its own.
 export UV_PYTHON_DOWNLOADS := never
@@ -10,7 +12,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test quick attacks lint format types imports settings web page check mutations audit containers bench fairness faults classroom lock clean
+.PHONY: help env demo test quick attacks clients lint format types imports settings web page check mutations audit containers bench fairness faults classroom lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +49,15 @@ quick: env ## run a part of the suite, in about three minutes
 
 attacks: env ## attack a server as strangers and members would, and see others answered
 	@$(RUN) -m pytest tests/attacks $(ARGS)
+
+$(CLIENTS)/.packages: requirements-clients.lock $(VENV)/.packages
+	@rm -rf $(CLIENTS)
+	@"$(PYTHON)" -m venv --without-pip $(CLIENTS)
+	@$(VENV)/bin/uv pip install --quiet --python $(CLIENTS)/bin/python --compile-bytecode --require-hashes -r $<
+	@touch $@
+
+clients: env $(CLIENTS)/.packages ## use a real server with the clients of docs/clients.md
+	@$(RUN) -m pytest tests/clients $(ARGS)
 
 lint: env ## check rules and format with ruff
 	@$(RUN) -m ruff check .
@@ -97,7 +108,8 @@ classroom: env ## load a server with thirty users while processes are killed; se
 lock: env ## write the locks from pyproject.toml; ARGS=--upgrade takes newer releases
 	@$(COMPILE) $(ARGS) --extra server --extra dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) $(ARGS) --extra server --extra gpu --constraint requirements.lock pyproject.toml --output-file requirements-gpu.lock
+	@$(COMPILE) $(ARGS) --python-version 3.11 tests/clients/requirements.in --output-file requirements-clients.lock
 
 clean: ## remove everything that was made here, .venv included
-	@rm -rf $(VENV) .node web/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(CLIENTS) .node web/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

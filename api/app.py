@@ -9,6 +9,8 @@ from api.http.openapi import make_app
 from api.http.page import page
 from api.http.swagger_ui import swagger_ui
 from api.http.trusted_proxies import TrustedProxies
+from api.openai import OPENAI_RESOURCES
+from api.openai.errors import translate
 from api.routes.checkpoints import checkpoints
 from api.routes.corpora import corpora
 from api.routes.devices import devices
@@ -64,7 +66,7 @@ def create_app(
     """
     app = make_app(
         DESCRIPTION,
-        RESOURCES,
+        (*RESOURCES, *OPENAI_RESOURCES),
         before=(
             request_log.begin,
             authentication.authenticate,
@@ -85,6 +87,7 @@ def create_app(
     app.register_blueprint(swagger_ui)
     app.register_blueprint(page)
     app.after_request(request_log.end)
+    app.after_request(translate)
     app.after_request(rate_limits.add_headers)
     error_handlers.install(app)
     return app

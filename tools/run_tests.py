@@ -22,8 +22,9 @@ from shared.process import pdeathsig
 #: Tests that mostly wait for other processes. All other tests, new folders included, run in the
 #: second process. Move a path when `--durations=0` says that one process ends minutes earlier.
 WAITING = ("tests/e2e", "tests/faults", "tests/worker")
-#: Tests that need the machine for themselves: `make attacks` and `make page`.
-ALONE = ("tests/attacks", "tests/page")
+#: Tests that need the machine for themselves (`make attacks`, `make page`), or packages of their
+#: own (`make clients`).
+ALONE = ("tests/attacks", "tests/clients", "tests/page")
 #: What `--quick` runs of each process, without the tests marked slow.
 QUICK = {
     "waiting": (

@@ -193,7 +193,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         """Send an answer as far as the peer takes it at once, and close."""
         self.server.policy.refused(status, str(self.addr[0]))
         with contextlib.suppress(OSError):
-            self.socket.send(whole_response(status, detail))
+            path = "" if self.request is None else str(self.request.path)
+            self.socket.send(whole_response(status, detail, path))
         self.handle_close()
 
     def _has_stalled(self, now: float) -> bool:

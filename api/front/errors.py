@@ -1,4 +1,4 @@
-"""The front's own refusals, as problem+json like the application's."""
+"""The front's own refusals, in the application's forms: as problem+json, or in an envelope."""
 
 import json
 from http import HTTPStatus
@@ -6,6 +6,9 @@ from http import HTTPStatus
 from waitress.task import ErrorTask
 from waitress.utilities import Error
 
+from api.error_forms import envelope, is_openai, is_retry_useless
+
+JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 HEADERS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 TITLES = {
@@ -35,12 +38,22 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress is not typed
         """Write the problem, and close the connection."""
         error: Error = self.request.error
         self.channel.server.policy.refused(error.code, str(self.channel.addr[0]))
-        body = problem(error.code, str(error.body))
+        path = str(self.request.path)
+        content_type, body = refusal(path, error.code, str(error.body))
         self.status = f"{error.code} {HTTPStatus(error.code).phrase}"
-        self.response_headers.extend([("Content-Type", PROBLEM_JSON), *HEADERS])
+        self.response_headers.extend([("Content-Type", content_type), *HEADERS])
+        if is_openai(path) and is_retry_useless(error.code, None):
+            self.response_headers.append(("x-should-retry", "false"))
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
+
+
+def refusal(path: str, status: int, detail: str) -> tuple[str, bytes]:
+    """The content type and the body of a refusal; `path` is empty where it is not known."""
+    if is_openai(path):
+        return JSON, envelope(status, detail, code=TYPES[status].replace("-", "_"))
+    return PROBLEM_JSON, problem(status, detail)
 
 
 def problem(status: int, detail: str) -> bytes:
@@ -56,13 +69,13 @@ def problem(status: int, detail: str) -> bytes:
     ).encode()
 
 
-def whole_response(status: int, detail: str) -> bytes:
+def whole_response(status: int, detail: str, path: str = "") -> bytes:
     """A complete answer, for the event loop to send without a thread."""
-    body = problem(status, detail)
+    content_type, body = refusal(path, status, detail)
     retry = "Retry-After: 5\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
     headers = "".join(f"{name}: {value}\r\n" for name, value in HEADERS)
     head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {PROBLEM_JSON}\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {content_type}\r\n"
         f"{headers}{retry}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -17,7 +17,8 @@ from shared import sessions
 from shared.accounts import KeyRefused, owner_of_key, owner_of_prefix
 from shared.database import reading
 
-UPLOAD_PATH = "/v1/corpora"
+#: What takes a text: its body may be larger than others.
+UPLOAD_PATHS = ("/v1/corpora", "/openai/v1/files")
 ENROL_PATH = "/v1/enrol"
 SIGN_IN_PATH = "/v1/session"
 #: Anybody may send such a body.
@@ -37,8 +38,9 @@ class ApiHeadPolicy:
         self._app = app
         self._services: Services = app.extensions[EXTENSION]
         self._limit: int = app.config["MAX_CONTENT_LENGTH"]
+        upload_limit = self._services.settings.max_corpus_bytes + ENVELOPE_BYTES
         self._limits: dict[tuple[str, str], int] = {
-            ("POST", UPLOAD_PATH): self._services.settings.max_corpus_bytes + ENVELOPE_BYTES,
+            **{("POST", path): upload_limit for path in UPLOAD_PATHS},
             ("POST", ENROL_PATH): MAX_ANONYMOUS_BYTES,
             ("POST", SIGN_IN_PATH): MAX_ANONYMOUS_BYTES,
         }

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from api.http.client_gone import client_gone, when_client_goes
 from api.permissions import current_user
 from api.services import services
 from shared.job_ends import EndWaiter
+from shared.queue.types import StoredText
 
 Outcome = TypeVar("Outcome")
 
@@ -107,3 +108,15 @@ def wait_for_end(
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
         outcome = check()
     return outcome
+
+
+def published_texts(waiter: EndWaiter, status: str, attempt: int) -> Iterable[StoredText] | None:
+    """Return the texts that were published with the end of a job; None to read them instead.
+
+    They stand for the rows only if the row says that this attempt has succeeded, and no earlier
+    one can have stored texts.
+    """
+    end = waiter.end
+    if end is None or status != "succeeded" or attempt != 1 or end.attempt != attempt:
+        return None
+    return end.texts

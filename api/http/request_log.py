@@ -7,6 +7,7 @@ import uuid
 import structlog
 from flask import Response, g, request
 
+from api.error_forms import is_openai
 from api.errors import NotAcceptable
 from api.http.openapi import JSON, PROBLEM_JSON, RETURNS_NON_JSON, handler_of_request
 from api.permissions import CurrentUser
@@ -59,7 +60,7 @@ def end(response: Response) -> Response:
     """Add the common headers to the response and log the request."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.path.startswith("/v1/"):
+    if request.path.startswith("/v1/") or is_openai(request.path):
         response.headers.setdefault("Cache-Control", "no-store")
     response.headers[REQUEST_ID] = g.request_id
     _log(response)

@@ -117,7 +117,7 @@ def _read_form(_query: UploadFields) -> Upload:
             raise Invalid(name, values, f"given {len(values)} times. Give it once")
     fields = validate(UploadFields, request.form.to_dict())
     text = _decode(_contents(files), fields)
-    return Upload(fields.name or _file_name(files[0]), fields.visibility, text)
+    return Upload(fields.name or file_name(files[0]), fields.visibility, text)
 
 
 def _contents(files: list[FileStorage]) -> list[tuple[str, bytes]]:
@@ -128,11 +128,12 @@ def _contents(files: list[FileStorage]) -> list[tuple[str, bytes]]:
         total += len(data)
         if total > limit:
             raise too_large(limit)
-        contents.append((_file_name(file), data))
+        contents.append((file_name(file), data))
     return contents
 
 
-def _file_name(file: FileStorage) -> str:
+def file_name(file: FileStorage) -> str:
+    """Return the name of a file as a text may have it."""
     stem = PurePath(file.filename or "").name
     printable = "".join(character for character in stem if character.isprintable()).strip()
     return printable[:200] or DEFAULT_NAME
@@ -159,7 +160,7 @@ def _read_as_json(_query: UploadFields) -> Upload:
 def _parse(rest: bytes) -> Any:
     try:
         fields = current_app.json.loads(rest)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadJson(f"the body is not valid JSON ({error})") from None
     check_characters(fields, "")
     return fields

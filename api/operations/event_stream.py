@@ -17,9 +17,13 @@ from api.services import Services
 
 #: At least one write per interval reveals a closed connection and keeps proxies from closing it.
 HEARTBEAT_SECONDS = 15.0
+#: A comment, which clients ignore.
+HEARTBEAT = ": heartbeat\n\n"
 #: How long a browser waits before it reconnects.
 RETRY_MILLISECONDS = 2000
 
+#: An event, and the job that it is about.
+Told = tuple[JobFollower, StreamEvent]
 #: Encodes an event of one of the followed jobs.
 Encode = Callable[[JobFollower, StreamEvent], str]
 
@@ -30,7 +34,6 @@ class EventStream:
     Args:
         services: The services of the application.
         followers: The jobs.
-        encode: `encode_of_job`, or one that also names the job.
         should_end: Tells whether the client left, or lost its seat.
     """
 
@@ -38,35 +41,45 @@ class EventStream:
         self,
         services: Services,
         followers: Sequence[JobFollower],
-        encode: Encode,
         should_end: Callable[[], bool] = lambda: False,
     ) -> None:
         self._services = services
         self._followers = followers
-        self._encode = encode
         self._should_end = should_end
         self._wrote_at = time.monotonic()
 
-    def events(self) -> Iterator[str]:
-        """Yield encoded events until the jobs end, the server stops, or the client leaves."""
+    def encoded(self, encode: Encode) -> Iterator[str]:
+        """Yield what a browser's `EventSource` is sent, to the end of `events`.
+
+        Args:
+            encode: `encode_of_job`, or one that also names the job.
+        """
         yield f"retry: {RETRY_MILLISECONDS}\n\n"
+        for told in self.events():
+            yield HEARTBEAT if told is None else encode(*told)
+
+    def events(self) -> Iterator[Told | None]:
+        """Yield events until the jobs end, the server stops, or the client leaves.
+
+        None stands for a heartbeat, which the client has to be sent.
+        """
         for follower in self._followers:
             if self._should_end():
                 return
-            yield from self._encoded(follower, follower.replay())
+            yield from self._noted(follower, follower.replay())
         while not (self._has_ended() or self._services.stopping.is_set() or self._should_end()):
             yield from self._poll()
             if time.monotonic() - self._wrote_at >= HEARTBEAT_SECONDS:
                 self._wrote_at = time.monotonic()
-                yield ": heartbeat\n\n"
+                yield None
 
     def _has_ended(self) -> bool:
         # One session or key signs all of a stream's requests.
         return all(each.ended for each in self._followers) or any(
-            each.is_signed_out for each in self._followers
+            each.refusal is not None for each in self._followers
         )
 
-    def _poll(self) -> Iterator[str]:
+    def _poll(self) -> Iterator[Told]:
         live = [follower for follower in self._followers if not follower.ended]
         try:
             for follower in live:
@@ -81,13 +94,13 @@ class EventStream:
             if self._should_end():
                 return
             entries = None if found is None else found.get(follower.job_id, [])
-            yield from self._encoded(follower, follower.advance(entries))
+            yield from self._noted(follower, follower.advance(entries))
 
-    def _encoded(self, follower: JobFollower, events: Iterable[StreamEvent]) -> Iterator[str]:
+    def _noted(self, follower: JobFollower, events: Iterable[StreamEvent]) -> Iterator[Told]:
         for event in events:
             self._wrote_at = time.monotonic()
             follower.last_id = event.id or follower.last_id
-            yield self._encode(follower, event)
+            yield follower, event
 
 
 def encode_of_job(_follower: JobFollower, event: StreamEvent) -> str:

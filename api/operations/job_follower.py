@@ -60,7 +60,7 @@ class JobFollower:
 
     Attributes:
         ended: Nothing follows.
-        is_signed_out: The key or the session of the client is not valid any more.
+        refusal: Why the client may not follow any more: its key or session has ended.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class JobFollower:
         self.job_id = job_id
         self.last_id = last_id
         self.ended = False
-        self.is_signed_out = False
+        self.refusal: Unauthenticated | None = None
         self._sender = sender
         self._services = services
         self._texts_received = _texts_received(last_id)
@@ -232,7 +232,7 @@ class JobFollower:
                 if ended or with_texts:
                     texts = self._texts(session, requested=job.kind == "generate")
         except Unauthenticated as error:
-            self.ended = self.is_signed_out = True
+            self.ended, self.refusal = True, error
             yield StreamEvent("closed", {"reason": error.detail})
             return
         except DBAPIError as error:

@@ -2,20 +2,19 @@
 
 import hashlib
 
-from flask import Response, request
+from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.errors import TooManyUploads
-from api.http.idempotency import Creation, find_result
 from api.http.openapi import Resource, reads_body_itself, returns_non_json
 from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import file_response, json_response, no_content, page_response
 from api.http.uploads import Upload, read_upload
 from api.operations.audit import check_sharing, record, record_visibility
-from api.operations.corpus_storage import create_with_text, insert_corpus, parts
-from api.operations.dependents import refuse_if_corpus_in_use
+from api.operations.corpus_storage import parts
+from api.operations.corpus_upload import create_corpus, room_for_upload
+from api.operations.deletion import remove_corpus
 from api.operations.sharing import update_resource
 from api.permissions import (
     current_user,
@@ -33,15 +32,11 @@ from api.schemas.requests import CorpusUpdate, UploadJson
 from api.serializers.models import corpus_replies
 from api.services import reading, services, writing
 from shared import blobs
-from shared.free_disk import check_free_disk
 from shared.tables import Corpus, User
 from shared.texts.encodings import ENCODINGS
 
 corpora = Resource("corpora", "Texts to train on")
 
-#: What an upload takes of the API's memory while it is decoded and stored, per byte.
-MEMORY_PER_BYTE = 4
-MAX_BYTES = 2**31
 #: What a dry run shows of a text, and of its distinct characters.
 EXCERPT_CHARACTERS = 400
 ALPHABET_CHARACTERS = 200
@@ -96,27 +91,12 @@ def upload_corpus(header: IdempotencyHeader, query: UploadQuery) -> Response:
     removed and line ends become LF. Bytes that are invalid in their encoding are refused, with the
     likeliest encodings. `findings` say what was seen in the text.
     """
-    check_free_disk(services().engine, services().settings)
-    # Bytes of an unknown number may be as many as allowed.
-    size = min(request.content_length or MAX_BYTES, services().settings.max_corpus_bytes)
-    with services().upload_memory.hold(MEMORY_PER_BYTE * size) as fits:
-        if not fits:
-            raise TooManyUploads
-        return _receive(header, query)
-
-
-def _receive(header: IdempotencyHeader, query: UploadQuery) -> Response:
-    upload = read_upload(query)
-    check_sharing(upload.visibility)
-    data = upload.text.data
-    if query.dry_run:
-        return json_response(_dry_run(upload))
-    content = _content(upload, data)
-    if (earlier := find_result(header, content)) is not None:
-        return earlier.response()
-    return create_with_text(
-        header, content, upload.text, lambda session: _insert(session, upload)
-    ).response()
+    with room_for_upload():
+        upload = read_upload(query)
+        check_sharing(upload.visibility)
+        if query.dry_run:
+            return json_response(_dry_run(upload))
+        return create_corpus(header, upload).response()
 
 
 @corpora.get("/corpora", Listing[CorpusReply])
@@ -180,18 +160,8 @@ def change_corpus(path: IdPath, body: CorpusUpdate) -> Response:
 @corpora.delete("/corpora/<id>")
 def delete_corpus(path: IdPath) -> Response:
     """Delete a corpus. It is refused with 409 while a model or an unfinished job needs it."""
-    with writing() as session:
-        corpus = own(session, Corpus, path.id)
-        refuse_if_corpus_in_use(session, corpus)
-        session.delete(corpus)
-        record(session, "corpus.deleted", user=current_user().name, resource=("corpus", corpus.id))
-    blobs.drop(services().engine, [blobs.Leftover(corpus.sha256, corpus.created_at)])
+    remove_corpus(path.id)
     return no_content()
-
-
-def _content(upload: Upload, data: bytes) -> bytes:
-    fields = f"{upload.name}\n{upload.visibility}\n{upload.text.encoding}\n"
-    return fields.encode() + hashlib.sha256(data).digest()
 
 
 def _dry_run(upload: Upload) -> DryRunReply:
@@ -209,12 +179,6 @@ def _dry_run(upload: Upload) -> DryRunReply:
         findings=[FindingReply(**finding.as_dict()) for finding in text.findings],
         parts=[PartReply(**part) for part in parts(text)],
     )
-
-
-def _insert(session: Session, upload: Upload) -> Creation:
-    corpus = insert_corpus(session, upload.name, upload.visibility, upload.text)
-    record_visibility(session, corpus)
-    return Creation(_reply(session, corpus), 201, f"/v1/corpora/{corpus.id}")
 
 
 def _reply(session: Session, corpus: Corpus) -> CorpusReply:

@@ -112,10 +112,8 @@ def _stream(followers: Sequence[JobFollower], encode: Encode) -> Response:
     except NoSeat:
         raise TooManyEventStreams(shared.settings.max_listeners) from None
     hung_up = client_gone()
-    stream = EventStream(
-        shared, followers, encode, should_end=lambda: seat.revoked.is_set() or hung_up()
-    )
-    response = Response(stream_with_context(stream.events()), content_type=EVENT_STREAM)
+    stream = EventStream(shared, followers, should_end=lambda: seat.revoked.is_set() or hung_up())
+    response = Response(stream_with_context(stream.encoded(encode)), content_type=EVENT_STREAM)
     response.call_on_close(lambda: shared.event_stream_seats.leave(seat))
     # The thread notices later that its client left.
     when_client_goes(lambda: shared.event_stream_seats.vacate(seat))

@@ -1,6 +1,6 @@
 """``POST /v1/generate`` and ``POST /v1/score``: write texts with a model, or score one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +10,13 @@ from sqlalchemy.orm import Session
 
 from api.http.idempotency import REPLAYED, Creation, Result, create_once, find_result
 from api.http.openapi import Resource
-from api.http.prefer_wait import expected_end, seconds_to_wait, wait_for_end, wait_seat
+from api.http.prefer_wait import (
+    expected_end,
+    published_texts,
+    seconds_to_wait,
+    wait_for_end,
+    wait_seat,
+)
 from api.http.responses import json_response
 from api.operations.corpus_storage import create_with_text
 from api.operations.generation import (
@@ -30,7 +36,6 @@ from api.services import reading, services
 from shared.free_disk import check_free_disk
 from shared.ids import new_id
 from shared.job_ends import EndWaiter
-from shared.queue.types import StoredText
 from shared.tables import TERMINAL_STATUSES
 from shared.texts.corpus_text import CorpusText
 
@@ -120,18 +125,6 @@ def _ended_job(result: Result, waiter: EndWaiter) -> Response | None:
         job = own_job_as_shown(connection, result.body["id"])
         if job.status not in TERMINAL_STATUSES:
             return None
-        texts = _published_texts(waiter, job.status, job.attempt)
+        texts = published_texts(waiter, job.status, job.attempt)
         reply = own_job_reply(connection, job, texts)
     return json_response(reply, 200, {REPLAYED: "true"} if result.replayed else {})
-
-
-def _published_texts(waiter: EndWaiter, status: str, attempt: int) -> Iterable[StoredText] | None:
-    """Return the texts that were published with the end of a job; None to read them instead.
-
-    They stand for the rows only if the row says that this attempt has succeeded, and no earlier
-    one can have stored texts.
-    """
-    end = waiter.end
-    if end is None or status != "succeeded" or attempt != 1 or end.attempt != attempt:
-        return None
-    return end.texts

@@ -7,8 +7,8 @@ from api.errors import NotFound
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
 from api.http.responses import json_response, no_content, page_response
-from api.operations.audit import record, record_visibility
-from api.operations.dependents import refuse_if_model_in_use
+from api.operations.audit import record_visibility
+from api.operations.deletion import remove_model
 from api.operations.lineage import of_checkpoint
 from api.operations.sharing import update_resource
 from api.permissions import (
@@ -25,8 +25,7 @@ from api.schemas.params import CheckpointPath, IdPath, NamedPage, Page
 from api.schemas.replies import Listing
 from api.schemas.requests import ResourceUpdate
 from api.serializers.models import checkpoint_reply, model_replies, model_reply
-from api.services import reading, services, writing
-from shared import blobs
+from api.services import reading, writing
 from shared.checkpoint_aliases import resolve
 from shared.tables import Checkpoint, Model
 
@@ -80,15 +79,7 @@ def delete_model(path: IdPath) -> Response:
 
     It is refused with 409 while an unfinished job needs it, or if other users have texts of it.
     """
-    with writing() as session:
-        model = own(session, Model, path.id)
-        refuse_if_model_in_use(session, model)
-        checkpoints = session.execute(
-            select(Checkpoint.sha256, Checkpoint.created_at).where(Checkpoint.model_id == model.id)
-        ).all()
-        session.delete(model)
-        record(session, "model.deleted", user=current_user().name, resource=("model", model.id))
-    blobs.drop(services().engine, (blobs.Leftover(*row) for row in checkpoints))
+    remove_model(path.id)
     return no_content()
 
 

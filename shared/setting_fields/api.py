@@ -44,6 +44,12 @@ class ApiFields(BaseSettings):
     wait_max_seconds: Seconds = setting(
         "QUIRE_WAIT_MAX_SECONDS", "the longest wait that `Prefer: wait` may ask for", 30.0
     )
+    openai_wait_seconds: Seconds = setting(
+        "QUIRE_OPENAI_WAIT_SECONDS",
+        "the longest that a request to `/openai/v1` that does not stream waits for its text; the "
+        "stock clients give up after as long",
+        600.0,
+    )
     wait_slots: int = setting(
         "QUIRE_WAIT_SLOTS",
         "requests that may wait with `Prefer: wait` at the same time; while they are all taken, "

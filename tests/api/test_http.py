@@ -93,7 +93,7 @@ def test_a_request_that_accepts_json_is_answered(ann: Person, accept: str) -> No
         b"{'corpus': 1}",
         b'{"epochs": NaN}',
         b'{"learning_rate": -Infinity}',
-        b"[" * 100_000,
+        b"[" * 60_000,
         b'{"seed": 1' + b"0" * 5000 + b"}",
         b'{"a": 1} x',
     ],

@@ -15,6 +15,8 @@ from tests.conftest import without
 from tests.packaging.project import ROOT, Pin, pins, pyproject, requirements
 
 LOCKS = {"requirements.lock": ("server", "dev"), "requirements-gpu.lock": ("server", "gpu")}
+#: All locks; the last one has an environment of its own, and nothing of pyproject.toml.
+ALL = (*LOCKS, "requirements-clients.lock")
 PYTHONS = ("3.11.9", "3.12.4", "3.13.1")
 #: What uv says where no package index answers.
 NO_INDEX = ("Failed to fetch", "the network was disabled")
@@ -45,7 +47,7 @@ def test_what_pyproject_asks_for_is_pinned_at_a_version_that_fits(lock: str, pyt
         )
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", ALL)
 def test_every_pin_has_hashes(lock: str) -> None:
     found = list(pins(lock))
     assert len(found) > 50
@@ -55,7 +57,7 @@ def test_every_pin_has_hashes(lock: str) -> None:
         assert pin.requirement.url is None
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", ALL)
 def test_a_lock_holds_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert not re.search(r"://|--(extra-)?index|--find-links|file:|^\s*#", text, re.MULTILINE)
@@ -71,7 +73,7 @@ def test_the_locks_agree_where_both_speak(python: str) -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", ALL)
 def test_every_pin_has_a_wheel_that_the_lock_accepts(
     lock: str, python: str, tmp_path: Path
 ) -> None:

@@ -1,0 +1,294 @@
+"""Submit texts, wait for them, and cancel those that nobody waits for any more."""
+
+import hashlib
+import json
+import math
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from api.errors import ApiError
+from api.front import Seat
+from api.http.idempotency import Creation, create_once
+from api.http.prefer_wait import expected_end, published_texts, wait_for_end
+from api.openai.errors import TextFailed, TextNotReady, TooManyWaits
+from api.openai.replies import Usage
+from api.operations.generation import TextRequest, enqueue_text, generation_request
+from api.operations.submission_groups import enqueue_in_group
+from api.permissions import check_key_again, own_job_as_shown
+from api.schemas.generation import GenerateRequest
+from api.schemas.headers import IdempotencyHeader
+from api.schemas.replies import Reply
+from api.schemas.texts import TextReply
+from api.serializers.jobs import own_job_reply
+from api.services import Services, reading, services
+from shared.ids import new_id
+from shared.job_ends import EndWaiter
+from shared.queue.errors import AlreadyEnded, NoSuchJob
+from shared.queue.types import JobEnd
+from shared.tables import TERMINAL_STATUSES, Checkpoint, Device, Job
+
+#: What a word model cuts a prompt into, but for the words that it spells (worker/ml/words.py).
+_WORDS = re.compile(r" ?\w+(?:['’]\w+)*| ?[^\w\s]+|\n+|\s")
+
+log = structlog.get_logger(__name__)
+
+
+class CreatedJobs(Reply):
+    """The jobs of a request with several prompts, one for each; and when they were created."""
+
+    jobs: list[str]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedTexts:
+    """The jobs of a request.
+
+    Attributes:
+        jobs: Their ids, one for each prompt.
+        created: When they were created, in seconds.
+        replayed: Whether an earlier request with the same key has created them.
+    """
+
+    jobs: list[str]
+    created: int
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """A job that has succeeded.
+
+    Attributes:
+        texts: Its texts, in order.
+        fingerprint: Names what the bits of its texts depend on.
+    """
+
+    texts: list[TextReply]
+    fingerprint: str
+
+
+def submit(
+    header: IdempotencyHeader,
+    body: BaseModel,
+    generations: Sequence[GenerateRequest],
+    job_ids: Sequence[str] | None = None,
+) -> SubmittedTexts:
+    """Submit a job for each generation: all of them, or none.
+
+    Args:
+        header: Holds the idempotency key.
+        body: What must be equal in two requests with one key.
+        generations: The generations.
+        job_ids: The ids of the new jobs; new ones by default.
+
+    Raises:
+        ApiError: One of them is refused.
+        shared.scheduling.errors.CapReached: The user has reached a cap.
+    """
+    requests = [generation_request(generation) for generation in generations]
+    ids = _new_ids(len(requests)) if job_ids is None else job_ids
+    if len(requests) == 1:
+        result = enqueue_in_group(header, body, requests[0], ids[0], waits=True)
+        jobs = [result.body["id"]]
+    else:
+        result = create_once(header, body, partial(_create_all, requests, ids))
+        jobs = result.body["jobs"]
+    created = datetime.fromisoformat(result.body["created_at"])
+    return SubmittedTexts(jobs, int(created.timestamp()), result.replayed)
+
+
+def _new_ids(count: int) -> list[str]:
+    """Return ids in their order, so that a request's prompts are written in theirs."""
+    return sorted(new_id() for _ in range(count))
+
+
+def _create_all(
+    requests: Sequence[TextRequest], job_ids: Sequence[str], session: Session
+) -> Creation:
+    creations = [
+        enqueue_text(session, request, job_id)
+        for request, job_id in zip(requests, job_ids, strict=True)
+    ]
+
+    def wake_all() -> None:
+        for creation in creations:
+            if creation.after_commit is not None:
+                creation.after_commit()
+
+    created_at = creations[0].reply.created_at  # type: ignore[attr-defined]
+    reply = CreatedJobs(jobs=list(job_ids), created_at=created_at)
+    return Creation(reply, 202, after_commit=wake_all)
+
+
+def submit_and_wait(
+    header: IdempotencyHeader,
+    body: BaseModel,
+    generations: Sequence[GenerateRequest],
+    seconds: int,
+    seat: Seat,
+) -> tuple[SubmittedTexts, list[EndedJob]]:
+    """Submit a job for each generation, and wait until all have ended.
+
+    Without an idempotency key nobody can come back for the texts: if the wait is in vain, the jobs
+    are cancelled.
+
+    Raises:
+        ApiError: One of them is refused.
+        shared.scheduling.errors.CapReached: The user has reached a cap.
+        TextNotReady: They take longer.
+        TextFailed: One has failed, or was cancelled.
+        TooManyWaits: The seat went to somebody else, or the server stops.
+    """
+    job_ids = _new_ids(len(generations))
+    has_key = header.idempotency_key is not None
+    # Before the commit, so that no end is missed.
+    with _expected_ends(job_ids, seconds) as waiters:
+        submitted = submit(header, body, generations, job_ids)
+        if not submitted.replayed:
+            try:
+                return submitted, _wait_for_all(waiters, seconds, seat, new=True, has_key=has_key)
+            except BaseException:
+                if not has_key:
+                    cancel(services(), submitted.jobs)
+                raise
+    with _expected_ends(submitted.jobs, seconds) as waiters:
+        return submitted, _wait_for_all(waiters, seconds, seat, new=False, has_key=has_key)
+
+
+@contextmanager
+def _expected_ends(job_ids: Sequence[str], seconds: int) -> Iterator[list[EndWaiter]]:
+    with ExitStack() as stack:
+        found = [stack.enter_context(expected_end(job_id, seconds)) for job_id in job_ids]
+        yield [waiter for waiter in found if waiter is not None]
+
+
+def _wait_for_all(
+    waiters: Sequence[EndWaiter], seconds: int, seat: Seat, *, new: bool, has_key: bool
+) -> list[EndedJob]:
+    ended = []
+    deadline = time.monotonic() + seconds
+    for number, waiter in enumerate(waiters):
+        left = max(0, math.ceil(deadline - time.monotonic()))
+        check = partial(_read_ended, waiter)
+        job = wait_for_end(waiter, left, check, seat=seat, new=new and number == 0)
+        if job is None:
+            raise _not_ready(seconds, seat, has_key=has_key)
+        ended.append(job)
+    return ended
+
+
+def _not_ready(seconds: int, seat: Seat, *, has_key: bool) -> ApiError:
+    if seat.revoked.is_set():
+        return TooManyWaits("somebody else got this request's place to wait. Send it again")
+    way = (
+        "It goes on: send the same request again with its Idempotency-Key"
+        if has_key
+        else "It was cancelled. Stream it, ask for fewer tokens, or use POST /v1/generate"
+    )
+    return TextNotReady(
+        f"the text is not ready after {seconds} s (QUIRE_OPENAI_WAIT_SECONDS), or the server "
+        f"stops. {way}"
+    )
+
+
+def _read_ended(waiter: EndWaiter) -> EndedJob | None:
+    with reading() as session:
+        check_key_again(session)
+        connection = session.connection()
+        job = own_job_as_shown(connection, waiter.job_id)
+        if job.status not in TERMINAL_STATUSES:
+            return None
+        if job.status != "succeeded":
+            raise failure(job.id, job.status, None if job.error is None else job.error["detail"])
+        reply = own_job_reply(connection, job, published_texts(waiter, job.status, job.attempt))
+        return EndedJob(reply.texts or [], fingerprint(session, job))
+
+
+def failure(job_id: str, status: str, detail: str | None) -> TextFailed:
+    """Return why a job that has ended has no texts."""
+    return TextFailed(f"job {job_id} {'failed' if detail else f'was {status}'}: {detail or status}")
+
+
+def cancel(shared: Services, jobs: Sequence[str]) -> None:
+    """Cancel those jobs that have not ended: nobody will read their texts."""
+    for job_id in jobs:
+        try:
+            with shared.write_sessions.begin() as session:
+                shared.queue.cancel(session.connection(), job_id)
+                attempt = session.get_one(Job, job_id).attempt
+        except (AlreadyEnded, NoSuchJob):
+            continue
+        except DBAPIError as error:
+            log.warning("text_not_cancelled", job=job_id, reason=str(error.orig))
+            continue
+        shared.event_publisher.publish(job_id, attempt, "state")
+        shared.end_publisher.publish([JobEnd(job_id, attempt)])
+
+
+def fingerprint(session: Session, job: Any) -> str:
+    """Name what the bits of a job's texts depend on: the checkpoint, the worker, the versions.
+
+    Args:
+        session: To read with.
+        job: What has the columns of a job.
+    """
+    checkpoint = session.get(Checkpoint, job.checkpoint_id) if job.checkpoint_id else None
+    device = session.get(Device, job.worker_id) if job.worker_id else None
+    facts = [
+        version("quire"),
+        None if checkpoint is None else checkpoint.digest,
+        job.worker_id,
+        None if device is None else [device.versions, device.gpu_name],
+    ]
+    return f"fp_{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def combined(fingerprints: Sequence[str]) -> str:
+    """Return the fingerprint of several jobs."""
+    distinct = sorted(set(fingerprints))
+    if len(distinct) == 1:
+        return distinct[0]
+    return f"fp_{hashlib.sha256(''.join(distinct).encode()).hexdigest()[:16]}"
+
+
+def written(text: TextReply) -> str:
+    """Return a text without its prompt."""
+    return text.text.removeprefix(text.prompt) if text.echo else text.text
+
+
+def usage(
+    jobs: Sequence[Sequence[TextReply]], generations: Sequence[GenerateRequest], *, by_words: bool
+) -> Usage:
+    """Count the tokens of the texts, and of each prompt once."""
+    read = new = 0
+    for texts, generation in zip(jobs, generations, strict=True):
+        # Texts without a prompt have their own pieces of the corpus.
+        prompts = [text.prompt for text in texts[: 1 if generation.prompt else None]]
+        read += sum(len(_WORDS.findall(p)) if by_words else len(p) for p in prompts)
+        new += sum(_tokens(text, generation.length, by_words=by_words) for text in texts)
+    return Usage(prompt_tokens=read, completion_tokens=new, total_tokens=read + new)
+
+
+def _tokens(text: TextReply, length: int, *, by_words: bool) -> int:
+    body = written(text)
+    if not by_words:
+        return len(body)
+    if text.finish_reason == "length":
+        return length
+    if not text.mean_logprob or text.bits_per_char is None:
+        return len(_WORDS.findall(body))
+    # Both are means of one sum: over its tokens, and over its characters.
+    return round(text.bits_per_char * math.log(2) * len(body) / -text.mean_logprob)

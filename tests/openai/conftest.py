@@ -1,0 +1,19 @@
+"""An API in this process, on each database."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.settings import Settings
+from tests.api.conftest import admin, ann, bob, harness, settings_for
+
+__all__ = ["admin", "ann", "bob", "harness"]
+
+#: Longer than any test needs for an answer, and short enough to wait for its end.
+WAIT_SECONDS = 4
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    found = settings_for(database_url, redis_url, tmp_path)
+    return found.model_copy(update={"openai_wait_seconds": WAIT_SECONDS})
