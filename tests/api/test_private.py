@@ -33,7 +33,13 @@ OTHERS_ALONE = {"GET /v1/users/{user}/enrolments"}
 #: Operations by which an admin orders the queue (test_scheduling.py).
 QUEUE_ORDER = {"POST /v1/jobs/{id}/promote", "POST /v1/jobs/{id}/lift"}
 #: Replies that change by themselves.
-CHANGING = {"/v1/queue", "/v1/usage", "/v1/usage/{user}", "/v1/devices"}
+CHANGING = {
+    "/v1/queue",
+    "/v1/usage",
+    "/v1/usage/{user}",
+    "/v1/users/{user}/keys",  # when each was last used
+    "/v1/devices",
+}
 
 
 def create_resources(harness: ApiHarness, person: Person, **named: Any) -> dict[str, str]:
