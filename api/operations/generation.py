@@ -1,5 +1,7 @@
 """Submit a generation or a score: resolve its spec, and create its job."""
 
+from typing import Any
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -9,7 +11,14 @@ from api.operations import prompts
 from api.operations.excerpts import refuse_random_prompt
 from api.operations.submission import submit
 from api.permissions import current_user, own_job, visible
-from api.schemas.generation import MAX_LOGPROBS, MAX_TOTAL_TOKENS, GenerateRequest, ScoreRequest
+from api.schemas.generation import (
+    MAX_ITEMS_PER_TEMPERATURE,
+    MAX_LOGPROBS,
+    MAX_TEXTS_PER_TEMPERATURE,
+    MAX_TOTAL_TOKENS,
+    GenerateRequest,
+    ScoreRequest,
+)
 from api.schemas.requests import SchedulingOptions
 from api.services import services
 from shared.checkpoint_aliases import resolve
@@ -24,11 +33,15 @@ LOAD_COPIES = 2
 
 def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
     """Submit the generation that a request asks for."""
-    _refuse_if_too_large(body)
+    if "length" in body.model_fields_set:
+        _refuse_if_too_large(body)
     model = visible(session, Model, body.model, lock="use")
+    writes_items = bool(model.spec.get("items"))
+    body = _fit_to_items(body) if writes_items else _fit_to_text(body)
+    _refuse_if_too_large(body)
     if not _follows_training(session, model, body):
         _refuse_without_checkpoint(session, model, body.checkpoint)
-    if body.prompt is None:
+    if body.prompt is None and not writes_items:
         refuse_random_prompt(session, model)
     spec = GenerateSpec(
         checkpoint=body.checkpoint.lower(),
@@ -43,8 +56,43 @@ def enqueue_generation(session: Session, body: GenerateRequest) -> Creation:
         stop=_fit_stops(session, model, body),
         echo=body.echo,
         logprobs=body.logprobs,
+        items=writes_items,
     )
     return _submit_spec(session, model, body.name, spec, body)
+
+
+def _fit_to_items(body: GenerateRequest) -> GenerateRequest:
+    """The request to a model of items, which begins them and lets them end."""
+    if body.prompt_from is not None:
+        raise Invalid(
+            "prompt_from",
+            body.prompt_from,
+            "not possible with a model of items, which begins each at its beginning. Leave it out",
+        )
+    changes: dict[str, Any] = {"prompt": body.prompt or ""}
+    if "length" not in body.model_fields_set:
+        most = MAX_TOTAL_TOKENS // (body.n * len(body.temperature))
+        changes["length"] = max(1, min(body.length, most))
+    return body.model_copy(update=changes)
+
+
+def _fit_to_text(body: GenerateRequest) -> GenerateRequest:
+    """The request to a model of a text; what only items have is refused."""
+    if body.prompt == "":
+        raise Invalid(
+            "prompt",
+            body.prompt,
+            "should have at least 1 character: this model was trained on one text, which has no "
+            "items to begin. Give a prompt, or leave it out",
+        )
+    if body.n > MAX_TEXTS_PER_TEMPERATURE:
+        raise Invalid(
+            "n",
+            body.n,
+            f"should be less than or equal to {MAX_TEXTS_PER_TEMPERATURE}: only a model of items "
+            f"writes up to {MAX_ITEMS_PER_TEMPERATURE:,}",
+        )
+    return body
 
 
 def enqueue_score(session: Session, body: ScoreRequest) -> Creation:
@@ -89,8 +137,8 @@ def _submit_spec(
 
 
 def _fit_prompt(session: Session, model: Model, body: GenerateRequest) -> str | None:
-    if body.prompt is None:
-        return None
+    if not body.prompt:
+        return body.prompt
     return prompts.fit_to_vocabulary(
         body.prompt,
         model.vocabulary,

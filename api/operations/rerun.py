@@ -26,7 +26,7 @@ def rerun(session: Session, job_id: str) -> Creation:
     if job.kind == "train":
         return _rerun_training(session, job)
     model = _load(session, Model, job.model_id, "model")
-    if job.spec["prompt"] is None:
+    if job.spec["prompt"] is None:  # of a model of items it is empty
         refuse_random_prompt(session, model)
     return submit(
         session,

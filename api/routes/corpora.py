@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from flask import Response, request
 from sqlalchemy import select
@@ -18,7 +18,7 @@ from api.http.uploads import Upload, read_upload
 from api.operations.dependents import refuse_if_corpus_in_use
 from api.permissions import current_user, may_see, own, visible
 from api.schemas.headers import IdempotencyHeader
-from api.schemas.models import CorpusReply, DryRunReply, FindingReply, PartReply
+from api.schemas.models import CorpusReply, DryRunReply, FindingReply, ItemsReply, PartReply
 from api.schemas.params import IdPath, NamedPage, UploadQuery
 from api.schemas.replies import Listing
 from api.schemas.requests import CorpusUpdate, UploadJson
@@ -31,6 +31,7 @@ from shared.scheduling import caps
 from shared.tables import Corpus, User
 from shared.texts.corpus_text import CorpusText
 from shared.texts.encodings import ENCODINGS
+from shared.texts.items import ItemsShape
 
 corpora = Resource("corpora", "Texts to train on")
 
@@ -44,6 +45,9 @@ _FIELDS = {
     "encoding": {"type": "string", "enum": list(ENCODINGS)},
     "on_invalid": {"type": "string", "enum": ["refuse", "replace", "drop"], "default": "refuse"},
     "normalize": {"type": "string", "enum": ["nfc", "nfd"]},
+    "items": {"type": "string", "enum": list(get_args(ItemsShape))},
+    "separator": {"type": "string"},
+    "column": {"type": "string"},
     "visibility": {"type": "string", "enum": ["private", "server"], "default": "private"},
 }
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
@@ -86,7 +90,7 @@ def upload_corpus(header: IdempotencyHeader, query: UploadQuery) -> Response:
     Send a form with one file or several, raw bytes with the fields in the query, or JSON. UTF-16
     and UTF-32 are read by their byte order mark; gzip and zip files of texts are opened. U+FEFF is
     removed and line ends become LF. Bytes that are invalid in their encoding are refused, with the
-    likeliest encodings. `findings` say what was seen in the text.
+    likeliest encodings. `findings` say what was seen in the text. A list is uploaded with `items`.
     """
     check_free_disk(services().engine, services().settings)
     # Bytes of an unknown number may be as many as allowed.
@@ -177,7 +181,8 @@ def delete_corpus(path: IdPath) -> Response:
 
 
 def _content(upload: Upload, data: bytes) -> bytes:
-    fields = f"{upload.name}\n{upload.visibility}\n{upload.text.encoding}\n"
+    shape = "" if upload.items is None else upload.items.shape
+    fields = f"{upload.name}\n{upload.visibility}\n{upload.text.encoding}\n{shape}\n"
     return fields.encode() + hashlib.sha256(data).digest()
 
 
@@ -192,6 +197,7 @@ def _dry_run(upload: Upload) -> DryRunReply:
         encoding=text.encoding,
         findings=[FindingReply(**finding.as_dict()) for finding in text.findings],
         parts=[PartReply(**part) for part in _parts(text)],
+        items=None if upload.items is None else ItemsReply(**upload.items.as_dict()),
     )
 
 
@@ -220,6 +226,7 @@ def _insert(session: Session, upload: Upload, data: bytes) -> Creation:
         normal_form=text.normal_form,
         findings=[finding.as_dict() for finding in text.findings],
         parts=_parts(text),
+        items=None if upload.items is None else upload.items.as_dict(),
         created_at=database_now(connection),
     )
     session.add(corpus)

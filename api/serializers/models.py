@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.permissions import current_user, digests_of_visible
-from api.schemas.models import AliasesReply, CheckpointReply, CorpusReply, ModelReply
+from api.schemas.models import AliasesReply, CheckpointReply, CorpusReply, ItemsReply, ModelReply
 from shared.checkpoint_aliases import Aliases, resolve_many
 from shared.tables import Checkpoint, Corpus, Job, Model, User
 
@@ -27,6 +27,7 @@ def corpus_reply(corpus: Corpus, owner: str) -> CorpusReply:
         encoding=corpus.encoding,
         findings=corpus.findings or [],
         parts=corpus.parts or [],
+        items=None if corpus.items is None else ItemsReply(**corpus.items),
         created_at=corpus.created_at,
     )
 

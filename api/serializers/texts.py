@@ -47,6 +47,7 @@ def _text_reply(text: GeneratedText, placed: Collection[str]) -> TextReply:
         step=None if text.requested else text.step,
         requested=text.requested,
         novelty=_novelty_reply(text, placed=text.job_id in placed),
+        copy=text.copy,
         created_at=text.created_at,
     )
 

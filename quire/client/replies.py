@@ -56,6 +56,15 @@ class Finding(Reply):
     ways: list[str] = []
 
 
+class Items(Reply):
+    """The items of a corpus that is a list."""
+
+    shape: str
+    count: int
+    median: int
+    longest: int
+
+
 class Corpus(Reply):
     """A text that models are trained on."""
 
@@ -69,6 +78,7 @@ class Corpus(Reply):
     distinct_characters: int
     allow_excerpts: bool = False
     findings: list[Finding] = []
+    items: Items | None = None
     created_at: datetime
 
 
@@ -82,6 +92,7 @@ class DryRun(Reply):
     distinct_characters: int
     encoding: str
     findings: list[Finding] = []
+    items: Items | None = None
 
 
 class Progress(Reply):

@@ -33,3 +33,4 @@ class GenerateSpec(Frozen):
     echo: bool = False
     logprobs: bool = False
     score: bool = False
+    items: bool = Field(False, description="write items of a list, each to its end")

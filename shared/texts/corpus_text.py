@@ -2,6 +2,7 @@
 
 import io
 import re
+import statistics
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ class CorpusBuilder:
         self._line_ends: Counter[str] = Counter()
         self._marks = self._mojibake = self._controls = 0
         self._beginning = self._end = ""
+        self._lines = 0
         self._parts: list[Part] = []
 
     @property
@@ -169,6 +171,7 @@ class CorpusBuilder:
         self._stored.write(piece.encode())
         self._characters += len(piece)
         self._alphabet.update(piece)
+        self._lines += piece.count("\n")
         self._lower(piece)
         if len(self._beginning) < EXCERPT_CHARACTERS:
             self._beginning = (self._beginning + piece)[:EXCERPT_CHARACTERS]
@@ -256,6 +259,7 @@ class CorpusBuilder:
             return None
         return Finding(
             "list",
-            "the text is a list with one item a line",
-            ("begin a prompt with a line end to get whole items: in a shell, --prompt $'\\n'",),
+            f"{self._lines:,} lines, median {statistics.median(map(len, lines)):.0f} characters: a "
+            "list?",
+            ("use --items lines (items=lines), and a model learns and writes whole items",),
         )

@@ -1,6 +1,7 @@
 """Files that are not plain text, recognised by their first bytes; and markup within text."""
 
 import codecs
+import csv
 import re
 
 from shared.texts.findings import Finding, NotAText
@@ -131,7 +132,7 @@ def markup(beginning: str, end: str) -> list[Finding]:
             Finding(
                 "csv",
                 "the text looks like a table (CSV), and a model will learn its separators too",
-                ("export the one column that holds the texts, one text a line",),
+                ("name the column that holds the texts: --items column --column NAME",),
             )
         )
     if _LICENCE.search(end):
@@ -146,18 +147,15 @@ def markup(beginning: str, end: str) -> list[Finding]:
 
 
 def _is_table(beginning: str) -> bool:
-    lines = [line for line in beginning.split("\n")[:_TABLE_LINES] if line.strip()]
-    if len(lines) < 4:
-        return False
+    lines = beginning.split("\n")
     for separator in ",;\t":
         if separator not in lines[0] or f"{separator} " in lines[0]:
             continue  # after the commas of prose is a space
-        counts = {_fields(line, separator) for line in lines[:-1]}
-        if len(counts) == 1 and counts.pop() >= 2:
+        try:
+            rows = [row for row in csv.reader(lines[:-1], delimiter=separator) if row]
+        except csv.Error:
+            continue
+        # The beginning may end within a row.
+        if len({len(row) for row in rows[:-1]}) == 1 and len(rows) >= 4 and len(rows[0]) >= 2:
             return True
     return False
-
-
-def _fields(line: str, separator: str) -> int:
-    """The number of fields in a line; separators between quotes don't count."""
-    return re.sub(r'"[^"]*"', "", line).count(separator) + 1

@@ -36,6 +36,7 @@ def test_an_ended_generation_has_its_texts(harness: ApiHarness, ann: Person) -> 
         "echo": False,
         "logprobs": False,
         "score": False,
+        "items": False,
     }
     assert "texts" not in job
     assert "checkpoints" not in job

@@ -15,13 +15,13 @@ from sqlalchemy import inspect
 import migrations
 from migrations.migrate import upgrade
 from shared.database import make_engine, make_sessions
-from shared.tables import Job
+from shared.tables import Job, Kind
 from tests.conftest import without
 from tests.services.redis import RedisServer
-from tests.worker.harness import make_harness, some_text
+from tests.worker.harness import WorkerHarness, make_harness, some_text
 
-#: Fields of a training's spec that the last release does not know.
-NEW_FIELDS = ("holdout",)
+#: Fields of a spec that the last release does not know.
+NEW_FIELDS = ("holdout", "items")
 ROOT = Path(__file__).parents[2]
 #: The columns of a table by name: the type, and whether an INSERT may omit the column.
 Columns = dict[str, tuple[str, bool]]
@@ -75,15 +75,22 @@ def test_the_released_worker_runs_on_the_new_database(
     harness.corpus(some_text())
     with harness.worker(directory=released):
         # Workers are replaced before the API, so that the old ones get specs of the old API.
-        job_id = harness.train(epochs=1, wake=False)
-        with make_sessions(harness.engine).begin() as session:
-            job = session.get_one(Job, job_id)
-            job.spec = {name: value for name, value in job.spec.items() if name not in NEW_FIELDS}
-        assert harness.broker.wake("train", job_id)
-        trained = harness.wait_until_succeeded(job_id)
+        trained = harness.wait_until_succeeded(
+            wake_as_then(harness, "train", harness.train(epochs=1, wake=False))
+        )
         assert trained.model_id
-        harness.wait_until_succeeded(harness.generate(trained.model_id))
+        written = harness.generate(trained.model_id, wake=False)
+        harness.wait_until_succeeded(wake_as_then(harness, "generate", written))
     harness.engine.dispose()
+
+
+def wake_as_then(harness: WorkerHarness, kind: Kind, job_id: str) -> str:
+    """Wake a worker for a job as the API of the last release submitted it."""
+    with make_sessions(harness.engine).begin() as session:
+        job = session.get_one(Job, job_id)
+        job.spec = {name: value for name, value in job.spec.items() if name not in NEW_FIELDS}
+    assert harness.broker.wake(kind, job_id)
+    return job_id
 
 
 @pytest.mark.parametrize(

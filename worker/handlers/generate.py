@@ -9,6 +9,7 @@ from worker.data.corpora import Corpora, random_piece
 from worker.data.model_cache import LoadedModel, ModelCache
 from worker.execution.failures import CorpusDeleted, ModelDeleted, NoSuchCheckpoint
 from worker.handlers.generation_run import GeneratedText, GenerationRun, temperature_ends
+from worker.ml.config import ITEM_BEGIN
 from worker.ml.sampling.request import SamplingRequest
 
 
@@ -36,13 +37,16 @@ class Generate:
         checkpoint_id = _checkpoint_id(claim, spec.checkpoint)
         model = self._models.get(checkpoint_id)
         index = self._corpora.index(claim.corpus_id, lowercase=model.lowercase)
-        run = GenerationRun(spec, checkpoint_id, model, index)
+        items = None
+        if spec.items:
+            items = self._corpora.items(claim.corpus_id, lowercase=model.lowercase)
+        run = GenerationRun(spec, checkpoint_id, model, index, items)
         for (j, temperature), i in product(enumerate(spec.temperatures), range(spec.n)):
             seed = text_seed(spec.seed, j, i)
             prompt = self._prompt(claim, spec, model, seed)
             first, last = temperature_ends(temperature)
             request = SamplingRequest(
-                prompt=model.vocabulary.encode(prompt),
+                prompt=model.vocabulary.encode(ITEM_BEGIN + prompt if spec.items else prompt),
                 length=spec.length,
                 temperature=first,
                 top_k=spec.top_k,
@@ -55,7 +59,7 @@ class Generate:
         return run
 
     def _prompt(self, claim: Claim, spec: GenerateSpec, model: LoadedModel, seed: int) -> str:
-        if spec.prompt:
+        if spec.prompt or (spec.items and spec.prompt is not None):
             return spec.prompt.lower() if model.lowercase else spec.prompt
         text = self._corpora.text(claim.corpus_id, lowercase=model.lowercase)
         if text is None:

@@ -24,6 +24,7 @@ from quire.commands.library.corpus import (
     read_files,
     upload_once,
 )
+from quire.commands.library.items_options import TEXT, Column, Items, Separator, Shape, shape
 from quire.commands.library.model import SHARED_MODEL
 from quire.errors import ExitCode, InvalidInput, NotFound
 from quire.lookup import find_corpus, find_job, find_model, is_id
@@ -140,6 +141,9 @@ def train(
             show_default="a byte order mark's, else UTF-8",
         ),
     ] = None,
+    items: Items = None,
+    separator: Separator = None,
+    column: Column = None,
     priority: Priority = None,
     after: After = None,
     start_before: StartBefore = None,
@@ -183,7 +187,9 @@ def train(
     with config.connect() as client:
         if after is not None:
             body["after"] = find_job(client, after).id
-        body["corpus"] = find_or_upload(client, corpus, encoding).id
+        body["corpus"] = find_or_upload(
+            client, corpus, encoding, shape(items, separator, column)
+        ).id
         if start_from is not None:
             body["from"] = find_checkpoint(client, start_from)
         job = client.train(body)
@@ -223,7 +229,9 @@ def watch_training(client: Client, job: Job, *, watch: bool) -> Job:
     return job
 
 
-def find_or_upload(client: Client, references: Sequence[str], encoding: str | None) -> Corpus:
+def find_or_upload(
+    client: Client, references: Sequence[str], encoding: str | None, items: Shape = TEXT
+) -> Corpus:
     """Find a corpus by name or id, or upload the files at these paths as one corpus.
 
     Files are not uploaded again if the server has a corpus of their name and text.
@@ -235,7 +243,7 @@ def find_or_upload(client: Client, references: Sequence[str], encoding: str | No
     if all(map(_is_path, references)):
         files = read_files(references)
         name = corpus_name(references[0])
-        corpus, is_new = upload_once(client, files, name, encoding=encoding)
+        corpus, is_new = upload_once(client, files, name, encoding=encoding, items=items)
         print_note(f"{'Uploaded' if is_new else 'Already uploaded:'} {describe(corpus)}.")
         print_findings(corpus.findings if is_new else [])
         return corpus
@@ -244,6 +252,12 @@ def find_or_upload(client: Client, references: Sequence[str], encoding: str | No
             f"--corpus is given {len(references)} times, which puts files together: name files "
             "only, or give it once"
         )
+    for option, value in items.items():
+        if value is not None:
+            raise InvalidInput(
+                f"--{option} says how a file is cut, and {references[0]!r} is none: upload the "
+                "list with `quire corpus add`"
+            )
     [reference] = references
     try:
         return find_corpus(client, reference)

@@ -4,13 +4,14 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from quire import config
 from quire.client import Client
 from quire.client.replies import Corpus, Finding
+from quire.commands.library.items_options import TEXT, Column, Items, Separator, Shape, shape
 from quire.errors import InvalidInput
 from quire.lookup import find_corpus
 from quire.terminal import formatting
@@ -30,6 +31,7 @@ from quire.terminal.console import (
     write_text,
 )
 from shared.texts.decoding import Options, decode_files
+from shared.texts.items import ITEM_BEGIN, ITEM_END, ItemsOptions, ItemsShape, cut_into_items
 
 MOST_FILES = 1000
 
@@ -132,8 +134,9 @@ def upload(
     visibility: str | None = None,
     on_invalid: str | None = None,
     normalize: str | None = None,
+    items: Shape = TEXT,
 ) -> Corpus:
-    """Upload a text, with a progress bar on a terminal."""
+    """Upload a text or a list, with a progress bar on a terminal."""
     with transfer_progress(f"uploading {name}") as on_progress:
         return client.upload_corpus(
             data,
@@ -142,12 +145,18 @@ def upload(
             visibility=visibility,
             on_invalid=on_invalid,
             normalize=normalize,
+            **items,
             on_progress=on_progress,
         )
 
 
 def upload_once(
-    client: Client, files: Sequence[tuple[str, bytes]], name: str, *, encoding: str | None = None
+    client: Client,
+    files: Sequence[tuple[str, bytes]],
+    name: str,
+    *,
+    encoding: str | None = None,
+    items: Shape = TEXT,
 ) -> tuple[Corpus, bool]:
     """Upload a text unless a corpus of the same name and text exists.
 
@@ -156,6 +165,10 @@ def upload_once(
     """
     try:
         text = decode_files(files, Options(encoding))
+        if items["items"] is not None:
+            shape = cast("ItemsShape", items["items"])
+            options = ItemsOptions(shape, items["separator"], items["column"])
+            text, _ = cut_into_items(text, options)
     except ValueError:
         sha256 = None  # the server reports what is wrong
     else:
@@ -163,7 +176,7 @@ def upload_once(
     for existing in client.corpora(name=name) if sha256 else ():
         if existing.name == name and existing.sha256 == sha256:
             return existing, False
-    return upload(client, as_upload(files), name, encoding=encoding), True
+    return upload(client, as_upload(files), name, encoding=encoding, items=items), True
 
 
 def as_upload(files: Sequence[tuple[str, bytes]]) -> bytes | Sequence[tuple[str, bytes]]:
@@ -173,8 +186,9 @@ def as_upload(files: Sequence[tuple[str, bytes]]) -> bytes | Sequence[tuple[str,
 
 def describe(corpus: Corpus) -> str:
     """Describe a corpus as markup: ``nietzsche: 600,893 characters, 84 distinct``."""
+    items = f"{formatting.count(corpus.items.count)} items, " if corpus.items else ""
     return (
-        f"[bold]{escape(corpus.name)}[/]: {formatting.count(corpus.characters)} characters, "
+        f"[bold]{escape(corpus.name)}[/]: {items}{formatting.count(corpus.characters)} characters, "
         f"{formatting.count(corpus.distinct_characters)} distinct"
     )
 
@@ -195,6 +209,9 @@ def add(
     visibility: Visibility = None,
     on_invalid: OnInvalid = None,
     normalize: Normalize = None,
+    items: Items = None,
+    separator: Separator = None,
+    column: Column = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the text would be, and keep nothing.")
     ] = False,
@@ -205,10 +222,16 @@ def add(
         raise InvalidInput("standard input has no file name: give the corpus a --name")
     data = as_upload(read_files(files))
     name = name or corpus_name(files[0])
+    cut = shape(items, separator, column)
     with config.connect() as client:
         if dry_run:
             found = client.dry_run_upload(
-                data, name=name, encoding=encoding, on_invalid=on_invalid, normalize=normalize
+                data,
+                name=name,
+                encoding=encoding,
+                on_invalid=on_invalid,
+                normalize=normalize,
+                **cut,
             )
             print_findings([] if as_json else found.findings)
             line = f"{formatting.count(found.characters)} characters, {found.encoding}"
@@ -222,6 +245,7 @@ def add(
             visibility=visibility,
             on_invalid=on_invalid,
             normalize=normalize,
+            items=cut,
         )
     if visibility == "server":
         print_note(SHARED_CORPUS)
@@ -269,6 +293,8 @@ def show(
     with config.connect() as client:
         found = find_corpus(client, reference)
         content = client.corpus_text(found.id) if text else None
+        if content is not None and found.items is not None:
+            content = content.replace(ITEM_BEGIN, "").replace(ITEM_END, "\n")
     if content is not None:
         if as_json:
             print_json({**found.as_json(), "text": content})
