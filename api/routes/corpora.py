@@ -1,6 +1,7 @@
 """Corpora: upload, list, read, rename, share, delete."""
 
 import hashlib
+from typing import get_args
 
 from flask import Response, request
 from sqlalchemy import select
@@ -26,7 +27,7 @@ from api.permissions import (
     visible,
 )
 from api.schemas.headers import IdempotencyHeader
-from api.schemas.models import CorpusReply, DryRunReply, FindingReply, PartReply
+from api.schemas.models import CorpusReply, DryRunReply, FindingReply, ItemsReply, PartReply
 from api.schemas.params import IdPath, NamedPage, UploadQuery
 from api.schemas.replies import Listing
 from api.schemas.requests import CorpusUpdate, UploadJson
@@ -36,6 +37,7 @@ from shared import blobs
 from shared.free_disk import check_free_disk
 from shared.tables import Corpus, User
 from shared.texts.encodings import ENCODINGS
+from shared.texts.items import ItemsShape
 
 corpora = Resource("corpora", "Texts to train on")
 
@@ -49,6 +51,9 @@ _FIELDS = {
     "encoding": {"type": "string", "enum": list(ENCODINGS)},
     "on_invalid": {"type": "string", "enum": ["refuse", "replace", "drop"], "default": "refuse"},
     "normalize": {"type": "string", "enum": ["nfc", "nfd"]},
+    "items": {"type": "string", "enum": list(get_args(ItemsShape))},
+    "separator": {"type": "string"},
+    "column": {"type": "string"},
     "visibility": {"type": "string", "enum": ["private", "server"], "default": "private"},
 }
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
@@ -91,7 +96,7 @@ def upload_corpus(header: IdempotencyHeader, query: UploadQuery) -> Response:
     Send a form with one file or several, raw bytes with the fields in the query, or JSON. UTF-16
     and UTF-32 are read by their byte order mark; gzip and zip files of texts are opened. U+FEFF is
     removed and line ends become LF. Bytes that are invalid in their encoding are refused, with the
-    likeliest encodings. `findings` say what was seen in the text.
+    likeliest encodings. `findings` say what was seen in the text. A list is uploaded with `items`.
     """
     check_free_disk(services().engine, services().settings)
     # Bytes of an unknown number may be as many as allowed.
@@ -188,6 +193,8 @@ def delete_corpus(path: IdPath) -> Response:
 
 def _content(upload: Upload, data: bytes) -> bytes:
     fields = f"{upload.name}\n{upload.visibility}\n{upload.text.encoding}\n"
+    if upload.items is not None:
+        fields += f"{upload.items.shape}\n"
     return fields.encode() + hashlib.sha256(data).digest()
 
 
@@ -202,11 +209,12 @@ def _dry_run(upload: Upload) -> DryRunReply:
         encoding=text.encoding,
         findings=[FindingReply(**finding.as_dict()) for finding in text.findings],
         parts=[PartReply(**part) for part in parts(text)],
+        items=None if upload.items is None else ItemsReply(**upload.items.as_dict()),
     )
 
 
 def _insert(session: Session, upload: Upload) -> Creation:
-    corpus = insert_corpus(session, upload.name, upload.visibility, upload.text)
+    corpus = insert_corpus(session, upload.name, upload.visibility, upload.text, upload.items)
     record_visibility(session, corpus)
     return Creation(_reply(session, corpus), 201, f"/v1/corpora/{corpus.id}")
 

@@ -39,10 +39,12 @@ IN_BODIES = {
 #: Texts that name nothing which exists, and an example of each.
 PLAIN = {
     "address": "127.0.0.1",
+    "column": "text",
     "cursor": "",
     "encoding": "utf-8",
     "name": "x",
     "prompt": "It ",
+    "separator": "%",
     "stop": "It",
     "text": "It ",
 }

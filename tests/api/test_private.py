@@ -276,7 +276,7 @@ def seen_by_owner(world: World) -> dict[str, bytes]:
     ],
 )
 def test_a_route_of_which_the_walk_knows_too_little_fails(path: str, described: Any) -> None:
-    document = {"paths": {path: {"get": {**described, "security": [{"key": []}]}}}}
+    document = {"paths": {path: {"get": {**described, "security": [{"key": ["read"]}]}}}}
     with pytest.raises(UnknownParameter, match="is new"):
         operations(document)
 
