@@ -93,8 +93,8 @@ def evaluate(task: Task, best: TrainingState, train: TrainConfig) -> float:
     weights = {name: tf.constant(array) for name, array in pad(best.weights, train.network).items()}
     [starts] = validation_starts(config, Holdout.draw(train, len(task.ids)).pieces)
     step = train_step(config, "xla")
-    nats, _ = step.evaluate(weights, on_device(task.ids), starts)
-    return float(nats.sum(dtype=float)) / int(step.predictions(starts).sum())
+    nats, _, counts = step.evaluate(weights, on_device(task.ids), starts)
+    return float(nats.sum(dtype=float)) / int(counts.sum())
 
 
 def trained(task: Task, seconds: float) -> Trained:

@@ -17,7 +17,7 @@ def zipped(**members: bytes) -> bytes:
 
 
 #: By their code: the bytes, and the declared encoding. `unknown_character` is of prompts and
-#: scores, and `too_large` of the server's limit.
+#: scores, `too_large` of the server's limit, and `not_items` of lists.
 REFUSED: dict[str, tuple[bytes, str | None]] = {
     "empty": (b"\xef\xbb\xbf", None),
     "forbidden_character": (b"It was\0a text", None),

@@ -19,6 +19,7 @@ from api.services import services
 from shared.texts.characters import NormalForm
 from shared.texts.corpus_text import CorpusText
 from shared.texts.decoding import Options, decode_files, normalise_pieces
+from shared.texts.items import Items, ItemsOptions, cut_into_items
 
 RAW_TYPES = ("text/plain", "application/octet-stream")
 FORM_TYPE = "multipart/form-data"
@@ -38,6 +39,7 @@ class Upload:
     name: str
     visibility: str
     text: CorpusText
+    items: Items | None = None
 
 
 def read_upload(query: UploadQuery) -> Upload:
@@ -86,7 +88,18 @@ def too_large(limit: int) -> TooLarge:
 
 def _read_raw(query: UploadFields) -> Upload:
     text = _decode([("", request.get_data(cache=False))], query)
-    return Upload(query.name or DEFAULT_NAME, query.visibility, text)
+    return _upload(query.name or DEFAULT_NAME, text, query)
+
+
+def _upload(name: str, text: CorpusText, fields: UploadFields | UploadJson) -> Upload:
+    """The upload, cut into items if it is a list."""
+    for field in ("separator", "column"):
+        if fields.items is None and (given := getattr(fields, field)) is not None:
+            raise Invalid(field, given, f"not allowed without items. Set items to {field!r}")
+    if fields.items is None:
+        return Upload(name, fields.visibility, text)
+    options = ItemsOptions(fields.items, fields.separator, fields.column)
+    return Upload(name, fields.visibility, *cut_into_items(text, options))
 
 
 def _decode(files: list[tuple[str, bytes]], fields: UploadFields) -> CorpusText:
@@ -117,7 +130,7 @@ def _read_form(_query: UploadFields) -> Upload:
             raise Invalid(name, values, f"given {len(values)} times. Give it once")
     fields = validate(UploadFields, request.form.to_dict())
     text = _decode(_contents(files), fields)
-    return Upload(fields.name or file_name(files[0]), fields.visibility, text)
+    return _upload(fields.name or file_name(files[0]), text, fields)
 
 
 def _contents(files: list[FileStorage]) -> list[tuple[str, bytes]]:
@@ -154,7 +167,7 @@ def _read_as_json(_query: UploadFields) -> Upload:
     texts = json_upload.pieces(data, part) if part.end else iter([body.text])
     limit = services().settings.max_corpus_bytes
     text = normalise_pieces(_within(texts, limit), _FORMS[body.normalize])
-    return Upload(body.name, body.visibility, text)
+    return _upload(body.name, text, body)
 
 
 def _parse(rest: bytes) -> Any:

@@ -19,6 +19,7 @@ from shared.clock import database_now
 from shared.scheduling import caps
 from shared.tables import Corpus
 from shared.texts.corpus_text import CorpusText
+from shared.texts.items import Items
 
 
 def create_with_text(
@@ -54,8 +55,17 @@ def create_with_text(
     raise Conflict("other requests keep deleting the same text. Try again")
 
 
-def insert_corpus(session: Session, name: str, visibility: str, text: CorpusText) -> Corpus:
+def insert_corpus(
+    session: Session, name: str, visibility: str, text: CorpusText, items: Items | None = None
+) -> Corpus:
     """Insert a corpus of the current user, whose bytes are stored.
+
+    Args:
+        session: The session of the request.
+        name: Its name.
+        visibility: Who may see it.
+        text: Its text.
+        items: What its items are; None for one text.
 
     Raises:
         shared.scheduling.errors.CapReached: The user's corpora would be too many or too large.
@@ -79,6 +89,7 @@ def insert_corpus(session: Session, name: str, visibility: str, text: CorpusText
         normal_form=text.normal_form,
         findings=[finding.as_dict() for finding in text.findings],
         parts=parts(text),
+        items=None if items is None else items.as_dict(),
         created_at=database_now(connection),
     )
     session.add(corpus)

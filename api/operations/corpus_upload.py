@@ -56,11 +56,13 @@ def create_corpus(header: IdempotencyHeader, upload: Upload) -> Result:
 
 def _content(upload: Upload) -> bytes:
     fields = f"{upload.name}\n{upload.visibility}\n{upload.text.encoding}\n"
+    if upload.items is not None:
+        fields += f"{upload.items.shape}\n"
     return fields.encode() + hashlib.sha256(upload.text.data).digest()
 
 
 def _insert(session: Session, upload: Upload) -> Creation:
-    corpus = insert_corpus(session, upload.name, upload.visibility, upload.text)
+    corpus = insert_corpus(session, upload.name, upload.visibility, upload.text, upload.items)
     record_visibility(session, corpus)
     [reply] = corpus_replies(session, [(corpus, current_user().name)])
     return Creation(reply, 201, f"/v1/corpora/{corpus.id}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,8 +17,10 @@ from api.operations.submission import submit
 from api.permissions import CurrentUser, corpus_as_shown, current_user, own_job, visible
 from api.schemas.fields import NAME_CHARACTERS
 from api.schemas.generation import (
+    MAX_ITEMS_PER_TEMPERATURE,
     MAX_LOGPROBS,
     MAX_PROMPT_CHARACTERS,
+    MAX_TEXTS_PER_TEMPERATURE,
     MAX_TOTAL_TOKENS,
     GenerateRequest,
     ScoreRequest,
@@ -47,6 +50,7 @@ class UsableModel:
     Attributes:
         normal_form: The form that accented letters have in the corpus, if they have one.
         shows_corpus: Whether the user may see the corpus.
+        writes_items: Whether it learnt a list, of which it writes items.
     """
 
     id: str
@@ -57,6 +61,7 @@ class UsableModel:
     by_words: bool
     normal_form: NormalForm | None
     shows_corpus: bool
+    writes_items: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ class TextRequest:
         user: Who asks.
         model: The id from the request.
         checkpoint: ``best``, ``latest`` or an id.
-        prompt: What the text continues, or what is scored; None for a piece of the corpus.
+        prompt: What the text continues, or what is scored; None for a piece of the corpus, or for
+            an item's beginning.
         make_spec: Makes the spec, given the model; raises `Invalid` if they don't fit.
     """
 
@@ -93,7 +99,8 @@ def generation_request(body: GenerateRequest) -> TextRequest:
     Raises:
         Invalid: It asks for too many tokens.
     """
-    _refuse_if_too_large(body)
+    if "length" in body.model_fields_set:
+        _refuse_if_too_large(body)
     return TextRequest(
         current_user(),
         body.model,
@@ -136,7 +143,7 @@ def enqueue_text(session: Session, request: TextRequest, job_id: str) -> Creatio
         refuse_without_checkpoint(session, model, request)
     elif training.estimate is not None:
         _refuse_network(model.id, training.estimate["checkpoint_bytes"])
-    if request.prompt is None:
+    if request.prompt is None and not model.writes_items:
         refuse_random_prompt(session, model.id, request.user)
     return submit(session, request.submission(model), request.scheduling, job_id)
 
@@ -235,13 +242,16 @@ def usable_model(session: Session, request: TextRequest) -> UsableModel:
         by_words=model.spec["tokenizer"] == "word",
         normal_form=None if corpus is None else corpus.normal_form,
         shows_corpus=corpus is not None and corpus.is_visible,
+        writes_items=bool(model.spec.get("items")),
     )
 
 
 def _generation_spec(body: GenerateRequest, model: UsableModel) -> GenerateSpec:
+    body = _fit_to_items(body) if model.writes_items else _fit_to_text(body)
+    _refuse_if_too_large(body)
     return GenerateSpec(
         checkpoint=body.checkpoint.lower(),
-        prompt=None if body.prompt is None else _fit_prompt(body.prompt, model, body),
+        prompt=_fit_prompt(body.prompt, model, body) if body.prompt else body.prompt,
         length=body.length,
         temperatures=body.temperature,
         top_k=body.top_k,
@@ -252,7 +262,42 @@ def _generation_spec(body: GenerateRequest, model: UsableModel) -> GenerateSpec:
         stop=[_fit_stop(stop, model) for stop in body.stop],
         echo=body.echo,
         logprobs=body.logprobs,
+        items=model.writes_items,
     )
+
+
+def _fit_to_items(body: GenerateRequest) -> GenerateRequest:
+    """The request to a model of items, which begins them and lets them end."""
+    if body.prompt_from is not None:
+        raise Invalid(
+            "prompt_from",
+            body.prompt_from,
+            "not possible with a model of items, which begins each at its beginning. Leave it out",
+        )
+    changes: dict[str, Any] = {"prompt": body.prompt or ""}
+    if "length" not in body.model_fields_set:
+        most = MAX_TOTAL_TOKENS // (body.n * len(body.temperature))
+        changes["length"] = max(1, min(body.length, most))
+    return body.model_copy(update=changes)
+
+
+def _fit_to_text(body: GenerateRequest) -> GenerateRequest:
+    """The request to a model of a text; what only items have is refused."""
+    if body.prompt == "":
+        raise Invalid(
+            "prompt",
+            body.prompt,
+            "should have at least 1 character: this model was trained on one text, which has no "
+            "items to begin. Give a prompt, or leave it out",
+        )
+    if body.n > MAX_TEXTS_PER_TEMPERATURE:
+        raise Invalid(
+            "n",
+            body.n,
+            f"should be less than or equal to {MAX_TEXTS_PER_TEMPERATURE}: only a model of items "
+            f"writes up to {MAX_ITEMS_PER_TEMPERATURE:,}",
+        )
+    return body
 
 
 def _text_score_spec(body: ScoreRequest, model: UsableModel) -> GenerateSpec:

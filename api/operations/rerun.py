@@ -32,7 +32,7 @@ def rerun(session: Session, job_id: str) -> Creation:
     corpus_id = model.corpus_id
     if job.spec.get("fitting") is not None:
         corpus_id = _load(session, Corpus, job.corpus_id, "corpus").id
-    elif job.spec["prompt"] is None:
+    elif job.spec["prompt"] is None:  # of a model of items it is empty
         refuse_random_prompt(session, model.id, current_user())
     return submit(
         session,

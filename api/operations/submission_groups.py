@@ -182,8 +182,7 @@ def _write(group: Sequence[GroupedText]) -> None:
             text.creation = created
 
 
-#: What a model is looked up for: a user, its id, a checkpoint, and whether to begin with a piece
-#: of its corpus.
+#: What a model is looked up for: a user, its id, a checkpoint, and whether no prompt is given.
 _Use = tuple[str, str, str, bool]
 
 
@@ -198,7 +197,7 @@ def _usable_models(session: Session, group: Sequence[GroupedText]) -> Mapping[_U
         try:
             model = usable_model(session, request)
             refuse_without_checkpoint(session, model, request)
-            if request.prompt is None:
+            if request.prompt is None and not model.writes_items:
                 refuse_random_prompt(session, model.id, request.user)
         except ApiError:
             continue

@@ -26,6 +26,7 @@ from shared.specs.presets import (
     SMALLEST_WINDOW,
     TrainNumbers,
     TrainSpec,
+    fit_to_items,
     largest_window,
     longest_piece,
     resolve_train,
@@ -72,8 +73,9 @@ def _plan(
     session: Session, corpus: Corpus, spec: TrainSpec, base: BaseCheckpoint | None
 ) -> tuple[str, Estimate]:
     """Return the alphabet and the estimate of a training that some worker can run."""
-    _refuse_short_corpus(corpus, spec)
-    if base is not None and base.is_trained_on(corpus):
+    if corpus.items is None:
+        _refuse_short_corpus(corpus, spec)
+    if base is not None and base.is_trained_on(corpus) and not base.spec.items:
         _refuse_long_window(corpus, spec, base)
     alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
     if base is not None:
@@ -153,13 +155,37 @@ def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None, corpus: Corpus) 
         requested_preset = body.preset if "preset" in body.model_fields_set else None
         preset, changes = base.resolve_fields(requested_preset, changes, corpus)
         seed = base.spec.seed if seed is None else seed
-    return resolve_train(
+    spec = resolve_train(
         preset,
         changes,
         seed=new_seed() if seed is None else seed,
         threads=settings.train_threads,
         shards=settings.train_shards,
     )
+    if corpus.items is None:
+        return spec
+    _refuse_for_items(spec, body)
+    given = body.model_fields_set if base is None else {"window", "batch_size"}
+    return fit_to_items(spec, corpus.items["longest"], given)
+
+
+def _refuse_for_items(spec: TrainSpec, body: TrainBase) -> None:
+    """Refuse what a list can't be trained with."""
+    if spec.predict != "every":
+        field = "predict" if "predict" in body.model_fields_set else "preset"
+        raise Invalid(
+            field,
+            getattr(body, field),
+            "not possible with a corpus of items, which may be shorter than a window. Choose the "
+            "preset default or large, or upload the corpus without `items`",
+        )
+    if spec.tokenizer != "char":
+        raise Invalid(
+            "tokenizer",
+            spec.tokenizer,
+            "not possible with a corpus of items. Leave it out, or upload the corpus without "
+            "`items`",
+        )
 
 
 def _refuse_short_corpus(corpus: Corpus, spec: TrainSpec) -> None:

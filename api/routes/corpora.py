@@ -1,6 +1,7 @@
 """Corpora: upload, list, read, rename, share, delete."""
 
 import hashlib
+from typing import get_args
 
 from flask import Response
 from sqlalchemy import select
@@ -25,7 +26,7 @@ from api.permissions import (
     visible,
 )
 from api.schemas.headers import IdempotencyHeader
-from api.schemas.models import CorpusReply, DryRunReply, FindingReply, PartReply
+from api.schemas.models import CorpusReply, DryRunReply, FindingReply, ItemsReply, PartReply
 from api.schemas.params import IdPath, NamedPage, UploadQuery
 from api.schemas.replies import Listing
 from api.schemas.requests import CorpusUpdate, UploadJson
@@ -34,6 +35,7 @@ from api.services import reading, services, writing
 from shared import blobs
 from shared.tables import Corpus, User
 from shared.texts.encodings import ENCODINGS
+from shared.texts.items import ItemsShape, without_marks
 
 corpora = Resource("corpora", "Texts to train on")
 
@@ -47,6 +49,9 @@ _FIELDS = {
     "encoding": {"type": "string", "enum": list(ENCODINGS)},
     "on_invalid": {"type": "string", "enum": ["refuse", "replace", "drop"], "default": "refuse"},
     "normalize": {"type": "string", "enum": ["nfc", "nfd"]},
+    "items": {"type": "string", "enum": list(get_args(ItemsShape))},
+    "separator": {"type": "string"},
+    "column": {"type": "string"},
     "visibility": {"type": "string", "enum": ["private", "server"], "default": "private"},
 }
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
@@ -89,7 +94,7 @@ def upload_corpus(header: IdempotencyHeader, query: UploadQuery) -> Response:
     Send a form with one file or several, raw bytes with the fields in the query, or JSON. UTF-16
     and UTF-32 are read by their byte order mark; gzip and zip files of texts are opened. U+FEFF is
     removed and line ends become LF. Bytes that are invalid in their encoding are refused, with the
-    likeliest encodings. `findings` say what was seen in the text.
+    likeliest encodings. `findings` say what was seen in the text. A list is uploaded with `items`.
     """
     with room_for_upload():
         upload = read_upload(query)
@@ -166,11 +171,11 @@ def delete_corpus(path: IdPath) -> Response:
 
 def _dry_run(upload: Upload) -> DryRunReply:
     text = upload.text
-    beginning = text.data[: 4 * EXCERPT_CHARACTERS].decode(errors="ignore")
+    beginning = without_marks(text.data[: 4 * EXCERPT_CHARACTERS].decode(errors="ignore"))
     return DryRunReply(
         name=upload.name,
         excerpt=beginning[:EXCERPT_CHARACTERS],
-        alphabet=text.alphabet[:ALPHABET_CHARACTERS],
+        alphabet=without_marks(text.alphabet, "")[:ALPHABET_CHARACTERS],
         sha256=hashlib.sha256(text.data).hexdigest(),
         bytes=len(text.data),
         characters=text.characters,
@@ -178,6 +183,7 @@ def _dry_run(upload: Upload) -> DryRunReply:
         encoding=text.encoding,
         findings=[FindingReply(**finding.as_dict()) for finding in text.findings],
         parts=[PartReply(**part) for part in parts(text)],
+        items=None if upload.items is None else ItemsReply(**upload.items.as_dict()),
     )
 
 

@@ -16,6 +16,8 @@ from api.schemas.sampling import (
 
 MAX_LENGTH = 100_000
 MAX_TEXTS_PER_TEMPERATURE = 64
+#: Of a model of items, which are short.
+MAX_ITEMS_PER_TEMPERATURE = 10_000
 MAX_PROMPT_CHARACTERS = 100_000
 #: Longer texts are uploaded, and scored as a corpus.
 MAX_SCORED_CHARACTERS = 1_000_000
@@ -36,12 +38,11 @@ class GenerateRequest(SchedulingOptions):
         description="`best` (lowest validation loss), `latest`, or the id of a checkpoint of this "
         "model. The first two are resolved when the job starts",
     )
-    prompt: (
-        Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT_CHARACTERS)] | None
-    ) = Field(
+    prompt: Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARACTERS)] | None = Field(
         None,
-        description="start of the text; a random piece of the corpus by default. Required if you "
-        "may not see the model's corpus, unless its owner allows excerpts",
+        description="start of the text; a random piece of the corpus by default. A model of items "
+        "begins at an item's beginning by default, or with an empty prompt. Otherwise required if "
+        "you may not see the model's corpus, unless its owner allows excerpts",
     )
     prompt_from: Literal["corpus"] | None = Field(
         None,
@@ -54,7 +55,8 @@ class GenerateRequest(SchedulingOptions):
         le=MAX_LENGTH,
         description="tokens per text: characters, or for a word model words, punctuation and the "
         "characters of spelled words. All texts of a job may have "
-        f"{MAX_TOTAL_TOKENS:,} together",
+        f"{MAX_TOTAL_TOKENS:,} together. Items end by themselves before it. By default 400, or of "
+        "many items as many as they may have",
     )
     temperature: Temperatures = Field(
         [0.5],
@@ -80,8 +82,9 @@ class GenerateRequest(SchedulingOptions):
     n: int = Field(
         1,
         ge=1,
-        le=MAX_TEXTS_PER_TEMPERATURE,
-        description="texts per temperature, within the limit on tokens under `length`",
+        le=MAX_ITEMS_PER_TEMPERATURE,
+        description="texts per temperature, within the limit on tokens under `length`: at most "
+        f"{MAX_TEXTS_PER_TEMPERATURE}, or items at most {MAX_ITEMS_PER_TEMPERATURE:,}",
     )
     stop: StopSequences = Field(
         [],

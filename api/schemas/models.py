@@ -10,6 +10,7 @@ from api.schemas.replies import Reply
 from api.schemas.requests import EXCERPTS
 from api.schemas.texts import LineageReply
 from shared.specs.presets import Tokenizer
+from shared.texts.items import ItemsShape
 
 
 class FindingReply(Reply):
@@ -27,6 +28,15 @@ class PartReply(Reply):
     characters: int
 
 
+class ItemsReply(Reply):
+    """The items of a corpus that is a list."""
+
+    shape: ItemsShape = Field(description="how they were found")
+    count: int
+    median: int = Field(description="the median of their lengths, in characters")
+    longest: int = Field(description="in characters")
+
+
 class TextDescription(Reply):
     """What a text is."""
 
@@ -39,6 +49,10 @@ class TextDescription(Reply):
         description="what was seen in the text; empty also for corpora of older releases"
     )
     parts: list[PartReply] = Field(description="the files of an upload of several; else empty")
+    items: ItemsReply | None = Field(
+        description="null for one text. Each item has two characters more in the stored text: "
+        "U+FDD0 before it, and U+FDD1 after it"
+    )
 
 
 class CorpusReply(TextDescription):

@@ -17,6 +17,7 @@ from shared.audit import Action
 from shared.tables import Kind, Status
 from shared.texts.decoding import OnInvalid
 from shared.texts.encodings import ENCODINGS
+from shared.texts.items import ItemsShape
 
 MAX_PAGE_ITEMS = 200
 DEFAULT_PAGE_ITEMS = 50
@@ -203,6 +204,19 @@ class UploadFields(Query):
         None,
         description="bring the text to this normal form of Unicode, in which an accented letter is "
         "always written in the same way",
+    )
+    items: ItemsShape | None = Field(
+        None,
+        description="the text is a list of items, which a model learns one by one: one a line "
+        "(`lines`), with blank lines between them (`blank`), with the string `separator` between "
+        "them, in the `column` of a table (CSV, TSV or JSON lines), or one per file (`files`)",
+    )
+    separator: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = Field(
+        None, description="what stands between two items (items: separator)"
+    )
+    column: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None,
+        description="the column with the items: its name, or its number from 1 on (items: column)",
     )
     visibility: DescribedFirstVisibility = "private"
 

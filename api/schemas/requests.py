@@ -13,6 +13,7 @@ from api.schemas.fields import (
     Timestamp,
     without_default,
 )
+from shared.texts.items import ItemsShape
 
 MAX_DEADLINE_SECONDS = 366 * 24 * 3600
 EXCERPTS = (
@@ -34,6 +35,13 @@ class UploadJson(Request):
     text: str = Field(min_length=1)
     normalize: Literal["nfc", "nfd"] | None = Field(
         None, description="bring the text to this normal form of Unicode"
+    )
+    items: ItemsShape | None = Field(None, description="as for an upload of a file")
+    separator: str | None = Field(
+        None, min_length=1, max_length=1000, description="as for an upload of a file"
+    )
+    column: str | None = Field(
+        None, min_length=1, max_length=200, description="as for an upload of a file"
     )
     visibility: DescribedFirstVisibility = "private"
 

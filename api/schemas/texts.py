@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from api.schemas.fields import Omittable
 from api.schemas.replies import Reply
@@ -49,6 +49,9 @@ class NoveltyReply(Reply):
 class TextReply(Reply):
     """A text that a model wrote."""
 
+    # `copy` is a method of pydantic's models.
+    model_config = ConfigDict(serialize_by_alias=True)
+
     id: str
     job: str
     model: str | None = Field(description="null if the model was deleted")
@@ -62,8 +65,8 @@ class TextReply(Reply):
     seed: int
     index: int = Field(description="position in the job: by temperature, then by `n`")
     finish_reason: str = Field(
-        description="`length`, `stop`, `deadline` or `cancelled` (both incomplete), or `scored` "
-        "for a text that was only read"
+        description="`length`, `stop`, `end` (of an item), `deadline` or `cancelled` (both "
+        "incomplete), or `scored` for a text that was only read"
     )
     temperature_to: float | None = Field(description="at the last token, if a schedule changed it")
     repetition_penalty: float
@@ -82,6 +85,11 @@ class TextReply(Reply):
     novelty: NoveltyReply | None = Field(
         description="of the text without its prompt; null if the corpus was deleted or exceeds "
         "8,000,000 characters"
+    )
+    copy_: bool | None = Field(
+        alias="copy",
+        description="whether it is, prompt included, an item of the corpus; null for a text that "
+        "is no item, or if the corpus was deleted or exceeds 8,000,000 characters",
     )
     created_at: datetime
     lineage: Annotated[LineageReply, Field(description="only in the reply for a single text")] = (

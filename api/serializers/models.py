@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.permissions import current_user, digests_of_visible, visibility_of
-from api.schemas.models import AliasesReply, CheckpointReply, CorpusReply, ModelReply
+from api.schemas.models import AliasesReply, CheckpointReply, CorpusReply, ItemsReply, ModelReply
 from shared.checkpoint_aliases import Aliases, resolve_many
 from shared.tables import Checkpoint, Corpus, Group, Job, Model, User
 
@@ -31,6 +31,7 @@ def corpus_replies(session: Session, rows: Sequence[Any]) -> list[CorpusReply]:
             encoding=corpus.encoding,
             findings=corpus.findings or [],
             parts=corpus.parts or [],
+            items=None if corpus.items is None else ItemsReply(**corpus.items),
             created_at=corpus.created_at,
         )
         for corpus, owner in rows

@@ -61,6 +61,7 @@ def render_text(text: TextColumns, owner: str, *, placed: bool) -> TextReply:
         step=None if text.requested else text.step,
         requested=text.requested,
         novelty=_novelty_reply(text, placed=placed),
+        copy=text.copy,
         created_at=text.created_at,
     )
 

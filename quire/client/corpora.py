@@ -25,6 +25,9 @@ class Corpora(ClientBase):
         visibility: str | None = None,
         on_invalid: str | None = None,
         normalize: str | None = None,
+        items: str | None = None,
+        separator: str | None = None,
+        column: str | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> Corpus:
         """Upload a text.
@@ -37,6 +40,10 @@ class Corpora(ClientBase):
             visibility: `private` or `server`; None leaves the choice to the server.
             on_invalid: `replace` or `drop` bytes that are not in the encoding; None refuses them.
             normalize: `nfc` or `nfd`: the normal form to bring the text to.
+            items: `lines`, `blank`, `separator`, `column` or `files`: how a list is cut into items;
+                None uploads one text.
+            separator: What stands between two items.
+            column: The column with the items.
             on_progress: Called with the bytes sent so far.
         """
         fields = {
@@ -45,6 +52,9 @@ class Corpora(ClientBase):
             "visibility": visibility,
             "on_invalid": on_invalid,
             "normalize": normalize,
+            "items": items,
+            "separator": separator,
+            "column": column,
         }
         return Corpus.model_validate(self._upload(data, fields, on_progress))
 
@@ -56,6 +66,9 @@ class Corpora(ClientBase):
         encoding: str | None = None,
         on_invalid: str | None = None,
         normalize: str | None = None,
+        items: str | None = None,
+        separator: str | None = None,
+        column: str | None = None,
     ) -> DryRun:
         """Ask what an upload would store, and what the server sees in it. Nothing is kept."""
         fields = {
@@ -63,6 +76,9 @@ class Corpora(ClientBase):
             "encoding": encoding,
             "on_invalid": on_invalid,
             "normalize": normalize,
+            "items": items,
+            "separator": separator,
+            "column": column,
         }
         return DryRun.model_validate(self._upload(data, fields, None, dry_run=True))
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 #: The final statuses of a job.
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
@@ -58,6 +58,15 @@ class Finding(Reply):
     ways: list[str] = []
 
 
+class Items(Reply):
+    """The items of a corpus that is a list."""
+
+    shape: str
+    count: int
+    median: int
+    longest: int
+
+
 class Corpus(Reply):
     """A text that models are trained on."""
 
@@ -72,6 +81,7 @@ class Corpus(Reply):
     distinct_characters: int
     allow_excerpts: bool = False
     findings: list[Finding] = []
+    items: Items | None = None
     created_at: datetime
 
 
@@ -87,6 +97,7 @@ class DryRun(Reply):
     excerpt: str = ""
     alphabet: str = ""
     findings: list[Finding] = []
+    items: Items | None = None
 
 
 class Progress(Reply):
@@ -119,7 +130,14 @@ class Novelty(Reply):
 
 
 class Text(Reply):
-    """A generated text."""
+    """A generated text.
+
+    Attributes:
+        is_copy: The reply's `copy`: whether it is, prompt included, an item of the corpus. None
+            for a text that is no item.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     id: str
     job: str
@@ -139,6 +157,7 @@ class Text(Reply):
     bits_per_char: float | None = None
     logprobs: list[float] | None = None
     novelty: Novelty | None = None
+    is_copy: bool | None = Field(None, alias="copy")
     created_at: datetime | None = None
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.rule import Rule
 
-from quire.client.replies import Text
+from quire.client.replies import Job, Text
 from quire.terminal.console import out, write_text
 
 
@@ -24,6 +24,24 @@ def print_texts(texts: Sequence[Text]) -> None:
                 novelty = f", {text.novelty.line()}" if text.novelty else ""
                 write_text(f"--- temperature {temperature_label(text)}, seed {text.seed}{novelty}")
             write_text(text.whole)
+
+
+def print_texts_of(job: Job) -> None:
+    """Print the texts of a generation; the items of a list alone, without headings."""
+    if job.spec.get("items"):
+        _print_items(job.texts or [])
+    else:
+        print_texts(job.texts or [])
+
+
+def _print_items(texts: Sequence[Text]) -> None:
+    """Print items as a list: one a line; if one has several lines, with blank lines between."""
+    items = [text.whole for text in texts]
+    between = "\n\n" if any("\n" in item for item in items) else "\n"
+    for item in items[:-1]:
+        write_text(item, end=between)
+    if items:
+        write_text(items[-1])
 
 
 def temperature_label(text: Text) -> str:

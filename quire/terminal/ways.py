@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 #: How the API's fields are written in a way out.
-_FIELD = re.compile(r"\b(encoding|on_invalid|normalize)=([\w-]+)")
+_FIELD = re.compile(r"\b(encoding|on_invalid|normalize|items|column)=([\w-]+)")
 
 
 def as_options(way: str) -> str:

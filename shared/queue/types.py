@@ -150,6 +150,7 @@ class TextRecord:
         logprobs: One for each token, if requested.
         copied_characters: This and the next three fields come from `worker.ml.novelty.Novelty`;
             None if the corpus is gone or too large.
+        copy: Whether it is an item of the corpus, prompt included; None if it is no item.
     """
 
     position: int
@@ -174,6 +175,7 @@ class TextRecord:
     copied_at: int | None = None
     copied_from: int | None = None
     known_grams: float | None = None
+    copy: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

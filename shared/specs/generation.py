@@ -43,5 +43,11 @@ class GenerateSpec(Frozen):
     echo: bool = False
     logprobs: bool = False
     score: bool = False
-    #: Left out where it is not used, so that workers of an earlier version run everything else.
+    #: This and the next are left out where they are not used, so that workers of an earlier
+    #: version run everything else.
     fitting: CorpusFitting | None = Field(None, exclude_if=lambda fitting: fitting is None)
+    items: bool = Field(
+        False,
+        exclude_if=lambda items: not items,
+        description="write items of a list, each to its end",
+    )

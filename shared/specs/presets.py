@@ -5,6 +5,7 @@ A resolved `TrainSpec` is stored with the job, so that every worker runs the sam
 learns faster; `large` is meant for a GPU.
 """
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,6 +19,7 @@ SEED_LIMIT = 2**53
 VOCABULARY_LIMIT = 4000
 #: The most epochs after which a training writes sample texts: each time takes a tenth of a second.
 MAX_EPOCH_SAMPLES = 50
+MAX_BATCH_SIZE = 1024
 #: The most held-out pieces of a corpus, and the least windows of one, as in worker/ml/holdout.py.
 MAX_PIECES, MIN_PIECE_WINDOWS = 20, 4
 CLASSIC_TEMPERATURES = (0.2, 0.5, 1.0, 1.2)
@@ -117,7 +119,7 @@ class TrainNumbers(Frozen):
     embedding: int = Field(ge=0, le=1024, description="units of the embedding; 0: one-hot input")
     units: int = Field(ge=8, le=2048, description="units of each LSTM layer")
     layers: int = Field(ge=1, le=4, description="stacked LSTM layers")
-    batch_size: int = Field(ge=1, le=1024, description="windows per step")
+    batch_size: int = Field(ge=1, le=MAX_BATCH_SIZE, description="windows per step")
     optimizer: Literal["rmsprop", "adam"]
     learning_rate: float = Field(gt=0, le=1)
     schedule: Literal["constant", "cosine"]
@@ -243,6 +245,7 @@ class TrainSpec(TrainNumbers):
     seed: int = Field(ge=0, lt=SEED_LIMIT)
     budget: Budget | None = None
     sample: SampleSpec | None
+    items: bool = Field(False, description="whether the corpus is a list of items")
     threads: int = Field(
         ge=1, description="threads of one operation; another count gives other bits"
     )
@@ -285,6 +288,23 @@ def resolve_train(
         numbers["epochs"] = None
     shards = max(1, min(shards, int(numbers["batch_size"])))
     return TrainSpec(preset=preset, seed=seed, threads=threads, shards=shards, **numbers)
+
+
+def fit_to_items(spec: TrainSpec, longest: int, given: Collection[str]) -> TrainSpec:
+    """Return the spec of a training on a list: windows no longer than its items.
+
+    Args:
+        spec: The spec, as for a text.
+        longest: The length of the longest item.
+        given: The fields that the request sets, which stay. Otherwise a step has as many windows
+            more as they are shorter.
+    """
+    window, batch_size = spec.window, spec.batch_size
+    if "window" not in given:
+        window = min(window, max(longest + 1, SMALLEST_WINDOW))
+    if "batch_size" not in given:
+        batch_size = min(batch_size * spec.window // window, MAX_BATCH_SIZE)
+    return spec.model_copy(update={"items": True, "window": window, "batch_size": batch_size})
 
 
 def minimum_characters(window: int, held_out: float) -> int:

@@ -72,6 +72,8 @@ class Corpus(Base):
     findings: Mapped[list[Any] | None] = mapped_column(Json)
     #: The files that it was put together from: names and characters.
     parts: Mapped[list[Any] | None] = mapped_column(Json)
+    #: See shared/texts/items.py; null for one text.
+    items: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
 
     __table_args__ = (
@@ -175,6 +177,8 @@ class GeneratedText(Base):
     copied_from: Mapped[int | None]
     #: The share of its 8-grams that occur in the corpus.
     known_grams: Mapped[float | None]
+    #: Whether it is an item of the corpus; null for a text.
+    copy: Mapped[bool | None]
     created_at: Mapped[datetime]
 
     # A repeated attempt can't insert the same text twice.

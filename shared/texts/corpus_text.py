@@ -2,6 +2,7 @@
 
 import io
 import re
+import statistics
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ class CorpusBuilder:
         self._line_ends: Counter[str] = Counter()
         self._marks = self._mojibake = self._controls = 0
         self._beginning = self._end = ""
+        self._lines = 0
         self._parts: list[Part] = []
 
     @property
@@ -168,6 +170,7 @@ class CorpusBuilder:
         self._stored.write(piece.encode())
         self._characters += len(piece)
         self._alphabet.update(piece)
+        self._lines += piece.count("\n")
         self._lower(piece)
         if len(self._beginning) < BEGINNING_CHARACTERS:
             self._beginning += piece[: BEGINNING_CHARACTERS - len(self._beginning)]
@@ -234,7 +237,8 @@ class CorpusBuilder:
                 )
             )
         found += markup(self._beginning, self._end)
-        if (items := self._list()) is not None and not any(f.code == "csv" for f in found):
+        is_table = any(finding.code in ("csv", "json") for finding in found)
+        if not is_table and (items := self._list()) is not None:
             found.append(items)
         if self._characters < FEW_CHARACTERS:
             found.append(
@@ -256,6 +260,7 @@ class CorpusBuilder:
             return None
         return Finding(
             "list",
-            "the text is a list with one item a line",
-            ("begin a prompt with a line end to get whole items: in a shell, --prompt $'\\n'",),
+            f"{self._lines:,} lines, median {statistics.median(map(len, lines)):.0f} characters: a "
+            "list?",
+            ("declare items=lines, and a model learns and writes whole items",),
         )

@@ -15,6 +15,7 @@ RefusalCode = Literal[
     "other_encoding",
     "controls",
     "not_a_text",
+    "not_items",
     "damaged_archive",
     "empty_archive",
     "too_many_files",

@@ -108,7 +108,8 @@ def _is_separated(text: str, separator: str) -> bool:
 MAYBE_CUT = 10_000
 _KINDS: tuple[tuple[str, Callable[[str, str], bool], str, str], ...] = (
     ("json", _is_json, "the text is JSON, and a model will learn its quotes and braces",
-     "export the texts in it, one after the other, and upload that"),
+     "export the texts in it, one after the other, and upload that; or of JSON lines, name the "
+     "field that holds the texts: items=column column=NAME"),
     ("latex", _is_latex, "the text is LaTeX, and a model will learn to write commands",
      "convert it to plain text, for example with pandoc"),
     ("subtitles", _has_subtitles,
@@ -120,5 +121,5 @@ _KINDS: tuple[tuple[str, Callable[[str, str], bool], str, str], ...] = (
      "extract the text between the tags and upload that"),
     ("csv", _is_table,
      "the text looks like a table (CSV), and a model will learn its separators too",
-     "export the one column that holds the texts, one text a line"),
+     "name the column that holds the texts: items=column column=NAME"),
 )  # fmt: skip

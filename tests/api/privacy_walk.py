@@ -53,10 +53,12 @@ IN_BODIES = {
 PLAIN = {
     "address": "127.0.0.1",
     "after": "",
+    "column": "text",
     "cursor": "",
     "encoding": "utf-8",
     "name": "x",
     "prompt": "It ",
+    "separator": "%",
     "stop": "It",
     "text": "It ",
 }

@@ -97,6 +97,42 @@ def test_requests_that_are_refused_fail_alone(
     assert generations(harness) == 3
 
 
+def test_items_join_and_what_only_they_have_is_refused_alone(
+    harness: ApiHarness, ann: Person, bob: Person, groups: Groups
+) -> None:
+    text = harness.model(ann)["id"]
+    names = harness.model(ann, ann.upload("Ann\nBob\nCy\n", items="lines"))["id"]
+    ann.patch(f"/v1/models/{names}", {"visibility": "server"})
+    # Bob may not see the corpus, and begins with none of its pieces.
+    items: list[tuple[Person, dict[str, Any]]] = [
+        (bob, {"model": names}),
+        (bob, {"model": names, "prompt": ""}),
+        (ann, {"model": names, "n": 10_000}),
+    ]
+    wrong: list[dict[str, Any]] = [
+        {"model": text, "prompt": ""},
+        {"model": text, "prompt": "It ", "n": 65},
+        {"model": text, "n": 64, "temperature": [number / 10 for number in range(1, 11)]}
+        | {"logprobs": True},
+        {"model": names, "prompt_from": "corpus"},
+    ]
+    plain = sender(harness, ann, {"model": text, "prompt": "It ", "length": 5})
+    senders = [sender(harness, person, body) for person, body in items]
+    senders += [sender(harness, ann, body) for body in wrong]
+    answers = groups.together(harness, plain, senders)
+    assert groups.sizes == [1, len(senders)]
+    assert groups.declined == [0, len(wrong)]
+    assert statuses(answers[1:4]) == [202] * 3
+    specs = [answer.json["spec"] for answer in answers[1:4]]
+    assert [(spec["prompt"], spec["length"]) for spec in specs] == [("", 400)] * 2 + [("", 100)]
+    for answer, body in zip(answers[4:], wrong, strict=True):
+        alone = problem(ann.post("/v1/generate", body), 422)
+        assert problem(answer, 422)["errors"] == alone["errors"]
+    fields = [answer.json["errors"][0]["field"] for answer in answers[4:]]
+    assert fields == ["prompt", "n", "logprobs", "prompt_from"]
+    assert generations(harness) == 4
+
+
 def test_a_cap_stops_those_beyond_it(
     harness: ApiHarness, ann: Person, bob: Person, groups: Groups
 ) -> None:

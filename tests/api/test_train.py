@@ -31,6 +31,7 @@ def test_a_training_creates_a_model_and_a_job(harness: ApiHarness, ann: Person) 
             "every_steps": None,
         },
         "budget": None,
+        "items": False,
         "threads": 1,
         "shards": 1,
     }

@@ -17,6 +17,7 @@ from shared.queue.types import TextRecord
 from shared.specs.estimates import INDEXED_CHARACTERS
 from shared.tables import Corpus
 from worker.data.lru import bounded_cache
+from worker.ml.config import ITEM_BEGIN, ITEM_END
 from worker.ml.novelty import NoveltyIndex
 from worker.ml.words import whole_words
 
@@ -53,6 +54,9 @@ class Corpora:
         self._engine = engine
         self._indexed_characters = indexed_characters
         self._texts: LRUCache[TextKey, str] = bounded_cache(cached_characters, len)
+        self._items: LRUCache[TextKey, frozenset[str]] = bounded_cache(
+            indexed_characters, lambda items: sum(map(len, items))
+        )
         self._indexes: LRUCache[TextKey, NoveltyIndex] = bounded_cache(
             indexed_characters, lambda index: index.characters
         )
@@ -88,6 +92,19 @@ class Corpora:
                 return None
             self._indexes[key] = index
         return index
+
+    def items(self, corpus_id: str | None, *, lowercase: bool) -> frozenset[str] | None:
+        """The items of a list; None if it was deleted, is broken or too long to be indexed."""
+        if self.index(corpus_id, lowercase=lowercase) is None:
+            return None
+        key = (self._sha256(corpus_id) or "", lowercase)
+        found = self._items.get(key)
+        if found is None:
+            # Each item is between its marks, and so is nothing else.
+            marked = self._text(key).split(ITEM_END)
+            found = frozenset(item.removeprefix(ITEM_BEGIN) for item in marked if item)
+            self._items[key] = found
+        return found
 
     def _sha256(self, corpus_id: str | None) -> str | None:
         with reading(self._engine) as connection:

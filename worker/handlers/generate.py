@@ -17,6 +17,7 @@ from worker.execution.failures import (
 )
 from worker.handlers.generation_run import GeneratedText, GenerationRun, temperature_ends
 from worker.handlers.score_run import PIECE_TOKENS, ScoreRun
+from worker.ml.config import ITEM_BEGIN
 from worker.ml.sampling.request import SamplingRequest
 
 
@@ -46,13 +47,16 @@ class Generate:
         if spec.score:
             return self._score(claim, spec, checkpoint_id, model)
         index = self._corpora.index(claim.corpus_id, lowercase=model.lowercase)
-        run = GenerationRun(spec, checkpoint_id, model, index)
+        items = None
+        if spec.items:
+            items = self._corpora.items(claim.corpus_id, lowercase=model.lowercase)
+        run = GenerationRun(spec, checkpoint_id, model, index, items)
         for (j, temperature), i in product(enumerate(spec.temperatures), range(spec.n)):
             seed = text_seed(spec.seed, j, i)
             prompt = self._prompt(claim, spec, model, seed)
             first, last = temperature_ends(temperature)
             request = SamplingRequest(
-                prompt=model.vocabulary.encode(prompt),
+                prompt=model.vocabulary.encode(ITEM_BEGIN + prompt if spec.items else prompt),
                 length=spec.length,
                 temperature=first,
                 top_k=spec.top_k,
@@ -120,7 +124,7 @@ class Generate:
         return add_novelty(records, indexes)
 
     def _prompt(self, claim: Claim, spec: GenerateSpec, model: LoadedModel, seed: int) -> str:
-        if spec.prompt:
+        if spec.prompt or (spec.items and spec.prompt is not None):
             return spec.prompt.lower() if model.lowercase else spec.prompt
         text = self._corpora.text(claim.corpus_id, lowercase=model.lowercase)
         if text is None:

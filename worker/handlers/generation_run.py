@@ -9,12 +9,15 @@ import numpy as np
 from shared.queue.types import TextRecord
 from shared.specs.generation import GenerateSpec, Schedule
 from worker.data.model_cache import LoadedModel
+from worker.ml.config import ITEM_BEGIN, ITEM_END
 from worker.ml.novelty import NoveltyIndex
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
 
 #: Digits after the point of a stored log-probability.
 LOGPROB_DIGITS = 5
+#: No item holds either, and a network draws the first only where it goes astray.
+ITEM_MARKS = (ITEM_END, ITEM_BEGIN)
 
 
 @dataclass(slots=True)
@@ -47,6 +50,7 @@ class GenerationRun:
         checkpoint_id: The checkpoint that the texts cite.
         model: The loaded checkpoint.
         index: Finds what a text copies from the corpus; None if the corpus has no index.
+        items: The items of a list; None of a text, or if the corpus has no index.
         texts: In order: by temperature, then by `n`.
     """
 
@@ -54,7 +58,13 @@ class GenerationRun:
     checkpoint_id: str
     model: LoadedModel
     index: NoveltyIndex | None = None
+    items: frozenset[str] | None = None
     texts: list[GeneratedText] = field(default_factory=list)
+
+    @property
+    def stops(self) -> list[str]:
+        """What ends a text: the stop strings, and the end of an item."""
+        return [*self.spec.stop, *(ITEM_MARKS if self.spec.items else ())]
 
     @property
     def sampler(self) -> Sampler:
@@ -77,7 +87,7 @@ class GenerationRun:
 
     def newly_stopped(self) -> list[Sequence]:
         """The sequences that have reached a stop string since the last call."""
-        if not self.spec.stop:
+        if not self.stops:
             return []
         stopped = [text for text in self.texts if not text.stopped and self._has_stop(text)]
         for text in stopped:
@@ -89,10 +99,10 @@ class GenerationRun:
         if len(written) == text.searched_tokens:
             return False
         # A stop string may have begun in the tokens searched before.
-        start = max(0, text.searched_tokens - max(map(len, self.spec.stop)))
+        start = max(0, text.searched_tokens - max(map(len, self.stops)))
         new = self.model.vocabulary.decode(written[start:])
         text.searched_tokens = len(written)
-        return any(stop in new for stop in self.spec.stop)
+        return any(stop in new for stop in self.stops)
 
     def new_pieces(self) -> list[dict[str, Any]]:
         """What was written since the last call, as the `piece` events of `shared.job_events`.
@@ -146,9 +156,11 @@ class GenerationRun:
         logprobs = sequence.logprobs.tolist()
         reason = unfinished if sequence.remaining_steps else "length"
         if text.stopped:
-            written = _before_stop(written, spec.stop)
-            logprobs = logprobs[: self._tokens_within(sequence, len(written))]
-            reason = "stop"
+            whole, written = written, _before_stop(written, self.stops)
+            at_end = spec.items and whole[len(written)] in ITEM_MARKS
+            # The end of an item is predicted like any other of its tokens.
+            logprobs = logprobs[: self._tokens_within(sequence, len(written)) + at_end]
+            reason = "end" if at_end else "stop"
         nats = math.fsum(logprobs)
         first, last = temperature_ends(spec.temperatures[position // spec.n])
         rounded = [round(logprob, LOGPROB_DIGITS) for logprob in logprobs]
@@ -168,6 +180,7 @@ class GenerationRun:
             mean_logprob=nats / len(logprobs) if logprobs else None,
             bits_per_char=-nats / math.log(2) / len(written) if written else None,
             logprobs=rounded if spec.logprobs else None,
+            copy=None if self.items is None else text.prompt + written in self.items,
         )
 
     def _tokens_within(self, sequence: Sequence, characters: int) -> int:

@@ -19,12 +19,12 @@ from worker.handlers.training_run import TrainingRun
 from worker.handlers.training_texts import TrainingTexts
 from worker.ml.checkpoint import TrainingState, fingerprint
 from worker.ml.config import TrainConfig
-from worker.ml.holdout import Holdout
 from worker.ml.training.trainer import Trainer
 from worker.ml.training.transfer import can_continue, extend_epochs, initial_state
 from worker.ml.vectorize import (
     characters_per_token,
     encode_pieces,
+    find_holdout,
     steps_per_epoch,
 )
 from worker.ml.vocabulary import Ids, UnknownCharacter, Vocabulary
@@ -113,7 +113,7 @@ class Train:
             state = self._save_first_state(lease, inputs, start, inputs.start_state, config)
         recall_from = [lease.claim.job_id]
         if state is not None:
-            parts = Holdout.from_meta(state.meta, config, len(inputs.ids)).parts
+            parts = find_holdout(state.meta, config, inputs.ids, inputs.vocabulary).parts
             config = extend_epochs(state, config, steps_per_epoch(config, parts))
             if start is not None and state.meta.get("start_step"):
                 # This training continues another one and counts its steps, so that an earlier
@@ -130,7 +130,7 @@ class Train:
         )
         trainer.exact &= spec.threads == self._threads
         if inputs.resumed is None:
-            record_event(self._queue, lease, "held_out", **trainer.holdout.as_dict())
+            record_event(self._queue, lease, "held_out", **trainer.holdout.describe())
         if state is not None and (changes := _differences(state, config, self._processor)):
             record_event(self._queue, lease, "inexact", **changes)
         return trainer
@@ -200,7 +200,7 @@ class Train:
             config,
             inputs.vocabulary,
             fingerprint(config.threads, config.shards, self._processor),
-            Holdout.from_meta(kept, config, len(inputs.ids)),
+            find_holdout(kept, config, inputs.ids, inputs.vocabulary),
             lowercase=lowercase,
             same_text=same_text,
         )

@@ -197,7 +197,7 @@ class TrainingRun:
             loss=loss,
             val_loss=trainer.val_loss,
             learning_rate=rate,
-            characters_per_second=tokens_per_second * self._characters_per_token,
+            characters_per_second=tokens_per_second * trainer.fill * self._characters_per_token,
             seconds_left=seconds_left,
             bits_per_char=self._bits_per_char,
         )

@@ -1,5 +1,7 @@
 """Samples texts while a network trains, at the steps that the spec asks for."""
 
+import re
+
 from shared.queue import Queue
 from shared.queue.types import TextRecord
 from shared.specs.presets import SampleSpec, TrainSpec
@@ -9,6 +11,7 @@ from worker.data.corpora import novelty, random_slice
 from worker.data.model_cache import Processor, make_sampler
 from worker.execution.lease import Lease
 from worker.ml.checkpoint import TrainingState
+from worker.ml.config import ITEM_BEGIN, ITEM_END
 from worker.ml.novelty import NoveltyIndex
 from worker.ml.sampling.request import SamplingRequest
 from worker.ml.training.trainer import Trainer
@@ -105,6 +108,8 @@ class TrainingTexts:
     ) -> list[SamplingRequest]:
         seeds = [text_seed(self._spec.seed, j, number) for j in range(len(sample.temperatures))]
         prompt = self._ids[random_slice(len(self._ids), seeds[0], window)].copy()
+        if self._spec.items:
+            prompt = self._trainer.vocabulary.encode(ITEM_BEGIN)
         return [
             SamplingRequest(prompt, sample.length, temperature, None, None, seed)
             for temperature, seed in zip(sample.temperatures, seeds, strict=True)
@@ -113,18 +118,21 @@ class TrainingTexts:
     def _record(
         self, position: int, request: SamplingRequest, text: str, checkpoint_id: str | None
     ) -> TextRecord:
+        written, marks = text, re.search(f"[{ITEM_BEGIN}{ITEM_END}]", text)
+        if self._spec.items and marks is not None:
+            written = text[: marks.start()]
         return TextRecord(
             position=position,
-            prompt=self._trainer.vocabulary.decode(request.prompt),
-            text=text,
+            prompt="" if self._spec.items else self._trainer.vocabulary.decode(request.prompt),
+            text=written,
             temperature=request.temperature,
             top_k=None,
             top_p=None,
             seed=request.seed,
-            finish_reason="length",
+            finish_reason="length" if written == text else "end",
             checkpoint_id=checkpoint_id,
             requested=False,
             step=self._trainer.step,
             epoch=self._trainer.epoch,
-            **novelty(self._index, text),
+            **novelty(self._index, written),
         )

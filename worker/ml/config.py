@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+#: The tokens before and after each item of a list: noncharacters, which no text holds.
+#: shared/texts/items.py writes them into the corpus; the pipeline imports nothing from there.
+ITEM_BEGIN, ITEM_END = "\ufdd0", "\ufdd1"
 #: The smallest run-time vocabulary. Every plain alphabet fits, so they share a compiled graph.
 SMALLEST_BUCKET = 64
 #: Buckets are multiples of at least this: the floats in one 512-bit register.
@@ -92,6 +95,7 @@ class TrainConfig:
         patience: Validations without improvement after which training stops; None never stops.
         rollbacks: How often an exploding loss is undone, at half the rate. With 0, only a loss
             that is NaN or infinite ends the training.
+        items: Whether the text is a list of items, between `ITEM_BEGIN` and `ITEM_END`.
         holdout: Where the held-out share lies: "tail" at the end, "spread" in pieces all over.
 
     Raises:
@@ -120,6 +124,7 @@ class TrainConfig:
     patience: int | None = None
     rollbacks: int = 3
     holdout: Literal["tail", "spread"] = "tail"
+    items: bool = False
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.seconds is None):

@@ -110,7 +110,7 @@ class Holdout:
             WindowTooLong: The checkpoint's pieces, or the parts between them, hold no window.
         """
         stored = meta.get("holdout")
-        if stored is None or stored["tokens"] != tokens:
+        if stored is None or stored["tokens"] != tokens or "pieces" not in stored:
             return cls.draw(config, tokens)
         holdout = cls(tokens, tuple((first, end) for first, end in stored["pieces"]))
         longest = min(_longest(holdout.pieces), _longest(holdout.parts))
@@ -153,6 +153,10 @@ class Holdout:
             return None
         random = np.random.Generator(np.random.Philox(key=[0, LINES_STREAM]))
         return np.concatenate([lines[place] for place in random.permutation(len(lines))])
+
+    def describe(self) -> dict[str, Any]:
+        """The pieces as JSON values, for the history of the training."""
+        return self.as_dict()
 
     def as_dict(self) -> dict[str, Any]:
         """The pieces as JSON values."""

@@ -3,17 +3,20 @@
 No window is copied out of the corpus before its own step; an epoch is a list of start positions.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from worker.ml.config import TrainConfig
 from worker.ml.holdout import Holdout, Span
+from worker.ml.items import ItemHoldout, Spans, item_starts, windows_of
 from worker.ml.vocabulary import Ids, UnknownCharacter, Vocabulary
 
 Starts = npt.NDArray[np.int32]
+#: The parts of a text to train on, or the items of a list.
+Parts = Sequence[Span] | Spans
 
 #: The most characters that a validation reads.
 VALIDATION_CHARACTERS = 1_000_000
@@ -34,13 +37,13 @@ def vectorize(text: str, words: int = 0) -> tuple[Vocabulary, Ids]:
     return vocabulary, vocabulary.encode(text)
 
 
-def characters_per_token(vocabulary: Vocabulary, ids: Ids, holdout: Holdout) -> float:
+def characters_per_token(vocabulary: Vocabulary, ids: Ids, holdout: Holdout | ItemHoldout) -> float:
     """Characters per token of the held-out pieces; 1 for a vocabulary of characters.
 
     Nats per token divided by this and by ln 2 are bits per character, which are comparable across
     tokenizers.
     """
-    if not vocabulary.words:
+    if not vocabulary.words or isinstance(holdout, ItemHoldout):
         return 1.0
     pieces = [ids[first:end] for first, end in holdout.pieces]
     return sum(len(vocabulary.decode(piece)) for piece in pieces) / sum(map(len, pieces))
@@ -83,25 +86,46 @@ def empty_ids(count: int, dtype: np.dtype[Any]) -> Any:
     return buffer[first : first + count * dtype.itemsize].view(dtype)
 
 
+def epoch_windows(config: TrainConfig, parts: Parts) -> int:
+    """Windows in one pass over the parts of a text, or the items of a list, to train on."""
+    if isinstance(parts, np.ndarray):
+        return int(windows_of(parts, config.window).sum())
+    return sum(windows_in(config, part) for part in parts)
+
+
 def windows_in(config: TrainConfig, span: Span) -> int:
     """Windows in one pass over a span of tokens to train on."""
     first, end = span
     return max(0, (end - first - config.window - 1) // _stride(config) + 1)
 
 
-def steps_per_epoch(config: TrainConfig, parts: Sequence[Span]) -> int:
-    """Steps in one pass over the parts of a text to train on; the last one may be short."""
-    return -(-sum(windows_in(config, part) for part in parts) // config.batch_size)
+def fill(config: TrainConfig, parts: Parts) -> float:
+    """The share of the positions of all windows that count: all of a text's."""
+    if not isinstance(parts, np.ndarray):
+        return 1.0
+    predictions = int((parts[:, 1] - parts[:, 0] - 1).sum())
+    return predictions / (epoch_windows(config, parts) * config.window)
 
 
-def epoch_starts(config: TrainConfig, parts: Sequence[Span], epoch: int) -> Starts:
+def steps_per_epoch(config: TrainConfig, parts: Parts) -> int:
+    """Steps in one pass over what is trained on; the last one may be short."""
+    return -(-epoch_windows(config, parts) // config.batch_size)
+
+
+def epoch_starts(config: TrainConfig, parts: Parts, epoch: int) -> Starts:
     """Start positions of the windows of each step of an epoch: [steps, B], shuffled.
 
     The order depends only on Philox(seed, epoch), so any step of any epoch can be recomputed
     without state. If every position is predicted, windows lie side by side from a random offset
-    in each part, so each epoch cuts the text at other places. No window leaves its part.
+    in each part, so each epoch cuts the text at other places. No window leaves its part; what a
+    window holds behind its item does not count.
     """
     random = np.random.Generator(np.random.Philox(key=[config.seed, epoch]))
+    if isinstance(parts, np.ndarray):
+        starts, flat = _no_windows(epoch_windows(config, parts), config.batch_size)
+        flat[:] = item_starts(parts, config.window, random)
+        random.shuffle(flat)
+        return starts
     stride = _stride(config)
     counts = [windows_in(config, part) for part in parts]
     starts, flat = _no_windows(sum(counts), config.batch_size)
@@ -119,7 +143,7 @@ def epoch_starts(config: TrainConfig, parts: Sequence[Span], epoch: int) -> Star
 
 
 def validation_starts(
-    config: TrainConfig, pieces: Sequence[Span], most: int = VALIDATION_CHARACTERS
+    config: TrainConfig, pieces: Sequence[Span] | Sequence[Spans], most: int = VALIDATION_CHARACTERS
 ) -> list[Starts]:
     """Start positions of the windows of each held-out piece: [steps, B], in order.
 
@@ -128,13 +152,23 @@ def validation_starts(
 
     Args:
         config: The training's config.
-        pieces: The held-out pieces; one without a window has no steps.
+        pieces: The held-out pieces, or groups of held-out items; one without a window has no
+            steps.
         most: The most characters to read; of longer pieces, evenly spaced windows are read.
     """
-    counts = [windows_in(config, piece) for piece in pieces]
-    every = -(-sum(counts) * config.window // most)
     found = []
-    for (first, _), count in zip(pieces, counts, strict=True):
+    if config.items:
+        places = [item_starts(np.asarray(piece), config.window) for piece in pieces]
+        every = -(-sum(map(len, places)) * config.window // most)
+        for kept in (each[::every] for each in places):
+            starts, flat = _no_windows(len(kept), config.batch_size)
+            flat[:] = kept
+            found.append(starts)
+        return found
+    spans = cast("Sequence[Span]", pieces)
+    counts = [windows_in(config, piece) for piece in spans]
+    every = -(-sum(counts) * config.window // most)
+    for (first, _), count in zip(spans, counts, strict=True):
         starts, flat = _no_windows(-(-count // every), config.batch_size)
         if count:
             _fill(flat, first, _stride(config) * every)
@@ -157,3 +191,17 @@ def _fill(places: Starts, first: int, stride: int) -> None:
     places[:] = stride
     places[0] = first
     np.cumsum(places, out=places)
+
+
+def find_holdout(
+    meta: Mapping[str, Any], config: TrainConfig, ids: Ids, vocabulary: Vocabulary
+) -> Holdout | ItemHoldout:
+    """What is held out of a text or a list: as its checkpoint's `meta` names it, or drawn.
+
+    Raises:
+        TooShort: The text is too short to be split.
+        WindowTooLong: The window is too long for the pieces that the checkpoint names.
+    """
+    if config.items:
+        return ItemHoldout.from_meta(meta, config, ids, vocabulary)
+    return Holdout.from_meta(meta, config, len(ids))

@@ -16,7 +16,7 @@ from quire.commands.jobs.scheduling_options import (
 from quire.errors import ExitCode, InvalidInput
 from quire.lookup import find_job, find_model
 from quire.terminal.console import Json, err, out, print_json, print_note
-from quire.terminal.texts import print_texts
+from quire.terminal.texts import print_texts_of
 from quire.watch.streaming import stream
 from quire.watch.wait import Detached, print_detached, require_success, wait_for_job
 
@@ -46,16 +46,17 @@ def generate(
         str | None,
         typer.Option(
             help="The beginning of the text; the model continues it.",
-            show_default="a random piece of the corpus",
+            show_default="a random piece of the corpus; of a list, the beginning of an item",
         ),
     ] = None,
     length: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="How many characters to write; for a word model, how many words and "
-            "punctuation marks."
+            help="How many characters to write at most; for a word model, how many words and "
+            "punctuation marks.",
+            show_default="400",
         ),
-    ] = 400,
+    ] = None,
     temperature: Annotated[
         str,
         typer.Option(
@@ -122,12 +123,12 @@ def generate(
     if streamed and not wait:
         raise InvalidInput("--stream and --no-wait exclude each other: give one of them")
     body: dict[str, Any] = {
-        "length": length,
         "temperature": parse_temperatures(temperature),
         "n": n,
     }
     options = {
         "prompt": prompt,
+        "length": length,
         "top_k": top_k,
         "top_p": top_p,
         "repetition_penalty": repetition_penalty,
@@ -171,8 +172,9 @@ def generate(
         print_note(f"[dim]Queued. Wait for the texts:[/] quire job wait {job.id}")
     if wait:
         require_success(job)
-        if not as_json:
-            print_texts(job.texts or [])
+        if as_json:
+            return
+        print_texts_of(job)
 
 
 def parse_temperatures(text: str) -> Temperature | list[Temperature]:

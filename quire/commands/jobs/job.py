@@ -23,7 +23,7 @@ from quire.terminal.console import (
     print_table,
     status_text,
 )
-from quire.terminal.texts import print_texts
+from quire.terminal.texts import print_texts_of
 from quire.watch.wait import (
     Detached,
     print_detached,
@@ -123,7 +123,7 @@ def show(reference: NameOrId, as_json: Json = False) -> None:
     )
     if found.texts:
         out.print()
-        print_texts(found.texts)
+        print_texts_of(found)
 
 
 @job.command("wait")
@@ -146,7 +146,7 @@ def wait(reference: NameOrId, as_json: Json = False) -> None:
         print_json(found)
     require_success(found)
     if not as_json and found.texts:
-        print_texts(found.texts)
+        print_texts_of(found)
 
 
 job.command("watch")(watch)

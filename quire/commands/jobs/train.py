@@ -16,6 +16,7 @@ from quire.commands.jobs.scheduling_options import (
 )
 from quire.commands.jobs.training_inputs import find_checkpoint, find_or_upload, parse_settings
 from quire.commands.library import model
+from quire.commands.library.items_options import Column, Items, Separator, shape
 from quire.commands.library.uploads import Encoding
 from quire.errors import ExitCode, InvalidInput
 from quire.lookup import find_job
@@ -127,6 +128,9 @@ def train(
         typer.Option(metavar="N", help="Write sample texts after every N steps instead."),
     ] = None,
     encoding: Encoding = None,
+    items: Items = None,
+    separator: Separator = None,
+    column: Column = None,
     priority: Priority = None,
     after: After = None,
     start_before: StartBefore = None,
@@ -178,7 +182,9 @@ def train(
     with config.connect() as client:
         if after is not None:
             body["after"] = find_job(client, after).id
-        body["corpus"] = find_or_upload(client, corpus, encoding).id
+        body["corpus"] = find_or_upload(
+            client, corpus, encoding, shape(items, separator, column)
+        ).id
         if start_from is not None:
             body["from"] = find_checkpoint(client, start_from)
         if dry_run:

@@ -7,6 +7,7 @@ from typing import Any
 
 from quire.client import Client
 from quire.client.replies import Corpus
+from quire.commands.library.items_options import TEXT, Shape
 from quire.commands.library.uploads import (
     corpus_name,
     describe,
@@ -25,7 +26,9 @@ FIELDS_WITH_OPTIONS = frozenset(
 )
 
 
-def find_or_upload(client: Client, references: Sequence[str], encoding: str | None) -> Corpus:
+def find_or_upload(
+    client: Client, references: Sequence[str], encoding: str | None, items: Shape = TEXT
+) -> Corpus:
     """Find a corpus by name or id, or upload the files at these paths as one corpus.
 
     Files are not uploaded again if the server has a corpus of their name and text.
@@ -37,7 +40,7 @@ def find_or_upload(client: Client, references: Sequence[str], encoding: str | No
     if all(map(_is_path, references)):
         files = read_files(references)
         name = corpus_name(references[0])
-        corpus, is_new = upload_once(client, files, name, encoding=encoding)
+        corpus, is_new = upload_once(client, files, name, encoding=encoding, items=items)
         print_note(f"{'Uploaded' if is_new else 'Already uploaded:'} {describe(corpus)}.")
         print_findings(corpus.findings if is_new else [])
         return corpus
@@ -46,6 +49,12 @@ def find_or_upload(client: Client, references: Sequence[str], encoding: str | No
             f"--corpus is given {len(references)} times, which puts files together: name files "
             "only, or give it once"
         )
+    for option, value in items.items():
+        if value is not None:
+            raise InvalidInput(
+                f"--{option} says how a file is cut, and {references[0]!r} is none: upload the "
+                "list with `quire corpus add`"
+            )
     [reference] = references
     try:
         return find_corpus(client, reference)

@@ -8,7 +8,7 @@ from quire import config
 from quire.errors import ExitCode
 from quire.lookup import find_newest_job
 from quire.terminal.console import escape, print_note, shell_quoted
-from quire.terminal.texts import print_texts
+from quire.terminal.texts import print_texts_of
 from quire.watch.training import watch_training
 from quire.watch.wait import (
     Detached,
@@ -53,7 +53,7 @@ def watch(
             print_detached(job, "watch")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         if job.kind == "generate" and job.texts and not as_json:
-            print_texts(job.texts)
+            print_texts_of(job)
     require_success(job)
     if job.kind == "train" and not as_json:
         if short := short_budget_text(job):

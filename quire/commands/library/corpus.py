@@ -7,6 +7,7 @@ import typer
 from quire import config
 from quire.client import Client
 from quire.client.replies import Corpus
+from quire.commands.library.items_options import Column, Items, Separator, shape
 from quire.commands.library.sharing import Shareable, add_shared_commands, visible_to
 from quire.commands.library.uploads import (
     Encoding,
@@ -35,6 +36,7 @@ from quire.terminal.console import (
     shell_quoted,
     write_text,
 )
+from shared.texts.items import without_marks
 
 corpus = typer.Typer(no_args_is_help=True, help="Manage corpora: the texts that models learn from.")
 
@@ -92,6 +94,9 @@ def add(
     visibility: Visibility = None,
     on_invalid: OnInvalid = None,
     normalize: Normalize = None,
+    items: Items = None,
+    separator: Separator = None,
+    column: Column = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the text would be, and keep nothing.")
     ] = False,
@@ -102,10 +107,16 @@ def add(
         raise InvalidInput("standard input has no file name: give the corpus a --name")
     data = as_upload(read_files(files))
     name = name or corpus_name(files[0])
+    cut = shape(items, separator, column)
     with config.connect() as client:
         if dry_run:
             found = client.dry_run_upload(
-                data, name=name, encoding=encoding, on_invalid=on_invalid, normalize=normalize
+                data,
+                name=name,
+                encoding=encoding,
+                on_invalid=on_invalid,
+                normalize=normalize,
+                **cut,
             )
             print_findings([] if as_json else found.findings)
             line = f"{formatting.count(found.characters)} characters, {found.encoding}"
@@ -119,6 +130,7 @@ def add(
             visibility=visibility,
             on_invalid=on_invalid,
             normalize=normalize,
+            items=cut,
         )
     if visibility == "server":
         COMMANDS.print_warning()
@@ -166,6 +178,8 @@ def show(
     with config.connect() as client:
         found = find_corpus(client, reference)
         content = client.corpus_text(found.id) if text else None
+        if content is not None and found.items is not None:
+            content = without_marks(content)
     if content is not None:
         if as_json:
             print_json({**found.as_json(), "text": content})

@@ -4,18 +4,20 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from quire.client import Client
 from quire.client.replies import Corpus, Finding
+from quire.commands.library.items_options import TEXT, Shape
 from quire.errors import InvalidInput
 from quire.terminal import formatting
 from quire.terminal.console import err, escape, transfer_progress
 from quire.terminal.ways import as_options
 from shared.texts.decoding import Options, decode_files
 from shared.texts.findings import RefusedText
+from shared.texts.items import ItemsOptions, ItemsShape, cut_into_items
 
 MOST_FILES = 1000
 
@@ -113,8 +115,9 @@ def upload(
     visibility: str | None = None,
     on_invalid: str | None = None,
     normalize: str | None = None,
+    items: Shape = TEXT,
 ) -> Corpus:
-    """Upload a text, with a progress bar on a terminal."""
+    """Upload a text or a list, with a progress bar on a terminal."""
     with transfer_progress(f"uploading {name}") as on_progress:
         return client.upload_corpus(
             data,
@@ -123,12 +126,18 @@ def upload(
             visibility=visibility,
             on_invalid=on_invalid,
             normalize=normalize,
+            **items,
             on_progress=on_progress,
         )
 
 
 def upload_once(
-    client: Client, files: Sequence[tuple[str, bytes]], name: str, *, encoding: str | None = None
+    client: Client,
+    files: Sequence[tuple[str, bytes]],
+    name: str,
+    *,
+    encoding: str | None = None,
+    items: Shape = TEXT,
 ) -> tuple[Corpus, bool]:
     """Upload a text unless a corpus of the same name and text exists.
 
@@ -137,6 +146,10 @@ def upload_once(
     """
     try:
         text = decode_files(files, Options(encoding))
+        if items["items"] is not None:
+            shape = cast("ItemsShape", items["items"])
+            options = ItemsOptions(shape, items["separator"], items["column"])
+            text, _ = cut_into_items(text, options)
     except ValueError:
         sha256 = None  # the server reports what is wrong
     else:
@@ -144,7 +157,7 @@ def upload_once(
     for existing in client.corpora(name=name) if sha256 else ():
         if existing.name == name and existing.sha256 == sha256:
             return existing, False
-    return upload(client, as_upload(files), name, encoding=encoding), True
+    return upload(client, as_upload(files), name, encoding=encoding, items=items), True
 
 
 def as_upload(files: Sequence[tuple[str, bytes]]) -> bytes | Sequence[tuple[str, bytes]]:
@@ -154,7 +167,8 @@ def as_upload(files: Sequence[tuple[str, bytes]]) -> bytes | Sequence[tuple[str,
 
 def describe(corpus: Corpus) -> str:
     """Describe a corpus as markup: ``nietzsche: 600,893 characters, 84 distinct``."""
+    items = f"{formatting.count(corpus.items.count)} items, " if corpus.items else ""
     return (
-        f"[bold]{escape(corpus.name)}[/]: {formatting.count(corpus.characters)} characters, "
+        f"[bold]{escape(corpus.name)}[/]: {items}{formatting.count(corpus.characters)} characters, "
         f"{formatting.count(corpus.distinct_characters)} distinct"
     )

@@ -171,7 +171,8 @@ def test_every_refusal_has_a_code_and_ways_out(code: str) -> None:
 
 
 def test_no_code_is_without_an_example() -> None:
-    assert {*REFUSED, "too_large", "unknown_character"} == set(get_args(RefusalCode))
+    elsewhere = {"too_large", "unknown_character", "not_items"}
+    assert {*REFUSED, *elsewhere} == set(get_args(RefusalCode))
     with pytest.raises(TextTooLarge) as error:
         decode(gzip.compress(PROSE.encode()), limit=1000)
     assert (error.value.finding.code, bool(error.value.finding.ways)) == ("too_large", True)

@@ -83,15 +83,20 @@ class KerasGradients:
         windows: Tensor,
         shares: Tensor,
         masks: Tensor | None = None,
+        live: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         def loss(weights: Mapping[str, Tensor]) -> Tensor:
-            losses, _ = self._losses(weights, windows, masks)
+            losses, _ = self._losses(weights, windows, live, masks)
             return ops.sum(losses * shares)
 
         return _differentiate(loss, dict(weights))
 
     def _losses(
-        self, weights: Mapping[str, Tensor], windows: Tensor, masks: Tensor | None = None
+        self,
+        weights: Mapping[str, Tensor],
+        windows: Tensor,
+        live: Tensor | None = None,
+        masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         model = self._models[masks is not None]
         ordered = [weights[name] for name in self._network.weight_shapes()]
@@ -105,14 +110,19 @@ class KerasGradients:
         scores, _ = model.stateless_call(ordered, untrained, inputs)
         if self._last:
             return _sum_losses(scores[:, None], windows[:, -1:])
-        return _sum_losses(scores, windows[:, 1:])
+        return _sum_losses(scores, windows[:, 1:], live)
 
 
-def _sum_losses(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _sum_losses(
+    scores: Tensor, targets: Tensor, live: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy in nats and correct predictions of [B, T, V], summed over time: [B]."""
     losses = ops.sparse_categorical_crossentropy(targets, scores, from_logits=True)
     right = ops.equal(ops.cast(ops.argmax(scores, axis=-1), "int32"), targets)
-    return ops.sum(losses, axis=1), ops.sum(ops.cast(right, "float32"), axis=1)
+    hits = ops.cast(right, "float32")
+    if live is not None:
+        losses, hits = losses * live, hits * live
+    return ops.sum(losses, axis=1), ops.sum(hits, axis=1)
 
 
 def _compile(function: Callable[..., Any]) -> Any:

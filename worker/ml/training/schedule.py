@@ -1,15 +1,13 @@
 """The data and the hyperparameters of each step, as functions of the step's number."""
 
-from collections.abc import Sequence
 from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 
 from worker.ml.config import TrainConfig
-from worker.ml.holdout import Span
 from worker.ml.training.optimizer import learning_rate, step_numbers
-from worker.ml.vectorize import Starts, epoch_starts, steps_per_epoch
+from worker.ml.vectorize import Parts, Starts, epoch_starts, steps_per_epoch
 
 #: While a time budget is being measured, the schedule assumes this many steps: no end in sight.
 UNKNOWN_STEPS = 10**9
@@ -20,10 +18,10 @@ class StepSchedule:
 
     Args:
         config: The training's config.
-        parts: The parts of the text to train on.
+        parts: What is trained on.
     """
 
-    def __init__(self, config: TrainConfig, parts: Sequence[Span]) -> None:
+    def __init__(self, config: TrainConfig, parts: Parts) -> None:
         self._config = config
         self._epoch_starts = lru_cache(maxsize=1)(partial(epoch_starts, config, parts))
         self.steps_per_epoch = steps_per_epoch(config, parts)

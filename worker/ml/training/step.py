@@ -41,6 +41,7 @@ class Gradients(Protocol):
         windows: Tensor,
         shares: Tensor,
         masks: Tensor | None = None,
+        live: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Compute gradients by name, and the loss: the sum of each window's loss times its share.
 
@@ -49,9 +50,12 @@ class Gradients(Protocol):
             windows: Int32 [B, T + 1]: T tokens and, for each, the one after it.
             shares: Share of each window in the loss, [B].
             masks: Factors of each layer's outputs, [layers, B, U]; None for 1.
+            live: Which targets count, float32 [B, T]; None for all.
         """
 
-    def evaluate(self, weights: Mapping[str, Tensor], windows: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(
+        self, weights: Mapping[str, Tensor], windows: Tensor, live: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Loss in nats summed over the targets, and correct predictions; each float32 [B]."""
 
 
@@ -77,6 +81,7 @@ class TrainStep:
         starts: Starts,
         numbers: npt.NDArray[np.float32],
         masks: Masks | None = None,
+        item_end: int | None = None,
     ) -> tuple[dict[str, Tensor], npt.NDArray[np.float32]]:
         """Run some steps; returns the state after them and the loss of each.
 
@@ -86,28 +91,31 @@ class TrainStep:
             starts: Int32 [steps, B]; see `vectorize.epoch_starts`.
             numbers: Float32 [steps, 2]; see `optimizer.step_numbers`.
             masks: Float32 [steps, layers, B, U]; see `dropout.step_masks`.
+            item_end: The id of the token that ends an item of a list: what a window holds behind
+                it does not count. None for a text.
         """
         kept = None if masks is None else tf.constant(masks)
+        end = None if item_end is None else tf.constant(item_end)
         after, losses = self._run_train(
-            dict(state), ids, tf.constant(starts), tf.constant(numbers), kept
+            dict(state), ids, tf.constant(starts), tf.constant(numbers), kept, end
         )
         return after, losses.numpy()
 
     def evaluate(
-        self, weights: Mapping[str, Tensor], ids: Tensor, starts: Starts
-    ) -> tuple[Sums, Sums]:
-        """Loss in nats and correct predictions from zero states, summed over each row of `starts`.
+        self,
+        weights: Mapping[str, Tensor],
+        ids: Tensor,
+        starts: Starts,
+        item_end: int | None = None,
+    ) -> tuple[Sums, Sums, Counts]:
+        """Loss in nats, correct predictions and all predictions, from zero states.
 
         Returns:
-            Two arrays, [steps]. `predictions` says how many predictions they count.
+            Their sums over each row of `starts`, [steps] each.
         """
-        losses, hits = self._run_evaluate(dict(weights), ids, tf.constant(starts))
-        return losses.numpy(), hits.numpy()
-
-    def predictions(self, starts: Starts) -> Counts:
-        """The predictions of each row of `starts`, [steps]."""
-        windows: Counts = (starts >= 0).sum(axis=1)
-        return windows * self._targets
+        end = None if item_end is None else tf.constant(item_end)
+        losses, hits, counts = self._run_evaluate(dict(weights), ids, tf.constant(starts), end)
+        return losses.numpy(), hits.numpy(), counts.numpy().astype(np.int64)
 
     def _steps(
         self,
@@ -116,15 +124,16 @@ class TrainStep:
         starts: Tensor,
         numbers: Tensor,
         masks: Tensor | None,
+        item_end: Tensor | None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         count = tf.shape(starts)[0]
         names = list(self._config.network.weight_shapes())
 
         def step(k: Tensor, state: dict[str, Tensor], losses: Any) -> tuple[Any, ...]:
             counted = self._counted(starts[k])
-            shares = counted / (tf.reduce_sum(counted) * self._targets)
             weights = {name: state[name] for name in names}
-            window = self._windows(ids, starts[k])
+            window, live = self._windows(ids, starts[k], item_end)
+            shares = counted / self._predictions(counted, live)
             # The shards are independent, so the executor starts each on its own thread.
             found = [
                 self._backend.gradients(
@@ -132,6 +141,7 @@ class TrainStep:
                     window[part],
                     shares[part],
                     None if masks is None else masks[k, :, part],
+                    None if live is None else live[part],
                 )
                 for part in self._shards
             ]
@@ -151,30 +161,49 @@ class TrainStep:
         return update(self._config, state, whole, numbers)
 
     def _evaluated(
-        self, weights: dict[str, Tensor], ids: Tensor, starts: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, weights: dict[str, Tensor], ids: Tensor, starts: Tensor, item_end: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         count = tf.shape(starts)[0]
 
-        def step(k: Tensor, losses: Any, hits: Any) -> tuple[Any, ...]:
-            windows = self._windows(ids, starts[k])
+        def step(k: Tensor, losses: Any, hits: Any, counts: Any) -> tuple[Any, ...]:
+            windows, live = self._windows(ids, starts[k], item_end)
             counted = self._counted(starts[k])
-            found = [self._backend.evaluate(weights, windows[part]) for part in self._shards]
+            found = [
+                self._backend.evaluate(weights, windows[part], None if live is None else live[part])
+                for part in self._shards
+            ]
             loss = tf.reduce_sum(tf.concat([each for each, _ in found], 0) * counted)
             hit = tf.reduce_sum(tf.concat([each for _, each in found], 0) * counted)
-            return k + 1, losses.write(k, loss), hits.write(k, hit)
+            predictions = self._predictions(counted, live)
+            return k + 1, losses.write(k, loss), hits.write(k, hit), counts.write(k, predictions)
 
-        losses = tf.TensorArray(tf.float32, count, element_shape=())
-        hits = tf.TensorArray(tf.float32, count, element_shape=())
-        _, losses, hits = tf.while_loop(
-            lambda k, *_: k < count, step, (0, losses, hits), parallel_iterations=1
+        sums = [tf.TensorArray(tf.float32, count, element_shape=()) for _ in range(3)]
+        _, losses, hits, counts = tf.while_loop(
+            lambda k, *_: k < count, step, (0, *sums), parallel_iterations=1
         )
-        return losses.stack(), hits.stack()
+        return losses.stack(), hits.stack(), counts.stack()
 
-    def _windows(self, ids: Tensor, starts: Tensor) -> Tensor:
+    def _windows(
+        self, ids: Tensor, starts: Tensor, item_end: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The windows, int32 [B, T + 1], and which of their targets count, float32 [B, T]."""
         # In place of a missing window, another one is read and not counted.
         places = tf.maximum(starts, 0)[..., None] + tf.range(self._config.window + 1)
+        if item_end is not None:
+            # The window of the list's last item may reach beyond it.
+            places = tf.minimum(places, tf.shape(ids)[0] - 1)
         shape = (self._config.batch_size, self._config.window + 1)
-        return tf.ensure_shape(tf.cast(tf.gather(ids, places), tf.int32), shape)
+        windows = tf.ensure_shape(tf.cast(tf.gather(ids, places), tf.int32), shape)
+        if item_end is None:
+            return windows, None
+        ended = tf.cumsum(tf.cast(windows[:, :-1] == item_end, tf.int32), axis=1)
+        return windows, tf.cast(ended == 0, tf.float32)
+
+    def _predictions(self, counted: Tensor, live: Tensor | None) -> Tensor:
+        """The predictions that count: all of the windows that count, or those within items."""
+        if live is None:
+            return tf.reduce_sum(counted) * self._targets
+        return tf.reduce_sum(live * counted[:, None])
 
     def _counted(self, starts: Tensor) -> Tensor:
         return tf.ensure_shape(tf.cast(starts >= 0, tf.float32), (self._config.batch_size,))
@@ -198,6 +227,7 @@ def train_step(config: TrainConfig, backend: Backend) -> TrainStep:
         epochs=1,
         held_out=0.0,
         holdout="tail",
+        items=False,
         seed=0,
         seconds=None,
         validate_every=None,

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from worker.ml.checkpoint import TrainingState, fingerprint
-from worker.ml.config import TrainConfig
+from worker.ml.config import ITEM_END, TrainConfig
 from worker.ml.holdout import Holdout
 from worker.ml.model import crop
 from worker.ml.training.budget import TimeBudget
@@ -38,6 +38,7 @@ from worker.ml.training.variables import (
     initial_variables,
     to_checkpoint,
 )
+from worker.ml.vectorize import fill, find_holdout
 from worker.ml.vocabulary import Ids, Vocabulary
 
 Event = TrainingProgress | Validated | IntervalReached | RolledBack
@@ -82,7 +83,7 @@ class Trainer:
         if len(vocabulary) != size:
             raise CheckpointMismatch(f"{len(vocabulary)} tokens for a network of {size}")
         meta = {} if state is None else state.meta
-        self.holdout = Holdout.from_meta(meta, config, len(ids))
+        self.holdout = find_holdout(meta, config, ids, vocabulary)
         self.config = config
         self.backend: Backend = backend
         self.vocabulary = vocabulary
@@ -92,8 +93,13 @@ class Trainer:
         self._validation_interval = validation_interval(config, self.holdout.parts)
         self._ids = on_device(ids)
         self._step = train_step(config, backend)
-        lines = self.holdout.shuffled_lines(ids, vocabulary, config.window)
-        self._validator = Validator(config, self._step, self._ids, self.holdout, lines)
+        self._item_end = vocabulary.characters.index(ITEM_END) if config.items else None
+        lines = None
+        if isinstance(self.holdout, Holdout):
+            lines = self.holdout.shuffled_lines(ids, vocabulary, config.window)
+        self._validator = Validator(
+            config, self._step, self._ids, self.holdout, lines, self._item_end
+        )
         device = "gpu" if tf.config.get_visible_devices("GPU") else "cpu"
         self._fingerprint = fingerprint(config.threads, config.shards, device)
         loop = meta.get("loop", {})
@@ -101,6 +107,8 @@ class Trainer:
         if config.epochs is not None:
             self._loop.steps_total = round(config.epochs * self.steps_per_epoch)
         self._divergence = DivergenceMonitor(config, loop.get("watch"))
+        #: The share of a window's positions that count: of short items, windows are not full.
+        self.fill = fill(config, self.holdout.parts)
         #: The step of its first state: 0, or that of the checkpoint that it continues.
         self.start_step = int(meta.get("start_step", 0))
         #: Rollbacks before that step, which don't count towards its own limit.
@@ -256,7 +264,12 @@ class Trainer:
         numbers = self._schedule.numbers(steps, self.steps_total, self._loop.rate_share)
         started = time.perf_counter()
         self._variables, losses = self._step.train(
-            self._variables, self._ids, starts, numbers, step_masks(self.config, steps)
+            self._variables,
+            self._ids,
+            starts,
+            numbers,
+            step_masks(self.config, steps),
+            self._item_end,
         )
         seconds = time.perf_counter() - started
         windows = (starts >= 0).sum(axis=1)

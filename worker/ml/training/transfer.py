@@ -14,6 +14,7 @@ import numpy.typing as npt
 from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig
 from worker.ml.holdout import Holdout
+from worker.ml.items import ItemHoldout
 from worker.ml.model import initial_weights
 from worker.ml.training.variables import CheckpointMismatch, initial_variables, to_checkpoint
 from worker.ml.vocabulary import Vocabulary
@@ -21,7 +22,7 @@ from worker.ml.vocabulary import Vocabulary
 #: Fields that may change when a training continues: they decide only how long it lasts.
 _LENGTH = ("epochs", "seconds", "patience", "rollbacks")
 #: Fields that checkpoints of earlier releases lack, with the values that those trained with.
-_FIRST_VALUES = {"dropout": 0.0, "holdout": "tail"}
+_FIRST_VALUES = {"dropout": 0.0, "holdout": "tail", "items": False}
 #: Fields that decide only the last bits: a resume with others is labelled inexact.
 _MACHINE = ("threads", "shards")
 
@@ -52,7 +53,7 @@ def initial_state(
     config: TrainConfig,
     vocabulary: Vocabulary,
     fingerprint: dict[str, Any],
-    holdout: Holdout,
+    holdout: Holdout | ItemHoldout,
     *,
     lowercase: bool,
     same_text: bool,

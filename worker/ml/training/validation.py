@@ -4,7 +4,7 @@ Intervals are counted in steps, never in seconds, so a training is the same on a
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from worker.ml.config import TrainConfig
-from worker.ml.holdout import Holdout, Span
+from worker.ml.holdout import Holdout
+from worker.ml.items import ItemHoldout
 from worker.ml.training.step import Counts, Sums, TrainStep, on_device
 from worker.ml.training.variables import to_checkpoint
-from worker.ml.vectorize import Starts, steps_per_epoch, validation_starts
+from worker.ml.vectorize import Parts, Starts, steps_per_epoch, validation_starts
 from worker.ml.vocabulary import Ids
 
 #: Trained characters between two validations. With the bound of
@@ -25,13 +26,13 @@ VALIDATION_INTERVAL_CHARACTERS = 20_000_000
 TIMED_BATCHES = 8
 
 
-def validation_interval(config: TrainConfig, parts: Sequence[Span]) -> int:
+def validation_interval(config: TrainConfig, parts: Parts) -> int:
     """Steps between two validations within an epoch; the end of an epoch is validated as well.
 
     Args:
         config: Has `validate_every`, or None for equal parts of an epoch of at most
             `VALIDATION_INTERVAL_CHARACTERS` characters.
-        parts: The parts of the text to train on.
+        parts: What is trained on.
     """
     steps = steps_per_epoch(config, parts)
     if config.validate_every is not None:
@@ -75,8 +76,9 @@ class Validator:
         config: TrainConfig,
         step: TrainStep,
         ids: Any,
-        holdout: Holdout,
+        holdout: Holdout | ItemHoldout,
         lines: Ids | None = None,
+        item_end: int | None = None,
     ) -> None:
         """Prepare the windows of the pieces.
 
@@ -85,10 +87,12 @@ class Validator:
             step: The compiled step.
             ids: The whole text, on the device.
             holdout: Its held-out pieces.
+            item_end: The id of the token that ends an item of a list; None for a text.
             lines: What judges the training in place of the pieces; see `Holdout.shuffled_lines`.
         """
         self._config = config
         self._step = step
+        self._item_end = item_end
         starts = validation_starts(config, holdout.pieces)
         #: No step has windows of two pieces.
         self._bounds = np.cumsum([0, *map(len, starts)])
@@ -127,8 +131,7 @@ class Validator:
         self, variables: Mapping[str, Any], ids: Any, starts: Starts
     ) -> tuple[Sums, Sums, Counts]:
         weights, _ = to_checkpoint(variables, self._config)
-        nats, hits = self._step.evaluate(weights, ids, starts)
-        return nats, hits, self._step.predictions(starts)
+        return self._step.evaluate(weights, ids, starts, self._item_end)
 
 
 def _mean(sums: Sums, predictions: Counts) -> float:
