@@ -70,7 +70,8 @@ def test_from_a_file_to_three_texts(visit: Visit, text_file: Path) -> None:
     page.get_by_label("Beginning").fill("The quick ")
     first = write(visitor, "7")
     assert [len(text) for text in first] == [10 + 120] * 3
-    assert len(set(first)) == 3
+    # A network that knows the sentence by heart writes it at both low temperatures.
+    assert len(set(first)) > 1
     assert write(visitor, "8") != first
     assert write(visitor, "7") == first, "the same seed gives the same texts"
 
