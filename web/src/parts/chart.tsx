@@ -24,6 +24,17 @@ function colours(): Record<"train" | "validation" | "soft" | "rule", string> {
   };
 }
 
+// The loss of a point with a validation loss is the mean over its epoch, which lags behind: it
+// counts only if there is no other point since the previous validation (quire/watch/curves.py).
+function trainingLosses(points: CurvePoint[]): (number | null)[] {
+  let followsValidation = true;
+  return points.map((point) => {
+    const counts = point.val_loss === null || followsValidation;
+    followsValidation = point.val_loss !== null;
+    return counts ? point.loss : null;
+  });
+}
+
 export function Chart({ points }: { points: CurvePoint[] }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -31,7 +42,7 @@ export function Chart({ points }: { points: CurvePoint[] }) {
   const spoken = useStore(language);
   data.current = [
     points.map((point) => point.step),
-    points.map((point) => point.loss),
+    trainingLosses(points),
     points.map((point) => point.val_loss),
   ];
 
