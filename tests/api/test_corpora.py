@@ -48,6 +48,7 @@ def test_a_text_can_be_uploaded_in_three_ways(ann: Person) -> None:
             "encoding": "utf-8",
             "findings": corpus["findings"],
             "parts": [],
+            "items": None,
             "created_at": "",
         }
         assert [finding["code"] for finding in corpus["findings"]] == ["few_characters"]
