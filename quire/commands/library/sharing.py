@@ -53,8 +53,8 @@ class Shareable(ABC, Generic[Resource]):
 
     def print_warning(self, group: str | None = None) -> None:
         """Say what sharing with a group means; None means with everyone."""
-        name = "Everyone on the server" if group is None else f"Everyone in {escape(group)}"
-        print_note(f"[yellow]{self.warning(name)}[/]")
+        where = "on the server" if group is None else f"in the group {escape(group)}"
+        print_note(f"[yellow]{self.warning(f'Everyone {where}')}[/]")
 
 
 def add_shared_commands(
