@@ -71,7 +71,7 @@ def test_json_has_a_line_for_each_point_and_nothing_else(
     ]  # fmt: skip
     assert set(points[0]) == {
         "step", "epoch", "loss", "val_loss", "bits_per_char", "learning_rate",
-        "characters_per_second", "at",
+        "characters_per_second", "piece_losses", "at",
     }  # fmt: skip
     assert captured.err == ""
 

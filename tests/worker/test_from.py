@@ -150,7 +150,7 @@ def test_after_three_rollbacks_a_job_fails_and_keeps_its_best_checkpoint(
     sample = SampleSpec(length=5, temperatures=[1.0], every_steps=1)
     change_spec(harness, job_id, **DIVERGING, sample=sample.model_dump())
     harness.resume(job_id)
-    job = harness.wait_until_ended(job_id)
+    job = harness.wait_until_ended(job_id, seconds=180)  # texts at every step take a while
     assert job.status == "failed"
     assert job.error is not None
     assert job.error["type"] == "/problems/diverged"

@@ -62,7 +62,7 @@ def test_the_size_of_the_cache_is_a_setting(
     class CacheMade(Exception):
         """Raised instead of creating the cache, before TensorFlow is set up."""
 
-    def make(_engine: object, _processor: str, max_bytes: int) -> None:
+    def make(_engine: object, _processor: str, max_bytes: int, _memory: int) -> None:
         raise CacheMade(max_bytes)
 
     monkeypatch.setattr(bootstrap, "ModelCache", make)
