@@ -214,8 +214,11 @@ class Terminal:
             os.close(self._master)
 
     def _read(self) -> None:
+        terminal = select.poll()
+        terminal.register(self._master, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self._master], [], [], 0.2)
+            # Not `select`, which knows no descriptor above 1023: a long test run has more.
+            ready = terminal.poll(200)
             try:
                 data = os.read(self._master, 65536) if ready else b""
             except OSError:  # the process has exited

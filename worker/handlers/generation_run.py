@@ -185,8 +185,7 @@ class GenerationRun:
 
     def _tokens_within(self, sequence: Sequence, characters: int) -> int:
         """How many tokens lie within the first characters of a text."""
-        decode = self.model.vocabulary.decode
-        lengths = [len(decode([token])) for token in sequence.output_ids]
+        lengths = self.model.vocabulary.token_lengths[sequence.output_ids]
         return int(np.searchsorted(np.cumsum(lengths), characters, side="right"))
 
 

@@ -157,8 +157,17 @@ class Vocabulary:
         places = np.asarray(ids, dtype=np.int64).ravel()
         if self._words:
             return "".join(self._tokens[places])
-        points = _code_points(self._characters)[places]
-        return points.tobytes().decode("utf-32-le", "surrogatepass")
+        return self._points[places].tobytes().decode("utf-32-le", "surrogatepass")
+
+    @cached_property
+    def token_lengths(self) -> npt.NDArray[np.int64]:
+        """Characters of each token, [tokens]."""
+        lengths = [1] * len(self._characters) + [len(word) for word in self._words]
+        return np.array(lengths, np.int64)
+
+    @cached_property
+    def _points(self) -> npt.NDArray[np.uint32]:
+        return _code_points(self._characters)
 
     @cached_property
     def _spelling(self) -> "_Spelling":
@@ -171,7 +180,7 @@ class Vocabulary:
     @cached_property
     def _table(self) -> npt.NDArray[np.unsignedinteger]:
         """Ids by code point; the number of characters stands for an unknown one."""
-        points = _code_points(self._characters)
+        points = self._points
         size = len(points)
         table = np.full(int(points.max()) + 2, size, np.min_scalar_type(size))
         table[points] = np.arange(size)
