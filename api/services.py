@@ -116,9 +116,14 @@ class Services:
         )
 
     def close(self) -> None:
-        """Write what is still in memory, and close the connections to the database."""
+        """Write and send what is still in memory, and close all connections."""
         self.key_uses.close()
         self.refusals.close()
+        self.broker.close()
+        self.event_publisher.close()
+        self.end_publisher.close()
+        self.job_ends.close()
+        self.event_reader.close()
         self.engine.dispose()
 
 

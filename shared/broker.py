@@ -124,6 +124,7 @@ class Broker:
         self._requested: dict[Kind, deque[str]] = {}
         self._not_empty = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     def wake(self, kind: Kind, job_id: str) -> bool:
         """Send a wake; the oldest of `MAX_WAITING_WAKES` waiting ones gives way to it.
@@ -144,17 +145,28 @@ class Broker:
         with self._not_empty:
             waiting = self._requested.setdefault(kind, deque(maxlen=MAX_WAITING_WAKES))
             waiting.append(job_id)
-            if self._thread is None:
+            if self._thread is None and not self._closed:
                 # Not earlier: a thread does not survive a fork.
                 self._thread = threading.Thread(target=self._run, name="wakes", daemon=True)
                 self._thread.start()
             self._not_empty.notify()
 
+    def close(self) -> None:
+        """Send what waits, and close the connections. A wake that comes later opens a new one."""
+        with self._not_empty:
+            self._closed = True
+            self._not_empty.notify()
+        if self._thread is not None:
+            self._thread.join(2 * CONNECT_TIMEOUT_SECONDS)
+        self._redis.close()
+
     def _run(self) -> None:
         while True:
             with self._not_empty:
-                while not self._requested:
+                while not (self._requested or self._closed):
                     self._not_empty.wait()
+                if not self._requested:
+                    return
                 requested, self._requested = self._requested, {}
             for kind, job_ids in requested.items():
                 self._send(kind, list(job_ids))

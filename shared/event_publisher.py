@@ -1,19 +1,15 @@
 """Publishes the events of running jobs to the streams that `shared.job_events` reads."""
 
 import json
-import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from shared.broker import CONNECT_TIMEOUT_SECONDS, redis_url
+from shared.background_sender import BackgroundSender
 from shared.job_events import EntryKind, stream_key
 from shared.job_listeners import ListenerLookup
 
@@ -51,30 +47,21 @@ class _Pending:
         return {"kind": self.kind, "data": json.dumps(self.data, ensure_ascii=False)}
 
 
-class EventPublisher:
-    """Sends entries in a background thread, so that callers never wait for Redis.
+class EventPublisher(BackgroundSender[_Pending]):
+    """Sends entries in a background thread.
 
     Args:
         url: A Redis address in either spelling.
     """
 
+    lost_event = "events_not_published"
+
     def __init__(self, url: str) -> None:
-        self._redis = redis.Redis.from_url(
-            redis_url(url),
-            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            socket_timeout=CONNECT_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
+        super().__init__(url, "event-publisher", MAX_PENDING, BATCH_SIZE)
         self._listeners = ListenerLookup(self._redis)
         self._listened: frozenset[str] = frozenset()
         self._asked_at = 0.0
-        self._must_look = False
-        self._pending: deque[_Pending] = deque(maxlen=MAX_PENDING)
         self._offset = 0
-        self._not_empty = threading.Condition()
-        self._sending = False
-        self._unreachable = False
-        self._thread: threading.Thread | None = None
 
     def publish(self, job_id: str, attempt: int, kind: EntryKind, **data: Any) -> None:
         """Queue an entry. It is lost if Redis cannot be reached.
@@ -100,8 +87,7 @@ class EventPublisher:
         if time.monotonic() - self._asked_at > LOOK_SECONDS:
             with self._not_empty:
                 self._asked_at = time.monotonic()
-                self._must_look = True
-                self._notify()
+                self._notify(ask=True)
         return self._listened
 
     def _enqueue(
@@ -113,52 +99,17 @@ class EventPublisher:
             self._pending.append(_Pending(job_id, attempt, self._offset, kind, data, for_listeners))
             self._notify()
 
-    def _notify(self) -> None:
-        if self._thread is None:
-            # Not earlier: a thread does not survive a fork.
-            self._thread = threading.Thread(target=self._run, name="event-publisher", daemon=True)
-            self._thread.start()
-        self._not_empty.notify()
+    def _send(self, batch: Sequence[_Pending], asked: bool) -> None:
+        if asked or any(entry.for_listeners for entry in batch):
+            self._listened = self._listeners.look()
+        self._add(
+            [entry for entry in batch if not entry.for_listeners or entry.job_id in self._listened]
+        )
 
-    def flush(self, seconds: float = CONNECT_TIMEOUT_SECONDS) -> bool:
-        """Wait up to `seconds` until all entries are sent; return whether they are."""
-        deadline = time.monotonic() + seconds
-        while self._pending or self._sending:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-        return True
+    def _on_unreachable(self) -> None:
+        self._listened = frozenset()
 
-    def _run(self) -> None:
-        while True:
-            with self._not_empty:
-                while not (self._pending or self._must_look):
-                    self._not_empty.wait()
-                # Before the entries leave the queue, since `flush` looks without the lock.
-                self._sending = True
-                count = min(len(self._pending), BATCH_SIZE)
-                batch = [self._pending.popleft() for _ in range(count)]
-                must_look, self._must_look = self._must_look, False
-            try:
-                if must_look or any(entry.for_listeners for entry in batch):
-                    self._listened = self._listeners.look()
-                self._send(
-                    [
-                        entry
-                        for entry in batch
-                        if not entry.for_listeners or entry.job_id in self._listened
-                    ]
-                )
-                self._unreachable = False
-            except (redis.RedisError, OSError) as error:
-                self._listened = frozenset()
-                if not self._unreachable:
-                    log.warning("events_not_published", reason=str(error))
-                self._unreachable = True
-            finally:
-                self._sending = False
-
-    def _send(self, batch: Sequence[_Pending]) -> None:
+    def _add(self, batch: Sequence[_Pending]) -> None:
         if not batch:
             return
         pipe = self._redis.pipeline(transaction=False)

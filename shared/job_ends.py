@@ -7,9 +7,7 @@ doubled or late one a look at the row.
 """
 
 import threading
-import time
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +18,7 @@ from pydantic_core import PydanticSerializationError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from shared.background_sender import BackgroundSender
 from shared.broker import CONNECT_TIMEOUT_SECONDS, redis_url
 from shared.queue.types import JobEnd
 
@@ -44,26 +43,18 @@ def channel(client: redis.Redis) -> str:
     return f"quire:ends:{client.connection_pool.connection_kwargs.get('db') or 0}"
 
 
-class JobEndPublisher:
-    """Publishes ends in a background thread, so that callers never wait for Redis.
+class JobEndPublisher(BackgroundSender[JobEnd]):
+    """Publishes ends in a background thread.
 
     Args:
         url: A Redis address in either spelling.
     """
 
+    lost_event = "ends_not_published"
+
     def __init__(self, url: str) -> None:
-        self._redis = redis.Redis.from_url(
-            redis_url(url),
-            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            socket_timeout=CONNECT_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
+        super().__init__(url, "job-ends", MAX_PENDING, MAX_PENDING)
         self._channel = channel(self._redis)
-        self._pending: deque[JobEnd] = deque(maxlen=MAX_PENDING)
-        self._not_empty = threading.Condition()
-        self._sending = False
-        self._unreachable = False
-        self._thread: threading.Thread | None = None
 
     def publish(self, ends: Iterable[JobEnd]) -> None:
         """Queue ends. They are lost if Redis cannot be reached.
@@ -73,42 +64,12 @@ class JobEndPublisher:
         """
         with self._not_empty:
             self._pending.extend(ends)
-            if not self._pending:
-                return
-            if self._thread is None:
-                # Not earlier: a thread does not survive a fork.
-                self._thread = threading.Thread(target=self._run, name="job-ends", daemon=True)
-                self._thread.start()
-            self._not_empty.notify()
+            if self._pending:
+                self._notify()
 
-    def flush(self, seconds: float = CONNECT_TIMEOUT_SECONDS) -> bool:
-        """Wait up to `seconds` until all ends are sent; return whether they are."""
-        deadline = time.monotonic() + seconds
-        while self._pending or self._sending:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-        return True
-
-    def _run(self) -> None:
-        while True:
-            with self._not_empty:
-                while not self._pending:
-                    self._not_empty.wait()
-                # Before the ends leave the queue, since `flush` looks without the lock.
-                self._sending = True
-                ends = list(self._pending)
-                self._pending.clear()
-            try:
-                for message in messages(ends):
-                    self._redis.publish(self._channel, message)
-                self._unreachable = False
-            except (redis.RedisError, OSError) as error:
-                if not self._unreachable:
-                    log.warning("ends_not_published", reason=str(error))
-                self._unreachable = True
-            finally:
-                self._sending = False
+    def _send(self, batch: Sequence[JobEnd], asked: bool) -> None:
+        for message in messages(batch):
+            self._redis.publish(self._channel, message)
 
 
 def messages(ends: Iterable[JobEnd]) -> Iterator[bytes]:
@@ -179,6 +140,7 @@ class JobEndListener:
         self._waiters: dict[str, list[EndWaiter]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
         self.is_listening = False
 
     def expect(self, job_id: str) -> EndWaiter:
@@ -190,7 +152,7 @@ class JobEndListener:
         waiter = EndWaiter(job_id)
         with self._lock:
             self._waiters.setdefault(job_id, []).append(waiter)
-            if self._thread is None:
+            if self._thread is None and not self._closed.is_set():
                 self._thread = threading.Thread(target=self._run, name="job-ends", daemon=True)
                 self._thread.start()
         return waiter
@@ -204,9 +166,17 @@ class JobEndListener:
             if not waiters:
                 self._waiters.pop(waiter.job_id, None)
 
+    def close(self) -> None:
+        """End the thread and its connection, at the latest after `SILENCE_SECONDS`."""
+        with self._lock:
+            self._closed.set()
+            thread = self._thread
+        if thread is not None:
+            thread.join(2 * SILENCE_SECONDS)
+
     def _run(self) -> None:
         is_logged = False
-        while True:
+        while not self._closed.is_set():
             try:
                 self._listen()
             except (redis.RedisError, OSError) as error:
@@ -215,7 +185,7 @@ class JobEndListener:
                 self.is_listening, is_logged = False, True
                 # What is published meanwhile is lost, so everybody reads rows.
                 self._wake_all()
-                time.sleep(RETRY_SECONDS)
+                self._closed.wait(RETRY_SECONDS)
 
     def _listen(self) -> None:
         with (
@@ -229,7 +199,7 @@ class JobEndListener:
         ):
             subscription.subscribe(channel(client))
             asked = False
-            while True:
+            while not self._closed.is_set():
                 message: dict[str, Any] | None = subscription.get_message(timeout=SILENCE_SECONDS)
                 if message is None:
                     if asked:

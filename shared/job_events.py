@@ -128,6 +128,10 @@ class EventReader:
         streams: Any = self._redis.xread(positions, block=max(1, round(seconds * 1000)))
         return {jobs[key]: _parse(entries) for key, entries in streams or ()}
 
+    def close(self) -> None:
+        """Close the connections. A reader that is used again opens new ones."""
+        self._redis.close()
+
     def last_id(self, job_id: str) -> str:
         """Return the id of the last entry, or `BEGINNING` if the stream is gone.
 
