@@ -178,7 +178,7 @@ class GenerationRun:
             repetition_penalty=spec.repetition_penalty,
             echo=spec.echo,
             mean_logprob=nats / len(logprobs) if logprobs else None,
-            bits_per_char=-nats / math.log(2) / len(written) if written else None,
+            bits_per_char=bits_per_char(nats, len(written)),
             logprobs=rounded if spec.logprobs else None,
             copy=None if self.items is None else text.prompt + written in self.items,
         )
@@ -187,6 +187,14 @@ class GenerationRun:
         """How many tokens lie within the first characters of a text."""
         lengths = self.model.vocabulary.token_lengths[sequence.output_ids]
         return int(np.searchsorted(np.cumsum(lengths), characters, side="right"))
+
+
+def bits_per_char(nats: float, characters: int) -> float | None:
+    """Bits per character of a text with this log-probability; None for the empty text."""
+    if not characters:
+        return None
+    # A text that is certain has 0 bits, not -0.
+    return -nats / math.log(2) / characters or 0.0
 
 
 def _before_stop(text: str, stops: list[str]) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from shared.queue.types import ProgressReport, TextRecord
 from shared.specs.generation import GenerateSpec
 from worker.data.model_cache import LoadedModel
-from worker.handlers.generation_run import LOGPROB_DIGITS
+from worker.handlers.generation_run import LOGPROB_DIGITS, bits_per_char
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
 from worker.ml.sampling.step import BLOCK
@@ -163,7 +163,7 @@ class ScoreRun:
                 finish_reason="scored",
                 checkpoint_id=self.checkpoint_id,
                 mean_logprob=nats / scored if scored else None,
-                bits_per_char=-nats / math.log(2) / self.characters if self.characters else None,
+                bits_per_char=bits_per_char(nats, self.characters),
                 logprobs=logprobs,
             )
         ]
