@@ -17,7 +17,17 @@ SAMPLE_BYTES = 256 * 1024
 LINE_CHARACTERS = 60
 #: Tried besides what the library guesses, the most usual first.
 USUAL = (
-    *("cp1252", "cp1250", "iso8859-2", "cp1251", "koi8-r", "cp866", "mac_roman", "cp850"),
+    *(
+        "cp1252",
+        "iso8859-15",
+        "cp1250",
+        "iso8859-2",
+        "cp1251",
+        "koi8-r",
+        "cp866",
+        "mac_roman",
+        "cp850",
+    ),
     *("cp1254", "cp1253", "cp1255", "cp1256", "cp1257", "cp874"),
     *("gb18030", "big5", "cp932", "euc-jp", "cp949"),
 )
@@ -128,8 +138,9 @@ def _rated(data: bytes, without: Sequence[str]) -> list[tuple[float, Guess]]:
     for name in dict.fromkeys((*_names(sample), *USUAL)):
         text = None if name in without else _read(sample, name)
         if text is not None and len(MOJIBAKE.findall(text)) < LEAST_MOJIBAKE:
-            # Of encodings that read the same, the first is named.
-            found.setdefault(text, (naturalness(text), name))
+            # Of encodings that read the same, the first usual one is named.
+            rating, named = found.get(text) or (naturalness(text), name)
+            found[text] = (rating, name if named not in USUAL and name in USUAL else named)
     # Of about equally natural ones, usual ones come first, and then the library's favourites.
     rated = sorted(found.values(), key=lambda entry: (-round(entry[0], 1), entry[1] not in USUAL))
     rated = rated[:MOST_GUESSES]

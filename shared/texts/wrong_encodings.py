@@ -18,6 +18,11 @@ BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _C1_BYTES = re.compile("[\x80-\x9f]")
+_C1_RAW = re.compile(rb"[\x80-\x9f]")
+#: What latin-1 reads as a sign within a word, or as ¤ behind a number, and iso8859-15 as œ or €.
+_LATIN_9 = re.compile(
+    rb"[A-Za-z\xe0-\xff][\xa6\xa8\xb4\xb8\xbc-\xbe][a-z\xe0-\xff]|[0-9][ \xa0]?\xa4(?![0-9])"
+)
 #: Lines that are looked at to tell whether they are all in one encoding.
 MIXED_LINES = 2000
 #: A double-byte text may be valid UTF-8 by chance, but not with so many characters.
@@ -103,6 +108,12 @@ def checked_declaration(data: bytes, encoding: str) -> str:
             "other_encoding",
             f"in {encoding} the text reads as no language does",
             *(guess.sentence() for guess in better),
+        )
+    if encoding in ("latin-1", "cp1252") and _LATIN_9.search(data) and not _C1_RAW.search(data):
+        raise NotThisEncoding(
+            "other_encoding",
+            f"in {encoding} the text has signs where €, œ and the like belong",
+            "declare encoding=iso8859-15",
         )
     return encoding
 

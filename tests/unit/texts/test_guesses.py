@@ -140,6 +140,9 @@ def test_the_likeliest_encodings_are_offered_with_a_line_of_the_text(
         ("cp1251", "koi8-r", RUSSIAN * 30),
         ("mac_roman", "cp1252", QUOTED * 30),
         ("cp932", "gb18030", JAPANESE * 30),
+        ("iso8859-15", "latin-1", "Un cœur naïf coûte déjà cher.\n" * 9),
+        ("iso8859-15", "latin-1", "Le cœur et la sœur, une œuvre.\n" * 9),
+        ("iso8859-15", "cp1252", "Le café coûte 20 €.\n" * 9),
     ],
 )
 def test_a_wrong_declaration_is_refused_with_the_better_guess(
@@ -147,3 +150,11 @@ def test_a_wrong_declaration_is_refused_with_the_better_guess(
 ) -> None:
     with pytest.raises(NotThisEncoding, match=f"encoding={encoding}"):
         decode(written.encode(encoding), declared)
+
+
+@pytest.mark.parametrize("written", ["1½ tasses de café, ¾ de lait\n", "l’été à 3 € — déjà\n"])
+@pytest.mark.parametrize("declared", ["latin-1", "cp1252"])
+def test_fractions_and_typographic_marks_are_no_other_encoding(written: str, declared: str) -> None:
+    if declared == "latin-1":
+        written = written.translate({0x2019: "'", 0x20AC: "F", 0x2014: "-"})
+    assert decode((written * 9).encode(declared), declared).text == written * 9
