@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from typing import Any, Protocol
 
 from quire.client.job_html import activity, job_html, progress_line, share_done, waiting_line
@@ -67,8 +68,7 @@ class NotebookBar(NoBar):
     def transfer(self, name: str, done: int, total: int | None) -> None:
         """Show a bar as HTML."""
         value = "" if not total else f' max="{total}" value="{done}"'
-        escaped = name.replace("&", "&amp;").replace("<", "&lt;")
-        self._update(f"<div>{escaped} <progress{value}></progress> {_megabytes(done)}</div>")
+        self._update(f"<div>{escape(name)} <progress{value}></progress> {_megabytes(done)}</div>")
 
     def _update(self, html: str) -> None:
         shown = self._display.HTML(html)

@@ -18,17 +18,17 @@ from quire.client.outcome import require_success
 from quire.client.replies import Job, Text
 from quire.commands.jobs.training_inputs import parse_settings
 from quire.commands.library.uploads import upload_once
-from quire.commands.server import demo_corpus
-from quire.commands.server.demo_corpus import (
+from quire.commands.server.options import DataDir
+from quire.commands.server.up import options_over_environment
+from quire.errors import CannotStart, ExitCode, ServerUnreachable
+from quire.server import demo_corpus
+from quire.server.data_dir import find_lock_holder
+from quire.server.demo_corpus import (
     DemoCorpus,
     share_known,
     suggest_prompt,
     written_words,
 )
-from quire.commands.server.options import DataDir
-from quire.commands.server.up import options_over_environment
-from quire.errors import CannotStart, ExitCode, ServerUnreachable
-from quire.server.data_dir import find_lock_holder
 from quire.server.parts import require_server
 from quire.terminal import formatting
 from quire.terminal.console import err, escape, out, shell_quoted
