@@ -1,6 +1,7 @@
 """Settings of all parts, read from the environment once and checked at start.
 
-No other module reads a setting from the environment. An invalid value stops the program with
+No other module reads a setting from the environment, but for the client, which does without this
+package: `quire/client/login.py` reads what it needs. An invalid value stops the program with
 the name of the variable, its value and the rule.
 """
 

@@ -119,6 +119,16 @@ def require_success(job: Job) -> None:
 
 
 @contextmanager
+def told_of_submission() -> Iterator[None]:
+    """Say on Ctrl-C that a job may have been submitted, whose answer was not awaited."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nThe job may go on at the server: q.jobs() lists it.", file=sys.stderr)
+        raise
+
+
+@contextmanager
 def told_of_interruption(job: Job) -> Iterator[None]:
     """Say on Ctrl-C that the job goes on, and what returns to it."""
     try:

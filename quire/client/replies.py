@@ -180,7 +180,12 @@ class Text(Reply):
         return html.text(self.prompt, self.continuation, self._copied(), self._caption())
 
     def _copied(self) -> list[tuple[int, int]]:
-        """Where the continuation copies its corpus: the longest copy."""
+        """Where the continuation copies its corpus: all copies if they are told, or the longest."""
+        before = len(self.text) - len(self.continuation)
+        spans = self.as_json().get("copied_spans")
+        if spans is not None:
+            starts = [(span["start"] - before, span["length"]) for span in spans]
+            return [(start, start + length) for start, length in starts]
         copied = self.novelty.copied if self.novelty is not None else ""
         at = self.continuation.find(copied) if copied else -1
         return [] if at < 0 else [(at, at + len(copied))]

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from quire.client import replies
-from quire.client.aio.corpus import AsyncCorpus
+from quire.client.aio.corpus import AsyncCorpus, corpus_of
 from quire.client.aio.job import AsyncGeneration, AsyncScoring, job_of
-from quire.client.aio.model import AsyncModel
+from quire.client.aio.model import AsyncModel, model_of
 from quire.client.aio.routes import AsyncRoutes
 from quire.client.aio.training import AsyncTraining
 from quire.client.progress import transfer_bar
@@ -175,9 +175,9 @@ class AsyncClient(AsyncRoutes):
         )
         return await self._upload_source(data, name or own_name, reading, progress)
 
-    def models(self, name: str | None = None) -> AsyncIterator[AsyncModel]:
+    def models(self, name: str | None = None, **options: Any) -> AsyncIterator[AsyncModel]:
         """List the models that this key may use, newest first; of `name` or all."""
-        return self._as_models(super().models(name))
+        return self._as_models(super().models(name, **options))
 
     async def model(self, reference: str) -> AsyncModel:
         """Get a model by its name or id; of several of that name, the newest.
@@ -186,12 +186,12 @@ class AsyncClient(AsyncRoutes):
             NotFound: There is none.
         """
         if _is_id(reference):
-            return AsyncModel.of(self, await super().model(reference))
+            return model_of(self, await super().model(reference))
         return await _newest("model", "models()", reference, self.models)
 
-    def corpora(self, name: str | None = None) -> AsyncIterator[AsyncCorpus]:
+    def corpora(self, name: str | None = None, **options: Any) -> AsyncIterator[AsyncCorpus]:
         """List the corpora that this key may read, newest first; of `name` or all."""
-        return self._as_corpora(super().corpora(name))
+        return self._as_corpora(super().corpora(name, **options))
 
     async def corpus(self, reference: str) -> AsyncCorpus:
         """Get a corpus by its name or id; of several of that name, the newest.
@@ -200,7 +200,7 @@ class AsyncClient(AsyncRoutes):
             NotFound: There is none.
         """
         if _is_id(reference):
-            return AsyncCorpus.of(self, await super().corpus(reference))
+            return corpus_of(self, await super().corpus(reference))
         return await _newest("corpus", "corpora()", reference, self.corpora)
 
     def jobs(self, **filters: str | None) -> AsyncIterator[AsyncAnyJob]:
@@ -242,17 +242,17 @@ class AsyncClient(AsyncRoutes):
     ) -> AsyncCorpus:
         with transfer_bar(name, progress) as on_progress:
             reply = await self.upload_corpus(data, name=name, on_progress=on_progress, **reading)
-        return AsyncCorpus.of(self, reply)
+        return corpus_of(self, reply)
 
     async def _as_models(self, listed: AsyncIterator[replies.Model]) -> AsyncIterator[AsyncModel]:
         async for reply in listed:
-            yield AsyncModel.of(self, reply)
+            yield model_of(self, reply)
 
     async def _as_corpora(
         self, listed: AsyncIterator[replies.Corpus]
     ) -> AsyncIterator[AsyncCorpus]:
         async for reply in listed:
-            yield AsyncCorpus.of(self, reply)
+            yield corpus_of(self, reply)
 
     async def _as_jobs(self, listed: AsyncIterator[replies.Job]) -> AsyncIterator[AsyncAnyJob]:
         async for reply in listed:

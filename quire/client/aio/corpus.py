@@ -15,13 +15,6 @@ class AsyncCorpus(replies.Corpus):
 
     _routes: AsyncRoutes = PrivateAttr()
 
-    @classmethod
-    def of(cls, routes: AsyncRoutes, reply: replies.Corpus) -> Self:
-        """Return a corpus that can do something."""
-        corpus = with_fields_of(cls, reply)
-        corpus._routes = routes
-        return corpus
-
     async def refresh(self) -> Self:
         """Ask the server for the corpus again."""
         take_fields(self, await self._routes.corpus(self.id))
@@ -56,3 +49,10 @@ class AsyncCorpus(replies.Corpus):
         return f"<{type(self).__name__} {self.name!r} {self.characters:,} characters {self.id}>"
 
     __str__ = __repr__
+
+
+def corpus_of(routes: AsyncRoutes, reply: replies.Corpus) -> AsyncCorpus:
+    """Return a corpus that can do something."""
+    corpus = with_fields_of(AsyncCorpus, reply)
+    corpus._routes = routes
+    return corpus

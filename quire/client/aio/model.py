@@ -11,6 +11,7 @@ from quire.client import replies
 from quire.client.aio.job import AsyncGeneration, AsyncScoring, job_of
 from quire.client.aio.routes import AsyncRoutes
 from quire.client.handles import take_fields, with_fields_of
+from quire.client.outcome import told_of_submission
 from quire.client.progress import transfer_bar
 from quire.client.requests import bodies
 from quire.client.requests.bodies import Temperature
@@ -23,13 +24,6 @@ class AsyncModel(replies.Model):
     """A trained network, or one that is being trained."""
 
     _routes: AsyncRoutes = PrivateAttr()
-
-    @classmethod
-    def of(cls, routes: AsyncRoutes, reply: replies.Model) -> Self:
-        """Return a model that can do something."""
-        model = with_fields_of(cls, reply)
-        model._routes = routes
-        return model
 
     async def refresh(self) -> Self:
         """Ask the server for the model again, such as for newer checkpoints."""
@@ -65,14 +59,15 @@ class AsyncModel(replies.Model):
             WaitTimeout: The job has not ended in time, and goes on.
         """
         bodies.refuse_several(temperature, options)
-        job = await self.submit(
-            prompt,
-            length=length,
-            temperature=temperature,
-            seed=seed,
-            wait_seconds=WAIT_SECONDS,
-            **options,
-        )
+        with told_of_submission():
+            job = await self.submit(
+                prompt,
+                length=length,
+                temperature=temperature,
+                seed=seed,
+                wait_seconds=WAIT_SECONDS,
+                **options,
+            )
         [text] = await job.result(timeout, progress=progress)
         return text
 
@@ -90,9 +85,10 @@ class AsyncModel(replies.Model):
 
         The other arguments and the errors are those of `generate`.
         """
-        job = await self.submit(
-            prompt, n=n, temperature=temperature, wait_seconds=WAIT_SECONDS, **options
-        )
+        with told_of_submission():
+            job = await self.submit(
+                prompt, n=n, temperature=temperature, wait_seconds=WAIT_SECONDS, **options
+            )
         return await job.result(timeout, progress=progress)
 
     async def stream(
@@ -228,7 +224,8 @@ class AsyncModel(replies.Model):
             logprobs=logprobs,
             unknown=unknown,
         )
-        reply = await self._routes.submit_score(body, WAIT_SECONDS)
+        with told_of_submission():
+            reply = await self._routes.submit_score(body, WAIT_SECONDS)
         job = job_of(AsyncScoring, self._routes, reply)
         return await job.result(timeout, progress=progress)
 
@@ -300,3 +297,10 @@ class AsyncModel(replies.Model):
         return f"<{type(self).__name__} {self.name!r} {self.id}>"
 
     __str__ = __repr__
+
+
+def model_of(routes: AsyncRoutes, reply: replies.Model) -> AsyncModel:
+    """Return a model that can do something."""
+    model = with_fields_of(AsyncModel, reply)
+    model._routes = routes
+    return model

@@ -6,7 +6,7 @@ from datetime import datetime
 from quire.client import replies
 from quire.client.aio import runtime
 from quire.client.aio.job import AsyncJob
-from quire.client.aio.model import AsyncModel
+from quire.client.aio.model import AsyncModel, model_of
 from quire.client.aio.poller import AsyncTrainingPoller
 from quire.client.aio.retry import retry_while_unreachable
 from quire.client.handles import take_fields
@@ -78,7 +78,7 @@ class AsyncTraining(AsyncJob):
         async def ask() -> replies.Model:
             return await self._routes.model(model)
 
-        return AsyncModel.of(self._routes, await retry_while_unreachable(ask))
+        return model_of(self._routes, await retry_while_unreachable(ask))
 
     async def curve(self) -> list[replies.Metric]:
         """Get the points of the loss curves that count, thinned to some hundred."""

@@ -11,9 +11,9 @@ from quire.client.progress import transfer_bar
 from quire.client.requests import bodies
 from quire.client.requests.sources import Paths, read_source, stored_sha256
 from quire.client.requests.uploads import Data
-from quire.client.sync.corpus import Corpus
+from quire.client.sync.corpus import Corpus, corpus_of
 from quire.client.sync.job import Generation, Scoring, job_of
-from quire.client.sync.model import Model
+from quire.client.sync.model import Model, model_of
 from quire.client.sync.routes import Routes
 from quire.client.sync.training import Training
 from quire.errors import NotFound
@@ -176,9 +176,9 @@ class Client(Routes):
         )
         return self._upload_source(data, name or own_name, reading, progress)
 
-    def models(self, name: str | None = None) -> Iterator[Model]:
+    def models(self, name: str | None = None, **options: Any) -> Iterator[Model]:
         """List the models that this key may use, newest first; of `name` or all."""
-        return self._as_models(super().models(name))
+        return self._as_models(super().models(name, **options))
 
     def model(self, reference: str) -> Model:
         """Get a model by its name or id; of several of that name, the newest.
@@ -187,12 +187,12 @@ class Client(Routes):
             NotFound: There is none.
         """
         if _is_id(reference):
-            return Model.of(self, super().model(reference))
+            return model_of(self, super().model(reference))
         return _newest("model", "models()", reference, self.models)
 
-    def corpora(self, name: str | None = None) -> Iterator[Corpus]:
+    def corpora(self, name: str | None = None, **options: Any) -> Iterator[Corpus]:
         """List the corpora that this key may read, newest first; of `name` or all."""
-        return self._as_corpora(super().corpora(name))
+        return self._as_corpora(super().corpora(name, **options))
 
     def corpus(self, reference: str) -> Corpus:
         """Get a corpus by its name or id; of several of that name, the newest.
@@ -201,7 +201,7 @@ class Client(Routes):
             NotFound: There is none.
         """
         if _is_id(reference):
-            return Corpus.of(self, super().corpus(reference))
+            return corpus_of(self, super().corpus(reference))
         return _newest("corpus", "corpora()", reference, self.corpora)
 
     def jobs(self, **filters: str | None) -> Iterator[AnyJob]:
@@ -243,15 +243,15 @@ class Client(Routes):
     ) -> Corpus:
         with transfer_bar(name, progress) as on_progress:
             reply = self.upload_corpus(data, name=name, on_progress=on_progress, **reading)
-        return Corpus.of(self, reply)
+        return corpus_of(self, reply)
 
     def _as_models(self, listed: Iterator[replies.Model]) -> Iterator[Model]:
         for reply in listed:
-            yield Model.of(self, reply)
+            yield model_of(self, reply)
 
     def _as_corpora(self, listed: Iterator[replies.Corpus]) -> Iterator[Corpus]:
         for reply in listed:
-            yield Corpus.of(self, reply)
+            yield corpus_of(self, reply)
 
     def _as_jobs(self, listed: Iterator[replies.Job]) -> Iterator[AnyJob]:
         for reply in listed:

@@ -16,13 +16,6 @@ class Corpus(replies.Corpus):
 
     _routes: Routes = PrivateAttr()
 
-    @classmethod
-    def of(cls, routes: Routes, reply: replies.Corpus) -> Self:
-        """Return a corpus that can do something."""
-        corpus = with_fields_of(cls, reply)
-        corpus._routes = routes
-        return corpus
-
     def refresh(self) -> Self:
         """Ask the server for the corpus again."""
         take_fields(self, self._routes.corpus(self.id))
@@ -57,3 +50,10 @@ class Corpus(replies.Corpus):
         return f"<{type(self).__name__} {self.name!r} {self.characters:,} characters {self.id}>"
 
     __str__ = __repr__
+
+
+def corpus_of(routes: Routes, reply: replies.Corpus) -> Corpus:
+    """Return a corpus that can do something."""
+    corpus = with_fields_of(Corpus, reply)
+    corpus._routes = routes
+    return corpus

@@ -10,6 +10,7 @@ from pydantic import PrivateAttr
 
 from quire.client import replies
 from quire.client.handles import take_fields, with_fields_of
+from quire.client.outcome import told_of_submission
 from quire.client.progress import transfer_bar
 from quire.client.requests import bodies
 from quire.client.requests.bodies import Temperature
@@ -24,13 +25,6 @@ class Model(replies.Model):
     """A trained network, or one that is being trained."""
 
     _routes: Routes = PrivateAttr()
-
-    @classmethod
-    def of(cls, routes: Routes, reply: replies.Model) -> Self:
-        """Return a model that can do something."""
-        model = with_fields_of(cls, reply)
-        model._routes = routes
-        return model
 
     def refresh(self) -> Self:
         """Ask the server for the model again, such as for newer checkpoints."""
@@ -66,14 +60,15 @@ class Model(replies.Model):
             WaitTimeout: The job has not ended in time, and goes on.
         """
         bodies.refuse_several(temperature, options)
-        job = self.submit(
-            prompt,
-            length=length,
-            temperature=temperature,
-            seed=seed,
-            wait_seconds=WAIT_SECONDS,
-            **options,
-        )
+        with told_of_submission():
+            job = self.submit(
+                prompt,
+                length=length,
+                temperature=temperature,
+                seed=seed,
+                wait_seconds=WAIT_SECONDS,
+                **options,
+            )
         [text] = job.result(timeout, progress=progress)
         return text
 
@@ -91,9 +86,10 @@ class Model(replies.Model):
 
         The other arguments and the errors are those of `generate`.
         """
-        job = self.submit(
-            prompt, n=n, temperature=temperature, wait_seconds=WAIT_SECONDS, **options
-        )
+        with told_of_submission():
+            job = self.submit(
+                prompt, n=n, temperature=temperature, wait_seconds=WAIT_SECONDS, **options
+            )
         return job.result(timeout, progress=progress)
 
     def stream(
@@ -226,7 +222,8 @@ class Model(replies.Model):
             logprobs=logprobs,
             unknown=unknown,
         )
-        reply = self._routes.submit_score(body, WAIT_SECONDS)
+        with told_of_submission():
+            reply = self._routes.submit_score(body, WAIT_SECONDS)
         job = job_of(Scoring, self._routes, reply)
         return job.result(timeout, progress=progress)
 
@@ -298,3 +295,10 @@ class Model(replies.Model):
         return f"<{type(self).__name__} {self.name!r} {self.id}>"
 
     __str__ = __repr__
+
+
+def model_of(routes: Routes, reply: replies.Model) -> Model:
+    """Return a model that can do something."""
+    model = with_fields_of(Model, reply)
+    model._routes = routes
+    return model

@@ -9,7 +9,7 @@ from quire.client.handles import take_fields
 from quire.client.outcome import JobUpdate, require_success, told_of_interruption
 from quire.client.sync import runtime
 from quire.client.sync.job import Job
-from quire.client.sync.model import Model
+from quire.client.sync.model import Model, model_of
 from quire.client.sync.poller import TrainingPoller
 from quire.client.sync.retry import retry_while_unreachable
 from quire.errors import NotFound
@@ -77,7 +77,7 @@ class Training(Job):
         def ask() -> replies.Model:
             return self._routes.model(model)
 
-        return Model.of(self._routes, retry_while_unreachable(ask))
+        return model_of(self._routes, retry_while_unreachable(ask))
 
     def curve(self) -> list[replies.Metric]:
         """Get the points of the loss curves that count, thinned to some hundred."""

@@ -240,6 +240,21 @@ def test_a_saved_login_is_used_and_its_key_goes_nowhere_else(
         assert client.url == "http://elsewhere"
 
 
+def test_a_proxy_is_used_but_for_this_machine(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", broken.url)
+    me = {"name": "ann", "role": "member"}
+    broken.answers = [(200, me)]
+    with Client("http://quire.example", "key") as client:
+        assert client.me().name == "ann"
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    broken.answers = [(200, me)]
+    with Client(broken.url, "key") as client:
+        assert client.me().name == "ann"
+    assert [path for _, path, _, _ in broken.requests] == ["http://quire.example/v1/me", "/v1/me"]
+
+
 @pytest.mark.parametrize("content", [None, "no certificate"])
 def test_an_authority_that_can_not_be_read_is_named(
     tmp_path: Path, content: str | None, monkeypatch: pytest.MonkeyPatch

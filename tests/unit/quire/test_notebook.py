@@ -96,6 +96,18 @@ def test_a_text_shows_its_copies_underlined() -> None:
     assert "temperature 0.5 · seed 7" in words
 
 
+@pytest.mark.parametrize("echo", [False, True])
+def test_all_copies_are_underlined_where_they_are_told(echo: bool) -> None:
+    before = len("It <was> ") if echo else 0
+    spans = [
+        {"start": before + at, "length": length, "from": 7} for at, length in ((2, 10), (13, 13))
+    ]
+    whole = f"{'It <was> ' if echo else ''}{COPIED}"
+    tree = parsed(text(text=whole, echo=echo, copied_spans=spans)._repr_html_())
+    assert [copy.text for copy in tree.findall(".//u")] == [COPIED[2:12], COPIED[13:26]]
+    assert "".join(tree.itertext()).startswith(f"It <was> {COPIED}")
+
+
 @pytest.mark.parametrize("copied", ["", "a", "cold, but elsewhere in the text"])
 def test_a_copy_that_is_short_or_not_there_is_not_underlined(copied: str) -> None:
     novelty = {"copied_characters": len(copied), "copied": copied}
