@@ -33,6 +33,9 @@ class Bar(Protocol):
     def transfer(self, name: str, done: int, total: int | None) -> None:
         """Show how many bytes are transferred."""
 
+    def notify(self, message: str) -> None:
+        """Say that the server is unreachable, or is back."""
+
     def close(self) -> None:
         """End it."""
 
@@ -48,11 +51,22 @@ class NoBar:
     def transfer(self, name: str, done: int, total: int | None) -> None:
         """Show nothing."""
 
+    def notify(self, message: str) -> None:
+        """Say nothing."""
+
     def close(self) -> None:
         """End nothing."""
 
 
-class NotebookBar(NoBar):
+class VisibleBar(NoBar):
+    """Says beside the bar what happens meanwhile."""
+
+    def notify(self, message: str) -> None:
+        """Print a message to stderr."""
+        print(message, file=sys.stderr)
+
+
+class NotebookBar(VisibleBar):
     """Replaces one output of the cell, also with the curve as it grows."""
 
     draws_curves = True
@@ -78,7 +92,7 @@ class NotebookBar(NoBar):
             self._handle.update(shown)
 
 
-class RichBar(NoBar):
+class RichBar(VisibleBar):
     """A live bar of rich's, which disappears at the end."""
 
     def __init__(self) -> None:
@@ -120,7 +134,7 @@ class RichBar(NoBar):
         )
 
 
-class TqdmBar(NoBar):
+class TqdmBar(VisibleBar):
     """A bar of tqdm's."""
 
     FORMAT = "{desc} {percentage:3.0f}%|{bar}| {postfix}"

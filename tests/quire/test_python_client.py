@@ -116,7 +116,7 @@ def test_watching_again_tells_everything_again(served: Served, client: Client) -
     claim = served.train()
     served.epoch(claim, 1)
     served.world.queue.succeed(claim)
-    first, second = (list(client.job(claim.job_id).watch()) for _ in range(2))  # type: ignore[union-attr]
+    first, second = (list(client.job(claim.job_id).watch()) for _ in range(2))
     assert [each.step for each in first] == [each.step for each in second]
     assert len(first) > 4
 

@@ -80,11 +80,37 @@ class AsyncJob(replies.Job):
                     )
                 await runtime.sleep(pause)
                 pause = min(2 * pause, POLL_SECONDS)
-                await retry_while_unreachable(self.refresh)
+                await retry_while_unreachable(self.refresh, bar.notify)
             if bar.draws_curves and self.kind == "train":
                 await self._fetch_points()
             bar.show(self, self._points)
         return self
+
+    async def watch(self) -> AsyncIterator[JobUpdate]:
+        """Yield what is new of the job until it has ended: its states, pieces and texts.
+
+        When the connection breaks, it is made again, and nothing is missing or repeated. Ctrl-C
+        stops watching; the job goes on.
+        """
+        with told_of_interruption(self):
+            seen: set[str] = set()
+            async for event in stream_events(self._routes, self):
+                if event.type == "state":
+                    take_fields(self, replies.Job.model_validate(event.data))
+                    if not self.ended:
+                        yield JobUpdate(self.status)
+                elif event.type == "text":
+                    text = replies.Text.model_validate(event.data)
+                    if text.id not in seen:
+                        seen.add(text.id)
+                        yield JobUpdate(self.status, text=text)
+                elif event.type == "piece":
+                    data = event.data
+                    piece = Piece(data["index"], data["offset"], data["text"])
+                    yield JobUpdate(self.status, piece=piece)
+            # The event has no texts.
+            await retry_while_unreachable(self.refresh)
+            yield JobUpdate(self.status)
 
     async def cancel(self) -> Self:
         """Request the cancellation of the job. A training keeps its checkpoints."""
@@ -135,32 +161,6 @@ class AsyncJob(replies.Job):
 
 class AsyncGeneration(AsyncJob):
     """A job that writes texts."""
-
-    async def watch(self) -> AsyncIterator[JobUpdate]:
-        """Yield what is new of the job until it has ended: its states, pieces and texts.
-
-        When the connection breaks, it is made again, and nothing is missing or repeated. Ctrl-C
-        stops watching; the job goes on.
-        """
-        with told_of_interruption(self):
-            seen: set[str] = set()
-            async for event in stream_events(self._routes, self):
-                if event.type == "state":
-                    take_fields(self, replies.Job.model_validate(event.data))
-                    if not self.ended:
-                        yield JobUpdate(self.status)
-                elif event.type == "text":
-                    text = replies.Text.model_validate(event.data)
-                    if text.id not in seen:
-                        seen.add(text.id)
-                        yield JobUpdate(self.status, text=text)
-                elif event.type == "piece":
-                    data = event.data
-                    piece = Piece(data["index"], data["offset"], data["text"])
-                    yield JobUpdate(self.status, piece=piece)
-            # The event has no texts.
-            await retry_while_unreachable(self.refresh)
-            yield JobUpdate(self.status)
 
     async def pieces(self) -> AsyncIterator[str]:
         """Yield the first text piece by piece, while it is written.

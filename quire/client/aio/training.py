@@ -9,6 +9,7 @@ from quire.client.aio.job import AsyncJob
 from quire.client.aio.model import AsyncModel, model_of
 from quire.client.aio.poller import AsyncTrainingPoller
 from quire.client.aio.retry import retry_while_unreachable
+from quire.client.curves import current_points
 from quire.client.handles import take_fields
 from quire.client.outcome import JobUpdate, require_success, told_of_interruption
 from quire.errors import NotFound
@@ -31,11 +32,14 @@ class AsyncTraining(AsyncJob):
         """
         poller = AsyncTrainingPoller(self._routes, self, thin=False)
         shown: tuple[object, ...] | None = None
+        points: list[replies.Metric] = []
+        events: list[replies.Event] = []
         with told_of_interruption(self):
             while True:
                 update = await poller.poll()
                 take_fields(self, update.job)
-                self._points = sorted([*self._points, *update.points], key=lambda each: each.step)
+                points, events = [*points, *update.points], [*events, *update.events]
+                self._points = current_points(points, events)
                 news = [
                     *((point.at, JobUpdate(self.status, metric=point)) for point in update.points),
                     *((self._time_of(text), JobUpdate(self.status, text=text))

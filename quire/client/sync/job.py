@@ -81,11 +81,37 @@ class Job(replies.Job):
                     )
                 runtime.sleep(pause)
                 pause = min(2 * pause, POLL_SECONDS)
-                retry_while_unreachable(self.refresh)
+                retry_while_unreachable(self.refresh, bar.notify)
             if bar.draws_curves and self.kind == "train":
                 self._fetch_points()
             bar.show(self, self._points)
         return self
+
+    def watch(self) -> Iterator[JobUpdate]:
+        """Yield what is new of the job until it has ended: its states, pieces and texts.
+
+        When the connection breaks, it is made again, and nothing is missing or repeated. Ctrl-C
+        stops watching; the job goes on.
+        """
+        with told_of_interruption(self):
+            seen: set[str] = set()
+            for event in stream_events(self._routes, self):
+                if event.type == "state":
+                    take_fields(self, replies.Job.model_validate(event.data))
+                    if not self.ended:
+                        yield JobUpdate(self.status)
+                elif event.type == "text":
+                    text = replies.Text.model_validate(event.data)
+                    if text.id not in seen:
+                        seen.add(text.id)
+                        yield JobUpdate(self.status, text=text)
+                elif event.type == "piece":
+                    data = event.data
+                    piece = Piece(data["index"], data["offset"], data["text"])
+                    yield JobUpdate(self.status, piece=piece)
+            # The event has no texts.
+            retry_while_unreachable(self.refresh)
+            yield JobUpdate(self.status)
 
     def cancel(self) -> Self:
         """Request the cancellation of the job. A training keeps its checkpoints."""
@@ -136,32 +162,6 @@ class Job(replies.Job):
 
 class Generation(Job):
     """A job that writes texts."""
-
-    def watch(self) -> Iterator[JobUpdate]:
-        """Yield what is new of the job until it has ended: its states, pieces and texts.
-
-        When the connection breaks, it is made again, and nothing is missing or repeated. Ctrl-C
-        stops watching; the job goes on.
-        """
-        with told_of_interruption(self):
-            seen: set[str] = set()
-            for event in stream_events(self._routes, self):
-                if event.type == "state":
-                    take_fields(self, replies.Job.model_validate(event.data))
-                    if not self.ended:
-                        yield JobUpdate(self.status)
-                elif event.type == "text":
-                    text = replies.Text.model_validate(event.data)
-                    if text.id not in seen:
-                        seen.add(text.id)
-                        yield JobUpdate(self.status, text=text)
-                elif event.type == "piece":
-                    data = event.data
-                    piece = Piece(data["index"], data["offset"], data["text"])
-                    yield JobUpdate(self.status, piece=piece)
-            # The event has no texts.
-            retry_while_unreachable(self.refresh)
-            yield JobUpdate(self.status)
 
     def pieces(self) -> Iterator[str]:
         """Yield the first text piece by piece, while it is written.

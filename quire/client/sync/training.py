@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from quire.client import replies
+from quire.client.curves import current_points
 from quire.client.handles import take_fields
 from quire.client.outcome import JobUpdate, require_success, told_of_interruption
 from quire.client.sync import runtime
@@ -32,11 +33,14 @@ class Training(Job):
         """
         poller = TrainingPoller(self._routes, self, thin=False)
         shown: tuple[object, ...] | None = None
+        points: list[replies.Metric] = []
+        events: list[replies.Event] = []
         with told_of_interruption(self):
             while True:
                 update = poller.poll()
                 take_fields(self, update.job)
-                self._points = sorted([*self._points, *update.points], key=lambda each: each.step)
+                points, events = [*points, *update.points], [*events, *update.events]
+                self._points = current_points(points, events)
                 news = [
                     *((point.at, JobUpdate(self.status, metric=point)) for point in update.points),
                     *((self._time_of(text), JobUpdate(self.status, text=text))

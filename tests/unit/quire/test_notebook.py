@@ -139,7 +139,9 @@ def test_a_terminal_has_the_bar_of_rich(monkeypatch: pytest.MonkeyPatch) -> None
     terminal = open_terminal(monkeypatch)
     with progress.progress_bar(None) as bar:
         bar.show(job(name="poet\x1b[31m", progress=PROGRESS), [])
+        bar.notify("the server is unreachable")
     assert isinstance(bar, progress.RichBar)
+    assert "the server is unreachable" in terminal.getvalue()
     assert "training poet�" in terminal.getvalue()
     assert "\x1b[31m" not in terminal.getvalue().partition("poet")[2][:10]
     assert "loss 1.500" in terminal.getvalue()
@@ -150,6 +152,7 @@ def test_a_file_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     for wanted in (None, False):
         with progress.progress_bar(wanted) as bar:
             bar.show(job(progress=PROGRESS), [])
+            bar.notify("the server is unreachable")
     assert stream.getvalue() == ""
 
 

@@ -40,7 +40,7 @@ NAMES = {
         refresh rename score share stream submit texts unshare update
     """,
     "Scoring": """
-        as_json cancel ended history pause refresh rerun result resume wait
+        as_json cancel ended history pause refresh rerun result resume wait watch
     """,
     "Text": """
         as_json continuation whole
