@@ -12,7 +12,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test quick attacks clients lint format types imports settings web page check mutations audit containers bench fairness faults classroom lock clean
+.PHONY: help env demo test quick attacks clients lint format types imports settings client web page check mutations audit containers bench fairness faults classroom lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ imports: env ## check which package imports which
 
 settings: env ## write docs/settings.md from shared/setting_fields/
 	@$(RUN) -m tools.settings_page
+
+client: env ## write quire/client/sync/ from quire/client/aio/
+	@$(RUN) -m tools.sync_client
 
 web: env ## build the page from web/ into api/static/, which is committed
 	@tools/build_page

@@ -1,31 +1,21 @@
-"""The login: a server and a key, from QUIRE_URL and QUIRE_KEY or from `client.json`."""
+"""The login of the commands: what the settings say, else what `quire login` has saved."""
 
 import json
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from quire.client import Client
-from quire.errors import InvalidInput, NotLoggedIn
+from quire.client import Client, login
+from quire.client.login import Login
+from quire.errors import InvalidInput
 from shared.settings import Settings, load_settings
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 
 
-class Login(BaseModel):
-    """A server's address and an API key, as `client.json` stores them."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    url: str
-    key: str
-
-
 def client_file(settings: Settings) -> Path:
     """Return the path of the file that `quire login` writes."""
-    return settings.config_home / "quire" / "client.json"
+    return login.client_file(settings.config_home)
 
 
 def saved_login(settings: Settings) -> Login | None:
@@ -34,14 +24,7 @@ def saved_login(settings: Settings) -> Login | None:
     Raises:
         InvalidInput: The file exists but is unreadable or malformed.
     """
-    path = client_file(settings)
-    try:
-        return Login.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (ValidationError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a login file"
-        raise InvalidInput(f"{path} can't be used ({reason}): run `quire login` again") from None
+    return login.saved_login(client_file(settings))
 
 
 def save_login(settings: Settings, url: str, key: str) -> Path:
@@ -107,22 +90,21 @@ def current_login(settings: Settings | None = None) -> Login:
         NotLoggedIn: Neither names a server and a key.
     """
     settings = settings or load_settings()
-    login = saved_login(settings) if not (settings.client_url and settings.client_key) else None
-    url = settings.client_url or (login.url if login else None)
-    key = settings.client_key.get_secret_value() if settings.client_key else None
-    if key is None and login is not None and login.url == url:
-        # A saved key belongs to the saved server and is never sent to another one.
-        key = login.key
-    if url is None:
-        raise NotLoggedIn(
-            "no server is configured: run `quire login URL`, or set QUIRE_URL and QUIRE_KEY"
-        )
-    if key is None:
-        raise NotLoggedIn(f"no key for {url}: run `quire login {url}`, or set QUIRE_KEY")
-    return Login(url=url, key=key)
+    key = settings.key_of_client
+    return login.choose_login(
+        settings.client_url,
+        key.get_secret_value() if key else None,
+        lambda: saved_login(settings),
+    )
 
 
 def connect() -> Client:
     """Return a client for the current login. Raises as `current_login` does."""
-    login = current_login()
-    return Client(login.url, login.key)
+    settings = load_settings()
+    found = current_login(settings)
+    return Client(found.url, found.key, verify=settings.client_ca or True)
+
+
+def connect_without_key(url: str) -> Client:
+    """Return a client of a server that has no key for it: to redeem a one-time link."""
+    return Client.anonymous(url, verify=load_settings().client_ca or True)

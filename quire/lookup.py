@@ -4,9 +4,8 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
-from quire.client import Client
+from quire.client import ApiError, Client
 from quire.client.replies import Corpus, Job, Model
-from quire.client.transport import ApiError
 from quire.errors import InvalidInput, NotFound
 from quire.terminal import formatting
 

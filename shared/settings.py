@@ -1,6 +1,7 @@
 """Settings of all parts, read from the environment once and checked at start.
 
-No other module reads a setting from the environment. An invalid value stops the program with
+No other module reads a setting from the environment, but for the client, which does without this
+package: `quire/client/login.py` reads what it needs. An invalid value stops the program with
 the name of the variable, its value and the rule.
 """
 
@@ -19,7 +20,7 @@ from shared.setting_fields import Fields
 PREFIX = "QUIRE_"
 #: Read by the test suite and by scripts, never by the product.
 FOREIGN_PREFIXES = ("QUIRE_TEST_",)
-SECRET_VARIABLES = frozenset({"DATABASE_URL", "REDIS_URL", "QUIRE_KEY"})
+SECRET_VARIABLES = frozenset({"DATABASE_URL", "REDIS_URL", "QUIRE_KEY", "QUIRE_API_KEY"})
 
 
 class SettingsError(Exception):
@@ -37,6 +38,7 @@ class Settings(Fields):
 
     @field_validator(
         "data_dir",
+        "client_ca",
         "corpus_dir",
         "config_home",
         "runtime_dir",
@@ -80,6 +82,12 @@ class Settings(Fields):
         return self
 
     @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.client_key and self.client_api_key and self.client_key != self.client_api_key:
+            raise ValueError("QUIRE_KEY and QUIRE_API_KEY are both set, and differ: unset one")
+        return self
+
+    @model_validator(mode="after")
     def _read_passwords(self) -> Self:
         self._database_password = read_password(
             "DATABASE", self.database_password_file, self.database_url
@@ -97,6 +105,11 @@ class Settings(Fields):
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks of `trusted_proxies`."""
         return _parse_networks(self.trusted_proxies)
+
+    @property
+    def key_of_client(self) -> SecretStr | None:
+        """The API key, by either of its names."""
+        return self.client_key or self.client_api_key
 
     @property
     def database(self) -> str:

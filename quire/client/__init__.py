@@ -1,23 +1,60 @@
-"""The HTTP client: one method for each operation of the server."""
+"""The client of a Quire server, for notebooks, scripts and the `quire` command.
 
-from quire.client.base import ProgressCallback
-from quire.client.corpora import Corpora
-from quire.client.groups import Groups
-from quire.client.jobs import Jobs
-from quire.client.models import Models
-from quire.client.transport import ApiError
-from quire.client.users import Users
+`Client` and `AsyncClient` have the same methods; the first is generated from the second.
+"""
 
-__all__ = ["ApiError", "Client", "ProgressCallback"]
+from quire.client.aio.client import AsyncAnyJob, AsyncClient
+from quire.client.aio.corpus import AsyncCorpus
+from quire.client.aio.job import AsyncGeneration, AsyncJob, AsyncScoring
+from quire.client.aio.model import AsyncModel
+from quire.client.aio.training import AsyncTraining
+from quire.client.outcome import JobCancelled, JobFailed, JobUpdate, Piece, WaitTimeout
+from quire.client.problems import (
+    ApiError,
+    AuthenticationError,
+    Conflict,
+    InvalidRequest,
+    PermissionDenied,
+    ResourceNotFound,
+    ServerError,
+    TooManyRequests,
+)
+from quire.client.requests.uploads import ProgressCallback
+from quire.client.sync.client import AnyJob, Client
+from quire.client.sync.corpus import Corpus
+from quire.client.sync.job import Generation, Job, Scoring
+from quire.client.sync.model import Model
+from quire.client.sync.training import Training
 
-
-class Client(Users, Groups, Corpora, Jobs, Models):
-    """A client of one Quire server.
-
-    Every method raises `ApiError` when the server refuses a request, and `ServerUnreachable`
-    when it does not answer. Lists are iterators that fetch further pages as needed.
-    """
-
-    def is_alive(self) -> bool:
-        """Whether the API answers."""
-        return self._transport.request("GET", "/health/live").is_success
+__all__ = [
+    "AnyJob",
+    "ApiError",
+    "AsyncAnyJob",
+    "AsyncClient",
+    "AsyncCorpus",
+    "AsyncGeneration",
+    "AsyncJob",
+    "AsyncModel",
+    "AsyncScoring",
+    "AsyncTraining",
+    "AuthenticationError",
+    "Client",
+    "Conflict",
+    "Corpus",
+    "Generation",
+    "InvalidRequest",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobUpdate",
+    "Model",
+    "PermissionDenied",
+    "Piece",
+    "ProgressCallback",
+    "ResourceNotFound",
+    "Scoring",
+    "ServerError",
+    "TooManyRequests",
+    "Training",
+    "WaitTimeout",
+]

@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from quire.client import html
+
 #: The final statuses of a job.
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -164,6 +166,36 @@ class Text(Reply):
     def whole(self) -> str:
         """The prompt and the text."""
         return self.text if self.echo else self.prompt + self.text
+
+    @property
+    def continuation(self) -> str:
+        """What the model wrote, without the prompt."""
+        return self.text.removeprefix(self.prompt) if self.echo else self.text
+
+    def __str__(self) -> str:
+        return self.whole
+
+    def _repr_html_(self) -> str:
+        """Show the text in a notebook, with what it copies underlined."""
+        return html.text(self.prompt, self.continuation, self._copied(), self._caption())
+
+    def _copied(self) -> list[tuple[int, int]]:
+        """Where the continuation copies its corpus: all copies if they are told, or the longest."""
+        before = len(self.text) - len(self.continuation)
+        spans = self.as_json().get("copied_spans")
+        if spans is not None:
+            starts = [(span["start"] - before, span["length"]) for span in spans]
+            return [(start, start + length) for start, length in starts]
+        copied = self.novelty.copied if self.novelty is not None else ""
+        at = self.continuation.find(copied) if copied else -1
+        return [] if at < 0 else [(at, at + len(copied))]
+
+    def _caption(self) -> str:
+        parts = [f"temperature {self.temperature:g}"]
+        parts += [] if self.seed is None else [f"seed {self.seed}"]
+        parts += [] if self.bits_per_char is None else [f"{self.bits_per_char:.2f} bits/char"]
+        parts += [] if self.novelty is None else [self.novelty.line()]
+        return " · ".join(parts)
 
 
 class QueuePosition(Reply):

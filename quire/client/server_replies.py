@@ -212,3 +212,11 @@ class Member(Reply):
     disabled_at: datetime | None = None
     joined_at: datetime | None = None
     use: MemberUse
+
+
+class Readiness(Reply):
+    """Which services the API can reach. `status` is ``ok`` if it can reach them all."""
+
+    status: str
+    database: str
+    redis: str

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from quire.client import curves
 from quire.client.replies import Metric
 from quire.report.contents import ReportContents
 from quire.report.elements import epoch
 from quire.report.svg import EventLine, Line, line_chart
 from quire.terminal import formatting
-from quire.watch import curves
 from quire.watch.chart import Point
 from quire.watch.history import ROUTINE, describe_event
 

@@ -4,11 +4,9 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from quire.client import Client
+from quire.client import ApiError, Client, curves
 from quire.client.replies import Checkpoint, Corpus, Event, Job, Metric, Text
-from quire.client.transport import ApiError
 from quire.errors import InvalidInput
-from quire.watch import curves
 
 #: The most points of a curve on a page.
 MAX_POINTS = 1200

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from quire.client import ApiError, Client
-from quire.errors import CannotStart, ServerUnreachable
+from quire.client import Client
+from quire.errors import CannotStart
 from quire.server import embedded_redis
 from quire.server.data_dir import DataDirLock
 from quire.server.local_accounts import first_admin_key, sign_in_link
@@ -265,11 +265,8 @@ def _wait_while(condition: Callable[[], bool], problem: str) -> None:
 
 
 def _answers(url: str) -> bool:
-    try:
-        with Client(url) as client:
-            return client.is_alive()
-    except (ServerUnreachable, ApiError):
-        return False
+    with Client.anonymous(url) as client:
+        return client.is_alive()
 
 
 def _database_name(settings: Settings) -> str:

@@ -6,13 +6,14 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.spinner import Spinner
 from rich.text import Text
 
+from quire.client import curves
 from quire.client.replies import Event, Job, Metric
 from quire.client.replies import Text as GeneratedText
+from quire.client.sync.poller import TrainingUpdate
 from quire.terminal import formatting
-from quire.watch import chart, curves
+from quire.watch import chart
 from quire.watch.chart import Series
 from quire.watch.history import ROUTINE, describe_event
-from quire.watch.poller import TrainingUpdate
 from quire.watch.wait import progress_text, status_line
 from shared.hidden_characters import visible
 

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from quire.client import Client
-from quire.client.event_stream import StreamEvent, stream_events
+from quire.client.events import StreamEvent
 from quire.client.replies import Job
+from quire.client.sync.event_stream import stream_events
 from quire.terminal.console import escape, out, print_json_line, print_note, write_text
 from shared.hidden_characters import visible
 

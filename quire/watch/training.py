@@ -10,11 +10,11 @@ from rich.live import Live
 
 from quire.client import Client
 from quire.client.replies import Job, Metric, Progress, Text
+from quire.client.sync.poller import TrainingPoller, TrainingUpdate
 from quire.terminal import formatting
 from quire.terminal.console import escape, out, print_json_line, print_note, write_text
 from quire.watch.dashboard import Dashboard
 from quire.watch.history import ROUTINE, describe_event
-from quire.watch.poller import TrainingPoller, TrainingUpdate
 from quire.watch.wait import Detached, progress_text
 
 POLL_SECONDS = 1.0

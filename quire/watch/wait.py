@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from quire.client import Client
+from quire.client.job_html import share_done
 from quire.client.replies import Job, Progress
-from quire.client.retry import POLL_SECONDS, retry_while_unreachable
-from quire.errors import JobNotSucceeded
+from quire.client.sync.retry import POLL_SECONDS, retry_while_unreachable
 from quire.terminal import formatting
 from quire.terminal.console import STATUS_STYLES, err, escape, print_note
 
@@ -71,17 +71,6 @@ def print_detached(job: Job, command: str = "wait") -> None:
     print_note(f"  [dim]cancel it:[/]     quire job cancel {job.id}")
 
 
-def require_success(job: Job) -> None:
-    """Raise `JobNotSucceeded`, with the reason, unless the job succeeded."""
-    if job.status == "succeeded":
-        return
-    name = f"job {job.name or job.id}"
-    if job.status == "cancelled":
-        raise JobNotSucceeded(f"{name} was cancelled")
-    reason = job.error.line() if job.error else "the reason is unknown"
-    raise JobNotSucceeded(f"{name} failed: {reason}")
-
-
 def progress_text(progress: Progress, *, speed: bool = True) -> str:
     """Return ``step 1,200 of 2,670 · epoch 4.5 of 10 · loss 1.532 · …``, without unknown parts."""
     parts = []
@@ -126,14 +115,6 @@ def _seconds_of_steps(spec: Mapping[str, Any], progress: Progress) -> float | No
     if batch is None or window is None or progress.step is None:
         return None
     return float(progress.step * batch * window / speed)
-
-
-def share_done(job: Job) -> float | None:
-    """Return the share of a job's steps that are done, or None where it is unknown."""
-    progress = job.progress
-    if progress is None or progress.step is None or not progress.steps_total:
-        return None
-    return min(1.0, progress.step / progress.steps_total)
 
 
 def status_line(job: Job, spinner: Spinner) -> RenderableType:

@@ -42,6 +42,15 @@ class ClientFields(BaseSettings):
     client_key: SecretStr | None = setting(
         "QUIRE_KEY", "the API key", None, default_text="saved by `quire login`"
     )
+    client_api_key: SecretStr | None = setting(
+        "QUIRE_API_KEY", "another name of `QUIRE_KEY`", None, default_text="`QUIRE_KEY`"
+    )
+    client_ca: Path | None = setting(
+        "QUIRE_CA",
+        "a PEM file of authorities that may sign the server's certificate, beside the machine's",
+        None,
+        default_text="none",
+    )
     corpus_dir: Path | None = setting(
         "QUIRE_CORPUS_DIR",
         "the directory in which `quire demo` looks for `nietzsche.txt`",

@@ -56,8 +56,6 @@ class Clients:
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A running server, whose admin has a model of characters and one of words."""
-    if not (CLIENTS / ".packages").exists():
-        without("no clients: run `make clients`")
     home = Home(tmp_path_factory.mktemp("home"))
     (home.path / "fox.txt").write_text(TEXT)
     with home.up():
@@ -70,6 +68,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 @pytest.fixture
 def clients(home: Home, tmp_path: Path) -> Clients:
     """The clients, in a home directory of their own."""
+    if not (CLIENTS / ".packages").exists():
+        without("no clients: run `make clients`")
     key = (home.data_dir / "admin.key").read_text().strip()
     url = f"http://127.0.0.1:{home.port}/openai/v1"
     environment = {

@@ -92,7 +92,8 @@ def test_the_wheel_has_every_package_and_nothing_else(wheel: ZipFile) -> None:
             if path.is_file() and "__pycache__" not in path.parts
         } - files
         assert not missing
-    assert {"migrations/script.py.mako", "quire/report/report.css"} <= set(files)
+    typed = "quire/py.typed"
+    assert {"migrations/script.py.mako", "quire/report/report.css", typed} <= set(files)
 
 
 def test_the_wheel_has_the_command_and_the_licence(wheel: ZipFile) -> None:

@@ -97,7 +97,7 @@ def taught(server: Server, text_file: Path) -> Taught:
     with server.client("ann") as ann:
         corpus = ann.upload_corpus(text_file.read_bytes(), name="fox")
         body = {"corpus": corpus.id, "name": "reynard", **TINY_NUMBERS}
-        job = wait_for_job(ann, ann.train(body), watch=False)
+        job = wait_for_job(ann, ann.submit_training(body), watch=False)
         assert job.status == "succeeded", job
         assert job.model is not None
         return Taught("ann", corpus.id, job.model, job.id)

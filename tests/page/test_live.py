@@ -38,7 +38,7 @@ def test_the_server_goes_away_in_a_stream_and_is_found_again(
     server: Server, visit: Visit, taught: Taught
 ) -> None:
     with server.client(taught.user) as client:
-        job = client.train({"corpus": taught.corpus, "name": "onward", **ENDLESS})
+        job = client.submit_training({"corpus": taught.corpus, "name": "onward", **ENDLESS})
         visitor = visit(taught.user)
         page = visitor.page
         visitor.go(f"/watch/{job.id}")
@@ -66,7 +66,7 @@ def test_the_server_goes_away_in_a_stream_and_is_found_again(
 
 def test_eight_open_tabs_still_load(server: Server, visit: Visit, taught: Taught) -> None:
     with server.client(taught.user) as client:
-        job = client.train({"corpus": taught.corpus, "name": "tabs", **ENDLESS})
+        job = client.submit_training({"corpus": taught.corpus, "name": "tabs", **ENDLESS})
         visitor = visit(taught.user)
         tabs = [visitor.context.new_page() for _ in range(TABS)]
         for tab in tabs:

@@ -15,7 +15,7 @@ import os
 from quire import ApiError, Client, Job
 
 with Client(os.environ["QUIRE_URL"], os.environ["QUIRE_KEY"]) as client:
-    print(client.me().name, [type(job) is Job for job in client.jobs()])
+    print(client.me().name, [isinstance(job, Job) for job in client.jobs()])
     try:
         client.corpus("00000000-0000-0000-0000-000000000000")
     except ApiError as error:

@@ -12,7 +12,7 @@ import pytest
 
 from api.services import EXTENSION
 from quire.client import Client
-from quire.client.event_stream import stream_events_of_jobs
+from quire.client.sync.event_stream import stream_events_of_jobs
 from quire.main import run
 from shared.event_publisher import EventPublisher
 from shared.queue.types import Claim, problem
@@ -254,7 +254,7 @@ def test_stream_and_no_wait_exclude_each_other(
 def test_the_client_follows_several_jobs_in_one_stream(served: Served, redis_url: str) -> None:
     model = served.world.model(served.ann)
     with Client(served.url, served.ann.key) as client:
-        jobs = [client.generate({"model": model["id"], "length": 20}) for _ in range(2)]
+        jobs = [client.submit_generation({"model": model["id"], "length": 20}) for _ in range(2)]
         for job in jobs:
             served.world.write({"id": job.id}, [TEXT[:20]])
         events = list(stream_events_of_jobs(client, [job.id for job in jobs]))

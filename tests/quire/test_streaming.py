@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from quire.client.event_stream import StreamEvent
+from quire.client.events import StreamEvent
 from quire.watch.streaming import _columns, _side_by_side, _write
 from tests.quire.conftest import lines_of
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quire.client.corpora import form
+from quire.client.requests.uploads import form
 from quire.errors import ExitCode
 from quire.main import run
 from tests.api.harness import ENGLISH, record
@@ -150,7 +150,7 @@ def test_a_score_reads_files_as_uploads_are_read(
     served.world.model(served.ann, name="poet")
     sent: list[Any] = []
     monkeypatch.setattr(
-        "quire.client.jobs.Jobs.score",
+        "quire.client.sync.routes.jobs.Jobs.submit_score",
         lambda _self, body, **_: sent.append(body["text"]) or sys.exit(0),
     )
     text = tmp_path / "a.txt"
@@ -172,7 +172,8 @@ def test_a_score_reads_files_as_uploads_are_read(
 
 
 def test_a_form_survives_cruel_file_names() -> None:
-    kind, body = form([('a"b\r\n\\c\udcff.txt', b"abc")], {"name": "n", "encoding": None})
+    kind, parts = form([('a"b\r\n\\c\udcff.txt', b"abc")], {"name": "n", "encoding": None})
+    body = b"".join(part for part in parts if isinstance(part, bytes))
     assert b'filename="a%22b  _c?.txt"' in body
     assert kind.split("boundary=")[1].encode() in body
 

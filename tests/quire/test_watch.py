@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from quire.client import Client, retry
+from quire.client import Client
 from quire.client.replies import Job
+from quire.client.sync import retry
+from quire.client.sync.poller import TrainingPoller
 from quire.errors import ServerUnreachable
 from quire.main import run
-from quire.watch.poller import TrainingPoller
 from tests.quire.conftest import ESCAPES, Served
 
 ROOT = Path(__file__).parents[2]

@@ -58,10 +58,10 @@ def login(
     settings = load_settings()
     if (token := TOKEN.search(secret)) is not None:
         config.check_login_can_be_saved(settings)
-        with Client(url) as client:
+        with config.connect_without_key(url) as client:
             secret = client.redeem_enrolment(token[0], name or settings.host_name[:100])
         print_note("The link is used up: it has made a key for you.")
-    with Client(url, secret) as client:
+    with Client(url, secret, verify=settings.client_ca or True) as client:
         me = client.me()
     path = config.save_login(settings, url, secret)
     print_note(f"Logged in to {escape(url)} as [bold]{escape(me.name)}[/] ({escape(me.role)}).")

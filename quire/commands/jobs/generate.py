@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from quire import config
+from quire.client.outcome import require_success
 from quire.commands.jobs.scheduling_options import (
     After,
     Deadline,
@@ -18,7 +19,7 @@ from quire.lookup import find_job, find_model
 from quire.terminal.console import Json, err, out, print_json, print_note
 from quire.terminal.texts import print_texts_of
 from quire.watch.streaming import stream
-from quire.watch.wait import Detached, print_detached, require_success, wait_for_job
+from quire.watch.wait import Detached, print_detached, wait_for_job
 
 #: The server holds a request for at most this long; after that the client polls.
 WAIT_SECONDS = 10
@@ -150,7 +151,9 @@ def generate(
         hold_request = wait and not streamed
         try:
             with spinner if err.is_terminal and hold_request else nullcontext():
-                job = client.generate(body, wait_seconds=WAIT_SECONDS if hold_request else None)
+                job = client.submit_generation(
+                    body, wait_seconds=WAIT_SECONDS if hold_request else None
+                )
         except KeyboardInterrupt:
             print_note("\nThe job may go on at the server: `quire jobs` shows it.")
             raise

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from quire import config
+from quire.client.job_html import share_done
+from quire.client.outcome import require_success
 from quire.client.replies import Job
 from quire.commands.jobs.train import watch_training
 from quire.commands.jobs.watch import watch
@@ -28,8 +30,6 @@ from quire.watch.wait import (
     Detached,
     print_detached,
     progress_text,
-    require_success,
-    share_done,
     short_budget_text,
     wait_for_job,
 )

@@ -9,11 +9,12 @@ import typer
 
 from quire import config
 from quire.client import ApiError, Client
+from quire.client.outcome import require_success
 from quire.client.replies import Job
+from quire.client.requests.sources import corpus_name
 from quire.commands.jobs.generate import WAIT_SECONDS, Checkpoint, Unknown
 from quire.commands.library.uploads import (
     Encoding,
-    corpus_name,
     read_file,
     refused,
     upload_once,
@@ -21,7 +22,7 @@ from quire.commands.library.uploads import (
 from quire.errors import ExitCode, InvalidInput
 from quire.lookup import find_model
 from quire.terminal.console import Json, escape, out, print_json, print_note
-from quire.watch.wait import Detached, print_detached, require_success, wait_for_job
+from quire.watch.wait import Detached, print_detached, wait_for_job
 from shared.texts.decoding import decode
 from shared.texts.findings import RefusedText
 
@@ -77,7 +78,7 @@ def score(
 
 def _score(client: Client, body: dict[str, Any], *, watch: bool) -> Job:
     """Submit a score and wait for its end."""
-    job = client.score(body, wait_seconds=WAIT_SECONDS)
+    job = client.submit_score(body, wait_seconds=WAIT_SECONDS)
     try:
         return job if job.ended else wait_for_job(client, job, watch=watch)
     except (Detached, KeyboardInterrupt):

@@ -6,6 +6,7 @@ import typer
 
 from quire import config
 from quire.client import Client
+from quire.client.outcome import require_success
 from quire.client.replies import Job, TrainDryRun
 from quire.commands.jobs.scheduling_options import (
     After,
@@ -34,7 +35,6 @@ from quire.watch.wait import (
     Detached,
     print_detached,
     progress_text,
-    require_success,
     short_budget_text,
     wait_for_job,
 )
@@ -190,7 +190,7 @@ def train(
         if dry_run:
             _print_dry_run(client.dry_run_train(body), as_json)
             return
-        job = client.train(body)
+        job = client.submit_training(body)
         if visibility == "server":
             model.COMMANDS.print_warning()
         if follows:

@@ -7,9 +7,9 @@ from typing import Any
 
 from quire.client import Client
 from quire.client.replies import Corpus
+from quire.client.requests.sources import corpus_name
 from quire.commands.library.items_options import TEXT, Shape
 from quire.commands.library.uploads import (
-    corpus_name,
     describe,
     print_findings,
     read_files,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from quire import config
+from quire.client.outcome import require_success
 from quire.errors import ExitCode
 from quire.lookup import find_newest_job
 from quire.terminal.console import escape, print_note, shell_quoted
@@ -13,7 +14,6 @@ from quire.watch.training import watch_training
 from quire.watch.wait import (
     Detached,
     print_detached,
-    require_success,
     short_budget_text,
     wait_for_job,
 )

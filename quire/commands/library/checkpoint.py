@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from quire import config
-from quire.client.transport import ApiError
+from quire.client import ApiError
 from quire.errors import InvalidInput, NotFound
 from quire.lookup import find_model, is_id
 from quire.terminal import formatting

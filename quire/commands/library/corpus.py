@@ -7,6 +7,7 @@ import typer
 from quire import config
 from quire.client import Client
 from quire.client.replies import Corpus
+from quire.client.requests.sources import corpus_name
 from quire.commands.library.items_options import Column, Items, Separator, shape
 from quire.commands.library.sharing import Shareable, add_shared_commands, visible_to
 from quire.commands.library.uploads import (
@@ -14,10 +15,9 @@ from quire.commands.library.uploads import (
     Normalize,
     OnInvalid,
     as_upload,
-    corpus_name,
     describe,
+    find_all,
     print_findings,
-    read_files,
     upload,
 )
 from quire.errors import InvalidInput
@@ -105,7 +105,7 @@ def add(
     """Upload text files as one corpus."""
     if "-" in files and not name:
         raise InvalidInput("standard input has no file name: give the corpus a --name")
-    data = as_upload(read_files(files))
+    data = as_upload(find_all(files))
     name = name or corpus_name(files[0])
     cut = shape(items, separator, column)
     with config.connect() as client:

@@ -10,6 +10,8 @@ import typer
 
 from quire.client import Client
 from quire.client.replies import Corpus, Finding
+from quire.client.requests.sources import find_files
+from quire.client.requests.uploads import Data, size_of, unreadable
 from quire.commands.library.items_options import TEXT, Shape
 from quire.errors import InvalidInput
 from quire.terminal import formatting
@@ -18,8 +20,6 @@ from quire.terminal.ways import as_options
 from shared.texts.decoding import Options, decode_files
 from shared.texts.findings import RefusedText
 from shared.texts.items import ItemsOptions, ItemsShape, cut_into_items
-
-MOST_FILES = 1000
 
 Encoding = Annotated[
     str | None,
@@ -52,34 +52,33 @@ def read_file(path: str) -> bytes:
     try:
         return Path(path).expanduser().read_bytes()
     except OSError as error:
-        raise InvalidInput(f"{path} can't be read: {(error.strerror or '').lower()}") from None
+        raise unreadable(path, error) from None
 
 
-def read_files(paths: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Read files, and the files of folders in the order of their names.
+def find_all(paths: Sequence[str]) -> list[tuple[str, bytes | Path]]:
+    """Find files and those of folders; standard input, as ``-``, is read at once.
 
     Raises:
         InvalidInput: A file can't be read, or a folder has no files.
     """
-    files: list[tuple[str, bytes]] = []
+    found: list[tuple[str, bytes | Path]] = []
     for path in paths:
-        folder = Path(path).expanduser()
-        if path == "-" or not folder.is_dir():
-            files.append((printable(Path(path).name), read_file(path)))
+        if path == "-":
+            found.append((path, read_file(path)))
             continue
-        found = sorted(
-            each for each in folder.rglob("*") if each.is_file() and not each.name.startswith(".")
-        )
-        if not found:
-            raise InvalidInput(f"{path} is a folder without files: name one with texts")
-        if len(found) > MOST_FILES:
-            raise InvalidInput(
-                f"{path} has {len(found):,} files; at most {MOST_FILES:,} make one corpus"
-            )
-        files += [
-            (printable(str(each.relative_to(folder))), read_file(str(each))) for each in found
-        ]
-    return files
+        files = find_files([path])
+        for _, file in files:
+            size_of(file)
+        found += files
+    return found
+
+
+def read_files(paths: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Read files, and the files of folders in the order of their names. Raises as `find_all`."""
+    return [
+        (name, data if isinstance(data, bytes) else read_file(str(data)))
+        for name, data in find_all(paths)
+    ]
 
 
 def refused(path: str, error: RefusedText) -> InvalidInput:
@@ -87,16 +86,6 @@ def refused(path: str, error: RefusedText) -> InvalidInput:
     refusal = InvalidInput(f"{'standard input' if path == '-' else path}: {error}")
     refusal.code, refusal.ways = error.finding.code, error.finding.ways
     return refusal
-
-
-def printable(name: str) -> str:
-    """A file's name without bytes that are no UTF-8."""
-    return name.encode(errors="replace").decode()
-
-
-def corpus_name(path: str) -> str:
-    """The name that a corpus gets from a file or folder."""
-    return printable(Path(path).stem or Path(path).resolve().name)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -108,7 +97,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 def upload(
     client: Client,
-    data: bytes | Sequence[tuple[str, bytes]],
+    data: Data,
     name: str,
     *,
     encoding: str | None = None,
@@ -160,8 +149,8 @@ def upload_once(
     return upload(client, as_upload(files), name, encoding=encoding, items=items), True
 
 
-def as_upload(files: Sequence[tuple[str, bytes]]) -> bytes | Sequence[tuple[str, bytes]]:
-    """One file's bytes alone, which are sent as they are; several files as they came."""
+def as_upload(files: Sequence[tuple[str, bytes | Path]]) -> Data:
+    """One file alone, which are sent as they are; several files as they came."""
     return files[0][1] if len(files) == 1 else files
 
 

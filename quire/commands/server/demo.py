@@ -13,27 +13,27 @@ from typing import Annotated, Any
 import typer
 
 from quire import config
-from quire.client import Client
+from quire.client import ApiError, Client
+from quire.client.outcome import require_success
 from quire.client.replies import Job, Text
-from quire.client.transport import ApiError
 from quire.commands.jobs.training_inputs import parse_settings
 from quire.commands.library.uploads import upload_once
-from quire.commands.server import demo_corpus
-from quire.commands.server.demo_corpus import (
+from quire.commands.server.options import DataDir
+from quire.commands.server.up import options_over_environment
+from quire.errors import CannotStart, ExitCode, ServerUnreachable
+from quire.server import demo_corpus
+from quire.server.data_dir import find_lock_holder
+from quire.server.demo_corpus import (
     DemoCorpus,
     share_known,
     suggest_prompt,
     written_words,
 )
-from quire.commands.server.options import DataDir
-from quire.commands.server.up import options_over_environment
-from quire.errors import CannotStart, ExitCode, ServerUnreachable
-from quire.server.data_dir import find_lock_holder
 from quire.server.parts import require_server
 from quire.terminal import formatting
 from quire.terminal.console import err, escape, out, shell_quoted
 from quire.terminal.texts import print_texts
-from quire.watch.wait import Detached, progress_text, require_success, wait_for_job
+from quire.watch.wait import Detached, progress_text, wait_for_job
 from shared.process.python_module import python_module
 from shared.process.supervisor import Child, Event, ProcessSupervisor, StartFailed
 from shared.settings import Settings
@@ -95,7 +95,7 @@ def _train_and_generate(client: Client, settings: Settings, spec: dict[str, Any]
     _print_line("", f"from {corpus.source}")
     name = _free_name(client, f"{corpus.name}-demo")
     body = {"corpus": stored.id, "preset": "default", "name": name, **spec}
-    trained = wait_for_job(client, client.train(body))
+    trained = wait_for_job(client, client.submit_training(body))
     require_success(trained)
     _print_line("trained", f"{name}, in {_seconds(trained)}")
     if trained.progress:
@@ -104,7 +104,7 @@ def _train_and_generate(client: Client, settings: Settings, spec: dict[str, Any]
             "", f"{formatting.count(trained.progress.characters_per_second or 0)} characters/s"
         )
     request = {"model": trained.model, "length": LENGTH, "temperature": TEMPERATURES}
-    written = wait_for_job(client, client.generate(request))
+    written = wait_for_job(client, client.submit_generation(request))
     require_success(written)
     texts = written.texts or list(client.job_texts(written.id))
     _print_line("written", f"{len(texts)} texts of {LENGTH} characters, in {_seconds(written)}")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from quire import config
-from quire.errors import InvalidInput, NotLoggedIn
+from quire.errors import ExitCode, InvalidInput, NotLoggedIn
+from quire.main import run
 from shared.settings import load_settings
 
 
@@ -16,6 +17,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("QUIRE_URL", raising=False)
     monkeypatch.delenv("QUIRE_KEY", raising=False)
+    monkeypatch.delenv("QUIRE_API_KEY", raising=False)
     return tmp_path
 
 
@@ -50,6 +52,30 @@ def test_the_environment_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> No
     assert config.current_login() == config.Login(url="http://one:8420", key="given")
     monkeypatch.setenv("QUIRE_URL", "http://two:8420")
     assert config.current_login() == config.Login(url="http://two:8420", key="given")
+
+
+def test_the_key_has_two_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QUIRE_URL", "http://one:8420")
+    monkeypatch.setenv("QUIRE_API_KEY", "given")
+    assert config.current_login() == config.Login(url="http://one:8420", key="given")
+    monkeypatch.setenv("QUIRE_KEY", "given")
+    assert config.current_login().key == "given"
+    monkeypatch.setenv("QUIRE_KEY", "another")
+    assert run(["jobs"]) == ExitCode.USAGE
+    assert "QUIRE_KEY and QUIRE_API_KEY are both set, and differ: unset one" in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_commands_trust_the_authority_of_the_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("QUIRE_CA", str(tmp_path / "none.pem"))
+    config.save_login(load_settings(), "https://one:8420", "key")
+    assert run(["jobs"]) == ExitCode.USAGE
+    assert "none.pem can't be used to check the server's certificate" in capsys.readouterr().err
 
 
 def test_a_saved_key_is_never_sent_to_another_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from quire.client import curves
 from quire.client.replies import Event, Metric
-from quire.watch import curves
 from quire.watch.history import describe_event
 
 STARTED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

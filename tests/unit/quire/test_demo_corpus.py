@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from quire.commands.server import demo_corpus
-from quire.commands.server.demo_corpus import (
+from quire.server import demo_corpus
+from quire.server.demo_corpus import (
     plausible,
     prose,
     python_manual,

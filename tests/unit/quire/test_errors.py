@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from quire.client import ApiError, Client
+from quire.client.problems import checked, error_of
 from quire.client.replies import Problem
-from quire.client.transport import checked
 from quire.config import save_login
 from quire.errors import ExitCode, ServerUnreachable
 from quire.main import run
@@ -58,7 +58,7 @@ def error_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     ],
 )
 def test_the_exit_code_follows_from_the_status(status: int, code: int) -> None:
-    assert ApiError(Problem(title="No"), status).exit_code == code
+    assert error_of(status)(Problem(title="No"), status).exit_code == code
 
 
 def test_a_problem_is_one_line() -> None:
@@ -147,7 +147,7 @@ def test_a_login_is_saved_only_if_it_works(
 
 
 def test_an_invalid_address_is_reported(nowhere: str) -> None:
-    with pytest.raises(ServerUnreachable, match="can't be reached"), Client("http://[") as client:
+    with Client("http://[", "key") as client, pytest.raises(ServerUnreachable, match="be reached"):
         client.me()
 
 

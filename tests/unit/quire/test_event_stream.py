@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from quire.client import Client
-from quire.client.event_stream import StreamEvent, stream_events
+from quire.client.events import StreamEvent
 from quire.client.replies import Job
+from quire.client.sync.event_stream import stream_events
 from quire.errors import EventStreamError, ExitCode
 
 RUNNING = {"id": "1", "kind": "train", "status": "running", "created_at": "2026-01-02T03:04:05Z"}
@@ -53,7 +54,7 @@ def serve() -> Iterator[Serve]:
     ) -> tuple[list[StreamEvent], list[str | None]]:
         bodies[:] = sent
         content_types[:] = [content_type]
-        with Client(f"http://127.0.0.1:{server.server_port}") as client:
+        with Client.anonymous(f"http://127.0.0.1:{server.server_port}") as client:
             events = list(stream_events(client, Job.model_validate(RUNNING)))
         return events, last_event_ids
 

@@ -8,9 +8,9 @@ from quire.client.replies import Job, Novelty, Progress
 from quire.commands.jobs.generate import parse_temperatures
 from quire.commands.jobs.training_inputs import parse_settings
 from quire.commands.server.demo import known_words_sentence
-from quire.commands.server.demo_corpus import written_words
 from quire.errors import InvalidInput
 from quire.lookup import is_id
+from quire.server.demo_corpus import written_words
 from quire.terminal import formatting
 from quire.watch.wait import progress_text
 

@@ -1,13 +1,14 @@
+# Written by `make client` from quire/client/aio/routes/groups.py: change that file.
 """Groups of users, and their members."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from quire.client.base import ClientBase, quote_segment
 from quire.client.server_replies import Group, Member
+from quire.client.sync.base import Base, quote_segment
 
 
-class Groups(ClientBase):
+class Groups(Base):
     """The operations on groups. Groups and users are given by name or id."""
 
     def groups(self) -> Iterator[Group]:

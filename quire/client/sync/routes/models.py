@@ -1,14 +1,17 @@
+# Written by `make client` from quire/client/aio/routes/models.py: change that file.
 """Models, their checkpoints, and the texts they generated."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from quire.client.base import ClientBase, ProgressCallback, quote_segment
 from quire.client.replies import Checkpoint, Model, Text
+from quire.client.requests.uploads import ProgressCallback
+from quire.client.sync import runtime
+from quire.client.sync.base import Base, quote_segment
 
 
-class Models(ClientBase):
+class Models(Base):
     """The operations on models, checkpoints and texts."""
 
     def models(self, name: str | None = None) -> Iterator[Model]:
@@ -34,6 +37,15 @@ class Models(ClientBase):
         """List the checkpoints of a model, newest first."""
         return self._list(Checkpoint, f"/v1/models/{model_id}/checkpoints")
 
+    def checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """Get a checkpoint."""
+        return self._get(Checkpoint, f"/v1/checkpoints/{quote_segment(checkpoint_id)}")
+
+    def checkpoint_of_model(self, model_id: str, checkpoint: str = "best") -> Checkpoint:
+        """Get a checkpoint of a model: ``best``, ``latest``, or one given by its id."""
+        path = f"/v1/models/{model_id}/checkpoints/{quote_segment(checkpoint)}"
+        return self._get(Checkpoint, path)
+
     def download_checkpoint(
         self, checkpoint_id: str, path: Path, on_progress: ProgressCallback | None = None
     ) -> int:
@@ -46,18 +58,27 @@ class Models(ClientBase):
         done = 0
         url = f"/v1/checkpoints/{quote_segment(checkpoint_id)}/download"
         try:
-            with self._transport.stream(url) as response, part.open("wb") as file:
+            with self._transport.stream(url) as response:
                 length = response.headers.get("Content-Length")
                 total = int(length) if length else None
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-                    done += len(chunk)
-                    if on_progress:
-                        on_progress(done, total)
+                # The file is opened after the answer, so that a refusal leaves none.
+                file = part.open("wb")
+                try:
+                    for chunk in response.iter_bytes():
+                        runtime.off_loop(file.write, chunk)
+                        done += len(chunk)
+                        if on_progress:
+                            on_progress(done, total)
+                finally:
+                    file.close()
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
         return done
+
+    def text(self, text_id: str) -> Text:
+        """Get a generated text."""
+        return self._get(Text, f"/v1/texts/{text_id}")
 
     def texts(self, model: str | None = None, job: str | None = None) -> Iterator[Text]:
         """List generated texts, newest first."""

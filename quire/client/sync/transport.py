@@ -1,20 +1,23 @@
+# Written by `make client` from quire/client/aio/transport.py: change that file.
 """HTTP requests to one server: timeouts, retries, and typed errors."""
 
 import ipaddress
-import json
-import math
 import re
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
-from pydantic import ValidationError
 
-from quire.client.replies import Problem
-from quire.errors import EventStreamError, ExitCode, InvalidInput, QuireError, ServerUnreachable
+from quire.client.problems import BUSY, ApiError, checked
+from quire.client.requests.sendable import check_sendable
+from quire.client.sync import runtime
+from quire.client.tls import tls_context
+from quire.errors import EventStreamError, ServerUnreachable
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -22,58 +25,52 @@ READ_SECONDS = 30.0
 STREAM_READ_SECONDS = 45.0
 #: Far above the longest text with its log-probabilities; httpx2 stops at 1 MiB by default.
 MAX_EVENT_BYTES = 64 * 1024 * 1024
-#: Problems of a server that is busy, which a later attempt does not meet.
-BUSY = frozenset({"/problems/too-many-requests", "/problems/too-many-uploads"})
 #: How long a request is repeated while the server is busy.
 BUSY_SECONDS = 120.0
 #: Pauses before the second, third … attempt of a request that may be sent twice.
 RETRY_SECONDS = (0.2, 0.5, 1.0)
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "PATCH"})
+#: Answers of a proxy whose server is not there or too slow.
+GATEWAY_ERRORS = frozenset({502, 503, 504})
 
-#: Half a character. Python writes a byte that is not UTF-8 as one of the last 128.
-SURROGATE = re.compile("[\ud800-\udfff]")
-ESCAPED_BYTES = range(0xDC80, 0xDD00)
 ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 Content = Callable[[], Iterable[bytes]]
-
-
-class ApiError(QuireError):
-    """The server answered with a problem; `str()` of it is one readable line.
-
-    Args:
-        problem: The body of the response.
-        status: The HTTP status.
-        retry_seconds: When to try again (Retry-After); None where the server does not say.
-    """
-
-    def __init__(self, problem: Problem, status: int, retry_seconds: float | None = None) -> None:
-        super().__init__(problem.line())
-        self.problem = problem
-        self.status = status
-        self.retry_seconds = retry_seconds
-        self.exit_code = _exit_code(status)
-        self.code, self.ways = problem.code, problem.ways
 
 
 class Transport:
     """Requests to one server with one key.
 
     Requests that may safely be sent twice are repeated when the connection fails: reads, and
-    those that carry an Idempotency-Key.
+    those that carry an Idempotency-Key. Others are repeated where no connection was made.
+
+    Args:
+        url: The server's address.
+        key: An API key, or None.
+        timeout: How many seconds to wait for an answer.
+        verify: Whether certificates are checked; or a PEM file of further authorities to trust.
     """
 
-    def __init__(self, url: str, key: str | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        timeout: float = READ_SECONDS,
+        verify: bool | str | Path | ssl.SSLContext = True,
+    ) -> None:
         self.url = url.rstrip("/")
+        self.timeout = timeout
         headers = {"Accept": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
+        # A server on this machine is never reached through a proxy.
+        trust_env = not _is_loopback(self.url)
         self._http = httpx2.Client(
             base_url=self.url,
             headers=headers,
-            timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            # A server on this machine is never reached through a proxy.
-            trust_env=not _is_loopback(self.url),
+            timeout=httpx2.Timeout(timeout, connect=CONNECT_SECONDS),
+            trust_env=trust_env,
+            verify=tls_context(self.url, verify),
         )
 
     def close(self) -> None:
@@ -89,8 +86,9 @@ class Transport:
         body: Mapping[str, Any] | None = None,
         content: Content | None = None,
         headers: Mapping[str, str] | None = None,
-        read_seconds: float = READ_SECONDS,
+        read_seconds: float | None = None,
         idempotency_key: bool = False,
+        accepted: int | None = None,
     ) -> httpx2.Response:
         """Send one request and return the complete response.
 
@@ -103,9 +101,10 @@ class Transport:
             body: The JSON body.
             content: Returns the raw body; called once per attempt.
             headers: Additional headers.
-            read_seconds: The read timeout.
+            read_seconds: The read timeout; None for the client's.
             idempotency_key: Whether to send an Idempotency-Key, so that a repeated POST creates
                 nothing twice.
+            accepted: A status that is an answer here, and elsewhere an error.
 
         Raises:
             ApiError: The server answered with an error.
@@ -118,44 +117,48 @@ class Transport:
         sent = dict(headers or {})
         if idempotency_key:
             sent["Idempotency-Key"] = str(uuid.uuid4())
-        pauses = RETRY_SECONDS if method in IDEMPOTENT or idempotency_key else ()
+        repeatable = method in IDEMPOTENT or idempotency_key
         give_up_at = time.monotonic() + BUSY_SECONDS
-        while True:
-            response = self._send(
-                pauses,
-                lambda: self._http.request(
-                    method,
-                    path,
-                    params={k: v for k, v in (params or {}).items() if v is not None},
-                    json=body,
-                    content=content() if content else None,
-                    headers=sent,
-                    timeout=httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS),
-                ),
+        pauses = iter(RETRY_SECONDS)
+
+        def send() -> httpx2.Response:
+            return self._http.request(
+                method,
+                path,
+                params={k: v for k, v in (params or {}).items() if v is not None},
+                json=body,
+                content=_chunks(content()) if content else None,
+                headers=sent,
+                timeout=httpx2.Timeout(read_seconds or self.timeout, connect=CONNECT_SECONDS),
             )
+
+        while True:
             try:
-                return checked(response)
+                response = self._send(send, pauses, repeatable=repeatable)
+                return response if response.status_code == accepted else checked(response)
             except ApiError as error:
-                wait = error.retry_seconds
-                if wait is None or error.problem.type not in BUSY:
+                wait = _wait(error, pauses if repeatable else iter(()))
+                if wait is None or time.monotonic() + wait > give_up_at:
                     raise
-                if time.monotonic() + wait > give_up_at:
-                    raise
-                # The server did nothing, so that any request may be sent again.
-                time.sleep(wait)
+                runtime.sleep(wait)
 
     def _send(
-        self, pauses: Iterable[float], send: Callable[[], httpx2.Response]
+        self,
+        send: Callable[[], httpx2.Response],
+        pauses: Iterator[float],
+        *,
+        repeatable: bool,
     ) -> httpx2.Response:
         """Send a request, again after each pause if the connection fails."""
-        for pause in (*pauses, None):
+        while True:
             try:
                 return send()
             except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                if pause is None or not _is_retryable(error):
+                again = _is_retryable(error) if repeatable else _was_not_sent(error)
+                pause = next(pauses, None) if again else None
+                if pause is None:
                     raise ServerUnreachable(self._unreachable(error)) from None
-                time.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+            runtime.sleep(pause)
 
     @contextmanager
     def stream(self, path: str) -> Iterator[httpx2.Response]:
@@ -197,57 +200,26 @@ class Transport:
         return f"{self.url} can't be reached: {reason}. Is the server running (`quire up`)?"
 
 
-def check_sendable(field: str, value: Any) -> None:
-    """Refuse what JSON can't hold: bytes that were no UTF-8, and numbers that are none.
-
-    Args:
-        field: The field of the request.
-        value: Its value, also lists and mappings of values.
-
-    Raises:
-        InvalidInput: Names the field and what is wrong with it.
-    """
-    if isinstance(value, str):
-        found = SURROGATE.search(value)
-        if found is not None:
-            point = ord(found[0])
-            what = f"byte 0x{point - 0xDC00:02x}" if point in ESCAPED_BYTES else f"U+{point:04X}"
-            raise InvalidInput(
-                f"{field}: not valid UTF-8 ({what} at position {found.start()}). Check the "
-                "encoding of the terminal or of the script"
-            )
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput(f"{field}: {value} is not a number that can be used")
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            check_sendable(field, key)
-            check_sendable(f"{field}.{key}", inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            check_sendable(field, inner)
+def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what is to be sent, each piece read from its file when its turn comes."""
+    reading = iter(pieces)
+    while (piece := runtime.off_loop(_next, reading)) is not None:
+        yield piece
 
 
-def checked(response: httpx2.Response) -> httpx2.Response:
-    """Return a successful response; raise the problem of another one as an `ApiError`."""
-    if not response.is_error:
-        return response
-    try:
-        problem = Problem.model_validate(response.json())
-    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError):
-        problem = Problem(
-            title=f"{response.status_code} {response.reason_phrase}".strip(),
-            detail="the response is not from a Quire server: check the address",
-        )
-    wait = response.headers.get("Retry-After", "")
-    raise ApiError(problem, response.status_code, float(wait) if wait.isdecimal() else None)
+def _next(pieces: Iterator[bytes]) -> bytes | None:
+    return next(pieces, None)
 
 
-def _exit_code(status: int) -> ExitCode:
-    if status in {401, 403}:
-        return ExitCode.NOT_AUTHORISED
-    if status == 404:
-        return ExitCode.NOT_FOUND
-    return ExitCode.UNREACHABLE if status >= 500 else ExitCode.USAGE
+def _wait(error: ApiError, pauses: Iterator[float]) -> float | None:
+    """How many seconds to wait before a refused request is sent again; None for never."""
+    if error.problem.type in BUSY:
+        # The server did nothing, so that any request may be sent again.
+        return error.retry_seconds
+    if error.status not in GATEWAY_ERRORS or error.problem.type != "about:blank":
+        return None
+    pause = next(pauses, None)
+    return pause if pause is None else max(pause, error.retry_seconds or 0.0)
 
 
 def _reason(error: Exception) -> str:
@@ -260,6 +232,11 @@ def _is_retryable(error: Exception) -> bool:
     return not isinstance(
         error, httpx2.ReadTimeout | httpx2.UnsupportedProtocol | httpx2.InvalidURL
     )
+
+
+def _was_not_sent(error: Exception) -> bool:
+    """Whether a request failed before the server can have seen any of it."""
+    return isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
 
 
 def _is_loopback(url: str) -> bool:

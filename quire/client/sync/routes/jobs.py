@@ -1,3 +1,4 @@
+# Written by `make client` from quire/client/aio/routes/jobs.py: change that file.
 """Jobs, their events and metrics, the queue, and the devices that run jobs."""
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,16 +7,15 @@ from typing import Any
 
 from httpx2 import EventSource
 
-from quire.client.base import ClientBase
 from quire.client.replies import Event, Job, Metric, Text, TrainDryRun
 from quire.client.server_replies import Device, Queue
-from quire.client.transport import READ_SECONDS
+from quire.client.sync.base import Base
 
 
-class Jobs(ClientBase):
+class Jobs(Base):
     """The operations on jobs, the queue and the devices."""
 
-    def train(self, body: Mapping[str, Any]) -> Job:
+    def submit_training(self, body: Mapping[str, Any]) -> Job:
         """Submit a training; `body` is that of ``POST /v1/train``."""
         return self._post(Job, "/v1/train", body)
 
@@ -23,11 +23,14 @@ class Jobs(ClientBase):
         """Ask what a training would be, take and wait for. Nothing is stored."""
         return self._post(TrainDryRun, "/v1/train", body, params={"dry_run": "true"})
 
-    def generate(self, body: Mapping[str, Any], wait_seconds: int | None = None) -> Job:
-        """Submit a generation, and wait up to `wait_seconds` for its texts."""
+    def submit_generation(self, body: Mapping[str, Any], wait_seconds: int | None = None) -> Job:
+        """Submit a generation, and wait up to `wait_seconds` for its texts.
+
+        `body` is that of ``POST /v1/generate``.
+        """
         return self._submit("/v1/generate", body, wait_seconds)
 
-    def score(self, body: Mapping[str, Any], wait_seconds: int | None = None) -> Job:
+    def submit_score(self, body: Mapping[str, Any], wait_seconds: int | None = None) -> Job:
         """Submit a text to be scored by a model, and wait up to `wait_seconds` for the result."""
         return self._submit("/v1/score", body, wait_seconds)
 
@@ -128,7 +131,7 @@ class Jobs(ClientBase):
             path,
             body,
             headers={"Prefer": f"wait={wait_seconds}"} if wait_seconds else None,
-            read_seconds=READ_SECONDS + (wait_seconds or 0),
+            read_seconds=self._transport.timeout + (wait_seconds or 0),
         )
 
     def _request_change(self, job_id: str, action: str) -> Job:

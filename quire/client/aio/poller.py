@@ -1,13 +1,12 @@
 """Poll a training for new points of its loss curves, events and texts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 
-from quire.client import Client
+from quire.client.aio.retry import Notify, retry_while_unreachable
+from quire.client.aio.routes import AsyncRoutes
+from quire.client.curves import current_points, rewind_step
 from quire.client.replies import Event, Job, Metric, Text
-from quire.client.retry import Notify, retry_while_unreachable
-from quire.watch.curves import current_points, rewind_step
 
 #: This many of the newest texts include every temperature of the last epoch.
 NEWEST_TEXTS = 8
@@ -32,7 +31,7 @@ class TrainingUpdate:
     texts: list[Text] = field(default_factory=list)
 
 
-class TrainingPoller:
+class AsyncTrainingPoller:
     """Polls one training.
 
     Args:
@@ -43,7 +42,7 @@ class TrainingPoller:
     """
 
     def __init__(
-        self, client: Client, job: Job, *, thin: bool, notify: Notify | None = None
+        self, client: AsyncRoutes, job: Job, *, thin: bool, notify: Notify | None = None
     ) -> None:
         self._client = client
         self._job = job
@@ -54,25 +53,26 @@ class TrainingPoller:
         self._rewinds: list[Event] = []
         self._last_text_step: int | None = None
 
-    def poll(self) -> TrainingUpdate:
+    async def poll(self) -> TrainingUpdate:
         """Return everything that is new since the last call.
 
         Raises:
             ServerUnreachable: The server was unreachable for too long.
             ApiError: The server refused a request.
         """
-        return retry_while_unreachable(self._poll, self._notify)
+        return await retry_while_unreachable(self._poll, self._notify)
 
-    def _poll(self) -> TrainingUpdate:
+    async def _poll(self) -> TrainingUpdate:
         # The job is fetched first: if it has ended, what is fetched after it is complete.
-        job = self._client.job(self._job.id)
-        events = list(self._client.job_history(job.id, after=self._last_event_id))
+        job = await self._client.job(self._job.id)
+        history = self._client.job_history(job.id, after=self._last_event_id)
+        events = [event async for event in history]
         rewinds = [*self._rewinds, *(event for event in events if rewind_step(event) is not None)]
         # A training that went back to a checkpoint repeats the steps after it.
         steps = [self._last_step, *map(rewind_step, events)] if self._last_step is not None else []
         after = min((step for step in steps if step is not None), default=None)
-        points = current_points(self._points(after), rewinds)
-        texts = list(self._texts())
+        points = current_points([point async for point in self._points(after)], rewinds)
+        texts = [text async for text in self._texts()]
         # Only now, when no request can fail any more, so that a retried poll misses nothing.
         self._job, self._rewinds = job, rewinds
         self._last_event_id = events[-1].id if events else self._last_event_id
@@ -80,18 +80,24 @@ class TrainingPoller:
         self._last_text_step = max([self._last_text_step or 0, *(text.step or 0 for text in texts)])
         return TrainingUpdate(job, points, events, texts)
 
-    def _points(self, after: int | None) -> Iterator[Metric]:
+    def _points(self, after: int | None) -> AsyncIterator[Metric]:
         points = MAX_POINTS if self._thin and after is None else None
         return self._client.job_metrics(self._job.id, after=after, points=points)
 
-    def _texts(self) -> Iterator[Text]:
+    async def _texts(self) -> AsyncIterator[Text]:
         if self._job.spec.get("sample") is None:
             return
         if self._thin and self._last_text_step is None:
-            newest = islice(self._client.texts(job=self._job.id), NEWEST_TEXTS)
-            yield from _of_last_step(newest)
+            newest: list[Text] = []
+            async for text in self._client.texts(job=self._job.id):
+                newest.append(text)
+                if len(newest) == NEWEST_TEXTS:
+                    break
+            for text in _of_last_step(newest):
+                yield text
         else:
-            yield from self._client.job_texts(self._job.id, after=self._last_text_step)
+            async for text in self._client.job_texts(self._job.id, after=self._last_text_step):
+                yield text
 
 
 def _of_last_step(texts: Iterable[Text]) -> list[Text]:

@@ -1,24 +1,24 @@
+# Written by `make client` from quire/client/aio/routes/corpora.py: change that file.
 """Corpora: the texts that models are trained on."""
 
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from quire.client.base import ClientBase, ProgressCallback
 from quire.client.replies import Corpus, DryRun
-from quire.client.transport import check_sendable
+from quire.client.requests.uploads import Data, ProgressCallback, body_of
+from quire.client.sync.base import Base
 
-UPLOAD_CHUNK_BYTES = 64 * 1024
 #: The server decodes and stores an uploaded corpus before it answers.
 UPLOAD_READ_SECONDS = 300.0
 
 
-class Corpora(ClientBase):
+class Corpora(Base):
     """The operations on corpora."""
 
     def upload_corpus(
         self,
-        data: bytes | Sequence[tuple[str, bytes]],
+        data: Data,
         *,
         name: str,
         encoding: str | None = None,
@@ -33,8 +33,8 @@ class Corpora(ClientBase):
         """Upload a text.
 
         Args:
-            data: The content of a file, or names and contents of several, which are put together;
-                the server decodes them.
+            data: The content of a file or its path, or names and contents of several, which are
+                put together; the server decodes them.
             name: The name of the corpus.
             encoding: The encoding of `data`; None means by a byte order mark, else UTF-8.
             visibility: `private` or `server`; None leaves the choice to the server.
@@ -60,7 +60,7 @@ class Corpora(ClientBase):
 
     def dry_run_upload(
         self,
-        data: bytes | Sequence[tuple[str, bytes]],
+        data: Data,
         *,
         name: str,
         encoding: str | None = None,
@@ -84,32 +84,19 @@ class Corpora(ClientBase):
 
     def _upload(
         self,
-        data: bytes | Sequence[tuple[str, bytes]],
+        data: Data,
         fields: Mapping[str, str | None],
         on_progress: ProgressCallback | None,
         *,
         dry_run: bool = False,
     ) -> Any:
-        query: dict[str, str | None] = {"dry_run": "true"} if dry_run else {}
-        if isinstance(data, bytes):
-            kind, body, query = "application/octet-stream", data, {**fields, **query}
-        else:
-            for field, value in fields.items():
-                check_sendable(field, value)
-            kind, body = form(data, fields)
-
-        def chunks() -> Iterator[bytes]:
-            for start in range(0, len(body), UPLOAD_CHUNK_BYTES):
-                yield body[start : start + UPLOAD_CHUNK_BYTES]
-                if on_progress:
-                    on_progress(min(start + UPLOAD_CHUNK_BYTES, len(body)), len(body))
-
+        body, query = body_of(data, fields)
         response = self._transport.request(
             "POST",
             "/v1/corpora",
-            params=query,
-            content=chunks,
-            headers={"Content-Type": kind, "Content-Length": str(len(body))},
+            params={**query, "dry_run": "true" if dry_run else None},
+            content=partial(body.pieces, on_progress),
+            headers={"Content-Type": body.media_type, "Content-Length": str(body.size)},
             read_seconds=UPLOAD_READ_SECONDS,
             idempotency_key=True,
         )
@@ -135,22 +122,3 @@ class Corpora(ClientBase):
     def delete_corpus(self, corpus_id: str) -> None:
         """Delete a corpus that no job or model uses."""
         self._transport.request("DELETE", f"/v1/corpora/{corpus_id}")
-
-
-def form(files: Sequence[tuple[str, bytes]], fields: Mapping[str, str | None]) -> tuple[str, bytes]:
-    """Files and fields as `multipart/form-data` (RFC 7578): the media type and the body."""
-    boundary = uuid.uuid4().hex
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-        for name, value in fields.items()
-        if value is not None
-    ]
-    for name, data in files:
-        quoted = name.replace("\\", "_").replace('"', "%22").replace("\r", " ").replace("\n", " ")
-        head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        )
-        parts += [head.encode(errors="replace"), data, b"\r\n"]
-    parts.append(f"--{boundary}--\r\n".encode())
-    return f"multipart/form-data; boundary={boundary}", b"".join(parts)

@@ -1,13 +1,14 @@
 """Retries that outlast a restart of the server."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TypeVar
 
 import humanize
 
-from quire.client.transport import ApiError
+from quire.client.aio import runtime
+from quire.client.problems import ApiError
 from quire.errors import ExitCode, ServerUnreachable
 
 POLL_SECONDS = 0.5
@@ -19,7 +20,9 @@ R = TypeVar("R")
 Notify = Callable[[str], None]
 
 
-def retry_while_unreachable(request: Callable[[], R], notify: Notify | None = None) -> R:
+async def retry_while_unreachable(
+    request: Callable[[], Awaitable[R]], notify: Notify | None = None
+) -> R:
     """Repeat a request until the server answers it, as after a restart.
 
     Args:
@@ -34,7 +37,7 @@ def retry_while_unreachable(request: Callable[[], R], notify: Notify | None = No
     unreachable_since: float | None = None
     while True:
         try:
-            reply = request()
+            reply = await request()
         except (ServerUnreachable, ApiError) as error:
             now = time.monotonic()
             outage_seconds = now - (unreachable_since or now)
@@ -43,7 +46,7 @@ def retry_while_unreachable(request: Callable[[], R], notify: Notify | None = No
             if unreachable_since is None:
                 unreachable_since = now
                 notify(f"the server is unreachable, retrying: {error}")
-            time.sleep(POLL_SECONDS)
+            await runtime.sleep(POLL_SECONDS)
         else:
             if unreachable_since is not None:
                 outage = humanize.naturaldelta(time.monotonic() - unreachable_since)

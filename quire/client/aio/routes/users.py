@@ -1,40 +1,40 @@
 """Users, their API keys, and their usage."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from quire.client.base import ClientBase, quote_segment
+from quire.client.aio.base import AsyncBase, quote_segment
 from quire.client.server_replies import AuditEvent, Enrolment, Key, Me, Usage, User
 
 
-class Users(ClientBase):
+class AsyncUsers(AsyncBase):
     """The operations on users, keys and usage."""
 
-    def me(self) -> Me:
+    async def me(self) -> Me:
         """Get the owner of the key in use."""
-        return self._get(Me, "/v1/me")
+        return await self._get(Me, "/v1/me")
 
-    def users(self) -> Iterator[User]:
+    def users(self) -> AsyncIterator[User]:
         """List all users (admins only)."""
         return self._list(User, "/v1/users")
 
-    def create_user(self, name: str, role: str) -> User:
+    async def create_user(self, name: str, role: str) -> User:
         """Create a user (admins only)."""
-        return self._post(User, "/v1/users", {"name": name, "role": role})
+        return await self._post(User, "/v1/users", {"name": name, "role": role})
 
-    def disable_user(self, user: str) -> User:
+    async def disable_user(self, user: str) -> User:
         """Disable a user: their keys stop working and their jobs wait (admins only)."""
-        return self._patch(User, f"/v1/users/{quote_segment(user)}", {"disabled": True})
+        return await self._patch(User, f"/v1/users/{quote_segment(user)}", {"disabled": True})
 
-    def enable_user(self, user: str) -> User:
+    async def enable_user(self, user: str) -> User:
         """Enable a disabled user: their keys work and their jobs run again (admins only)."""
-        return self._patch(User, f"/v1/users/{quote_segment(user)}", {"disabled": False})
+        return await self._patch(User, f"/v1/users/{quote_segment(user)}", {"disabled": False})
 
-    def keys(self, user: str) -> Iterator[Key]:
+    def keys(self, user: str) -> AsyncIterator[Key]:
         """List the keys of a user, given by name or id."""
         return self._list(Key, f"/v1/users/{quote_segment(user)}/keys")
 
-    def create_key(
+    async def create_key(
         self,
         user: str,
         name: str | None = None,
@@ -52,18 +52,18 @@ class Users(ClientBase):
         """
         path = f"/v1/users/{quote_segment(user)}/keys"
         body = _given(name=name, scopes=scopes, expires_at=expires_at)
-        created = self._post(Key, path, body)
+        created = await self._post(Key, path, body)
         if created.key is None:
             # The first reply was lost and the key with it: a replayed reply never contains it.
-            self.revoke_key(created.prefix)
-            created = self._post(Key, path, body)
+            await self.revoke_key(created.prefix)
+            created = await self._post(Key, path, body)
         return created
 
-    def revoke_key(self, prefix: str) -> None:
+    async def revoke_key(self, prefix: str) -> None:
         """Revoke a key, and sign out the browsers that are signed in with it."""
-        self._transport.request("DELETE", f"/v1/keys/{quote_segment(prefix)}")
+        await self._transport.request("DELETE", f"/v1/keys/{quote_segment(prefix)}")
 
-    def create_enrolment(
+    async def create_enrolment(
         self, user: str, *, scopes: Sequence[str] | None = None, expires_at: str | None = None
     ) -> Enrolment:
         """Make a one-time link with which a user makes a key; only this reply contains it.
@@ -75,22 +75,22 @@ class Users(ClientBase):
         """
         path = f"/v1/users/{quote_segment(user)}/enrolments"
         body = _given(scopes=scopes, expires_at=expires_at)
-        created = self._post(Enrolment, path, body)
+        created = await self._post(Enrolment, path, body)
         if created.link is None:
             # As with keys: the first reply was lost, and the link with it.
-            self.revoke_enrolment(created.id)
-            created = self._post(Enrolment, path, body)
+            await self.revoke_enrolment(created.id)
+            created = await self._post(Enrolment, path, body)
         return created
 
-    def enrolments(self, user: str) -> Iterator[Enrolment]:
+    def enrolments(self, user: str) -> AsyncIterator[Enrolment]:
         """List the one-time links of a user, given by name or id."""
         return self._list(Enrolment, f"/v1/users/{quote_segment(user)}/enrolments")
 
-    def revoke_enrolment(self, enrolment: str) -> None:
+    async def revoke_enrolment(self, enrolment: str) -> None:
         """Revoke a one-time link, given by its id."""
-        self._transport.request("DELETE", f"/v1/enrolments/{quote_segment(enrolment)}")
+        await self._transport.request("DELETE", f"/v1/enrolments/{quote_segment(enrolment)}")
 
-    def redeem_enrolment(self, token: str, name: str) -> str:
+    async def redeem_enrolment(self, token: str, name: str) -> str:
         """Redeem a one-time link, which needs no key; return the key that it makes.
 
         It is sent once: if the reply is lost, so is the key, and the link is used up.
@@ -100,7 +100,7 @@ class Users(ClientBase):
             name: What the key is for.
         """
         body = {"token": token, "name": name}
-        response = self._transport.request("POST", "/v1/enrol", body=body)
+        response = await self._transport.request("POST", "/v1/enrol", body=body)
         return str(response.json()["key"])
 
     def audit(
@@ -111,7 +111,7 @@ class Users(ClientBase):
         address: str | None = None,
         key_prefix: str | None = None,
         since: str | None = None,
-    ) -> Iterator[AuditEvent]:
+    ) -> AsyncIterator[AuditEvent]:
         """List what was done, newest first (admins only).
 
         Args:
@@ -131,17 +131,17 @@ class Users(ClientBase):
             since=since,
         )
 
-    def end_session(self, session_id: str) -> None:
+    async def end_session(self, session_id: str) -> None:
         """Sign out one browser; `keys` lists the sessions of each key."""
-        self._transport.request("DELETE", f"/v1/sessions/{quote_segment(session_id)}")
+        await self._transport.request("DELETE", f"/v1/sessions/{quote_segment(session_id)}")
 
-    def usage(self, user: str | None = None) -> Usage:
+    async def usage(self, user: str | None = None) -> Usage:
         """Get the usage and caps of a user; without a name, those of the key's owner."""
-        return self._get(Usage, f"/v1/usage/{quote_segment(user)}" if user else "/v1/usage")
+        return await self._get(Usage, f"/v1/usage/{quote_segment(user)}" if user else "/v1/usage")
 
-    def set_caps(self, user: str, changes: Mapping[str, Any]) -> Usage:
+    async def set_caps(self, user: str, changes: Mapping[str, Any]) -> Usage:
         """Change the share and caps of a user (admins only)."""
-        return self._patch(Usage, f"/v1/usage/{quote_segment(user)}", changes)
+        return await self._patch(Usage, f"/v1/usage/{quote_segment(user)}", changes)
 
 
 def _given(**fields: Any) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""Models, their checkpoints, and the texts they generated."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from quire.client.aio import runtime
+from quire.client.aio.base import AsyncBase, quote_segment
+from quire.client.replies import Checkpoint, Model, Text
+from quire.client.requests.uploads import ProgressCallback
+
+
+class AsyncModels(AsyncBase):
+    """The operations on models, checkpoints and texts."""
+
+    def models(self, name: str | None = None) -> AsyncIterator[Model]:
+        """List the models that this key may use, newest first."""
+        return self._list(Model, "/v1/models", name=name)
+
+    async def model(self, model_id: str) -> Model:
+        """Get a model."""
+        return await self._get(Model, f"/v1/models/{model_id}")
+
+    async def update_model(self, model_id: str, changes: Mapping[str, Any]) -> Model:
+        """Change the `name` or `visibility` of a model.
+
+        The visibility `group` comes with the name or id of a `group` that the key's owner is in.
+        """
+        return await self._patch(Model, f"/v1/models/{model_id}", changes)
+
+    async def delete_model(self, model_id: str) -> None:
+        """Delete a model and its checkpoints."""
+        await self._transport.request("DELETE", f"/v1/models/{model_id}")
+
+    def checkpoints(self, model_id: str) -> AsyncIterator[Checkpoint]:
+        """List the checkpoints of a model, newest first."""
+        return self._list(Checkpoint, f"/v1/models/{model_id}/checkpoints")
+
+    async def checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """Get a checkpoint."""
+        return await self._get(Checkpoint, f"/v1/checkpoints/{quote_segment(checkpoint_id)}")
+
+    async def checkpoint_of_model(self, model_id: str, checkpoint: str = "best") -> Checkpoint:
+        """Get a checkpoint of a model: ``best``, ``latest``, or one given by its id."""
+        path = f"/v1/models/{model_id}/checkpoints/{quote_segment(checkpoint)}"
+        return await self._get(Checkpoint, path)
+
+    async def download_checkpoint(
+        self, checkpoint_id: str, path: Path, on_progress: ProgressCallback | None = None
+    ) -> int:
+        """Write the safetensors file of a checkpoint to `path`, completely or not at all.
+
+        Returns:
+            The size of the file in bytes.
+        """
+        part = path.with_name(path.name + ".part")
+        done = 0
+        url = f"/v1/checkpoints/{quote_segment(checkpoint_id)}/download"
+        try:
+            async with self._transport.stream(url) as response:
+                length = response.headers.get("Content-Length")
+                total = int(length) if length else None
+                # The file is opened after the answer, so that a refusal leaves none.
+                file = part.open("wb")
+                try:
+                    async for chunk in response.aiter_bytes():
+                        await runtime.off_loop(file.write, chunk)
+                        done += len(chunk)
+                        if on_progress:
+                            on_progress(done, total)
+                finally:
+                    file.close()
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return done
+
+    async def text(self, text_id: str) -> Text:
+        """Get a generated text."""
+        return await self._get(Text, f"/v1/texts/{text_id}")
+
+    def texts(self, model: str | None = None, job: str | None = None) -> AsyncIterator[Text]:
+        """List generated texts, newest first."""
+        return self._list(Text, "/v1/texts", model=model, job=job)

@@ -1,0 +1,1 @@
+"""What requests are made of: bodies from arguments, uploads from files."""

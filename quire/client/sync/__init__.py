@@ -1,0 +1,1 @@
+"""The client, which `make client` writes from `quire/client/aio/`."""
