@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from api.permissions import current_user, jobs_that_show_excerpts
+from api.permissions import current_user, deleted_models, jobs_that_show_excerpts
 from api.schemas.texts import NoveltyReply, TextReply
 from shared.queue.types import StoredText
 from shared.tables import GeneratedText
@@ -20,8 +20,12 @@ def text_replies(session: Session, texts: Iterable[TextColumns]) -> list[TextRep
     listed = list(texts)
     copying = {text.job_id for text in listed if text.copied_from is not None}
     placed = jobs_that_show_excerpts(session, copying) if copying else set()
+    gone = deleted_models(session, {text.model_id for text in listed if text.model_id})
     owner = current_user().name
-    return [render_text(text, owner, placed=text.job_id in placed) for text in listed]
+    return [
+        render_text(text, owner, placed=text.job_id in placed, model_deleted=text.model_id in gone)
+        for text in listed
+    ]
 
 
 def text_reply(session: Session, text: TextColumns) -> TextReply:
@@ -29,19 +33,22 @@ def text_reply(session: Session, text: TextColumns) -> TextReply:
     return text_replies(session, [text])[0]
 
 
-def render_text(text: TextColumns, owner: str, *, placed: bool) -> TextReply:
+def render_text(
+    text: TextColumns, owner: str, *, placed: bool, model_deleted: bool = False
+) -> TextReply:
     """Render the reply for a text: the only place that does, whatever the columns come from.
 
     Args:
         text: The text's columns.
         owner: The name of its owner.
         placed: Whether the owner may be told where in the corpus it copies.
+        model_deleted: Whether its model was deleted.
     """
     return TextReply(
         id=text.id,
         job=text.job_id,
-        model=text.model_id,
-        checkpoint=text.checkpoint_id,
+        model=None if model_deleted else text.model_id,
+        checkpoint=None if model_deleted else text.checkpoint_id,
         owner=owner,
         prompt=text.prompt,
         text=text.prompt + text.text if text.echo else text.text,

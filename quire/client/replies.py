@@ -83,6 +83,8 @@ class Corpus(Reply):
     findings: list[Finding] = []
     items: Items | None = None
     created_at: datetime
+    deleted_at: datetime | None = None
+    purge_at: datetime | None = None
 
 
 class DryRun(Reply):
@@ -283,3 +285,5 @@ class Model(Reply):
     job: str | None = None
     checkpoints: dict[str, Any] | None = None
     created_at: datetime
+    deleted_at: datetime | None = None
+    purge_at: datetime | None = None
