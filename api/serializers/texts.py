@@ -1,13 +1,21 @@
 """Replies about texts."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from api.permissions import current_user, deleted_models, jobs_that_show_excerpts
-from api.schemas.texts import NoveltyReply, TextReply
+from api.schemas.texts import (
+    CopiedSpanReply,
+    LikelyTokenReply,
+    NextReply,
+    NextTokenReply,
+    NoveltyReply,
+    TextReply,
+)
 from shared.queue.types import StoredText
 from shared.tables import GeneratedText
 
@@ -64,6 +72,10 @@ def render_text(
         mean_logprob=text.mean_logprob,
         bits_per_char=text.bits_per_char,
         logprobs=text.logprobs,
+        tokens=text.tokens,
+        top_logprobs=_top_logprobs(text.top_logprobs),
+        copied_spans=_copied_spans(text) if placed else None,
+        next=_next_replies(text.next_tokens),
         epoch=text.epoch,
         step=None if text.requested else text.step,
         requested=text.requested,
@@ -71,6 +83,46 @@ def render_text(
         copy=text.copy,
         created_at=text.created_at,
     )
+
+
+def _top_logprobs(stored: Sequence[Any] | None) -> list[list[LikelyTokenReply]] | None:
+    if stored is None:
+        return None
+    return [
+        [LikelyTokenReply(token=token, logprob=logprob) for token, logprob in likeliest]
+        for likeliest in stored
+    ]
+
+
+def _copied_spans(text: TextColumns) -> list[CopiedSpanReply] | None:
+    if text.copied_spans is None:
+        return None
+    before = len(text.prompt) if text.echo else 0
+    return [
+        CopiedSpanReply.model_validate({"start": before + start, "length": length, "from": source})
+        for start, length, source in text.copied_spans
+    ]
+
+
+def _next_replies(stored: Sequence[Any] | None) -> list[NextReply] | None:
+    if stored is None:
+        return None
+    return [
+        NextReply(
+            temperature=each["temperature"],
+            entropy_bits=each["entropy_bits"],
+            rest=each["rest"],
+            tokens=[
+                NextTokenReply(
+                    token=token,
+                    probability=probability,
+                    logprob=math.log(probability) if probability else None,
+                )
+                for token, probability in each["tokens"]
+            ],
+        )
+        for each in stored
+    ]
 
 
 def _novelty_reply(text: TextColumns, *, placed: bool) -> NoveltyReply | None:
