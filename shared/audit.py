@@ -32,6 +32,8 @@ Action = Literal[
     "enrolment.revoked",
     "session.created",
     "session.ended",
+    "share.created",
+    "share.revoked",
     "group.created",
     "group.changed",
     "group.deleted",
@@ -42,8 +44,12 @@ Action = Literal[
     "corpus.visibility_changed",
     "corpus.excerpts_changed",
     "corpus.deleted",
+    "corpus.restored",
+    "corpus.purged",
     "model.visibility_changed",
     "model.deleted",
+    "model.restored",
+    "model.purged",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 #: From where something was done that no request asked for.

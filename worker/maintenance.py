@@ -10,8 +10,10 @@ from shared.event_publisher import EventPublisher
 from shared.queue import Queue
 from shared.queue.maintenance.audit_events import forget_old_enrolments, forget_old_events
 from shared.queue.maintenance.blob_sweep import sweep_blobs
+from shared.queue.maintenance.deleted import purge_deleted
 from shared.queue.maintenance.gone_workers import remove_gone_workers
 from shared.queue.maintenance.idempotency_keys import forget_expired_keys
+from shared.share_links import forget_expired_shares
 from worker.execution.periodic import PeriodicThread
 
 #: A job that waits longer while a worker is idle has lost its wake.
@@ -80,10 +82,13 @@ class Maintenance:
             now = database_now(connection)
             remove_gone_workers(connection, now)
             forget_expired_keys(connection, now)
+            forget_expired_shares(connection, now)
             days = self._queue.settings.audit_days
             forget_old_events(connection, now, days)
             forget_old_enrolments(connection, now, days)
         if retired := self._queue.retire_checkpoints():
             log.info("checkpoints_retired", count=retired)
+        if purged := purge_deleted(self._queue.engine, self._queue.settings.deleted_days):
+            log.info("deleted_purged", count=purged)
         if swept := sweep_blobs(self._queue.engine):
             log.info("blobs_swept", count=swept)

@@ -5,10 +5,13 @@ from quire.client.aio.routes.groups import AsyncGroups
 from quire.client.aio.routes.jobs import AsyncJobs
 from quire.client.aio.routes.models import AsyncModels
 from quire.client.aio.routes.server import AsyncServer
+from quire.client.aio.routes.shares import AsyncShares
 from quire.client.aio.routes.users import AsyncUsers
 
 
-class AsyncRoutes(AsyncUsers, AsyncGroups, AsyncCorpora, AsyncJobs, AsyncModels, AsyncServer):
+class AsyncRoutes(
+    AsyncUsers, AsyncGroups, AsyncCorpora, AsyncJobs, AsyncModels, AsyncShares, AsyncServer
+):
     """The operations of one server.
 
     Every method raises `ApiError` when the server refuses a request, and `ServerUnreachable`

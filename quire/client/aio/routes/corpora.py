@@ -101,9 +101,9 @@ class AsyncCorpora(AsyncBase):
         )
         return response.json()
 
-    def corpora(self, name: str | None = None) -> AsyncIterator[Corpus]:
-        """List the corpora that this key may read, newest first."""
-        return self._list(Corpus, "/v1/corpora", name=name)
+    def corpora(self, name: str | None = None, *, deleted: bool = False) -> AsyncIterator[Corpus]:
+        """List the corpora that this key may read, newest first; or those of yours to restore."""
+        return self._list(Corpus, "/v1/corpora", name=name, deleted="true" if deleted else None)
 
     async def corpus(self, corpus_id: str) -> Corpus:
         """Get a corpus."""
@@ -118,6 +118,17 @@ class AsyncCorpora(AsyncBase):
         """Change the `name`, `visibility` (with its `group`) or `allow_excerpts` of a corpus."""
         return await self._patch(Corpus, f"/v1/corpora/{corpus_id}", changes)
 
-    async def delete_corpus(self, corpus_id: str) -> None:
-        """Delete a corpus that no job or model uses."""
-        await self._transport.request("DELETE", f"/v1/corpora/{corpus_id}")
+    async def delete_corpus(self, corpus_id: str, *, purge: bool = False) -> None:
+        """Delete a corpus that no job or model uses; `restore_corpus` has it back.
+
+        Args:
+            corpus_id: Its id.
+            purge: Delete it for good at once, even if it is deleted already.
+        """
+        params = {"purge": "true"} if purge else None
+        await self._transport.request("DELETE", f"/v1/corpora/{corpus_id}", params=params)
+
+    async def restore_corpus(self, corpus_id: str) -> Corpus:
+        """Have a deleted corpus back."""
+        response = await self._transport.request("POST", f"/v1/corpora/{corpus_id}/restore")
+        return Corpus.model_validate(response.json())

@@ -13,9 +13,9 @@ from quire.client.requests.uploads import ProgressCallback
 class AsyncModels(AsyncBase):
     """The operations on models, checkpoints and texts."""
 
-    def models(self, name: str | None = None) -> AsyncIterator[Model]:
-        """List the models that this key may use, newest first."""
-        return self._list(Model, "/v1/models", name=name)
+    def models(self, name: str | None = None, *, deleted: bool = False) -> AsyncIterator[Model]:
+        """List the models that this key may use, newest first; or those of yours to restore."""
+        return self._list(Model, "/v1/models", name=name, deleted="true" if deleted else None)
 
     async def model(self, model_id: str) -> Model:
         """Get a model."""
@@ -28,9 +28,20 @@ class AsyncModels(AsyncBase):
         """
         return await self._patch(Model, f"/v1/models/{model_id}", changes)
 
-    async def delete_model(self, model_id: str) -> None:
-        """Delete a model and its checkpoints."""
-        await self._transport.request("DELETE", f"/v1/models/{model_id}")
+    async def delete_model(self, model_id: str, *, purge: bool = False) -> None:
+        """Delete a model and its checkpoints; `restore_model` has it back.
+
+        Args:
+            model_id: Its id.
+            purge: Delete it for good at once, even if it is deleted already.
+        """
+        params = {"purge": "true"} if purge else None
+        await self._transport.request("DELETE", f"/v1/models/{model_id}", params=params)
+
+    async def restore_model(self, model_id: str) -> Model:
+        """Have a deleted model back."""
+        response = await self._transport.request("POST", f"/v1/models/{model_id}/restore")
+        return Model.model_validate(response.json())
 
     def checkpoints(self, model_id: str) -> AsyncIterator[Checkpoint]:
         """List the checkpoints of a model, newest first."""
@@ -79,6 +90,13 @@ class AsyncModels(AsyncBase):
         """Get a generated text."""
         return await self._get(Text, f"/v1/texts/{text_id}")
 
-    def texts(self, model: str | None = None, job: str | None = None) -> AsyncIterator[Text]:
-        """List generated texts, newest first."""
-        return self._list(Text, "/v1/texts", model=model, job=job)
+    def texts(
+        self, model: str | None = None, job: str | None = None, *, kept: bool | None = None
+    ) -> AsyncIterator[Text]:
+        """List generated texts, newest first; `kept` only those that you keep, or do not keep."""
+        only = None if kept is None else str(kept).lower()
+        return self._list(Text, "/v1/texts", model=model, job=job, kept=only)
+
+    async def update_text(self, text_id: str, changes: Mapping[str, Any]) -> Text:
+        """Change whether you keep a text (`kept`), and your `note` on it."""
+        return await self._patch(Text, f"/v1/texts/{text_id}", changes)
