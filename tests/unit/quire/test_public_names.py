@@ -8,29 +8,30 @@ NAMES = {
         AsyncModel AsyncScoring AsyncTraining AuthenticationError Cap Checkpoint Client
         Conflict Corpus Device Event EventStreamError FieldError Generation InvalidInput
         InvalidRequest Job JobCancelled JobFailed JobNotSucceeded JobUpdate Key Lane Me
-        Metric Model NotFound NotLoggedIn Novelty PermissionDenied Piece Problem Progress
-        ProgressCallback Queue QueueEntry QueuePosition QuireError Reply ResourceNotFound
-        Scoring ServerError ServerUnreachable StreamEvent Text TooManyRequests Training
-        Usage User WaitTimeout stream_events
+        Metric Model NotFound NotLoggedIn Novelty PermissionDenied Piece Problem
+        Progress ProgressCallback Queue QueueEntry QueuePosition QuireError Reply
+        ResourceNotFound Scoring ServerError ServerUnreachable StreamEvent Text
+        TooManyRequests Training Usage User WaitTimeout stream_events
     """,
     "Client": """
         add_member anonymous audit cancel_job checkpoint checkpoint_of_model checkpoints
         close corpora corpus corpus_text create_enrolment create_group create_key
         create_user delete_corpus delete_group delete_model devices disable_user
-        download_checkpoint dry_run_train dry_run_upload enable_user end_session enrolments
-        group groups is_alive job job_history job_metrics job_texts jobs keys me members
-        model models open_event_stream open_event_stream_of_jobs pause_job promote_job queue
-        readiness redeem_enrolment remove_member rerun_job resume_job revoke_enrolment
-        revoke_key set_caps set_member_role submit_generation submit_score submit_training
-        text texts train update_corpus update_group update_model upload upload_corpus usage
-        users
+        download_checkpoint dry_run_train dry_run_upload enable_user end_session
+        enrolments group groups is_alive job job_history job_metrics job_texts jobs keys
+        me members model models next_tokens open_event_stream open_event_stream_of_jobs
+        open_event_stream_of_share pause_job promote_job queue readiness
+        redeem_enrolment remove_member rerun_job restore_corpus restore_model resume_job
+        revoke_enrolment revoke_key revoke_share set_caps set_member_role share shared
+        shared_metrics shared_texts shares submit_generation submit_score
+        submit_training text texts train update_corpus update_group update_model
+        update_text upload upload_corpus usage users
     """,
     "Corpus": """
         as_json delete read refresh rename share unshare update
     """,
     "Generation": """
-        as_json cancel ended history pause pieces refresh rerun result
-        resume wait watch
+        as_json cancel ended history pause pieces refresh rerun result resume wait watch
     """,
     "JobUpdate": """
         bits_per_char epoch loss step val_loss
@@ -46,8 +47,8 @@ NAMES = {
         as_json continuation whole
     """,
     "Training": """
-        as_json cancel curve ended history metrics pause refresh rerun
-        result resume sample_texts trained_model wait watch
+        as_json cancel curve ended history metrics pause refresh rerun result resume
+        sample_texts trained_model wait watch
     """,
 }
 

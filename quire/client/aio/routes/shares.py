@@ -1,9 +1,12 @@
 """Share links: make, list and revoke them, and read what one shows."""
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+
+from httpx2 import EventSource
 
 from quire.client.aio.base import AsyncBase, quote_segment
-from quire.client.replies import NewShare, Share, Shared
+from quire.client.replies import Metric, NewShare, Share, Shared, Text
 
 
 class AsyncShares(AsyncBase):
@@ -33,4 +36,28 @@ class AsyncShares(AsyncBase):
 
     async def shared(self, token: str) -> Shared:
         """Read what a share link shows; this needs no key."""
-        return await self._get(Shared, f"/v1/shared/{quote_segment(token)}")
+        return await self._get(Shared, _path(token))
+
+    def shared_metrics(self, token: str, *, points: int | None = None) -> AsyncIterator[Metric]:
+        """List the points of a shared training's loss curves, thinned to `points` of them."""
+        return self._list(Metric, f"{_path(token)}/metrics", points=points)
+
+    def shared_texts(self, token: str, *, after: int | None = None) -> AsyncIterator[Text]:
+        """List the texts of a shared job in order; `after` leaves out steps up to that one."""
+        return self._list(Text, f"{_path(token)}/texts", after=after)
+
+    def open_event_stream_of_share(
+        self, token: str, last_event_id: str | None = None
+    ) -> AbstractAsyncContextManager[EventSource]:
+        """Open the event stream of a shared job.
+
+        Args:
+            token: The link's token.
+            last_event_id: Send only events after this one; None sends all.
+        """
+        headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+        return self._transport.event_source(f"{_path(token)}/events", headers)
+
+
+def _path(token: str) -> str:
+    return f"/v1/shared/{quote_segment(token)}"

@@ -2,8 +2,11 @@
 """Share links: make, list and revoke them, and read what one shows."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
-from quire.client.replies import NewShare, Share, Shared
+from httpx2 import EventSource
+
+from quire.client.replies import Metric, NewShare, Share, Shared, Text
 from quire.client.sync.base import Base, quote_segment
 
 
@@ -34,4 +37,28 @@ class Shares(Base):
 
     def shared(self, token: str) -> Shared:
         """Read what a share link shows; this needs no key."""
-        return self._get(Shared, f"/v1/shared/{quote_segment(token)}")
+        return self._get(Shared, _path(token))
+
+    def shared_metrics(self, token: str, *, points: int | None = None) -> Iterator[Metric]:
+        """List the points of a shared training's loss curves, thinned to `points` of them."""
+        return self._list(Metric, f"{_path(token)}/metrics", points=points)
+
+    def shared_texts(self, token: str, *, after: int | None = None) -> Iterator[Text]:
+        """List the texts of a shared job in order; `after` leaves out steps up to that one."""
+        return self._list(Text, f"{_path(token)}/texts", after=after)
+
+    def open_event_stream_of_share(
+        self, token: str, last_event_id: str | None = None
+    ) -> AbstractContextManager[EventSource]:
+        """Open the event stream of a shared job.
+
+        Args:
+            token: The link's token.
+            last_event_id: Send only events after this one; None sends all.
+        """
+        headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+        return self._transport.event_source(f"{_path(token)}/events", headers)
+
+
+def _path(token: str) -> str:
+    return f"/v1/shared/{quote_segment(token)}"
