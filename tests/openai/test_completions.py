@@ -78,6 +78,7 @@ def test_each_field_reaches_the_job(harness: ApiHarness, ann: Person, model: Any
         "stop": ["day", "clocks"],
         "echo": True,
         "logprobs": True,
+        "top_logprobs": 3,
         "score": False,
     }
 
