@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from api.openai import replies
 from api.openai.replies import Usage
 from api.openai.texts import written
-from api.schemas.texts import TextReply
+from api.schemas.texts import LikelyTokenReply, TextReply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +22,7 @@ class Face(ABC):
         model: The model, as the request names it.
         echo: Whether texts begin with their prompts.
         shows_logprobs: Whether texts come with log-probabilities.
-        shows_likeliest: Whether the list of the likeliest tokens is wanted, too. The server keeps
-            the token that was written alone.
+        shows_likeliest: Whether the list of the likeliest tokens is wanted, too.
     """
 
     id: str
@@ -106,9 +105,13 @@ class CompletionFace(Face):
         found: list[float | None] = list(text.logprobs or [])
         # The network's opinion of the prompt is not kept.
         values = [None] * (len(text.text) - len(found)) + found
+        alternatives = [*[[]] * (len(values) - len(found)), *_likeliest(text, len(found))]
+        # The token that was written is listed even if others were likelier.
         likeliest = [
-            None if value is None else {token: value}
-            for token, value in zip(text.text, values, strict=True)
+            None
+            if value is None
+            else {each.token: each.logprob for each in listed} | {token: value}
+            for token, value, listed in zip(text.text, values, alternatives, strict=True)
         ]
         return replies.CompletionLogprobs(
             tokens=list(text.text),
@@ -181,13 +184,30 @@ class ChatFace(Face):
             return None
         return replies.ChatLogprobs(
             content=[
-                self._token(token, value)
-                for token, value in zip(written(text), text.logprobs or [], strict=True)
+                self._token(token, value, likeliest)
+                for token, value, likeliest in zip(
+                    written(text),
+                    text.logprobs or [],
+                    _likeliest(text, len(text.logprobs or [])),
+                    strict=True,
+                )
             ]
         )
 
-    def _token(self, token: str, value: float) -> replies.TokenLogprob:
-        itself = replies.LikelyToken(token=token, logprob=value, bytes=list(token.encode()))
+    def _token(
+        self, token: str, value: float, likeliest: Sequence[LikelyTokenReply]
+    ) -> replies.TokenLogprob:
+        itself = _likely(token, value)
+        listed = [_likely(each.token, each.logprob) for each in likeliest] or [itself]
         return replies.TokenLogprob(
-            **itself.model_dump(), top_logprobs=[itself] if self.shows_likeliest else []
+            **itself.model_dump(), top_logprobs=listed if self.shows_likeliest else []
         )
+
+
+def _likely(token: str, value: float) -> replies.LikelyToken:
+    return replies.LikelyToken(token=token, logprob=value, bytes=list(token.encode()))
+
+
+def _likeliest(text: TextReply, count: int) -> Sequence[Sequence[LikelyTokenReply]]:
+    """The likeliest tokens in the place of each; nothing if a worker told none."""
+    return [[]] * count if text.top_logprobs is None else text.top_logprobs

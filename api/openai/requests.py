@@ -18,6 +18,7 @@ from pydantic import (
 
 from api.errors import Invalid
 from api.openai.model_ids import NamedModel
+from api.schemas import generation
 from api.schemas.generation import (
     MAX_LENGTH,
     MAX_PROMPT_CHARACTERS,
@@ -143,11 +144,17 @@ class CompletionBase(OpenAiRequest):
             "stop": self.stop,
             "seed": self.seed,
             "logprobs": self.wants_logprobs,
+            "top_logprobs": min(self.wanted_alternatives, generation.MAX_TOP_LOGPROBS),
             "unknown": self.unknown,
             "echo": self.echoes,
         }
         given = {name: value for name, value in fields.items() if value is not None}
         return [GenerateRequest(prompt=prompt, **given) for prompt in self.prompts]
+
+    @property
+    def wanted_alternatives(self) -> int:
+        """How many of the likeliest tokens are asked for in the place of each."""
+        raise NotImplementedError
 
     @property
     def echoes(self) -> bool:
@@ -195,6 +202,11 @@ class CompletionRequest(CompletionBase):
     def wants_logprobs(self) -> bool:
         """Whether log-probabilities are asked for."""
         return self.logprobs is not None
+
+    @property
+    def wanted_alternatives(self) -> int:
+        """How many of the likeliest tokens are asked for in the place of each."""
+        return self.logprobs or 0
 
     @property
     def echoes(self) -> bool:
@@ -250,6 +262,11 @@ class ChatCompletionRequest(CompletionBase):
     def wants_logprobs(self) -> bool:
         """Whether log-probabilities are asked for."""
         return self.logprobs
+
+    @property
+    def wanted_alternatives(self) -> int:
+        """How many of the likeliest tokens are asked for in the place of each."""
+        return self.top_logprobs
 
     def _last_of_user(self) -> str:
         """The text of the last message of the user, which is the prompt."""

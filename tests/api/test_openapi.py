@@ -36,8 +36,13 @@ CHECKS = [
     negative_data_rejection,
 ]
 EXAMPLES = 8
-#: Who signs in, or redeems a link, has no key yet.
-WITHOUT_KEY = {("post", "/v1/session"), ("get", "/v1/session"), ("post", "/v1/enrol")}
+#: Who signs in, or redeems a link, has no key yet; who has a share link needs none.
+WITHOUT_KEY = {
+    ("post", "/v1/session"),
+    ("get", "/v1/session"),
+    ("post", "/v1/enrol"),
+    *(("get", f"/v1/shared/{{token}}{rest}") for rest in ("", "/metrics", "/texts", "/events")),
+}
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +105,7 @@ def test_responses_match_the_document(described: ApiHarness) -> None:
     ann = described.person("ann", "admin")
     things = create_resources(described, ann)
     ann.post("/v1/groups", {"name": "class"})
+    things["token"] = ann.post("/v1/shares", {"job": things["writing"]}).json["token"]
     schema = schemathesis.openapi.from_wsgi("/openapi.json", described.app)
     operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) > 30
@@ -120,6 +126,9 @@ def test_created_resources_match_the_document(described: ApiHarness) -> None:
         "/v1/corpora": {"name": "a", "text": "b"},
         "/v1/train": {"corpus": model["corpus"]},
         "/v1/generate": {"model": model["id"]},
+        "/v1/next": {"model": model["id"], "prompt": "It "},
+        "/v1/shares": {"job": model["job"]},
+        f"/v1/models/{model['id']}/restore": None,
         f"/v1/jobs/{model['job']}/rerun": None,
         "/v1/users/bob/keys": {},
         "/v1/groups": {"name": "bobs"},
@@ -128,14 +137,16 @@ def test_created_resources_match_the_document(described: ApiHarness) -> None:
     for path, body in bodies.items():
         answer = bob.post(path, body)
         assert_succeeded(answer)
-        rule = path.replace(model["job"], "{id}").replace("/bob/", "/{user}/")
+        rule = path.replace(model["job"], "{id}").replace(model["id"], "{id}")
+        rule = rule.replace("/bob/", "/{user}/")
         rule = rule.replace("/bobs/", "/{group}/")
         schema[rule]["POST"].validate_response(answer)
 
 
 def _named(path: str, things: dict[str, str]) -> dict[str, str]:
     kind = {"corpora": "corpus"}.get(name := path.split("/")[2], name.removesuffix("s"))
-    return {"id": things.get(kind, ""), "checkpoint": "best", "user": "ann", "group": "class"}
+    named = {"id": things.get(kind, ""), "token": things["token"]}
+    return named | {"checkpoint": "best", "user": "ann", "group": "class"}
 
 
 def _try(cases: Any, key: str) -> set[int]:

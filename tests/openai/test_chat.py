@@ -60,11 +60,15 @@ def test_the_prompt_is_the_text_of_the_last_message_of_the_user(
         [job] = queued(ann)
         assert job["spec"]["prompt"] == "the clocks"
         assert (job["spec"]["length"], job["spec"]["temperatures"]) == (7, [0.0])
+        assert job["spec"]["top_logprobs"] == 2
         claim = harness.claim(job["id"], "generate")
-        harness.queue.succeed(claim, [record(0, "é!", None, logprobs=[-0.5, -1.5])])
+        told = {"tokens": ["é", "!"], "top_logprobs": [[("é", -0.5), ("e", -2.0)], [(".", -0.75)]]}
+        harness.queue.succeed(claim, [record(0, "é!", None, logprobs=[-0.5, -1.5], **told)])
     tokens = future.result().json["choices"][0]["logprobs"]["content"]
     first = {"token": "é", "logprob": -0.5, "bytes": [195, 169]}
-    assert tokens[0] == {**first, "top_logprobs": [first]}
+    other = {"token": "e", "logprob": -2.0, "bytes": [101]}
+    assert tokens[0] == {**first, "top_logprobs": [first, other]}
+    assert [each["token"] for each in tokens[1]["top_logprobs"]] == ["."]
     assert [token["token"] for token in tokens] == ["é", "!"]
 
 

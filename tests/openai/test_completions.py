@@ -78,6 +78,7 @@ def test_each_field_reaches_the_job(harness: ApiHarness, ann: Person, model: Any
         "stop": ["day", "clocks"],
         "echo": True,
         "logprobs": True,
+        "top_logprobs": 3,
         "score": False,
     }
 
@@ -180,12 +181,24 @@ def test_log_probabilities_are_those_of_the_tokens_written(
         [job] = queued(ann)
         claim = harness.claim(job["id"], "generate")
         harness.queue.succeed(
-            claim, [record(0, "was", None, echo=True, logprobs=[-0.5, -1.5, -0.25])]
+            claim,
+            [
+                record(
+                    0,
+                    "was",
+                    None,
+                    echo=True,
+                    logprobs=[-0.5, -1.5, -0.25],
+                    top_logprobs=[[("w", -0.5)], [("e", -1.0), ("a", -1.5)], [("s", -0.25)]]
+                    if count
+                    else None,
+                )
+            ],
         )
     assert future.result().json["choices"][0]["logprobs"] == {
         "tokens": list("It was"),
         "token_logprobs": [None, None, None, -0.5, -1.5, -0.25],
-        "top_logprobs": [None, None, None, {"w": -0.5}, {"a": -1.5}, {"s": -0.25}]
+        "top_logprobs": [None, None, None, {"w": -0.5}, {"e": -1.0, "a": -1.5}, {"s": -0.25}]
         if count
         else None,
         "text_offset": [0, 1, 2, 3, 4, 5],
