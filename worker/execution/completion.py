@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -45,6 +46,9 @@ class RunFinisher:
             lease.publish_state()
         except LeaseLost:
             log.warning("lease_lost", status=outcome.status)
+            # Only a figure is lost if the database is away.
+            with suppress(*DATABASE_AWAY):
+                self._queue.note_lease_lost()
         else:
             if outcome.status in ("succeeded", "failed", "cancelled"):
                 # The texts of a success by itself are rare, and whoever waits reads the rows.
@@ -80,8 +84,13 @@ class RunFinisher:
         while finished := [(lease, outcome) for lease, outcome in finished if _holds(lease)]:
             jobs: list[FinishedJob] = [(lease.claim, outcome.texts) for lease, outcome in finished]
             used = {lease.claim.job_id: outcome.seconds or 0.0 for lease, outcome in finished}
+            written = {
+                lease.claim.job_id: outcome.generated
+                for lease, outcome in finished
+                if outcome.generated is not None
+            }
             try:
-                completion = self._queue.finish(jobs, seconds=used)
+                completion = self._queue.finish(jobs, seconds=used, generated=written)
             except DATABASE_AWAY as error:
                 log.warning("database_away", reason=driver_message(error))
                 time.sleep(RETRY_SECONDS)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from shared.counters import RESCUED
 from shared.queue import sql
 from shared.queue.base import QueueBase, without_this_attempt
 from shared.queue.types import Claim, RescuedJob, StatusAfterRun, problem
@@ -60,11 +61,12 @@ class LeaseRescue(QueueBase):
                     error=error,
                     **more,
                 )
+                ledger.tally.add(RESCUED)
                 rescued.append(RescuedJob(row.id, row.kind, row.attempt, status))
             if lost_batches:
                 self._isolate_mates(connection, stale, lost_batches)
+            self._fail_overdue(connection, now, ledger.tally)
             ledger.post(connection, self._half_life, now)
-            self._fail_overdue(connection, now)
         return rescued
 
     def release_all(self, reason: str) -> int:
