@@ -11,6 +11,7 @@ from api.http.swagger_ui import swagger_ui
 from api.http.trusted_proxies import TrustedProxies
 from api.openai import OPENAI_RESOURCES
 from api.openai.errors import translate
+from api.routes.announcement import announcement
 from api.routes.checkpoints import checkpoints
 from api.routes.corpora import corpora
 from api.routes.devices import devices
@@ -39,7 +40,7 @@ from shared.settings import Settings
 RESOURCES = (
     corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, queue, usage,
     devices, users, groups, keys, enrolments, enrol, audit, sign_in_resource, sessions, health,
-    scrape,
+    scrape, announcement,
 )  # fmt: skip
 #: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from quire.commands.accounts import audit, group, key, login, usage, user
+from quire.commands.accounts import announce, audit, group, key, login, usage, user
 from quire.commands.jobs import generate, job, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
-from quire.commands.server import api, backup, demo, devices, doctor, migrate, up, worker
+from quire.commands.server import api, backup, demo, devices, doctor, drain, migrate, up, worker
 from quire.errors import ExitCode, InvalidInput, QuireError
 from quire.terminal.console import out, print_error
 from quire.terminal.streams import OutputClosed, discard, flush_streams, prepare_streams
@@ -74,6 +74,8 @@ app.add_typer(backup.backup, name="backup", rich_help_panel=SERVER)
 app.command("restore", rich_help_panel=SERVER)(backup.restore)
 app.command("doctor", rich_help_panel=SERVER)(doctor.doctor)
 app.command("devices", rich_help_panel=SERVER)(devices.list_devices)
+app.command("drain", rich_help_panel=SERVER)(drain.drain)
+app.command("announce", rich_help_panel=SERVER)(announce.announce)
 app.command("login", rich_help_panel=ACCOUNTS)(login.login)
 app.command("whoami", rich_help_panel=ACCOUNTS)(login.whoami)
 app.command("audit", rich_help_panel=ACCOUNTS)(audit.show_audit)
