@@ -13,7 +13,7 @@ import typer
 from quire.commands.accounts import announce, audit, group, key, login, usage, user
 from quire.commands.jobs import generate, job, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
-from quire.commands.server import api, backup, demo, devices, doctor, drain, migrate, up, worker
+from quire.commands.server import api, backup, demo, devices, doctor, drain, gc, migrate, up, worker
 from quire.errors import ExitCode, InvalidInput, QuireError
 from quire.terminal.console import out, print_error
 from quire.terminal.streams import OutputClosed, discard, flush_streams, prepare_streams
@@ -72,6 +72,7 @@ app.command("worker", rich_help_panel=SERVER)(worker.worker)
 app.command("migrate", rich_help_panel=SERVER)(migrate.migrate)
 app.add_typer(backup.backup, name="backup", rich_help_panel=SERVER)
 app.command("restore", rich_help_panel=SERVER)(backup.restore)
+app.command("gc", rich_help_panel=SERVER)(gc.gc)
 app.command("doctor", rich_help_panel=SERVER)(doctor.doctor)
 app.command("devices", rich_help_panel=SERVER)(devices.list_devices)
 app.command("drain", rich_help_panel=SERVER)(drain.drain)

@@ -50,7 +50,7 @@ def make(file: File, data_dir: DataDir = None, as_json: Json = False) -> None:
     """
     require_server("backup")
     settings = options_over_environment(data_dir=data_dir)
-    _require_database(settings)
+    require_database(settings)
     from quire.server.backup.making import make_backup
 
     with _progress("backing up") as progress:
@@ -121,7 +121,12 @@ def restore(file: File, data_dir: DataDir = None, as_json: Json = False) -> None
         print_note("[dim]Next: start the API and the workers with this DATABASE_URL[/]")
 
 
-def _require_database(settings: Settings) -> None:
+def require_database(settings: Settings) -> None:
+    """Check that an SQLite file is there, which a connection would make.
+
+    Raises:
+        CannotStart: It is not.
+    """
     path = settings.database.removeprefix("sqlite:///")
     if path != settings.database and not Path(path.partition("?")[0]).is_file():
         raise CannotStart(
