@@ -85,7 +85,6 @@ class JobCompletion(QueueBase):
                 else:
                     lost.append(claim)
             ledger = Ledger()
-            ledger.tally.add(LEASE_LOST, amount=len(lost))
             if ended:
                 claims = [claim for claim, _ in ended]
                 self._mark_succeeded(connection, claims, now)
@@ -190,10 +189,10 @@ class JobCompletion(QueueBase):
             fruitless_attempts=without_this_attempt(),
         )
 
-    def note_lease_lost(self) -> None:
-        """Count a run that found its lease lost, whose own transaction was rolled back."""
+    def note_leases_lost(self, count: int) -> None:
+        """Count runs that found their lease lost, and wrote nothing of their own."""
         tally = Tally()
-        tally.add(LEASE_LOST)
+        tally.add(LEASE_LOST, amount=count)
         with self.engine.begin() as connection:
             tally.post(connection)
 

@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import subprocess
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,9 @@ from tests.api.harness import ApiHarness, Person, record
 from tests.api.harness import problem as problem_of
 from tests.conftest import without
 from tests.e2e.home import free_port
+from worker.execution.completion import RunFinisher
+from worker.execution.lease import Lease
+from worker.execution.outcome import RunOutcome
 
 ROOT = Path(__file__).parents[2]
 #: The names of the issue, with the labels of each.
@@ -159,10 +164,12 @@ def test_a_rescue_and_a_lost_lease_are_counted(
         past = database_now(connection) - timedelta(seconds=1)
         connection.execute(update(Job).values(lease_expires_at=past))
     assert len(harness.queue.rescue()) == 1
-    assert harness.queue.finish([(claim, [])]).lost == [claim]
+    lease = Lease(claim, 60, time.monotonic(), threading.Event())
+    RunFinisher(harness.queue).finish(lease, RunOutcome("succeeded"))
+    RunFinisher(harness.queue).finish_together([(lease, RunOutcome("succeeded"))])
     after = scrape(admin)
     assert value(after, "quire_jobs_rescued_total") == 1
-    assert value(after, "quire_lease_lost_total") == 1
+    assert value(after, "quire_lease_lost_total") == 2
 
 
 @pytest.mark.usefixtures("worked")

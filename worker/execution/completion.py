@@ -46,9 +46,7 @@ class RunFinisher:
             lease.publish_state()
         except LeaseLost:
             log.warning("lease_lost", status=outcome.status)
-            # Only a figure is lost if the database is away.
-            with suppress(*DATABASE_AWAY):
-                self._queue.note_lease_lost()
+            self._note_lost(1)
         else:
             if outcome.status in ("succeeded", "failed", "cancelled"):
                 # The texts of a success by itself are rare, and whoever waits reads the rows.
@@ -104,6 +102,7 @@ class RunFinisher:
                 return
             else:
                 self._publish_ends(completion.ends)
+                self._note_lost(len(completion.lost))
                 ended = {(end.job_id, end.attempt) for end in completion.ends}
                 for lease, _ in finished:
                     if (lease.claim.job_id, lease.claim.attempt) in ended:
@@ -111,6 +110,12 @@ class RunFinisher:
                     else:
                         _log_lost(lease)
                 return
+
+    def _note_lost(self, count: int) -> None:
+        # Only a figure is missing if the database is away.
+        with suppress(*DATABASE_AWAY):
+            if count:
+                self._queue.note_leases_lost(count)
 
     def _fail(self, lease: Lease, error: Exception, seconds: float | None) -> None:
         """Fail a job whose outcome could not be persisted; otherwise the rescue decides."""

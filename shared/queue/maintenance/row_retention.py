@@ -62,7 +62,7 @@ class OldRows:
     setting: str
     days: float | None
     table: type[Base]
-    old: Select[Any] | None
+    old: "Select[*tuple[Any, ...]] | None"
 
     def count(self, connection: Connection) -> int:
         """How many there are now."""
@@ -167,7 +167,7 @@ def _old_events(before: datetime) -> Select[Any]:
     return select(JobEvent.id).join(Job, Job.id == JobEvent.job_id).where(*_ended(before))
 
 
-def _old_points(before: datetime) -> Select[Any]:
+def _old_points(before: datetime) -> Select[Any, Any]:
     of_old = select(Metric.job_id, Metric.step).join(Job, Job.id == Metric.job_id)
     return of_old.where(*_ended(before))
 
