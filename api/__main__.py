@@ -8,8 +8,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -20,7 +20,10 @@ from api.app import create_app
 from api.front import Front, FrontLimits
 from api.front.limits import allowed_connections
 from api.http.head_policy import ApiHeadPolicy
+from api.operations.scrape import expose
+from api.operations.scrape_server import serving_metrics
 from api.services import EXTENSION, Services
+from api.traces import HttpFigures
 from migrations import migrate
 from shared.database import log_database, make_engine
 from shared.logs import configure_logging
@@ -67,13 +70,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     if listener_fd is not None:
         return _serve(settings, listener)
-    # The address is announced once nothing can fail any more; connections wait in the backlog.
-    if settings.api_processes > 1:
-        _announce_address(listener)
-        return _supervise(settings, listener)
-    if settings.api_one_core:
-        _pin_to_one_core()
-    return _serve(settings, listener, announce=True)
+    try:
+        with _metrics_port(settings):
+            # The address is announced once nothing can fail any more; connections wait in the
+            # backlog.
+            if settings.api_processes > 1:
+                _announce_address(listener)
+                return _supervise(settings, listener)
+            if settings.api_one_core:
+                _pin_to_one_core()
+            return _serve(settings, listener, announce=True)
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+@contextmanager
+def _metrics_port(settings: Settings) -> Iterator[None]:
+    """Answer `/metrics` on a port of its own, if there is one, from all processes' figures."""
+    if settings.metrics_port is None:
+        yield
+        return
+    engine = make_engine(settings.database, pool_size=2)
+    figures = HttpFigures(engine, settings.broker, lambda: 0)
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        stack.callback(figures.close)
+        try:
+            stack.enter_context(
+                serving_metrics(
+                    settings.api_host,
+                    settings.metrics_port,
+                    lambda: expose(engine, settings, figures.streams()),
+                )
+            )
+        except OSError as error:
+            raise CannotStart(
+                f"QUIRE_METRICS_PORT: can't listen on {settings.metrics_port} "
+                f"({error.strerror or error}). Choose another one"
+            ) from None
+        yield
 
 
 def _serve(settings: Settings, listener: socket.socket, *, announce: bool = False) -> int:

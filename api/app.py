@@ -11,6 +11,7 @@ from api.http.swagger_ui import swagger_ui
 from api.http.trusted_proxies import TrustedProxies
 from api.openai import OPENAI_RESOURCES
 from api.openai.errors import translate
+from api.routes.announcement import announcement
 from api.routes.checkpoints import checkpoints
 from api.routes.corpora import corpora
 from api.routes.devices import devices
@@ -26,6 +27,7 @@ from api.routes.people.groups import groups
 from api.routes.people.keys import keys
 from api.routes.people.users import users
 from api.routes.queue import queue
+from api.routes.scrape import scrape
 from api.routes.sessions import sessions, sign_in_resource
 from api.routes.shares import shared, shares
 from api.routes.texts import texts
@@ -39,7 +41,7 @@ from shared.settings import Settings
 RESOURCES = (
     corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, queue, usage,
     devices, users, groups, keys, enrolments, enrol, audit, sign_in_resource, sessions, shares,
-    shared, health,
+    shared, health, scrape, announcement,
 )  # fmt: skip
 #: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024

@@ -14,7 +14,7 @@ from api.byte_budget import ByteBudget
 from api.front import FairSlots, Seats
 from api.group_commit import GroupCommit
 from api.token_buckets import TokenBuckets
-from api.traces import KeyUses, Refusals
+from api.traces import HttpFigures, KeyUses, Refusals
 from shared.broker import Broker
 from shared.database import make_sessions
 from shared.event_publisher import EventPublisher
@@ -49,6 +49,7 @@ class Services:
         creations: Bounds those that create something.
         key_uses: Notes when keys are used.
         refusals: Counts refused requests and sign-ins.
+        http_figures: Counts requests and open streams, for `/metrics`.
         stopping: Set when the process shuts down, so that waiting requests return.
     """
 
@@ -73,6 +74,7 @@ class Services:
     creations: TokenBuckets
     key_uses: KeyUses
     refusals: Refusals
+    http_figures: HttpFigures
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -84,10 +86,13 @@ class Services:
 
         write_sessions = make_sessions(engine)
         key_uses, refusals = KeyUses(engine), Refusals(write_sessions)
+        streams = seats(settings.max_listeners)
+        http_figures = HttpFigures(engine, settings.broker, lambda: streams.occupied)
 
         def cancel(_engine: Engine) -> None:
             key_uses.cancel()
             refusals.cancel()
+            http_figures.cancel()
 
         # Or they would open connections that nobody closes.
         event.listen(engine, "engine_disposed", cancel)
@@ -103,7 +108,7 @@ class Services:
             end_publisher=JobEndPublisher(settings.broker),
             text_submissions=GroupCommit(),
             request_slots=FairSlots(settings.api_threads),
-            event_stream_seats=seats(settings.max_listeners),
+            event_stream_seats=streams,
             wait_seats=seats(settings.wait_slots),
             download_seats=seats(settings.download_slots),
             read_sessions=make_sessions(engine, read_only=True),
@@ -113,6 +118,7 @@ class Services:
             creations=TokenBuckets("creations", settings.creations_per_minute),
             key_uses=key_uses,
             refusals=refusals,
+            http_figures=http_figures,
         )
 
     def close(self) -> None:
@@ -124,6 +130,7 @@ class Services:
         self.end_publisher.close()
         self.job_ends.close()
         self.event_reader.close()
+        self.http_figures.close()
         self.engine.dispose()
 
 

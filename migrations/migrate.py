@@ -54,6 +54,12 @@ def newest() -> str:
     return head
 
 
+def knows(revision: str) -> bool:
+    """Whether a revision is one of this version's, the newest or an older one."""
+    script = ScriptDirectory.from_config(_config())
+    return revision in {each.revision for each in script.walk_revisions()}
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))

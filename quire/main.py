@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from quire.commands.accounts import audit, group, key, login, shares, usage, user
+from quire.commands.accounts import announce, audit, group, key, login, shares, usage, user
 from quire.commands.jobs import generate, job, next_tokens, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
-from quire.commands.server import api, demo, devices, migrate, up, worker
+from quire.commands.server import api, backup, demo, devices, doctor, drain, gc, migrate, up, worker
 from quire.errors import ExitCode, InvalidInput, QuireError
 from quire.terminal.console import out, print_error
 from quire.terminal.streams import OutputClosed, discard, flush_streams, prepare_streams
@@ -70,7 +70,13 @@ app.command("up", rich_help_panel=SERVER)(up.up)
 app.command("api", rich_help_panel=SERVER)(api.api)
 app.command("worker", rich_help_panel=SERVER)(worker.worker)
 app.command("migrate", rich_help_panel=SERVER)(migrate.migrate)
+app.add_typer(backup.backup, name="backup", rich_help_panel=SERVER)
+app.command("restore", rich_help_panel=SERVER)(backup.restore)
+app.command("gc", rich_help_panel=SERVER)(gc.gc)
+app.command("doctor", rich_help_panel=SERVER)(doctor.doctor)
 app.command("devices", rich_help_panel=SERVER)(devices.list_devices)
+app.command("drain", rich_help_panel=SERVER)(drain.drain)
+app.command("announce", rich_help_panel=SERVER)(announce.announce)
 app.command("login", rich_help_panel=ACCOUNTS)(login.login)
 app.command("whoami", rich_help_panel=ACCOUNTS)(login.whoami)
 app.command("audit", rich_help_panel=ACCOUNTS)(audit.show_audit)

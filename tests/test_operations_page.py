@@ -2,12 +2,12 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import psycopg
 import pytest
 from sqlalchemy import select
@@ -27,7 +27,9 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 #: The commands of Quire within the text.
 INLINE = sorted(set(re.findall(r"`(quire [^`]+)`", " ".join(PAGE.split()))))
 #: How the blocks begin, each of which a test below runs.
-SQLITE_BACKUP, SQLITE_RESTORE = ".venv/bin/python", "rm -f ~/.quire"
+BACKUP, RESTORE, MOVE, METRICS = (
+    *('quire backup "backups/', "quire restore", "quire backup move", "quire key add prometheus"),
+)
 COMPOSE = "docker compose exec -T postgres"
 POSTGRES = [("pg_dump", "pg_restore"), (f"{COMPOSE} pg_dump", f"{COMPOSE} pg_restore")]
 #: `docker compose exec -T postgres …` without Docker: the client's programs on the test's server.
@@ -119,34 +121,67 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
 
 
 def test_every_block_is_run_by_a_test() -> None:
-    run_here = (SQLITE_BACKUP, SQLITE_RESTORE, *(start for pair in POSTGRES for start in pair))
+    run_here = (BACKUP, RESTORE, MOVE, METRICS, *(start for pair in POSTGRES for start in pair))
     # tests/packaging/test_compose.py runs the one that moves passwords.
     others = [each for each in BLOCKS if "make-secrets" not in each]
     assert sorted(map(block, run_here)) == sorted(others)
 
 
-def test_sqlite_is_backed_up_and_restored(environment: dict[str, str], tmp_path: Path) -> None:
-    database = tmp_path / ".quire/quire.db"
-    url = f"sqlite:///{database}"
+@pytest.fixture
+def with_quire(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The variables of a shell that finds `quire`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "quire"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m quire "$@"\n')
+    program.chmod(0o755)
+    return environment | {"PATH": f"{folder}:{environment['PATH']}"}
+
+
+def test_a_server_is_backed_up_and_restored(with_quire: dict[str, str], tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/.quire/quire.db"
     upgrade(url)
-    # The block names the interpreter of a checkout.
-    for name in ("shared", "migrations"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / ".venv/bin").mkdir(parents=True)
-    python = tmp_path / ".venv/bin/python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
+    (tmp_path / "backups").mkdir()
+    old = tmp_path / "backups/old.backup"
+    old.touch()
+    os.utime(old, (0, 0))
     add(url, "before")
     # A server that runs: its last changes are in the write-ahead log alone.
     engine = make_engine(url)
     with engine.connect():
         add(url, "last")
-        run_block(SQLITE_BACKUP, environment, tmp_path)
+        run_block(BACKUP, with_quire, tmp_path)
         add(url, "after")
     engine.dispose()
-    shutil.copyfile(database, database.with_name("quire.db-wal"))
-    run_block(SQLITE_RESTORE, environment, tmp_path)
-    assert names(url) == ["before", "last"]
+    assert not old.exists()
+    run_block(RESTORE, with_quire, tmp_path)
+    assert names(f"sqlite:///{tmp_path}/restored/quire.db") == ["before", "last"]
+
+
+def test_a_server_moves_to_postgresql(
+    postgres: PostgresServer, with_quire: dict[str, str], tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/.quire/quire.db"
+    upgrade(url)
+    add(url, "ada")
+    with postgres.database("moved") as new:
+        run_block(MOVE, with_quire | {"NEW_DATABASE_URL": new}, tmp_path)
+        assert names(new) == ["ada"]
+
+
+def test_a_key_for_prometheus(
+    served: Served,  # noqa: F811
+    with_quire: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    root = served.world.person("root", "admin")
+    environment = with_quire | {"QUIRE_URL": served.url, "QUIRE_KEY": root.key}
+    run_block(METRICS, environment, tmp_path)
+    key = (tmp_path / "prometheus.key").read_text().strip()
+    answer = httpx2.get(
+        f"{served.url}/metrics", headers={"Authorization": f"Bearer {key}"}, trust_env=False
+    )
+    assert "quire_jobs{" in answer.text
 
 
 @pytest.mark.parametrize(("dump", "restore"), POSTGRES)
@@ -226,6 +261,6 @@ def test_what_to_watch(
 
 def test_the_addresses_to_watch_exist(served: Served) -> None:  # noqa: F811
     paths = re.findall(r"`GET (/[\w/]+)`", PAGE)
-    assert len(paths) == 2
+    assert len(paths) == 3
     known = {str(rule) for rule in served.world.app.url_map.iter_rules()}
     assert set(paths) <= known

@@ -8,11 +8,12 @@ from shared.broker import Broker
 from shared.clock import database_now
 from shared.event_publisher import EventPublisher
 from shared.queue import Queue
-from shared.queue.maintenance.audit_events import forget_old_enrolments, forget_old_events
 from shared.queue.maintenance.blob_sweep import sweep_blobs
 from shared.queue.maintenance.deleted import purge_deleted
+from shared.queue.maintenance.enrolments import forget_old_enrolments
 from shared.queue.maintenance.gone_workers import remove_gone_workers
 from shared.queue.maintenance.idempotency_keys import forget_expired_keys
+from shared.queue.maintenance.row_retention import forget_old_rows
 from shared.share_links import forget_expired_shares
 from worker.execution.periodic import PeriodicThread
 
@@ -84,8 +85,9 @@ class Maintenance:
             forget_expired_keys(connection, now)
             forget_expired_shares(connection, now)
             days = self._queue.settings.audit_days
-            forget_old_events(connection, now, days)
             forget_old_enrolments(connection, now, days)
+        if forgotten := forget_old_rows(self._queue.engine, self._queue.settings):
+            log.info("old_rows_deleted", count=forgotten)
         if retired := self._queue.retire_checkpoints():
             log.info("checkpoints_retired", count=retired)
         if purged := purge_deleted(self._queue.engine, self._queue.settings.deleted_days):

@@ -48,6 +48,11 @@ class Seats:
         #: The seats that were given up and not left.
         self._ending: Counter[str] = Counter()
 
+    @property
+    def occupied(self) -> int:
+        """How many are taken."""
+        return self._taken
+
     def take(self, user: str) -> Seat:
         """Take a seat.
 

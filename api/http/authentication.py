@@ -14,6 +14,7 @@ from shared.accounts import KeyRefused, Owner, owner_of_key, owner_of_prefix
 from shared.database import reading
 
 ALLOW_ANONYMOUS = "allow_anonymous"
+OPEN_BY_SETTING = "open_by_setting"
 
 
 def authenticate() -> None:
@@ -24,6 +25,8 @@ def authenticate() -> None:
     """
     handler = handler_of_request()
     if handler is None or request.method == "OPTIONS" or hasattr(handler, ALLOW_ANONYMOUS):
+        return
+    if hasattr(handler, OPEN_BY_SETTING) and services().settings.metrics_open:
         return
     token = None if "Authorization" in request.headers else token_of_request()
     key = bearer_key(request.headers.get("Authorization", ""))
@@ -87,6 +90,12 @@ def bearer_key(authorization: str) -> str:
     """Return the key of an Authorization header; empty if it has none."""
     scheme, _, key = authorization.partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def open_by_setting(handler: Handler) -> Handler:
+    """Mark a handler that needs no API key if `QUIRE_METRICS_OPEN` says so."""
+    setattr(handler, OPEN_BY_SETTING, True)
+    return handler
 
 
 def allow_anonymous(handler: Handler) -> Handler:

@@ -65,11 +65,16 @@ def end(response: Response) -> Response:
     if request.path.startswith("/v1/") or is_openai(request.path):
         response.headers.setdefault("Cache-Control", "no-store")
     response.headers[REQUEST_ID] = g.request_id
-    _log(response)
+    seconds = time.perf_counter() - g.started_at
+    rule = request.url_rule
+    services().http_figures.note(
+        request.method, "" if rule is None else rule.rule, response.status_code, seconds
+    )
+    _log(response, seconds)
     return response
 
 
-def _log(response: Response) -> None:
+def _log(response: Response, seconds: float) -> None:
     """Log the request in a line that has a bound, whatever was sent."""
     address = (request.remote_addr or "unknown")[:ADDRESS_CHARACTERS]
     if not services().refusals.is_logged(response.status_code, address):
@@ -85,7 +90,7 @@ def _log(response: Response) -> None:
         method=request.method[:METHOD_CHARACTERS],
         **place,
         status=response.status_code,
-        ms=round((time.perf_counter() - g.started_at) * 1000, 1),
+        ms=round(seconds * 1000, 1),
         address=address,
         key_prefix=None if user is None else user.key_prefix,
     )

@@ -3,16 +3,19 @@
 from datetime import datetime
 
 from flask import Response
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select, update
 
+from api.errors import NotFound
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
-from api.http.responses import page_response
-from api.permissions import current_user
+from api.http.responses import json_response, page_response
+from api.operations.audit import record
+from api.permissions import current_user, require_admin
+from api.schemas.operations import Drain
 from api.schemas.params import Page
 from api.schemas.replies import Listing
-from api.schemas.server import DeviceReply
-from api.services import reading, services
+from api.schemas.server import DeviceReply, DrainReply
+from api.services import reading, services, writing
 from shared.clock import database_now
 from shared.tables import Device, Job
 from shared.worker_registry import is_alive
@@ -31,6 +34,37 @@ def list_devices(query: Page) -> Response:
         now = database_now(session.connection())
         rows, next_cursor = read_page(session, statement, BY_ID, query)
     return page_response((_reply(device, job, now) for device, job in rows), next_cursor)
+
+
+@devices.post("/devices/drain", 202, DrainReply, scope="admin")
+def drain_devices(body: Drain) -> Response:
+    """Ask the workers of a host, or of one of its devices, to stop working (admins only).
+
+    Each running job writes its checkpoint and returns to the queue, where other workers take it.
+    A worker stays drained until it is started again.
+    """
+    require_admin()
+    which = [Device.host == body.host]
+    if body.device is not None:
+        which.append(Device.device == body.device)
+    with writing() as session:
+        connection = session.connection()
+        drained = connection.execute(
+            update(Device)
+            .where(*which)
+            .values(
+                drain_requested_at=func.coalesce(
+                    Device.drain_requested_at, database_now(connection)
+                )
+            )
+            .returning(Device.id)
+        )
+        workers = sorted(drained.scalars())
+        if not workers:
+            place = body.host if body.device is None else f"{body.host}/{body.device}"
+            raise NotFound("device", place)
+        record(session, "device.drained", host=body.host, device=body.device)
+    return json_response(DrainReply(workers=workers), 202)
 
 
 def _reply(device: Device, job_id: str | None, now: datetime) -> DeviceReply:

@@ -9,7 +9,7 @@ from api.schemas.fields import Role
 from api.schemas.replies import Reply
 from shared.accounts import Scope
 from shared.audit import Action
-from shared.tables import Kind
+from shared.tables import AnnouncementLevel, Kind
 
 
 class DeviceReply(Reply):
@@ -29,6 +29,28 @@ class DeviceReply(Reply):
     ready: bool
     draining: bool = Field(description="it is about to stop, and takes no more jobs")
     current_job: str | None = Field(description="null also if the job is not yours")
+
+
+class DrainReply(Reply):
+    """The workers that were asked to stop."""
+
+    workers: list[str] = Field(description="their ids, `host/device/lane`")
+
+
+class AnnouncementReply(Reply):
+    """What whoever runs the server tells all its users."""
+
+    text: str
+    level: AnnouncementLevel
+    made_by: str | None = Field(description="the admin")
+    created_at: datetime
+    ends_at: datetime | None = Field(description="when it goes by itself; null for never")
+
+
+class CurrentAnnouncementReply(Reply):
+    """The announcement that holds now."""
+
+    announcement: AnnouncementReply | None
 
 
 class UserReply(Reply):

@@ -118,6 +118,28 @@ class Device(Reply):
     current_job: Any = None
 
 
+class Drained(Reply):
+    """The workers that were asked to stop."""
+
+    workers: list[str]
+
+
+class Announcement(Reply):
+    """What is announced to all users."""
+
+    text: str
+    level: str = "info"
+    made_by: str | None = None
+    created_at: datetime | None = None
+    ends_at: datetime | None = None
+
+
+class CurrentAnnouncement(Reply):
+    """The announcement that holds now, if there is one."""
+
+    announcement: Announcement | None = None
+
+
 class Lane(Reply):
     """The state of the queue for one kind of job."""
 

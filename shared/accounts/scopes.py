@@ -1,8 +1,9 @@
 """Scopes: what a key may be used for.
 
 `read` lists and reads. `submit` uploads texts, and submits and controls jobs. `manage` changes,
-shares and deletes what exists, and makes keys. `admin` manages the server and its users. A key may
-do what both its scopes and its user's role allow. No scope contains another one.
+shares and deletes what exists, and makes keys. `admin` manages the server and its users. `metrics`
+reads what `/metrics` tells of the whole server. A key may do what both its scopes and its user's
+role allow. No scope contains another one.
 """
 
 from collections.abc import Collection
@@ -10,7 +11,11 @@ from typing import Literal
 
 from shared.tables import SCOPES, User
 
-Scope = Literal["read", "submit", "manage", "admin"]
+Scope = Literal["read", "submit", "manage", "admin", "metrics"]
+
+
+#: The scopes that only keys of admins may have.
+OF_ADMINS = frozenset({"admin", "metrics"})
 
 
 class ScopesBeyondRole(ValueError):
@@ -25,7 +30,7 @@ class ScopesBeyondRole(ValueError):
 
 def scopes_of_role(role: str) -> frozenset[str]:
     """Return the scopes that users of a role may use."""
-    return frozenset(SCOPES) if role == "admin" else frozenset(SCOPES) - {"admin"}
+    return frozenset(SCOPES) if role == "admin" else frozenset(SCOPES) - OF_ADMINS
 
 
 def in_order(scopes: Collection[str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, case
 
 from shared.clock import Clock, database_now
+from shared.counters import ENDED, RAN, TOKENS, WAITED, Tally
 from shared.queue import sql
 from shared.queue.errors import LeaseLost
 from shared.queue.history import Event, add_event, add_events
@@ -92,14 +93,17 @@ class QueueBase:
                 status = "paused"
         held = max(0.0, (now - claim.claimed_at).total_seconds())
         used = held if seconds is None else min(seconds, held)
-        statement = sql.END.values(**values) if values else sql.END
+        statement = sql.END_COUNTED.values(**values) if values else sql.END_COUNTED
         ended = {
             "new_status": status,
             "ended_at": now if status in TERMINAL_STATUSES else None,
             "held_seconds": held,
         }
-        if connection.execute(statement, held_by | ended).rowcount == 0:
+        row = connection.execute(statement, held_by | ended).one_or_none()
+        if row is None:
             raise LeaseLost(claim)
+        if status in TERMINAL_STATUSES:
+            count_end(ledger.tally, claim, row, row.ran_seconds, status, values.get("error"))
         ledger.settle(claim.user_id, claim.charged_seconds, used, claim.claimed_at, now)
         connection.execute(
             sql.CLEAR_CURRENT_JOB, {"worker": claim.worker_id, "ended": [claim.job_id]}
@@ -107,7 +111,7 @@ class QueueBase:
         data = {"seconds": round(held, 3), **(event_data or {})}
         add_event(connection, claim.job_id, claim.attempt, now, status, **data)
         if status in ("failed", "cancelled"):
-            self._fail_dependents(connection, {claim.job_id: status}, now)
+            self._fail_dependents(connection, {claim.job_id: status}, now, ledger.tally)
         return status
 
     def _unblock(self, connection: Connection, succeeded: Sequence[str], now: datetime) -> None:
@@ -120,7 +124,7 @@ class QueueBase:
         )
 
     def _fail_dependents(
-        self, connection: Connection, ended: Mapping[str, str], now: datetime
+        self, connection: Connection, ended: Mapping[str, str], now: datetime, tally: Tally
     ) -> None:
         """Fail all jobs that depend, directly or not, on jobs that have failed or been cancelled.
 
@@ -128,6 +132,7 @@ class QueueBase:
             connection: The transaction that ends those jobs.
             ended: Their statuses by id.
             now: The time.
+            tally: Counts them.
         """
         while ended:
             rows = connection.execute(sql.LOCK_DEPENDENTS, {"ended": list(ended)}).all()
@@ -139,9 +144,10 @@ class QueueBase:
                 )
                 error = problem("after-failed", "The job it depends on did not succeed", detail)
                 self._fail_waiting(connection, row.id, row.attempt, error, now)
+                tally.add(ENDED, row.kind, "failed", slug_of(error))
             ended = {row.id: "failed" for row in rows}
 
-    def _fail_overdue(self, connection: Connection, now: datetime) -> int:
+    def _fail_overdue(self, connection: Connection, now: datetime, tally: Tally) -> int:
         """Fail the jobs that had to start by now and have not.
 
         Returns:
@@ -157,7 +163,8 @@ class QueueBase:
             )
             error = problem("not-started-in-time", "The job could not start in time", detail)
             self._fail_waiting(connection, row.id, row.attempt, error, now)
-        self._fail_dependents(connection, {row.id: "failed" for row in rows}, now)
+            tally.add(ENDED, row.kind, "failed", slug_of(error))
+        self._fail_dependents(connection, {row.id: "failed" for row in rows}, now, tally)
         return len(rows)
 
     def _fail_waiting(
@@ -170,6 +177,40 @@ class QueueBase:
     ) -> None:
         connection.execute(sql.FAIL_WAITING, {"job": job_id, "problem": error, "now": now})
         add_event(connection, job_id, attempt, now, "failed")
+
+
+def count_end(
+    tally: Tally,
+    claim: Claim,
+    row: Any,
+    ran_seconds: float,
+    status: str,
+    error: object = None,
+) -> None:
+    """Count the end of a job that ran.
+
+    Args:
+        tally: Counts it.
+        claim: The job.
+        row: Its `created_at`, `started_at` and `progress`.
+        ran_seconds: Over all attempts, with this one.
+        status: How it ended.
+        error: Why it failed.
+    """
+    tally.add(ENDED, claim.kind, status, slug_of(error))
+    if row.started_at is not None:
+        waited = (row.started_at - row.created_at).total_seconds()
+        tally.observe(WAITED, claim.kind, value=max(0.0, waited))
+    tally.observe(RAN, claim.kind, value=ran_seconds)
+    if claim.kind == "train" and row.progress:
+        spec = claim.spec
+        windows = row.progress.get("step", 0) * spec.get("batch_size", 0)
+        tally.add(TOKENS, claim.kind, amount=windows * spec.get("window", 0))
+
+
+def slug_of(error: object) -> str:
+    """The short name of a problem, such as ``worker-lost``; empty for none."""
+    return str(error.get("type", "")).rpartition("/")[2] if isinstance(error, Mapping) else ""
 
 
 def without_this_attempt() -> ColumnElement[int]:

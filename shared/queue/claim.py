@@ -116,6 +116,7 @@ class JobClaims(QueueBase):
             # A statement after the lock's has a snapshot taken after the wait for the lock. In
             # one statement with the lock, the caps would be counted in an older snapshot.
             now = self.clock(connection)
+            ledger = Ledger()
             picked: list[str] = []
             rows: Sequence[Any] = []
             while not rows:
@@ -126,6 +127,8 @@ class JobClaims(QueueBase):
                 if not whole:
                     picked = _before_one_alone(connection, picked, busy=busy)
                 if not picked:
+                    # Jobs that were late may have failed before this.
+                    ledger.post(connection, self._half_life, now)
                     return []
                 values = {
                     "picked": picked,
@@ -140,7 +143,7 @@ class JobClaims(QueueBase):
                 late = len(picked) - len(rows)
                 # Those jobs are past `start_before`. One that another transaction has locked is
                 # left to the next rescue.
-                if late and not self._fail_overdue(connection, now) and not rows:
+                if late and not self._fail_overdue(connection, now, ledger.tally) and not rows:
                     return []
             checkpoints = _set_checkpoints(connection, rows) if kind == "generate" else {}
             if memory is not None and whole:
@@ -165,7 +168,6 @@ class JobClaims(QueueBase):
                 )
                 for row in sorted(rows, key=lambda row: picked.index(row.id))
             ]
-            ledger = Ledger()
             for claim in claims:
                 ledger.charge(claim.user_id, rules.charge_seconds)
             add_events(

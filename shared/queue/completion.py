@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from shared.counters import FIRST_CHARACTER, LEASE_LOST, TOKENS, Tally
 from shared.queue import sql
-from shared.queue.base import QueueBase, without_this_attempt
+from shared.queue.base import QueueBase, count_end, without_this_attempt
 from shared.queue.errors import LeaseLost
 from shared.queue.history import Event, add_events, add_texts, insert_texts, stored_texts
-from shared.queue.types import Claim, JobEnd, StatusAfterRun, StoredText, TextRecord
+from shared.queue.types import Claim, Generated, JobEnd, StatusAfterRun, StoredText, TextRecord
 from shared.scheduling.accounting import Ledger
 
 #: A claim, and the texts that its run wrote.
@@ -52,7 +53,11 @@ class JobCompletion(QueueBase):
             raise LeaseLost(claim)
 
     def finish(
-        self, finished: Sequence[FinishedJob], *, seconds: Mapping[str, float] | None = None
+        self,
+        finished: Sequence[FinishedJob],
+        *,
+        seconds: Mapping[str, float] | None = None,
+        generated: Mapping[str, Generated] | None = None,
     ) -> Completion:
         """Mark many jobs as succeeded in one transaction, and store the texts of each.
 
@@ -62,6 +67,7 @@ class JobCompletion(QueueBase):
             finished: The jobs and their texts.
             seconds: Device-seconds used, by the job's id: each of thirty jobs in one batch used
                 a thirtieth. For jobs not named, the time since their claim.
+            generated: What was generated, by the job's id, to be counted.
 
         Returns:
             Which claims had lost their lease, and the ends of the others.
@@ -70,19 +76,23 @@ class JobCompletion(QueueBase):
             now = self.clock(connection)
             mine = [(claim.job_id, claim.attempt) for claim, _ in finished]
             # Every transaction locks jobs in the order of their ids, so that two can't deadlock.
-            held = {tuple(row) for row in connection.execute(sql.LOCK_ENDING, {"mine": mine})}
+            rows = connection.execute(sql.LOCK_ENDING, {"mine": mine})
+            held = {(row.id, row.attempt): row for row in rows}
             ended, lost = [], []
             for claim, texts in finished:
                 if (claim.job_id, claim.attempt) in held:
                     ended.append((claim, stored_texts(claim, texts, now)))
                 else:
                     lost.append(claim)
+            ledger = Ledger()
             if ended:
                 claims = [claim for claim, _ in ended]
                 self._mark_succeeded(connection, claims, now)
                 insert_texts(connection, [text for _, texts in ended for text in texts])
                 self._unblock(connection, [claim.job_id for claim in claims], now)
-                self._settle(connection, claims, now, seconds or {})
+                self._settle(ledger, claims, now, seconds or {})
+                _count(ledger.tally, claims, held, now, generated or {})
+            ledger.post(connection, self._half_life, now)
         return Completion(lost, [_end_of(claim, texts) for claim, texts in ended])
 
     def _mark_succeeded(
@@ -111,18 +121,16 @@ class JobCompletion(QueueBase):
 
     def _settle(
         self,
-        connection: Connection,
+        ledger: Ledger,
         claims: Sequence[Claim],
         now: datetime,
         seconds: Mapping[str, float],
     ) -> None:
         """Replace the charges of ended jobs by the device time that they used."""
-        ledger = Ledger()
         for claim in claims:
             held = _held_seconds(claim, now)
             used = min(seconds.get(claim.job_id, held), held)
             ledger.settle(claim.user_id, claim.charged_seconds, used, claim.claimed_at, now)
-        ledger.post(connection, self._half_life, now)
 
     def fail(
         self,
@@ -181,6 +189,13 @@ class JobCompletion(QueueBase):
             fruitless_attempts=without_this_attempt(),
         )
 
+    def note_leases_lost(self, count: int) -> None:
+        """Count runs that found their lease lost, and wrote nothing of their own."""
+        tally = Tally()
+        tally.add(LEASE_LOST, amount=count)
+        with self.engine.begin() as connection:
+            tally.post(connection)
+
     def _end_one(
         self,
         claim: Claim,
@@ -207,6 +222,27 @@ class JobCompletion(QueueBase):
             )
             add_texts(connection, claim, texts, now)
             ledger.post(connection, self._half_life, now)
+
+
+def _count(
+    tally: Tally,
+    claims: Sequence[Claim],
+    rows: Mapping[tuple[str, int], Any],
+    now: datetime,
+    generated: Mapping[str, Generated],
+) -> None:
+    """Count jobs that have succeeded, and what they wrote."""
+    for claim in claims:
+        row = rows[claim.job_id, claim.attempt]
+        ran = row.ran_seconds + _held_seconds(claim, now)
+        count_end(tally, claim, row, ran, "succeeded")
+        written = generated.get(claim.job_id)
+        if written is None:
+            continue
+        tally.add(TOKENS, claim.kind, amount=written.tokens)
+        if written.first_seconds is not None and claim.attempt == 1:
+            since = (claim.claimed_at - row.created_at).total_seconds()
+            tally.observe(FIRST_CHARACTER, value=max(0.0, since) + written.first_seconds)
 
 
 def _held_seconds(claim: Claim, now: datetime) -> float:

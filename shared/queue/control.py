@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from shared.counters import ENDED, Tally
 from shared.queue.base import QueueBase
 from shared.queue.errors import AlreadyEnded, NoSuchJob
 from shared.queue.history import add_event
@@ -43,7 +44,10 @@ class JobControl(QueueBase):
             blocked_by=None,
         )
         add_event(connection, job_id, row.attempt, now, "cancelled")
-        self._fail_dependents(connection, {job_id: "cancelled"}, now)
+        tally = Tally()
+        tally.add(ENDED, row.kind, "cancelled", "")
+        self._fail_dependents(connection, {job_id: "cancelled"}, now, tally)
+        tally.post(connection)
         return "cancelled"
 
     def pause(self, connection: Connection, job_id: str) -> Status:
@@ -110,6 +114,7 @@ def _lock_live(connection: Connection, job_id: str) -> Any:
     """Lock a job and return its row; refuse one that has ended."""
     row = connection.execute(
         select(
+            Job.kind,
             Job.status,
             Job.attempt,
             Job.cancel_requested_at,

@@ -98,10 +98,14 @@ END = (
         ran_seconds=Job.ran_seconds + bindparam("held_seconds"),
     )
 )
+#: The same, with what is counted of the job.
+END_COUNTED = END.returning(
+    Job.kind, Job.created_at, Job.started_at, Job.ran_seconds, Job.spec, Job.progress
+)
 #: The fence of many ends: those of `mine`, pairs of a job and the attempt that holds it, that are
 #: still held; locked until the commit.
 LOCK_ENDING = (
-    select(Job.id, Job.attempt)
+    select(Job.id, Job.attempt, Job.created_at, Job.started_at, Job.ran_seconds, Job.progress)
     .where(
         tuple_(Job.id, Job.attempt).in_(bindparam("mine", expanding=True)),
         Job.status == "running",
@@ -174,14 +178,14 @@ LOCK_PREDECESSORS = (
 )
 #: The jobs that wait for `ended`, jobs that will never succeed.
 LOCK_DEPENDENTS = (
-    select(Job.id, Job.attempt, Job.blocked_by)
+    select(Job.id, Job.kind, Job.attempt, Job.blocked_by)
     .where(Job.blocked_by.in_(bindparam("ended", expanding=True)))
     .order_by(Job.id)
     .with_for_update()
 )
 #: The jobs that had to start before `now` and have not.
 LOCK_OVERDUE = (
-    select(Job.id, Job.attempt, Job.start_before)
+    select(Job.id, Job.kind, Job.attempt, Job.start_before)
     .where(Job.start_before < bindparam("now", type_=UtcDateTime), text(MUST_START))
     # Ordered by id, PostgreSQL would scan the primary key from its beginning.
     .order_by(Job.start_before)

@@ -201,6 +201,19 @@ class StoredText(TextRecord):
 
 
 @dataclass(frozen=True, slots=True)
+class Generated:
+    """What a run generated, to be counted.
+
+    Attributes:
+        tokens: How many.
+        first_seconds: From the claim to the first of them; None if there is none.
+    """
+
+    tokens: int
+    first_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class JobEnd:
     """The end of a run, once it is committed.
 

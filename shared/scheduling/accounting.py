@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time
 
 from sqlalchemy import Connection, bindparam, func, select, text, update
 
+from shared.counters import Tally
 from shared.tables import RUNNING, Job, User
 
 #: Built once: building a statement takes SQLAlchemy longer than running it takes the database.
@@ -73,9 +74,14 @@ class _Account:
 
 
 class Ledger:
-    """The charges and settlements of one transaction, written at its end."""
+    """The charges and settlements of one transaction, and what it counts, written at its end.
+
+    Attributes:
+        tally: What it counts.
+    """
 
     def __init__(self) -> None:
+        self.tally = Tally()
         self._accounts: defaultdict[str, _Account] = defaultdict(_Account)
 
     def charge(self, user_id: str, seconds: float) -> None:
@@ -101,7 +107,13 @@ class Ledger:
         account.used += used * (today / held if held > 0 else 1.0)
 
     def post(self, connection: Connection, half_life_seconds: float, now: datetime) -> None:
-        """Write the sums to the users' rows."""
+        """Write the sums to the users' rows, and raise the counters."""
+        self._post_accounts(connection, half_life_seconds, now)
+        self.tally.post(connection)
+
+    def _post_accounts(
+        self, connection: Connection, half_life_seconds: float, now: datetime
+    ) -> None:
         if not self._accounts:
             return
         # Every transaction locks users in the order of their ids, so that two can't deadlock.

@@ -121,6 +121,24 @@ class ApiFields(BaseSettings):
         ge=1,
         le=366 * 24 * 3600,
     )
+    metrics_open: bool = setting(
+        "QUIRE_METRICS_OPEN",
+        "answer `/metrics` without a key; otherwise it needs one with the scope `metrics`",
+        False,
+    )
+    metrics_port: int | None = setting(
+        "QUIRE_METRICS_PORT",
+        "another port of `QUIRE_API_HOST` that answers `/metrics`, without a key, and nothing else",
+        None,
+        default_text="none",
+        ge=1,
+        le=65535,
+    )
+    metrics_users: bool = setting(
+        "QUIRE_METRICS_USERS",
+        "show who has how many unfinished jobs in `/metrics` (`quire_user_jobs`)",
+        False,
+    )
     max_corpus_bytes: int = setting(
         "QUIRE_MAX_CORPUS_BYTES", "the size of one upload", 128 * 1024**2, ge=1024, le=2**31 - 1
     )

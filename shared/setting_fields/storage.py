@@ -47,6 +47,39 @@ class StorageFields(BaseSettings):
         ge=0,
         le=366,
     )
+    keep_jobs_days: float | None = setting(
+        "QUIRE_KEEP_JOBS_DAYS",
+        "days after which finished jobs are deleted that nothing refers to: no text, no "
+        "checkpoint, no model, no waiting job",
+        None,
+        default_text="for ever",
+        gt=0,
+        le=36_500,
+    )
+    keep_texts_days: float | None = setting(
+        "QUIRE_KEEP_TEXTS_DAYS",
+        "days after which texts of finished jobs are deleted",
+        None,
+        default_text="for ever",
+        gt=0,
+        le=36_500,
+    )
+    keep_events_days: float | None = setting(
+        "QUIRE_KEEP_EVENTS_DAYS",
+        "days after its end for which the history of a job is kept",
+        None,
+        default_text="for ever",
+        gt=0,
+        le=36_500,
+    )
+    keep_metrics_days: float | None = setting(
+        "QUIRE_KEEP_METRICS_DAYS",
+        "days after its end for which the loss curves of a training are kept",
+        None,
+        default_text="for ever",
+        gt=0,
+        le=36_500,
+    )
     min_free_bytes: int = setting(
         "QUIRE_MIN_FREE_BYTES",
         "free bytes on the disk of an SQLite database below which uploads are refused and "

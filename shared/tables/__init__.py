@@ -1,5 +1,10 @@
 """The tables. Invariants are constraints wherever a database can enforce them."""
 
+from shared.tables.announcements import (
+    ANNOUNCEMENT_LEVELS,
+    Announcement,
+    AnnouncementLevel,
+)
 from shared.tables.artifacts import (
     CHUNK_BYTES,
     DELETED,
@@ -14,6 +19,7 @@ from shared.tables.artifacts import (
 )
 from shared.tables.audit import AuditEvent
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, RowNumber, UtcDateTime
+from shared.tables.counters import Counter
 from shared.tables.enrolments import Enrolment
 from shared.tables.groups import GROUP_ROLES, Group, GroupRole, Membership
 from shared.tables.jobs import (
@@ -27,6 +33,7 @@ from shared.tables.jobs import (
     STATUSES,
     SUCCEEDED,
     TERMINAL_STATUSES,
+    UNSUCCESSFUL,
     WAITING,
     Device,
     Job,
@@ -48,6 +55,7 @@ from shared.tables.users import (
 )
 
 __all__ = [
+    "ANNOUNCEMENT_LEVELS",
     "BLOCKED",
     "CHUNK_BYTES",
     "DELETED",
@@ -66,8 +74,11 @@ __all__ = [
     "STATUSES",
     "SUCCEEDED",
     "TERMINAL_STATUSES",
+    "UNSUCCESSFUL",
     "VISIBILITIES",
     "WAITING",
+    "Announcement",
+    "AnnouncementLevel",
     "ApiKey",
     "AuditEvent",
     "Base",
@@ -75,6 +86,7 @@ __all__ = [
     "BlobChunk",
     "Checkpoint",
     "Corpus",
+    "Counter",
     "Device",
     "Enrolment",
     "GeneratedText",

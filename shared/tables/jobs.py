@@ -26,6 +26,7 @@ PROMOTED = "lifted_at IS NOT NULL AND status = 'queued'"
 BLOCKED = "blocked_by IS NOT NULL"
 MUST_START = f"start_before IS NOT NULL AND started_at IS NULL AND {WAITING}"
 SUCCEEDED = "status = 'succeeded'"
+UNSUCCESSFUL = "status IN ('failed', 'cancelled')"
 
 
 class Job(Base):
@@ -99,6 +100,8 @@ class Job(Base):
         partial("ix_jobs_start_before", "start_before", where=MUST_START),
         # Recent durations of a kind, for estimates.
         partial("ix_jobs_succeeded", "kind", "finished_at", where=SUCCEEDED),
+        # Few, and counted by each scrape of /metrics.
+        partial("ix_jobs_unsuccessful", "kind", "status", where=UNSUCCESSFUL),
         Index("ix_jobs_user_id_id", "user_id", "id"),
     )
 

@@ -11,7 +11,9 @@ from shared.tables.base import SHA256_CHARACTERS, Base, Id, one_of
 
 ROLES = ("admin", "member")
 #: What keys may be allowed to do, in the order in which they are shown.
-SCOPES = ("read", "submit", "manage", "admin")
+SCOPES = ("read", "submit", "manage", "admin", "metrics")
+#: What keys from before scopes have.
+FIRST_SCOPES = SCOPES[:4]
 #: How a browser signed in.
 SESSION_ORIGINS = ("key", "link")
 
@@ -64,7 +66,7 @@ class ApiKey(Base):
     made_by: Mapped[str | None] = mapped_column(String(100))
     made_from: Mapped[str | None] = mapped_column(String(100))
     #: Separated by spaces. What a key may do is what its scopes and its user's role both allow.
-    scopes: Mapped[str] = mapped_column(String(100), server_default=" ".join(SCOPES))
+    scopes: Mapped[str] = mapped_column(String(100), server_default=" ".join(FIRST_SCOPES))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     #: Written at most once a minute.

@@ -82,7 +82,8 @@ def test_it_is_openapi_3_1(described: ApiHarness) -> None:
     assert len(ids) == len(set(ids))
     for path, method, operation in operations:
         assert operation["summary"]
-        needs_key = path.startswith("/v1") and (method, path) not in WITHOUT_KEY
+        in_api = path.startswith("/v1") or path == "/metrics"
+        needs_key = in_api and (method, path) not in WITHOUT_KEY
         assert bool(operation.get("security")) == needs_key
         problems = operation["responses"]["default"]["content"]
         assert list(problems) == ["application/problem+json"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
+from shared.queue.types import Generated
 from worker.execution.handler import BatchHandler, Generation
 from worker.execution.lease import CancelRequested, DeadlineReached, Lease
 from worker.execution.outcome import RunOutcome, outcome_of
@@ -16,6 +17,14 @@ class BatchRun:
     lease: Lease
     generation: Generation
     started_at: float
+    #: From the claim to the first token; None while there is none.
+    first_seconds: float | None = None
+
+    @property
+    def generated(self) -> Generated:
+        """What it has written so far."""
+        tokens = sum(len(sequence.output_ids) for sequence in self.generation.sequences)
+        return Generated(tokens, self.first_seconds)
 
 
 @dataclass(slots=True)
@@ -49,6 +58,8 @@ def look_after(
         How it has ended; None while it goes on.
     """
     generation = run.generation
+    if run.first_seconds is None and any(len(each.output_ids) for each in generation.sequences):
+        run.first_seconds = run.lease.held_seconds
     try:
         generation.check()
         for stopped in generation.newly_stopped():

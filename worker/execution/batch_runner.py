@@ -227,7 +227,7 @@ class BatchRunner:
             del self._runs[_key(run.lease)]
             # Each sequence is charged its share of a block: one of thirty pays a thirtieth.
             seconds = sum(sequence.seconds for sequence in run.generation.sequences)
-            ended.outcome = replace(ended.outcome, seconds=seconds)
+            ended.outcome = replace(ended.outcome, seconds=seconds, generated=run.generated)
             self._finished.append(ended)
 
     def _record_progress(self, run: BatchRun) -> None:

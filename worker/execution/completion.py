@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -45,6 +46,7 @@ class RunFinisher:
             lease.publish_state()
         except LeaseLost:
             log.warning("lease_lost", status=outcome.status)
+            self._note_lost(1)
         else:
             if outcome.status in ("succeeded", "failed", "cancelled"):
                 # The texts of a success by itself are rare, and whoever waits reads the rows.
@@ -80,8 +82,13 @@ class RunFinisher:
         while finished := [(lease, outcome) for lease, outcome in finished if _holds(lease)]:
             jobs: list[FinishedJob] = [(lease.claim, outcome.texts) for lease, outcome in finished]
             used = {lease.claim.job_id: outcome.seconds or 0.0 for lease, outcome in finished}
+            written = {
+                lease.claim.job_id: outcome.generated
+                for lease, outcome in finished
+                if outcome.generated is not None
+            }
             try:
-                completion = self._queue.finish(jobs, seconds=used)
+                completion = self._queue.finish(jobs, seconds=used, generated=written)
             except DATABASE_AWAY as error:
                 log.warning("database_away", reason=driver_message(error))
                 time.sleep(RETRY_SECONDS)
@@ -95,6 +102,7 @@ class RunFinisher:
                 return
             else:
                 self._publish_ends(completion.ends)
+                self._note_lost(len(completion.lost))
                 ended = {(end.job_id, end.attempt) for end in completion.ends}
                 for lease, _ in finished:
                     if (lease.claim.job_id, lease.claim.attempt) in ended:
@@ -102,6 +110,12 @@ class RunFinisher:
                     else:
                         _log_lost(lease)
                 return
+
+    def _note_lost(self, count: int) -> None:
+        # Only a figure is missing if the database is away.
+        with suppress(*DATABASE_AWAY):
+            if count:
+                self._queue.note_leases_lost(count)
 
     def _fail(self, lease: Lease, error: Exception, seconds: float | None) -> None:
         """Fail a job whose outcome could not be persisted; otherwise the rescue decides."""

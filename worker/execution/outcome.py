@@ -7,7 +7,7 @@ from typing import Any, Literal
 import structlog
 
 from shared.queue.errors import LeaseLost
-from shared.queue.types import TextRecord
+from shared.queue.types import Generated, TextRecord
 from shared.tables import Kind
 from worker.execution.failures import deadline_exceeded, explain, is_known
 from worker.execution.lease import CancelRequested, DeadlineReached, Interrupted
@@ -28,6 +28,7 @@ class RunOutcome:
         problem: Why a `failed` run failed, in the form of RFC 9457.
         reason: Why a `released` run was interrupted, for the job's history.
         seconds: Device-seconds that the run used.
+        generated: What a generation wrote, to be counted.
     """
 
     status: Literal["succeeded", "failed", "cancelled", "released", "abandoned"]
@@ -35,6 +36,7 @@ class RunOutcome:
     problem: dict[str, Any] | None = None
     reason: str = ""
     seconds: float | None = None
+    generated: Generated | None = None
 
 
 def outcome_of(error: Exception, kind: Kind) -> RunOutcome:

@@ -8,6 +8,7 @@ import typer
 
 from quire import config
 from quire.client import Client
+from quire.commands.library.announcement import show_announcement
 from quire.errors import InvalidInput
 from quire.terminal import formatting
 from quire.terminal.console import Json, escape, print_fields, print_json, print_note
@@ -84,6 +85,8 @@ def whoami(as_json: Json = False) -> None:
     with config.connect() as client:
         me = client.me()
         url = client.url
+        if not as_json:
+            show_announcement(client)
     if as_json:
         print_json({"url": url, **me.as_json()})
         return

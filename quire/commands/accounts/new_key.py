@@ -24,7 +24,8 @@ Scopes = Annotated[
     list[str] | None,
     typer.Option(
         "--scope",
-        help="What the key may be used for: read, submit, manage or admin. Give it once for each.",
+        help="What the key may be used for: read, submit, manage, admin or metrics. Give it once "
+        "for each.",
         show_default="all that the role allows",
     ),
 ]

@@ -11,6 +11,7 @@ from quire.client.outcome import require_success
 from quire.client.replies import Job
 from quire.commands.jobs.train import watch_training
 from quire.commands.jobs.watch import watch
+from quire.commands.library.announcement import show_announcement
 from quire.errors import ExitCode
 from quire.lookup import find_job, find_model, find_newest_job
 from quire.terminal import formatting
@@ -57,6 +58,8 @@ def list_jobs(
 ) -> None:
     """List your jobs, newest first."""
     with config.connect() as client:
+        if not as_json:
+            show_announcement(client)
         model_id = find_model(client, model).id if model else None
         jobs: list[Job] = []
         for item in client.jobs(kind=kind, status=status, model=model_id):

@@ -6,6 +6,7 @@ import typer
 
 from quire import config
 from quire.client.server_replies import Lane
+from quire.commands.library.announcement import show_announcement
 from quire.terminal import formatting
 from quire.terminal.console import Json, escape, print_json, print_note, print_table
 
@@ -25,6 +26,8 @@ def show_queue(
     """
     with config.connect() as client:
         queue = client.queue(kind, limit)
+        if not as_json:
+            show_announcement(client)
     if as_json:
         print_json(queue)
         return

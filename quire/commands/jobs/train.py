@@ -17,6 +17,7 @@ from quire.commands.jobs.scheduling_options import (
 )
 from quire.commands.jobs.training_inputs import find_checkpoint, find_or_upload, parse_settings
 from quire.commands.library import model
+from quire.commands.library.announcement import show_announcement
 from quire.commands.library.items_options import Column, Items, Separator, shape
 from quire.commands.library.uploads import Encoding
 from quire.errors import ExitCode, InvalidInput
@@ -180,6 +181,8 @@ def train(
         body["sample"] = {"every_steps": sample_steps}
     follows = wait if wait is not None else is_interactive() and not as_json
     with config.connect() as client:
+        if not as_json:
+            show_announcement(client)
         if after is not None:
             body["after"] = find_job(client, after).id
         body["corpus"] = find_or_upload(

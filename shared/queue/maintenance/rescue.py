@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from shared.counters import RESCUED
 from shared.queue import sql
 from shared.queue.base import QueueBase, without_this_attempt
 from shared.queue.types import Claim, RescuedJob, StatusAfterRun, problem
@@ -60,12 +61,49 @@ class LeaseRescue(QueueBase):
                     error=error,
                     **more,
                 )
+                ledger.tally.add(RESCUED)
                 rescued.append(RescuedJob(row.id, row.kind, row.attempt, status))
             if lost_batches:
                 self._isolate_mates(connection, stale, lost_batches)
+            self._fail_overdue(connection, now, ledger.tally)
             ledger.post(connection, self._half_life, now)
-            self._fail_overdue(connection, now)
         return rescued
+
+    def release_all(self, reason: str) -> int:
+        """Return every running job to the queue, as if its worker had been stopped in order.
+
+        For a database whose workers are known to be gone.
+
+        Args:
+            reason: For the jobs' histories.
+
+        Returns:
+            How many there were.
+        """
+        released = 0
+        while rows := self._release_some(reason):
+            released += rows
+        return released
+
+    def _release_some(self, reason: str) -> int:
+        with self.engine.begin() as connection:
+            now = self.clock(connection)
+            running = select(Job).where(Job.status == "running").order_by(Job.id)
+            rows = connection.execute(running.limit(RESCUED_AT_ONCE).with_for_update()).all()
+            ledger = Ledger()
+            for row in rows:
+                self._end(
+                    connection,
+                    _claim_of(row),
+                    now,
+                    "queued",
+                    ledger,
+                    seconds=row.charged_seconds if row.kind == "generate" else None,
+                    event_data={"reason": reason},
+                    fruitless_attempts=without_this_attempt(),
+                )
+            ledger.post(connection, self._half_life, now)
+        return len(rows)
 
     def _isolate_mates(
         self, connection: Connection, stale: dict[str, datetime], workers: set[str]

@@ -4,13 +4,21 @@ from quire.client.aio.routes.corpora import AsyncCorpora
 from quire.client.aio.routes.groups import AsyncGroups
 from quire.client.aio.routes.jobs import AsyncJobs
 from quire.client.aio.routes.models import AsyncModels
+from quire.client.aio.routes.operations import AsyncOperations
 from quire.client.aio.routes.server import AsyncServer
 from quire.client.aio.routes.shares import AsyncShares
 from quire.client.aio.routes.users import AsyncUsers
 
 
 class AsyncRoutes(
-    AsyncUsers, AsyncGroups, AsyncCorpora, AsyncJobs, AsyncModels, AsyncShares, AsyncServer
+    AsyncUsers,
+    AsyncGroups,
+    AsyncCorpora,
+    AsyncJobs,
+    AsyncModels,
+    AsyncShares,
+    AsyncOperations,
+    AsyncServer,
 ):
     """The operations of one server.
 

@@ -5,12 +5,22 @@ from quire.client.sync.routes.corpora import Corpora
 from quire.client.sync.routes.groups import Groups
 from quire.client.sync.routes.jobs import Jobs
 from quire.client.sync.routes.models import Models
+from quire.client.sync.routes.operations import Operations
 from quire.client.sync.routes.server import Server
 from quire.client.sync.routes.shares import Shares
 from quire.client.sync.routes.users import Users
 
 
-class Routes(Users, Groups, Corpora, Jobs, Models, Shares, Server):
+class Routes(
+    Users,
+    Groups,
+    Corpora,
+    Jobs,
+    Models,
+    Shares,
+    Operations,
+    Server,
+):
     """The operations of one server.
 
     Every method raises `ApiError` when the server refuses a request, and `ServerUnreachable`

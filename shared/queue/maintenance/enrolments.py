@@ -1,20 +1,10 @@
-"""Forget old events of the audit, and enrolments that ended as long ago."""
+"""Forget enrolments that ended long ago; row_retention.py forgets the events of the audit."""
 
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete
 
-from shared.tables import AuditEvent, Enrolment
-
-
-def forget_old_events(connection: Connection, now: datetime, kept_days: float) -> int:
-    """Delete the events that are older than `kept_days`.
-
-    Returns:
-        How many were deleted.
-    """
-    oldest = now - timedelta(days=kept_days)
-    return connection.execute(delete(AuditEvent).where(AuditEvent.at < oldest)).rowcount
+from shared.tables import Enrolment
 
 
 def forget_old_enrolments(connection: Connection, now: datetime, kept_days: float) -> int:

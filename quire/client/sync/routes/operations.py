@@ -1,0 +1,31 @@
+# Written by `make client` from quire/client/aio/routes/operations.py: change that file.
+"""The operations of those who run the server: drain workers, announce something."""
+
+from quire.client.server_replies import Announcement, CurrentAnnouncement, Drained
+from quire.client.sync.base import Base
+
+
+class Operations(Base):
+    """Draining and announcements; most of it is for admins."""
+
+    def drain(self, host: str, device: str | None = None) -> Drained:
+        """Ask the workers of a host, or of one device, to return their jobs (admins only)."""
+        body = {"host": host} if device is None else {"host": host, "device": device}
+        return self._post(Drained, "/v1/devices/drain", body)
+
+    def announcement(self) -> Announcement | None:
+        """Get what is announced to all users now."""
+        return (self._get(CurrentAnnouncement, "/v1/announcement")).announcement
+
+    def announce(
+        self, text: str, *, level: str = "info", ends_at: str | None = None
+    ) -> Announcement:
+        """Announce something to all users, in place of what was announced (admins only)."""
+        body = {"text": text, "level": level}
+        if ends_at is not None:
+            body["ends_at"] = ends_at
+        return self._post(Announcement, "/v1/announcement", body)
+
+    def end_announcement(self) -> None:
+        """End what is announced (admins only)."""
+        self._transport.request("DELETE", "/v1/announcement")

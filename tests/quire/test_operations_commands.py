@@ -1,0 +1,36 @@
+"""`quire drain` and `quire announce`, and where an announcement is shown."""
+
+import pytest
+
+from quire.main import run
+from shared.worker_registry import WorkerInfo, register
+from tests.quire.conftest import Served
+
+
+def test_the_commands(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ann = served.ann.key
+    root = served.world.person("root", "admin")
+    register(served.world.engine, WorkerInfo("a", "cpu", "train", 1, {}), ready=True)
+    monkeypatch.setenv("QUIRE_KEY", root.key)
+    assert run(["announce", "[bold]Away[/] at six.", "--until", "2h", "--warning"]) == 0
+    assert run(["drain", "a/cpu"]) == 0
+    assert "a/cpu/train" in capsys.readouterr().err
+    assert run(["drain", "z"]) == 3
+    assert "z" in capsys.readouterr().err
+    monkeypatch.setenv("QUIRE_KEY", ann)
+    for command in (["queue"], ["jobs"], ["whoami"]):
+        capsys.readouterr()
+        assert run(command) == 0
+        assert "[bold]Away[/] at six. (until" in capsys.readouterr().err, command
+    assert run(["jobs", "--json"]) == 0
+    assert "Away" not in capsys.readouterr().err
+    assert run(["announce", "x"]) == 4
+    monkeypatch.setenv("QUIRE_KEY", root.key)
+    assert run(["announce"]) == 2
+    assert run(["announce", "x", "--end"]) == 2
+    assert run(["announce", "--end"]) == 0
+    capsys.readouterr()
+    assert run(["queue"]) == 0
+    assert "Away" not in capsys.readouterr().err
