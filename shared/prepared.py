@@ -22,7 +22,7 @@ class PreparedSelect:
         statement: The select.
     """
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
         self.statement = statement
         self._compiled: dict[str, _Compiled] = {}
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class PreparedSelect:
 class _Compiled:
     """A statement in the words of one dialect."""
 
-    def __init__(self, statement: Select[Any], connection: Connection) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> None:
         self._dialect = connection.dialect
         compiled: Any = statement.compile(dialect=self._dialect)
         self._text = str(compiled)

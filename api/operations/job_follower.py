@@ -222,7 +222,7 @@ class JobFollower:
         try:
             with self._reading() as session:
                 job = session.get(Job, self.job_id)
-                check_key_again(session)
+                check_key_again(session.connection())
                 if job is None:
                     self.ended = True
                     return

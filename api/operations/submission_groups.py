@@ -27,6 +27,7 @@ from api.http.idempotency import (
     store_completed,
     store_new,
 )
+from api.http.prefer_wait import give_slot_back, take_slot_again
 from api.operations.excerpts import refuse_random_prompt
 from api.operations.generation import (
     TextRequest,
@@ -81,6 +82,9 @@ def enqueue_in_group(
 ) -> Result:
     """Submit the text that the current user asks for, unless its key has created it already.
 
+    While the request waits for its group, another one has its slot. If it then waits for the end
+    of its job, it has none until that comes.
+
     Args:
         header: Holds the idempotency key.
         body: What must be equal in two requests with one key.
@@ -95,7 +99,9 @@ def enqueue_in_group(
         text = GroupedText(
             request, job_id, waits, header.idempotency_key, digest_if_keyed(header, body)
         )
-        services().text_submissions.run(text, _commit)
+        services().text_submissions.run(text, _commit, give_slot_back)
+        if text.creation is None or not waits:
+            take_slot_again()
         if text.error is not None:
             raise text.error
         if text.creation is not None:

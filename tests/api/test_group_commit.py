@@ -1,0 +1,104 @@
+"""Threads that commit together: who leads, and who gives up what while it waits."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from api.front import FairSlots, Slot
+from api.group_commit import MANY, GroupCommit
+from tests.services.waiting import until
+
+
+class Held:
+    """A group commit whose first group is held back."""
+
+    def __init__(self) -> None:
+        self.groups: GroupCommit[int] = GroupCommit()
+        self.committed: list[list[int]] = []
+        self.gave_up: list[int] = []
+        self.gate = threading.Event()
+
+    def run(self, member: int) -> None:
+        self.groups.run(member, self._commit, lambda: self.gave_up.append(member))
+
+    def _commit(self, group: Sequence[int]) -> None:
+        if not self.committed:
+            self.committed.append(list(group))
+            assert self.gate.wait(30)
+        else:
+            self.committed.append(list(group))
+
+    def start(self, threads: ThreadPoolExecutor, members: Sequence[int]) -> "list[Future[None]]":
+        """Start each member once the one before it leads or waits."""
+        started = []
+        for place, member in enumerate(members):
+            started.append(threads.submit(self.run, member))
+            if place == 0:
+                until(lambda: bool(self.committed), "the first one leads")
+            else:
+                until(lambda at=place: len(self.groups._waiting) == at, "it waits")
+        return started
+
+
+def test_those_who_wait_give_up_what_others_can_use() -> None:
+    held = Held()
+    with ThreadPoolExecutor(4) as threads:
+        running = held.start(threads, range(4))
+        held.gate.set()
+        for each in running:
+            each.result(30)
+    assert held.committed == [[0], [1, 2, 3]]
+    assert sorted(held.gave_up) == [1, 2, 3], "the leader works, and keeps it"
+
+
+def test_of_many_who_wait_the_last_keep_what_bounds_them() -> None:
+    held = Held()
+    with ThreadPoolExecutor(MANY + 4) as threads:
+        running = held.start(threads, range(MANY + 4))
+        held.gate.set()
+        for each in running:
+            each.result(30)
+    assert sorted(held.gave_up) == list(range(1, MANY + 1))
+    assert sorted(sum(held.committed, [])) == list(range(MANY + 4))
+
+
+def test_an_error_of_the_leader_reaches_its_whole_group() -> None:
+    held = Held()
+
+    def fail(group: Sequence[int]) -> None:
+        held.committed.append(list(group))
+        assert held.gate.wait(30)
+        raise OSError("the disk is gone")
+
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(held.groups.run, 0, fail)
+        until(lambda: bool(held.committed), "the first one leads")
+        others = [threads.submit(held.groups.run, number, fail) for number in (1, 2)]
+        until(lambda: len(held.groups._waiting) == 2, "they wait")
+        held.gate.set()
+        for each in (first, *others):
+            with pytest.raises(OSError, match="disk"):
+                each.result(30)
+
+
+def test_a_slot_that_a_request_gives_back_is_another_ones_until_it_goes_on() -> None:
+    slots = FairSlots(2)
+    slots.acquire("ann")
+    slots.acquire("ann")
+    mine = Slot(slots, "ann")
+    granted = threading.Event()
+    slots.submit("ann", granted.set)
+    assert not granted.is_set()
+    mine.release()
+    assert granted.is_set()
+    mine.release()  # a second time gives nothing back
+    resumed = threading.Thread(target=mine.resume)
+    resumed.start()
+    resumed.join(0.1)
+    assert resumed.is_alive(), "there is no slot"
+    slots.release("ann")
+    resumed.join(30)
+    assert not resumed.is_alive()
+    mine.resume()  # it has one
