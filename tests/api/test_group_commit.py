@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 
 import pytest
 
@@ -38,8 +40,11 @@ class Held:
             if place == 0:
                 until(lambda: bool(self.committed), "the first one leads")
             else:
-                until(lambda at=place: len(self.groups._waiting) == at, "it waits")
+                until(partial(self._has_waiting, place), "it waits")
         return started
+
+    def _has_waiting(self, count: int) -> bool:
+        return len(self.groups._waiting) == count
 
 
 def test_those_who_wait_give_up_what_others_can_use() -> None:
@@ -61,7 +66,7 @@ def test_of_many_who_wait_the_last_keep_what_bounds_them() -> None:
         for each in running:
             each.result(30)
     assert sorted(held.gave_up) == list(range(1, MANY + 1))
-    assert sorted(sum(held.committed, [])) == list(range(MANY + 4))
+    assert sorted(chain(*held.committed)) == list(range(MANY + 4))
 
 
 def test_an_error_of_the_leader_reaches_its_whole_group() -> None:
