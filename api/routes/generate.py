@@ -20,14 +20,10 @@ from api.http.prefer_wait import (
 )
 from api.http.responses import json_response
 from api.operations.corpus_storage import create_with_text
-from api.operations.generation import (
-    TextRequest,
-    enqueue_corpus_score,
-    generation_request,
-    score_request,
-    text_to_keep,
-)
+from api.operations.generation import generation_request
+from api.operations.scores import enqueue_corpus_score, score_request, text_to_keep
 from api.operations.submission_groups import enqueue_in_group
+from api.operations.text_requests import TextRequest
 from api.permissions import check_key_again, own_job_as_shown
 from api.schemas.generation import GenerateRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders
