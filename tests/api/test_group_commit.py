@@ -1,15 +1,23 @@
 """Threads that commit together: who leads, and who gives up what while it waits."""
 
+import http.client
+import json
+import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain
 
 import pytest
 
-from api.front import FairSlots, Slot
+from api.front import FairSlots, Front, FrontLimits, Slot
 from api.group_commit import MANY, GroupCommit
+from api.http.head_policy import ApiHeadPolicy
+from api.services import EXTENSION
+from tests.api.groups import Groups, Send
+from tests.api.harness import ApiHarness, Person
 from tests.services.waiting import until
 
 
@@ -107,3 +115,44 @@ def test_a_slot_that_a_request_gives_back_is_another_ones_until_it_goes_on() -> 
     resumed.join(30)
     assert not resumed.is_alive()
     mine.resume()  # it has one
+
+
+def test_one_sender_fills_a_group_beyond_its_share_of_the_slots(
+    harness: ApiHarness, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = Groups(monkeypatch)
+    model = harness.model(ann)["id"]
+    shared = harness.app.extensions[EXTENSION]
+    share = shared.request_slots._share
+    with front(harness) as port:
+
+        def send(seed: int) -> http.client.HTTPResponse:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            body = {"model": model, "prompt": "It ", "length": 5, "seed": seed}
+            headers = {"Authorization": f"Bearer {ann.key}", "Content-Type": "application/json"}
+            connection.request("POST", "/v1/generate", json.dumps(body), headers)
+            with closing(connection), connection.getresponse() as answer:
+                answer.read()
+                return answer
+
+        others: list[Send] = [partial(send, seed) for seed in range(1, 3 * share)]
+        answers = groups.together(harness, partial(send, 0), others)
+    assert [answer.status for answer in answers] == [202] * 3 * share
+    assert groups.sizes == [1, 3 * share - 1]
+    assert not shared.request_slots._held, "all slots are free again"
+
+
+@contextmanager
+def front(harness: ApiHarness) -> Iterator[int]:
+    """Serve the application on a port, as its own process does."""
+    listener, stopping = socket.create_server(("127.0.0.1", 0)), threading.Event()
+    slots = harness.app.extensions[EXTENSION].request_slots
+    served = Front(harness.app.wsgi_app, listener, ApiHeadPolicy(harness.app), FrontLimits(), slots)
+    thread = threading.Thread(target=served.serve, args=(stopping, 5.0))
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        stopping.set()
+        served.pull_trigger()
+        thread.join()
