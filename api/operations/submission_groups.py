@@ -193,11 +193,14 @@ def _use(request: TextRequest) -> _Use:
 
 
 def _usable_models(session: Session, group: Sequence[GroupedText]) -> Mapping[_Use, UsableModel]:
-    """Look up each model once for each use of it, in the order of the models' ids."""
-    models = {}
+    """Look up each model once for each user, and what else a use of it needs, in their order."""
+    models: dict[_Use, UsableModel] = {}
+    found: dict[tuple[str, str], UsableModel] = {}
     for use, request in sorted({_use(text.request): text.request for text in group}.items()):
         try:
-            model = usable_model(session, request)
+            whose = (request.model, request.user.id)
+            model = found.get(whose) or usable_model(session, request)
+            found[whose] = model
             refuse_without_checkpoint(session, model, request)
             if request.prompt is None and not model.writes_items:
                 refuse_random_prompt(session, model.id, request.user)
