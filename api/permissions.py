@@ -91,7 +91,7 @@ def current_user() -> CurrentUser:
     return user
 
 
-def check_key_again(session: Session) -> None:
+def check_key_again(connection: Connection) -> None:
     """Check that the key of this request is still valid.
 
     A request that lasts does so each time before it tells something new.
@@ -99,7 +99,7 @@ def check_key_again(session: Session) -> None:
     Raises:
         Unauthenticated: It was revoked or has expired, or its owner was disabled.
     """
-    user, connection = current_user(), session.connection()
+    user = current_user()
     if user.session is not None and not sessions.is_live(connection, user.session):
         raise Unauthenticated(SESSION_ENDED)
     refused = refusal_of(connection, user.key_prefix)

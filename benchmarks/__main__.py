@@ -1,7 +1,7 @@
 """Runs all benchmarks, one after the other, and writes `benchmarks/README.md`.
 
 `python -m benchmarks` measures all rows. `--quick` prints its tables and leaves the README as it
-is, and so does `--only` without `--write`. With it the rows of the other scripts keep their last
+is, and so do `--only` and `--row` without `--write`. With it the other rows keep their last
 figures, which are stored in `results.json`.
 """
 
@@ -62,8 +62,8 @@ measures Quire and a baseline (the peer) in one run on one machine, in alternati
 are several. The peer is what a competent user would write. Where the baseline would take hours,
 part of it was measured and extrapolated; some rows have a fixed limit instead of a peer. Their
 conditions say so. A ratio above 1 means that Quire is better. To run one script: `python -m
-benchmarks.vectorize`, with `--quick` in under a minute; one row of the longer scripts alone:
-`python -m benchmarks.serve --row serve/crowd_64`.
+benchmarks.vectorize`, with `--quick` in under a minute; one row alone:
+`python -m benchmarks --row serve/crowd_64`, which runs its script.
 
 The rows `serve/…` measure texts over HTTP. Their peer is a plain service that does the same work
 (`benchmarks/peers/plain_service.py`: Flask, gunicorn, SQLAlchemy with a row for each job, a
@@ -100,13 +100,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", choices=SCRIPTS, action="append", help="run only this script (repeatable)"
     )
     parser.add_argument(
-        "--row", action="append", default=[], help="measure only this row of a script (repeatable)"
+        "--row",
+        choices=[row for rows in SCRIPTS.values() for row in rows],
+        action="append",
+        default=[],
+        metavar="ROW",
+        help="measure only this row, with its script (repeatable)",
     )
-    parser.add_argument("--write", action="store_true", help="write the README with --only, too")
+    parser.add_argument(
+        "--write", action="store_true", help="write the README with --only and --row, too"
+    )
     options = parser.parse_args(arguments)
     results: dict[str, list[Row]] = {}
     failed: list[str] = []
-    for name in options.only or SCRIPTS:
+    wanted = set(options.row)
+    scripts = [name for name, rows in SCRIPTS.items() if not wanted or wanted.intersection(rows)]
+    for name in options.only or scripts:
         print(f"== {name}", flush=True)
         measured = measure(name, quick=options.quick, rows=options.row)
         if measured is None:
@@ -118,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"could not measure: {', '.join(failed)}; {README.name} is unchanged", file=sys.stderr
         )
         return 1
-    if not options.quick and (options.write or not options.only):
+    if not options.quick and (options.write or not (options.only or options.row)):
         kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
         results = {
             name: found

@@ -76,7 +76,8 @@ def measure(options: Options) -> list[Row]:
     }
     wanted = [make for name, make in on_sqlite.items() if options.wants(name)]
     if wanted:
-        with pair_on() as pair:
+        models = max([crowd.models for crowd in CROWDS if options.wants(crowd.name)], default=1)
+        with pair_on(models=models) as pair:
             rows += [make(pair, options) for make in wanted]
     if options.wants(POSTGRESQL.name):
         with suppress(ServerMissing), postgresql_pair() as pair:
@@ -118,7 +119,7 @@ def _celery_row(pair: Pair, options: Options) -> Row:
     def celery() -> float:
         return texts_of_threads(pair.plain.ask, connections, seconds)
 
-    warm_up(ours, connections)
+    warm_up(ours, connections, options)
     texts_of_threads(pair.plain.ask, connections, WARM_SECONDS)
     mine, theirs = interleave(
         lambda: closed_loop(ours, connections, seconds).per_second, celery, rounds_of(options)

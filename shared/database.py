@@ -29,6 +29,8 @@ IDLE_TIMEOUT_SECONDS = 30
 #: The first SQLite without the bug that can corrupt a write-ahead log shared by processes.
 FIRST_SAFE_WAL_VERSION = (3, 51, 3)
 READ_ONLY_OPTION = "quire_read_only"
+#: Lets a transaction on SQLite commit without waiting for the disk.
+UNSYNCED_OPTION = "quire_unsynced"
 #: Marks a connection that holds its process's write lock.
 HOLDS_WRITE_LOCK = "quire_holds_write_lock"
 
@@ -121,6 +123,16 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def unsynced(engine: Engine) -> Engine:
+    """Return the same engine for transactions that a power cut may undo.
+
+    On SQLite their commits don't wait for the disk; the next commit that does so keeps them, too.
+    They are for what nobody was told, and what means nothing without the processes that did it,
+    which a power cut ends as well. PostgreSQL's workers may outlive it, so there nothing changes.
+    """
+    return engine.execution_options(**{UNSYNCED_OPTION: True})
+
+
 def limit_lock_waits(connection: Connection, seconds: float) -> None:
     """Fail, in this transaction, whatever would wait longer than this for another one's lock.
 
@@ -179,6 +191,8 @@ class _WriteLock:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
+        # With a rollback journal, a power cut could do more than undo.
+        self._has_wal = journal_mode() == "WAL"
 
     def begin(self, connection: Connection) -> None:
         """Begin a transaction; a write transaction waits for the lock."""
@@ -188,10 +202,15 @@ class _WriteLock:
         # After a time-out SQLite is asked all the same: its error says why.
         if not connection.info.get(HOLDS_WRITE_LOCK) and self._lock.acquire(timeout=self._seconds):
             connection.info[HOLDS_WRITE_LOCK] = True
+        if connection.get_execution_options().get(UNSYNCED_OPTION, False) and self._has_wal:
+            connection.info[UNSYNCED_OPTION] = True
+            connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    def release(self, _connection: object, record: Any) -> None:
-        """Release the lock when a connection returns to the pool."""
+    def release(self, connection: Any, record: Any) -> None:
+        """Release the lock when a connection returns to the pool, and let it sync again."""
+        if record.info.pop(UNSYNCED_OPTION, False) and connection is not None:
+            connection.execute("PRAGMA synchronous = FULL")
         if record.info.pop(HOLDS_WRITE_LOCK, False):
             self._lock.release()
 

@@ -22,7 +22,7 @@ class PreparedSelect:
         statement: The select.
     """
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
         self.statement = statement
         self._compiled: dict[str, _Compiled] = {}
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class PreparedSelect:
 class _Compiled:
     """A statement in the words of one dialect."""
 
-    def __init__(self, statement: Select[Any], connection: Connection) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> None:
         self._dialect = connection.dialect
         compiled: Any = statement.compile(dialect=self._dialect)
         self._text = str(compiled)
@@ -64,7 +64,8 @@ class _Compiled:
         self._types = [column.type for column in columns]
         row = namedtuple("Row", [str(column.key) for column in columns])  # type: ignore[misc]
         self._row: Any = row
-        self._result_processors: list[Processor | None] | None = None
+        #: The places of the values that a type converts, known once a cursor tells their types.
+        self._converted: list[tuple[int, Processor]] | None = None
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> list[Any]:
         given = {**self._constants, **values}
@@ -79,21 +80,23 @@ class _Compiled:
                 bound if self._order is None else tuple(bound[name] for name in self._order),
             )
             rows = cursor.fetchall()
-            if self._result_processors is None:
-                self._result_processors = self._processors(cursor.description)
+            if self._converted is None:
+                self._converted = self._processors(cursor.description)
         finally:
             cursor.close()
-        processors, make = self._result_processors, self._row._make
-        return [
-            make(
-                value if process is None or value is None else process(value)
-                for process, value in zip(processors, row, strict=True)
-            )
-            for row in rows
-        ]
+        found = []
+        for row in rows:
+            converted = list(row)
+            for place, process in self._converted:
+                value = converted[place]
+                if value is not None:
+                    converted[place] = process(value)
+            found.append(self._row._make(converted))
+        return found
 
-    def _processors(self, description: Any) -> list[Processor | None]:
-        return [
+    def _processors(self, description: Any) -> list[tuple[int, Processor]]:
+        processors = [
             type_.dialect_impl(self._dialect).result_processor(self._dialect, column[1])
             for type_, column in zip(self._types, description, strict=True)
         ]
+        return [(place, each) for place, each in enumerate(processors) if each is not None]

@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from waitress.channel import HTTPChannel
-
 from api.front.errors import ProblemTask, whole_response
 from api.front.parser import RequestParser
 from api.front.policy import EventLoop
 from api.front.senders import name_sender
 from api.front.slots import Slot
+from api.front.socket_poll import PolledChannel
 from api.front.tasks import ApplicationTask, HeadCheck
 
 
-class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
+class Connection(PolledChannel):
     """A connection of the front.
 
     It is `pending` while it has no whole request: of these the one that waited longest is closed
@@ -296,4 +295,4 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
                 self._start(request)
             elif request.expect_continue and not self.requests and not self.sent_continue:
                 self.send_continue()
-        self.server.pull_trigger()
+        self.server.changed(self)

@@ -32,8 +32,11 @@ class EventLoop(Protocol):
     def add_task(self, task: Task) -> None:
         """Run `task.service()` on a thread."""
 
-    def pull_trigger(self) -> None:
-        """Wake the event loop from a thread."""
+    def changed(self, connection: Any) -> None:
+        """Look at what a connection waits for now."""
+
+    def closing_soon(self, channel: Any) -> None:
+        """Wait no more for a connection that is about to be closed."""
 
     def count(self, what: str) -> None:
         """Count a connection that was closed."""

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import structlog
-from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
@@ -16,6 +15,7 @@ from api.front.connection import Connection
 from api.front.limits import FrontLimits
 from api.front.policy import Application, Environ, HeadPolicy, Task
 from api.front.slots import FairSlots, Slot
+from api.front.socket_poll import SocketPoll
 from api.front.tasks import SLOT
 from api.front.threads import GrowingPool
 
@@ -71,14 +71,14 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         self._pending: dict[Connection, float] = {}
         self._pending_lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._reported_at = time.monotonic()
+        self._reported_at = self._maintained_at = time.monotonic()
+        channels: dict[int, Any] = {}
+        self._poll = SocketPoll(channels)
         options = Adjustments(
             sockets=[listener],
             threads=1,
-            asyncore_use_poll=True,
             backlog=BACKLOG,
             channel_request_lookahead=1,
-            cleanup_interval=MAINTENANCE_SECONDS,
             connection_limit=NO_BOUND,
             ident="quire",
             inbuf_overflow=BODY_IN_MEMORY_BYTES,
@@ -91,6 +91,7 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         )
         super().__init__(
             release_slot_after(application),
+            map=channels,
             _sock=listener,
             dispatcher=GrowingPool(),
             adj=options,
@@ -115,8 +116,9 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
             stopping: Call `pull_trigger` after setting it, and the loop sees it at once.
             drain_seconds: How long requests that have begun may go on.
         """
+        self._poll.look_at_all()
         while not stopping.is_set():
-            wasyncore.poll2(LOOP_SECONDS, self._map)
+            self._turn(LOOP_SECONDS)
         self._drain(time.monotonic() + drain_seconds)
 
     def _drain(self, deadline: float) -> None:
@@ -124,11 +126,38 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         self.del_channel()
         self.socket.close()
         while self._is_serving() and time.monotonic() < deadline:
-            wasyncore.poll2(DRAIN_LOOP_SECONDS, self._map)
+            self._turn(DRAIN_LOOP_SECONDS)
         for connection in list(self.active_channels.values()):
             connection.handle_close()
         self.task_dispatcher.shutdown(timeout=1)
+        self._poll.close()
         self.trigger.close()
+
+    def _turn(self, seconds: float) -> None:
+        self._poll.turn(seconds)
+        now = time.monotonic()
+        if now - self._maintained_at >= MAINTENANCE_SECONDS:
+            self._maintained_at = now
+            self.maintenance(now)
+            self._poll.look_at_all()
+
+    def readable(self) -> bool:
+        """Whether connections are accepted."""
+        return bool(self.accepting)
+
+    def changed(self, connection: Connection) -> None:
+        """Look at what a connection waits for now. Threads call it, too."""
+        self._poll.changed(connection)
+
+    def del_channel(self, map: Any = None) -> None:
+        """Accept no more."""
+        self.closing_soon(self)
+        super().del_channel(map)
+
+    def closing_soon(self, channel: Any) -> None:
+        """Wait no more for a channel. Call it before its socket is closed, from any thread."""
+        if channel._fileno is not None:
+            self._poll.forget(channel._fileno)
 
     def _is_serving(self) -> bool:
         """Whether a request has begun and is not answered; idle connections are closed."""
@@ -140,9 +169,8 @@ class Front(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
                 connection.handle_close()
         return busy
 
-    def maintenance(self, _now: float) -> None:
-        """Close what is overdue."""
-        now = time.monotonic()
+    def maintenance(self, now: float) -> None:
+        """Close what is overdue. `now` is monotonic, in seconds."""
         for connection in list(self.active_channels.values()):
             connection.expire(now)
         if self._counts and now - self._reported_at >= REPORT_SECONDS:

@@ -52,9 +52,10 @@ class FairSlots:
 
     def acquire(self, sender: str) -> None:
         """Wait for a slot."""
-        granted = threading.Event()
-        self.submit(sender, granted.set)
-        granted.wait()
+        granted = threading.Lock()
+        granted.acquire()
+        self.submit(sender, granted.release)
+        granted.acquire()
 
     @contextmanager
     def held(self, sender: str) -> Iterator[None]:
@@ -112,6 +113,12 @@ class Slot:
         if held:
             self._slots.release(self.sender)
 
+    def resume(self) -> None:
+        """Wait until it is this request's again, if it was given back. Only its thread may call."""
+        if not self._is_held:
+            self._slots.acquire(self.sender)
+            self._is_held = True
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Let another request have it while this one only waits."""
@@ -119,5 +126,4 @@ class Slot:
         try:
             yield
         finally:
-            self._slots.acquire(self.sender)
-            self._is_held = True
+            self.resume()

@@ -167,7 +167,7 @@ def make_app(
         resources: The resources.
         before: Functions to call before the request is validated, in this order.
     """
-    app = OpenAPI(
+    app = _Application(
         "api",
         info={"title": "Quire", "version": _version(), "description": description},
         security_schemes={"key": {"type": "http", "scheme": "bearer"}},
@@ -184,6 +184,14 @@ def make_app(
     for resource in resources:
         app.register_api(resource.blueprint)
     return app
+
+
+class _Application(OpenAPI):
+    """An application whose functions are all synchronous: Flask would ask each in each request."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function itself."""
+        return func
 
 
 def describe(app: Flask) -> dict[str, Any]:

@@ -51,10 +51,28 @@ def wait_seat(seconds: int) -> Iterator[Seat | None]:
         seats.leave(seat)
 
 
-def _without_slot() -> AbstractContextManager[None]:
+def give_slot_back() -> None:
     """Let another request be processed while this one only waits."""
-    slot: Slot | None = request.environ.get(SLOT)
+    slot = _slot()
+    if slot is not None:
+        slot.release()
+
+
+def take_slot_again() -> None:
+    """Go on, as soon as this request has a slot. It may have one still."""
+    slot = _slot()
+    if slot is not None:
+        slot.resume()
+
+
+def _without_slot() -> AbstractContextManager[None]:
+    slot = _slot()
     return nullcontext() if slot is None else slot.paused()
+
+
+def _slot() -> Slot | None:
+    slot: Slot | None = request.environ.get(SLOT)
+    return slot
 
 
 @contextmanager

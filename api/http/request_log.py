@@ -60,11 +60,17 @@ def check_accept() -> None:
 
 def end(response: Response) -> Response:
     """Add the common headers to the response and log the request."""
+    headers = response.headers
+    # Not `setdefault`, which makes and drops an exception for each header that is not there.
+    present = {name.lower() for name in headers.keys()}  # noqa: SIM118  # iterating gives pairs
     for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.path.startswith("/v1/") or is_openai(request.path):
-        response.headers.setdefault("Cache-Control", "no-store")
-    response.headers[REQUEST_ID] = g.request_id
+        if name.lower() not in present:
+            headers.add(name, value)
+    if "cache-control" not in present and (
+        request.path.startswith("/v1/") or is_openai(request.path)
+    ):
+        headers.add("Cache-Control", "no-store")
+    headers[REQUEST_ID] = g.request_id
     seconds = time.perf_counter() - g.started_at
     rule = request.url_rule
     services().http_figures.note(

@@ -21,11 +21,12 @@ from sqlalchemy.orm import Session
 from api.errors import ApiError
 from api.front import Seat
 from api.http.idempotency import Creation, create_once
-from api.http.prefer_wait import expected_end, published_texts, wait_for_end
+from api.http.prefer_wait import expected_end, published_texts, take_slot_again, wait_for_end
 from api.openai.errors import TextFailed, TextNotReady, TooManyWaits
 from api.openai.replies import Usage
-from api.operations.generation import TextRequest, enqueue_text, generation_request
+from api.operations.generation import enqueue_text, generation_request
 from api.operations.submission_groups import enqueue_in_group
+from api.operations.text_requests import TextRequest
 from api.permissions import check_key_again, own_job_as_shown
 from api.schemas.generation import GenerateRequest
 from api.schemas.headers import IdempotencyHeader
@@ -102,6 +103,7 @@ def submit(
     ids = _new_ids(len(requests)) if job_ids is None else job_ids
     if len(requests) == 1:
         result = enqueue_in_group(header, body, requests[0], ids[0], waits=True)
+        take_slot_again()
         jobs = [result.body["id"]]
     else:
         result = create_once(header, body, partial(_create_all, requests, ids))
@@ -206,8 +208,8 @@ def _not_ready(seconds: int, seat: Seat, *, has_key: bool) -> ApiError:
 
 def _read_ended(waiter: EndWaiter) -> EndedJob | None:
     with reading() as session:
-        check_key_again(session)
         connection = session.connection()
+        check_key_again(connection)
         job = own_job_as_shown(connection, waiter.job_id)
         if job.status not in TERMINAL_STATUSES:
             return None

@@ -73,7 +73,7 @@ class OwnView:
 
     def check(self, session: Session) -> None:
         """Check that the key is still valid."""
-        check_key_again(session)
+        check_key_again(session.connection())
 
     def job(self, session: Session, job: Job) -> JobReply:
         """Render the job."""

@@ -6,9 +6,9 @@ from api.errors import Conflict, NotFound
 from api.http.idempotency import Creation
 from api.operations.base_checkpoint import find_base_checkpoint
 from api.operations.excerpts import refuse_random_prompt
-from api.operations.generation import refuse_network_of
 from api.operations.submission import submit
 from api.operations.training import enqueue_model
+from api.operations.usable_checkpoints import refuse_network_of
 from api.permissions import Shareable, current_user, own_job, visible
 from shared.queue.types import Submission
 from shared.specs.presets import TrainSpec

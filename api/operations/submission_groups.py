@@ -27,15 +27,12 @@ from api.http.idempotency import (
     store_completed,
     store_new,
 )
+from api.http.prefer_wait import give_slot_back, take_slot_again
 from api.operations.excerpts import refuse_random_prompt
-from api.operations.generation import (
-    TextRequest,
-    UsableModel,
-    enqueue_text,
-    refuse_without_checkpoint,
-    usable_model,
-)
+from api.operations.generation import enqueue_text
 from api.operations.submission import creation_of, scheduled
+from api.operations.text_requests import TextRequest, UsableModel, usable_model
+from api.operations.usable_checkpoints import refuse_without_checkpoint
 from api.schemas.headers import IdempotencyHeader
 from api.serializers.jobs import render_job
 from api.services import services, writing
@@ -81,6 +78,9 @@ def enqueue_in_group(
 ) -> Result:
     """Submit the text that the current user asks for, unless its key has created it already.
 
+    While the request waits for its group, another one has its slot. If it then waits for the end
+    of its job, it has none until that comes.
+
     Args:
         header: Holds the idempotency key.
         body: What must be equal in two requests with one key.
@@ -95,7 +95,9 @@ def enqueue_in_group(
         text = GroupedText(
             request, job_id, waits, header.idempotency_key, digest_if_keyed(header, body)
         )
-        services().text_submissions.run(text, _commit)
+        services().text_submissions.run(text, _commit, give_slot_back)
+        if text.creation is None or not waits:
+            take_slot_again()
         if text.error is not None:
             raise text.error
         if text.creation is not None:
@@ -191,11 +193,14 @@ def _use(request: TextRequest) -> _Use:
 
 
 def _usable_models(session: Session, group: Sequence[GroupedText]) -> Mapping[_Use, UsableModel]:
-    """Look up each model once for each use of it, in the order of the models' ids."""
-    models = {}
+    """Look up each model once for each user, and what else a use of it needs, in their order."""
+    models: dict[_Use, UsableModel] = {}
+    found: dict[tuple[str, str], UsableModel] = {}
     for use, request in sorted({_use(text.request): text.request for text in group}.items()):
         try:
-            model = usable_model(session, request)
+            whose = (request.model, request.user.id)
+            model = found.get(whose) or usable_model(session, request)
+            found[whose] = model
             refuse_without_checkpoint(session, model, request)
             if request.prompt is None and not model.writes_items:
                 refuse_random_prompt(session, model.id, request.user)

@@ -14,26 +14,23 @@ from api.http.prefer_wait import (
     expected_end,
     published_texts,
     seconds_to_wait,
+    take_slot_again,
     wait_for_end,
     wait_seat,
 )
 from api.http.responses import json_response
 from api.operations.corpus_storage import create_with_text
-from api.operations.generation import (
-    TextRequest,
-    enqueue_corpus_score,
-    generation_request,
-    next_request,
-    score_request,
-    text_to_keep,
-)
+from api.operations.generation import generation_request, next_request
+from api.operations.scores import enqueue_corpus_score, score_request, text_to_keep
 from api.operations.submission_groups import enqueue_in_group
+from api.operations.text_requests import TextRequest
 from api.permissions import check_key_again, own_job_as_shown
 from api.schemas.generation import GenerateRequest, NextRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders
 from api.schemas.jobs import JobReply
 from api.serializers.jobs import own_job_reply
-from api.services import reading, services
+from api.services import services
+from shared.database import reading
 from shared.free_disk import check_free_disk
 from shared.ids import new_id
 from shared.job_ends import EndWaiter
@@ -120,6 +117,7 @@ def _wait(result: Result, waiter: EndWaiter | None, seconds: int) -> Response:
         return result.response()
     with wait_seat(seconds) as seat:
         if seat is None:
+            take_slot_again()
             return result.response()
         check = partial(_ended_job, result, waiter)
         ended = wait_for_end(waiter, seconds, check, seat=seat, new=not result.replayed)
@@ -130,9 +128,8 @@ def _wait(result: Result, waiter: EndWaiter | None, seconds: int) -> Response:
 
 def _ended_job(result: Result, waiter: EndWaiter) -> Response | None:
     """Return the job with its texts; None until it has ended."""
-    with reading() as session:
-        check_key_again(session)
-        connection = session.connection()
+    with reading(services().engine) as connection:
+        check_key_again(connection)
         job = own_job_as_shown(connection, result.body["id"])
         if job.status not in TERMINAL_STATUSES:
             return None

@@ -15,10 +15,10 @@ from benchmarks.support.stack import Stack, another_checkpoint, cpu_seconds, run
 from tests.services.postgres import PostgresServer, cluster
 
 LENGTH, MODELS = 200, 30
-SECONDS, QUICK_SECONDS, ROUNDS, QUICK_ROUNDS = 4.0, 4.0, 5, 2
+SECONDS, QUICK_SECONDS, ROUNDS, QUICK_ROUNDS = 4.0, 3.0, 5, 2
 WARM_SECONDS, PAUSE_SECONDS = 2.0, 0.3
 #: A server is warm once it gets no faster than this from one warm-up to the next.
-WARM_GAIN, MOST_WARM_UPS = 1.15, 15
+WARM_GAIN, MOST_WARM_UPS, QUICK_WARM_UPS = 1.15, 15, 3
 #: Without the other benchmarks' silence: a server logs its requests.
 VARIABLES = {"QUIRE_LOG_LEVEL": "info"}
 PREFER = "wait=30"
@@ -59,12 +59,14 @@ class Pair:
 
 
 @contextmanager
-def pair_on(database_url: str | None = None, peer_url: str | None = None) -> Iterator[Pair]:
-    """Run both, each on an empty database; by default on SQLite."""
+def pair_on(
+    database_url: str | None = None, peer_url: str | None = None, models: int = 1
+) -> Iterator[Pair]:
+    """Run both, each on an empty database, by default on SQLite, with so many checkpoints."""
     with ExitStack() as stack:
         quire = stack.enter_context(running(database_url, VARIABLES))
         model = train(quire.client)
-        checkpoints = [another_checkpoint(quire, model, seed) for seed in range(MODELS)]
+        checkpoints = [another_checkpoint(quire, model, seed) for seed in range(models)]
         plain = stack.enter_context(plain_peer(quire, checkpoints, LENGTH, peer_url))
         yield Pair(quire, plain, model, checkpoints)
 
@@ -100,7 +102,7 @@ def alternate(
     used: dict[str, float] = defaultdict(float)
     answers: dict[str, float] = defaultdict(float)
     for target, _, _ in sides:
-        warm_up(target, connections)
+        warm_up(target, connections, options)
     for _ in range(rounds_of(options)):
         for target, loads, processes in sides:
             time.sleep(PAUSE_SECONDS)
@@ -115,10 +117,10 @@ def alternate(
     return mine, peer, ", ".join(words)
 
 
-def warm_up(target: Target, connections: int) -> None:
+def warm_up(target: Target, connections: int, options: Options) -> None:
     """Load a server until it no longer gets faster: batches of each size are compiled here."""
     before = 0.0
-    for _ in range(MOST_WARM_UPS):
+    for _ in range(QUICK_WARM_UPS if options.quick else MOST_WARM_UPS):
         now = closed_loop(target, connections, WARM_SECONDS).per_second
         if 0 < now < WARM_GAIN * before:
             return

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from shared import audit
 from shared.accounts.scopes import scopes_for, scopes_of_role
 from shared.clock import database_now
+from shared.prepared import PreparedSelect
 from shared.tables import ApiKey, User
 
 KEY_BYTES = 32
@@ -22,8 +23,8 @@ PREFIX_CHARACTERS = 8
 KEY_PATTERN = re.compile(r"quire_([0-9a-z]{8})_([0-9a-f]{64})")
 _PREFIX_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
-#: Built once: every request runs it.
-_FIND_KEY = (
+#: Every request runs it, some of them twice.
+_FIND_KEY = PreparedSelect(
     select(
         User.id,
         User.name,
@@ -164,7 +165,7 @@ def owner_of_key(connection: Connection, key: str) -> Owner:
     if match is None:
         raise KeyRefused("malformed")
     prefix, secret = match.groups()
-    row = connection.execute(_FIND_KEY, {"prefix": prefix}).one_or_none()
+    row = _FIND_KEY.first(connection, {"prefix": prefix})
     if row is None or not hmac.compare_digest(row.sha256, sha256_of(secret)):
         raise KeyRefused("unknown", prefix)
     return _owner(connection, row, prefix)
@@ -176,7 +177,7 @@ def owner_of_prefix(connection: Connection, prefix: str) -> Owner:
     Raises:
         KeyRefused: The key is revoked or expired, or its owner is disabled.
     """
-    row = connection.execute(_FIND_KEY, {"prefix": prefix}).one_or_none()
+    row = _FIND_KEY.first(connection, {"prefix": prefix})
     if row is None:
         raise KeyRefused("unknown", prefix)
     return _owner(connection, row, prefix)
@@ -192,7 +193,7 @@ def _owner(connection: Connection, row: Any, prefix: str) -> Owner:
 
 def refusal_of(connection: Connection, prefix: str) -> KeyRefused | None:
     """Return why a key that was valid before is not valid any more; None while it is."""
-    row = connection.execute(_FIND_KEY, {"prefix": prefix}).one_or_none()
+    row = _FIND_KEY.first(connection, {"prefix": prefix})
     return KeyRefused("unknown", prefix) if row is None else _refusal(connection, row, prefix)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from shared.checkpoint_aliases import resolve
-from shared.database import reading
+from shared.database import reading, unsynced
 from shared.queue import sql
 from shared.queue.base import QueueBase
 from shared.queue.history import Event, add_events
@@ -82,7 +82,7 @@ class JobClaims(QueueBase):
         writers.
         """
         with reading(self.engine) as connection:
-            return connection.execute(sql.ANY_RUNNABLE, {"kind": kind}).first() is not None
+            return sql.ANY_RUNNABLE.first(connection, {"kind": kind}) is not None
 
     def _claim(
         self,
@@ -111,7 +111,8 @@ class JobClaims(QueueBase):
             _SharesNoBatch: `whole`, and one of several jobs must run alone.
             _NoRoom: `whole`, and the jobs' networks have no room.
         """
-        with self.engine.begin() as connection:
+        # A claim that a power cut undoes is gone with its worker, and the job waits as before.
+        with unsynced(self.engine).begin() as connection:
             serialise_claims(connection, kind)
             # A statement after the lock's has a snapshot taken after the wait for the lock. In
             # one statement with the lock, the caps would be counted in an older snapshot.

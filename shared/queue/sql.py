@@ -6,6 +6,7 @@ between a request and its text.
 
 from sqlalchemy import bindparam, func, insert, or_, select, text, tuple_, update
 
+from shared.prepared import PreparedSelect
 from shared.tables import (
     MUST_START,
     RUNNABLE,
@@ -20,7 +21,9 @@ from shared.tables import (
 #: Insert jobs, given their columns.
 SUBMIT = insert(Job)
 #: Whether any job of `kind` is runnable.
-ANY_RUNNABLE = select(Job.id).where(Job.kind == bindparam("kind"), text(RUNNABLE)).limit(1)
+ANY_RUNNABLE = PreparedSelect(
+    select(Job.id).where(Job.kind == bindparam("kind"), text(RUNNABLE)).limit(1)
+)
 #: Lease those of `picked` that may still start. Also takes `charged`, `worker`, `lease`, `now`.
 CLAIM = (
     update(Job)

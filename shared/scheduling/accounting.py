@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time
 from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from shared.counters import Tally
+from shared.prepared import PreparedSelect
 from shared.tables import RUNNING, Job, User
 
 #: Built once: building a statement takes SQLAlchemy longer than running it takes the database.
@@ -23,16 +24,18 @@ _ACCOUNTS = (
     .with_for_update(key_share=True)
 )
 _POST = update(User).where(User.id == bindparam("user"))
-_TRAININGS = select(
-    Job.id,
-    Job.user_id,
-    Job.claimed_at,
-    Job.charged_seconds,
-    Job.lifted_at,
-    Job.yield_requested_at,
-    Job.pause_requested_at,
-    Job.cancel_requested_at,
-).where(text("kind = 'train'"), text(RUNNING))
+_TRAININGS = PreparedSelect(
+    select(
+        Job.id,
+        Job.user_id,
+        Job.claimed_at,
+        Job.charged_seconds,
+        Job.lifted_at,
+        Job.yield_requested_at,
+        Job.pause_requested_at,
+        Job.cancel_requested_at,
+    ).where(text("kind = 'train'"), text(RUNNING))
+)
 _GENERATIONS = (
     select(Job.user_id, func.sum(Job.charged_seconds))
     .where(text("kind = 'generate'"), text(RUNNING))
@@ -158,7 +161,7 @@ def midnight(now: datetime) -> datetime:
 def running_trainings(connection: Connection, now: datetime) -> list[RunningTraining]:
     """Read the running trainings; there are at most as many as devices."""
     trainings = []
-    for row in connection.execute(_TRAININGS):
+    for row in _TRAININGS.all(connection, {}):
         held = max(0.0, (now - row.claimed_at).total_seconds())
         today = (now - max(row.claimed_at, midnight(now))).total_seconds()
         asked = (row.yield_requested_at, row.pause_requested_at, row.cancel_requested_at)

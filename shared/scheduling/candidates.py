@@ -11,8 +11,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Self
 
-from sqlalchemy import BindParameter, Connection, Select, bindparam, select, text
+from sqlalchemy import BindParameter, Connection, bindparam, select, text
 
+from shared.prepared import PreparedSelect
 from shared.scheduling.accounting import RunningTraining, decayed, held_today, used_today
 from shared.scheduling.groups import GroupRoom, cap_of_member, groups_of, is_over, rooms_of
 from shared.settings import Settings
@@ -160,8 +161,8 @@ def candidates_of(
         now: The time.
     """
     running = list(running)
-    statement = _users_with_best_job()
-    rows = [row for row in connection.execute(statement, {"kind": kind}) if row.job_id is not None]
+    users = _users_with_best_job().all(connection, {"kind": kind})
+    rows = [row for row in users if row.job_id is not None]
     over = _over_seconds(running)
     count = Counter(training.user_id for training in running)
     groups = groups_of(connection, [row.id for row in rows], now)
@@ -261,11 +262,10 @@ def _rooms(rooms: Mapping[str, GroupRoom], groups: Sequence[Any]) -> tuple[Group
 
 
 @cache
-def _users_with_best_job() -> Select[Any]:
+def _users_with_best_job() -> PreparedSelect:
     """Build the query of all enabled users, each with the best runnable job of `kind` or null.
 
-    It is built once, because that takes SQLAlchemy longer than the query takes the database. It
-    takes one index look-up per user. A join of users and queued jobs would read every queued
+    It takes one index look-up per user. A join of users and queued jobs would read every queued
     row: with 100,000 of them it is a hundred times slower.
     """
     users, jobs = User.__table__, Job.__table__.alias()
@@ -278,16 +278,18 @@ def _users_with_best_job() -> Select[Any]:
         .correlate(users)
         .scalar_subquery()
     )
-    return select(
-        users.c.id,
-        best.label("job_id"),
-        users.c.max_running,
-        users.c.max_queued,
-        users.c.max_device_seconds_per_day,
-        users.c.served_seconds,
-        users.c.served_at,
-        users.c.used_seconds,
-        users.c.used_on,
-        users.c.share,
-        users.c.teacher_id,
-    ).where(users.c.disabled_at.is_(None))
+    return PreparedSelect(
+        select(
+            users.c.id,
+            best.label("job_id"),
+            users.c.max_running,
+            users.c.max_queued,
+            users.c.max_device_seconds_per_day,
+            users.c.served_seconds,
+            users.c.served_at,
+            users.c.used_seconds,
+            users.c.used_on,
+            users.c.share,
+            users.c.teacher_id,
+        ).where(users.c.disabled_at.is_(None))
+    )

@@ -14,13 +14,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select, text
 
+from shared.prepared import PreparedSelect
 from shared.scheduling.accounting import RunningTraining, running_trainings
 from shared.scheduling.candidates import Candidate, Rules, candidates_of, claim_job_of, owners_of
 from shared.tables import PROMOTED, RUNNABLE, Job, Kind
 
 #: Admins promote few jobs; any beyond these wait as if they were not promoted.
 PROMOTED_AT_ONCE = 100
-_PROMOTED = (
+_PROMOTED = PreparedSelect(
     select(Job.id, Job.user_id)
     .where(Job.kind == bindparam("kind"), text(PROMOTED), Job.blocked_by.is_(None))
     .order_by(Job.lifted_at, Job.id)
@@ -28,7 +29,7 @@ _PROMOTED = (
 )
 #: How many of a user's jobs are read at a time.
 READ_AHEAD = 64
-_JOBS = (
+_JOBS = PreparedSelect(
     select(Job.id)
     .where(Job.kind == bindparam("kind"), Job.user_id == bindparam("user"), text(RUNNABLE))
     .order_by(Job.priority, Job.id)
@@ -54,7 +55,7 @@ def pick(
 
 def promoted_jobs(connection: Connection, kind: Kind) -> list[tuple[str, str]]:
     """Read the ids of promoted jobs that wait, in their order, each with its owner's id."""
-    return [(row.id, row.user_id) for row in connection.execute(_PROMOTED, {"kind": kind})]
+    return [(row.id, row.user_id) for row in _PROMOTED.all(connection, {"kind": kind})]
 
 
 def must_yield(
@@ -158,7 +159,7 @@ class _Picker:
         offset, ids = 0, [""]
         while ids:
             values = {"kind": self._kind, "user": user_id, "offset": offset}
-            ids = list(self._connection.scalars(_JOBS, values))
+            ids = [row.id for row in _JOBS.all(self._connection, values)]
             yield from ids
             if len(ids) < READ_AHEAD:
                 return

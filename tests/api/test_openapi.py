@@ -1,5 +1,6 @@
 """The OpenAPI document is correct: requests generated from it get the responses it describes."""
 
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,16 @@ def described(
     app = create_app(found, engine, Broker(redis_of_session.url))
     yield ApiHarness(app, engine, Queue(engine, found))
     app.extensions[EXTENSION].close()
+
+
+def test_no_function_of_a_request_is_asynchronous(described: ApiHarness) -> None:
+    """The application does not ask each of them in each request, as Flask would."""
+    app = described.app
+    hooks = (app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs)
+    functions: list[Any] = [*app.view_functions.values(), *app.teardown_appcontext_funcs]
+    functions += [each for hook in hooks for found in hook.values() for each in found]
+    assert len(functions) > 50
+    assert [each for each in functions if inspect.iscoroutinefunction(each)] == []
 
 
 def test_it_is_openapi_3_1(described: ApiHarness) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,6 +49,31 @@ def test_concurrent_requests_share_a_transaction(
         assert {**job, "queue": None} == {**answer.json, "queue": None}
         assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
     assert rows(harness, JobEvent, JobEvent.type == "submitted") == 8 + 1
+
+
+def test_a_model_is_looked_up_once_however_many_of_its_checkpoints_are_asked_for(
+    harness: ApiHarness, ann: Person, groups: Groups
+) -> None:
+    model = harness.model(ann)["id"]
+    checkpoint = ann.get(f"/v1/models/{model}").json["checkpoints"]["best"]
+    body = {"model": model, "prompt": "It ", "length": 5}
+    asked = ["latest", "best", checkpoint, str(uuid.uuid4()), "latest", checkpoint]
+    senders = [sender(harness, ann, body | {"checkpoint": each}) for each in asked]
+    looked_up: list[str] = []
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "models.vocabulary" in statement:
+            looked_up.append(statement)
+
+    event.listen(harness.engine, "before_cursor_execute", count)
+    answers = groups.together(harness, senders[0], senders[1:])
+    event.remove(harness.engine, "before_cursor_execute", count)
+    assert statuses(answers) == [202, 202, 202, 404, 202, 202]
+    # Once in each of the two groups, and again for the one that is refused by itself.
+    assert len(looked_up) == 3
+    for each, answer in zip(asked, answers, strict=True):
+        if answer.status_code == 202:
+            assert answer.json["spec"]["checkpoint"] == each
 
 
 def test_the_corpus_is_shown_to_those_who_may_see_it(

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, bindparam, select
 
 from shared import blobs
 from shared.database import reading
+from shared.prepared import PreparedSelect
 from shared.queue.types import TextRecord
 from shared.specs.estimates import INDEXED_CHARACTERS
 from shared.tables import Corpus
@@ -27,8 +28,10 @@ PIECE_CHARACTERS = 60
 #: The one letter whose lower case depends on its neighbours: σ within a word, ς at its end.
 FINAL_SIGMA = "\u03a3"
 
-#: Built once, because it delays every request's first text.
-_CORPUS_BY_ID = select(Corpus.sha256, Corpus.characters).where(Corpus.id == bindparam("corpus"))
+#: It delays every request's first text.
+_CORPUS_BY_ID = PreparedSelect(
+    select(Corpus.sha256, Corpus.characters).where(Corpus.id == bindparam("corpus"))
+)
 
 log = structlog.get_logger(__name__)
 #: The SHA-256 of a text, and whether it is lower-cased.
@@ -78,7 +81,7 @@ class Corpora:
     def index(self, corpus_id: str | None, *, lowercase: bool) -> NoveltyIndex | None:
         """The index that finds copies; None if the corpus was deleted, is broken or too long."""
         with reading(self._engine) as connection:
-            row = connection.execute(_CORPUS_BY_ID, {"corpus": corpus_id}).one_or_none()
+            row = _CORPUS_BY_ID.first(connection, {"corpus": corpus_id})
         if row is None or row.characters > self._indexed_characters:
             return None
         key = (row.sha256, lowercase)
@@ -108,8 +111,8 @@ class Corpora:
 
     def _sha256(self, corpus_id: str | None) -> str | None:
         with reading(self._engine) as connection:
-            sha256: str | None = connection.scalar(_CORPUS_BY_ID, {"corpus": corpus_id})
-        return sha256
+            row = _CORPUS_BY_ID.first(connection, {"corpus": corpus_id})
+        return None if row is None else row.sha256
 
     def _text(self, key: TextKey) -> str:
         text = self._texts.get(key)

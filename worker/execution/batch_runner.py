@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 
+from shared.logs import LeanLogger
 from shared.queue import Queue
 from shared.scheduling.network_memory import NetworkMemory
 from shared.worker_registry import WorkerInfo
@@ -33,6 +34,8 @@ FEW_RUNS = 2
 RESERVED_SHARE = 8
 
 log = structlog.get_logger(__name__)
+#: For what is logged of every job.
+lean_log = LeanLogger(__name__)
 
 
 #: A job and the attempt: a batch runner may reclaim a job whose lease it has just lost.
@@ -183,7 +186,9 @@ class BatchRunner:
         leases = [self._heartbeat.track(claim, asked_at) for claim in claims]
         self._leases |= {_key(lease): lease for lease in leases}
         for lease in leases:
-            log.info("run_started", kind=lease.claim.kind, wake=wake, **log_fields(lease.claim))
+            lean_log.info(
+                "run_started", kind=lease.claim.kind, wake=wake, **log_fields(lease.claim)
+            )
             lease.publish_state(begins=True)
             self._start(lease)
         self._started += len(claims)
@@ -257,7 +262,7 @@ class BatchRunner:
     def _release(self, lease: Lease, outcome: RunOutcome, started_at: float) -> None:
         del self._leases[_key(lease)]
         self._heartbeat.untrack(lease)
-        log.info(
+        lean_log.info(
             "run_ended",
             kind=lease.claim.kind,
             status=outcome.status,

@@ -75,11 +75,8 @@ class Lease:
         self._seconds = seconds
         self._claimed_at = self._renewed_at = asked_at
         self._draining = draining
-        self._cancelled = threading.Event()
-        self._paused = threading.Event()
-        self._yielding = threading.Event()
-        self._overdue = threading.Event()
-        self._fenced = threading.Event()
+        # Nobody waits for these, and an event costs a condition and a lock.
+        self._cancelled = self._paused = self._yielding = self._overdue = self._fenced = False
         self._feed_watchdog = feed_watchdog
         self._publisher = publisher
 
@@ -91,7 +88,7 @@ class Lease:
         may then take the job, and this run's work would be wasted.
         """
         self._feed_watchdog()
-        return self._fenced.is_set() or time.monotonic() - self._renewed_at > self._seconds
+        return self._fenced or time.monotonic() - self._renewed_at > self._seconds
 
     @property
     def held_seconds(self) -> float:
@@ -106,13 +103,12 @@ class Lease:
     @property
     def must_save(self) -> bool:
         """Whether the run must stop and save its work first."""
-        requests = (self._draining, self._paused, self._yielding, self._overdue)
-        return any(event.is_set() for event in requests)
+        return self.draining or self._paused or self._yielding or self._overdue
 
     @property
     def must_stop(self) -> bool:
         """Whether the run must stop for any reason; `check` raises which."""
-        return self._cancelled.is_set() or self.must_save or self.lost
+        return self._cancelled or self.must_save or self.lost
 
     def check(self) -> None:
         """Return if the run may go on.
@@ -124,15 +120,15 @@ class Lease:
             Interrupted: The job goes on another time; the subclass says why.
         """
         self.check_lost()
-        if self._cancelled.is_set():
+        if self._cancelled:
             raise CancelRequested
-        if self._overdue.is_set():
+        if self._overdue:
             raise DeadlineReached
-        if self._paused.is_set():
+        if self._paused:
             raise PauseRequested
         if self.draining:
             raise DrainRequested
-        if self._yielding.is_set():
+        if self._yielding:
             raise YieldRequested
 
     def check_lost(self) -> None:
@@ -171,19 +167,14 @@ class Lease:
 
     def apply(self, directives: LeaseDirectives) -> None:
         """Note what is asked of the run. A request is never taken back."""
-        requests = (
-            (directives.cancel, self._cancelled),
-            (directives.pause, self._paused),
-            (directives.yield_, self._yielding),
-            (directives.overdue, self._overdue),
-        )
-        for requested, event in requests:
-            if requested:
-                event.set()
+        self._cancelled |= directives.cancel
+        self._paused |= directives.pause
+        self._yielding |= directives.yield_
+        self._overdue |= directives.overdue
 
     def fence(self) -> None:
         """Note that the database gave the job to another attempt, or that the job has ended."""
-        self._fenced.set()
+        self._fenced = True
 
     def persist(
         self,
