@@ -12,6 +12,7 @@ from shared.tables.artifacts import (
 )
 from shared.tables.audit import AuditEvent
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, RowNumber, UtcDateTime
+from shared.tables.device_health import DeviceHealth
 from shared.tables.enrolments import Enrolment
 from shared.tables.groups import GROUP_ROLES, Group, GroupRole, Membership
 from shared.tables.jobs import (
@@ -71,6 +72,7 @@ __all__ = [
     "Checkpoint",
     "Corpus",
     "Device",
+    "DeviceHealth",
     "Enrolment",
     "GeneratedText",
     "Group",
