@@ -9,9 +9,7 @@ down_revision = "0018"
 branch_labels = None
 depends_on = None
 
-JSON = sa.JSON(none_as_null=True).with_variant(
-    postgresql.JSONB(none_as_null=True), "postgresql"
-)
+JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 MOMENT = sa.DateTime(timezone=True)
 
 
@@ -30,7 +28,9 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(problem IS NULL) = (retry_at IS NULL)", name="a_problem_is_tried_again"
         ),
-        sa.CheckConstraint("NOT quarantined OR problem IS NOT NULL", name="quarantined_has_a_reason"),
+        sa.CheckConstraint(
+            "NOT quarantined OR problem IS NOT NULL", name="quarantined_has_a_reason"
+        ),
         sa.PrimaryKeyConstraint("host", "device", name="pk_device_health"),
     )
     op.add_column("devices", sa.Column("gpu_memory_bytes", sa.BigInteger(), nullable=True))

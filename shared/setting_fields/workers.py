@@ -17,8 +17,8 @@ class WorkerFields(BaseSettings):
     # The workers. Thread and shard counts are stored with each training when it is submitted,
     # because other counts give other bits.
     devices: str = setting(
-        "QUIRE_DEVICES", "`auto` (all GPUs, or the CPU if there is none), `gpu` (all GPUs, of which "
-        "there must be one), or a list of `cpu`, `cpu:N`, `gpu:N`, `gpu:N.M` (a MIG slice) and "
+        "QUIRE_DEVICES", "`auto` (all GPUs, or the CPU if there is none), `gpu` (all GPUs; at "
+        "least one), or a list of `cpu`, `cpu:N`, `gpu:N`, `gpu:N.M` (a MIG slice) and "
         "UUIDs of GPUs or slices", "auto",
     )  # fmt: skip
     host_name: str = setting(

@@ -164,9 +164,7 @@ def _compute_mode_problem(handle: object, index: int) -> str | None:
 
 
 def _with_problem(gpu: Gpu, problem: str) -> Gpu:
-    return Gpu(
-        gpu.index, gpu.uuid, gpu.name, gpu.memory_bytes, gpu.slice, gpu.capability, problem
-    )
+    return Gpu(gpu.index, gpu.uuid, gpu.name, gpu.memory_bytes, gpu.slice, gpu.capability, problem)
 
 
 def _uuid_of_lost(index: int) -> str:
@@ -180,8 +178,8 @@ def _uuid_of_lost(index: int) -> str:
 def _sentence(error: pynvml.NVMLError) -> str:
     if isinstance(error, pynvml.NVMLError_NoPermission):
         return (
-            "NVML: Insufficient Permissions. Give this user the device files (/dev/nvidia*), or the "
-            "container the GPU"
+            "NVML: Insufficient Permissions. Give this user the device files (/dev/nvidia*), or "
+            "the container the GPU"
         )
     if isinstance(error, pynvml.NVMLError_GpuIsLost | pynvml.NVMLError_ResetRequired):
         return f"NVML: {error}. It has to be reset, or the machine restarted"

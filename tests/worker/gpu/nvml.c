@@ -50,7 +50,7 @@ static void load(void) {
             d.index = gpu_count;
             gpus[gpu_count++] = d;
         } else if (sscanf(line, "mig %d %95s %llu %d", &at, d.uuid, &d.mib, &d.error) == 4) {
-            snprintf(d.name, sizeof d.name, "%s-MIG", gpus[at].name);
+            snprintf(d.name, sizeof d.name, "%.80s-MIG", gpus[at].name);
             gpus[at].mig = 1;
             gpus[at].slices[gpus[at].slice_count++] = slice_count;
             slices[slice_count++] = d;
