@@ -74,3 +74,45 @@ def test_any_reason_can_be_kept(harness: QueueHarness, reason: str) -> None:
     fault(harness, reason)
     device_health.record_broken(harness.engine, *CARD, reason, harness.clock)
     assert problem(harness) is not None
+
+
+def met(harness: QueueHarness, job_id: str, device: str, *, alone: bool = True) -> str:
+    """Claim a job on a device, let the device fail under it, and return its status."""
+    [claim] = harness.queue.claim("train", f"big/{device}/train")
+    assert claim.job_id == job_id
+    harness.queue.release_from_fault(claim, "CUDNN_STATUS_EXECUTION_FAILED")
+    return harness.job(job_id).status
+
+
+def test_a_failed_device_counts_no_attempt_and_a_bad_one_fails_no_job(
+    harness: QueueHarness,
+) -> None:
+    [job_id] = harness.submit()
+    for _ in range(5):
+        assert met(harness, job_id, "gpu:0") == "queued"
+        assert harness.job(job_id).fruitless_attempts == 0
+    assert met(harness, job_id, "gpu:0") == "failed"
+    error = harness.job(job_id).error
+    assert error is not None
+    assert error["type"] == "/problems/device-failed"
+    assert "6 runs of the job" in error["detail"]
+    assert "CUDNN_STATUS_EXECUTION_FAILED" in error["detail"]
+
+
+def test_a_job_under_which_several_devices_fail_is_what_breaks_them(
+    harness: QueueHarness,
+) -> None:
+    [job_id] = harness.submit()
+    assert met(harness, job_id, "gpu:0") == "queued"
+    assert met(harness, job_id, "gpu:1") == "queued"
+    assert met(harness, job_id, "gpu:0") == "failed"
+
+
+def test_generations_that_shared_a_batch_run_alone_before_they_are_suspected(
+    harness: QueueHarness,
+) -> None:
+    jobs = harness.submit(kind="generate", count=2)
+    for claim in harness.queue.claim("generate", "big/gpu:0/generate", limit=2):
+        harness.queue.release_from_fault(claim, "illegal address")
+    assert all(harness.job(job).alone and harness.job(job).status == "queued" for job in jobs)
+    assert len(harness.queue.claim("generate", "big/gpu:0/generate", limit=2)) == 1

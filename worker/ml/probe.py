@@ -29,7 +29,7 @@ NETWORK = NetworkConfig(vocabulary_size=60, embedding=32, units=64, layers=2, wi
 WINDOW, BATCH, ROWS, STEPS = 24, 8, 8, 16
 PRODUCT_SIZE = 256
 #: What says in TensorFlow's log that a line is an error or a warning, and where it comes from.
-_LOG_LINE = re.compile(r"^(?:\S+ )?(?P<level>[IWEF])\S* .*?\.cc:\d+\] (?P<text>.*)$")
+_LOG_LINE = re.compile(r"^(?:[\d-]+ [\d:.]+ )?(?P<level>[IWEF])\S* .*?\.cc:\d+\] (?P<text>.*)$")
 
 
 class DeviceBroken(Exception):
