@@ -39,6 +39,7 @@ Action = Literal[
     "group.member_removed",
     "group.role_changed",
     "job.promoted",
+    "device.freed",
     "corpus.visibility_changed",
     "corpus.excerpts_changed",
     "corpus.deleted",

@@ -3,9 +3,10 @@
 Each change locks the device's row, because the workers of a device find its errors at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
@@ -149,7 +150,7 @@ def free_within(connection: Connection, host: str, device: str) -> bool:
     return had_problem
 
 
-_WELL = {
+_WELL: Mapping[str, Any] = {
     "problem": None,
     "quarantined": False,
     "since": None,

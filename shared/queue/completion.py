@@ -217,7 +217,7 @@ class JobCompletion(QueueBase):
         if suspected and (len(met) >= MOST_FAULTS or len(met) > len(set(met)) > 1):
             return self.fail(claim, _breaks_devices(met, reason), seconds=seconds)
         data = {"reason": "device_failed", "device": device, "why": reason[:FAULT_CHARACTERS]}
-        values = {"alone": True} if claim.kind == "generate" else {}
+        values: dict[str, Any] = {"alone": True} if claim.kind == "generate" else {}
         self._end_one(
             claim,
             "queued",

@@ -174,8 +174,9 @@ def deadline_exceeded(kind: str) -> dict[str, Any]:
 
 def is_known(error: Exception) -> bool:
     """Whether the error explains itself, so that no traceback is needed."""
-    known = (RunFailed, *(entry[0] for entry in _KNOWN))
-    return isinstance(error, known) or is_out_of_memory(error)
+    if isinstance(error, RunFailed) or is_out_of_memory(error):
+        return True
+    return any(isinstance(error, entry[0]) for entry in _KNOWN)
 
 
 def _less_memory(kind: str, spec: Mapping[str, Any]) -> str:

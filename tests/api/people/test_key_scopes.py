@@ -21,6 +21,7 @@ OTHER_SCOPES = {
     ("POST", "/v1/jobs/{id}/promote"): "admin",
     ("POST", "/v1/jobs/{id}/lift"): "admin",
     ("GET", "/v1/audit"): "admin",
+    ("POST", "/v1/devices/free"): "admin",
     ("POST", "/v1/users/{user}/keys"): "manage",
     ("DELETE", "/v1/session"): "read",
     ("POST", "/v1/users/{user}/enrolments"): "manage",
