@@ -13,7 +13,7 @@ import typer
 from quire.commands.accounts import audit, group, key, login, usage, user
 from quire.commands.jobs import generate, job, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
-from quire.commands.server import api, demo, devices, migrate, up, worker
+from quire.commands.server import api, demo, devices, gpu_check, migrate, up, worker
 from quire.errors import ExitCode, InvalidInput, QuireError
 from quire.terminal.console import out, print_error
 from quire.terminal.streams import OutputClosed, discard, flush_streams, prepare_streams
@@ -71,6 +71,7 @@ app.command("api", rich_help_panel=SERVER)(api.api)
 app.command("worker", rich_help_panel=SERVER)(worker.worker)
 app.command("migrate", rich_help_panel=SERVER)(migrate.migrate)
 app.command("devices", rich_help_panel=SERVER)(devices.list_devices)
+app.command("gpu-check", rich_help_panel=SERVER)(gpu_check.gpu_check)
 app.command("free-device", rich_help_panel=SERVER)(devices.free_device)
 app.command("login", rich_help_panel=ACCOUNTS)(login.login)
 app.command("whoami", rich_help_panel=ACCOUNTS)(login.whoami)
