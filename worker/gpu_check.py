@@ -1,4 +1,4 @@
-"""`quire gpu-check`: finds this machine's GPUs, probes and measures them, and tells what is wrong."""
+"""`quire gpu-check`: finds this machine's GPUs, probes and measures them, and names problems."""
 
 import argparse
 import json
