@@ -50,13 +50,20 @@ RUN python -m hatchling build -t wheel \
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/quire --shell /usr/sbin/nologin quire
+RUN mkdir --mode=0755 /var/cache/cuda && chown 10001:10001 /var/cache/cuda
 WORKDIR /var/lib/quire
 COPY --from=packages /opt/quire /opt/quire
 COPY --from=project /opt/project /opt/quire
+# Without a GPU, the GPU image refuses to start a worker: it was built to have one.
+ARG VARIANT=cpu
 ENV PATH=/opt/quire/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     QUIRE_DATA_DIR=/var/lib/quire \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+    QUIRE_DEVICES=${VARIANT} \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    # What the driver compiles for a GPU at the first start; the default is 1 GiB.
+    CUDA_CACHE_PATH=/var/cache/cuda \
+    CUDA_CACHE_MAXSIZE=4294967296
 USER 10001
 EXPOSE 8420
 # Checks the part that runs here: whether the API is ready, or whether the workers are alive.

@@ -13,7 +13,19 @@ import typer
 from quire.commands.accounts import announce, audit, group, key, login, shares, usage, user
 from quire.commands.jobs import generate, job, next_tokens, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
-from quire.commands.server import api, backup, demo, devices, doctor, drain, gc, migrate, up, worker
+from quire.commands.server import (
+    api,
+    backup,
+    demo,
+    devices,
+    doctor,
+    drain,
+    gc,
+    gpu_check,
+    migrate,
+    up,
+    worker,
+)
 from quire.errors import ExitCode, InvalidInput, QuireError
 from quire.terminal.console import out, print_error
 from quire.terminal.streams import OutputClosed, discard, flush_streams, prepare_streams
@@ -77,6 +89,8 @@ app.command("doctor", rich_help_panel=SERVER)(doctor.doctor)
 app.command("devices", rich_help_panel=SERVER)(devices.list_devices)
 app.command("drain", rich_help_panel=SERVER)(drain.drain)
 app.command("announce", rich_help_panel=SERVER)(announce.announce)
+app.command("gpu-check", rich_help_panel=SERVER)(gpu_check.gpu_check)
+app.command("free-device", rich_help_panel=SERVER)(devices.free_device)
 app.command("login", rich_help_panel=ACCOUNTS)(login.login)
 app.command("whoami", rich_help_panel=ACCOUNTS)(login.whoami)
 app.command("audit", rich_help_panel=ACCOUNTS)(audit.show_audit)

@@ -44,6 +44,7 @@ Action = Literal[
     "device.drained",
     "announcement.made",
     "announcement.ended",
+    "device.freed",
     "corpus.visibility_changed",
     "corpus.excerpts_changed",
     "corpus.deleted",

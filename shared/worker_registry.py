@@ -35,6 +35,8 @@ class WorkerInfo:
     versions: dict[str, Any]
     gpu_uuid: str | None = None
     gpu_name: str | None = None
+    #: The part of the GPU's memory that the worker may use.
+    gpu_memory_bytes: int | None = None
     #: The start of the worker that may use the row; see shared/worker_instances.py.
     instance_id: str | None = None
 
@@ -88,6 +90,7 @@ def row_values(worker: WorkerInfo, now: datetime, *, ready: bool) -> dict[str, A
         "lane": worker.lane,
         "gpu_uuid": worker.gpu_uuid,
         "gpu_name": worker.gpu_name,
+        "gpu_memory_bytes": worker.gpu_memory_bytes,
         "pid": worker.pid,
         "versions": worker.versions,
         "started_at": now,

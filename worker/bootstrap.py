@@ -1,12 +1,15 @@
 """Prepares a child process: loads TensorFlow, builds graphs, registers the worker."""
 
 import os
+import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 
 import structlog
 
+from shared import device_health
 from shared.broker import Broker
 from shared.database import log_database, make_engine
 from shared.event_publisher import EventPublisher
@@ -17,6 +20,7 @@ from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache, Processor
 from worker.execution.batch_runner import BatchRunner
 from worker.execution.completion import RunFinisher
+from worker.execution.device_guard import DeviceGuard
 from worker.execution.failpoints import make_queue
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.linger import LOOK_SECONDS, Linger
@@ -24,8 +28,8 @@ from worker.execution.runner import Runner
 from worker.execution.wake_relay import WakeRelay
 from worker.handlers.generate import Generate
 from worker.handlers.train import Train
-from worker.lane import Lane
-from worker.ml import runtime
+from worker.lane import Lane, memory_part, quarantine_rule
+from worker.ml import probe, runtime
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import BUCKETS, EXACT_BUCKETS
 from worker.wake_transport import WakeList
@@ -36,15 +40,32 @@ REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "celery")
 log = structlog.get_logger(__name__)
 
 
-def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbeat, Linger | None]:
-    """Load and build everything the first job needs, then register the worker as ready."""
+def start(
+    lane: Lane, settings: Settings, leave_device: Callable[[], object]
+) -> tuple[Runner | BatchRunner, Heartbeat, Linger | None]:
+    """Load and build everything the first job needs, then register the worker as ready.
+
+    Args:
+        lane: The lane.
+        settings: The settings.
+        leave_device: Ends the lane's processes, because its device has failed.
+
+    Raises:
+        DeviceBroken: The lane's GPU is not there, or does not compute as it should.
+    """
     began = time.monotonic()
     processor: Processor = "cpu" if lane.gpu_uuid is None else "gpu"
+    if processor == "gpu":
+        _announce(probe.find_one_gpu())
     # The batch runner runs several batches at once; one thread each keeps results exact.
     threads = settings.train_threads if lane.kind == "train" else 1
     runtime.configure(threads, processor, _memory_limit(lane, settings))
     engine = make_engine(settings.database)
     log_database(engine)
+    if processor == "gpu" or device_health.find_problem(engine, lane.host, lane.device):
+        probe.probe(processor)
+        if device_health.record_sound(engine, lane.host, lane.device):
+            log.info("device_freed", device=lane.device)
     queue = make_queue(engine, settings)
     worker = WorkerInfo(
         host=lane.host,
@@ -54,12 +75,16 @@ def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbe
         versions={package: version(package) for package in REPORTED_PACKAGES},
         gpu_uuid=lane.gpu_uuid,
         gpu_name=lane.gpu_name,
+        gpu_memory_bytes=memory_part(lane, settings),
         instance_id=lane.instance_id,
     )
     corpora = Corpora(engine)
     publisher = EventPublisher(settings.broker)
-    heartbeat = Heartbeat(queue, worker, publisher)
-    finisher = RunFinisher(queue, JobEndPublisher(settings.broker).publish)
+    guard = DeviceGuard(
+        engine, lane.host, lane.device, quarantine_rule(settings), leave=leave_device, renew=renew
+    )
+    heartbeat = Heartbeat(queue, worker, publisher, guard)
+    finisher = RunFinisher(queue, JobEndPublisher(settings.broker).publish, guard)
     any_runnable = partial(queue.any_runnable, lane.kind)
     relay = WakeRelay(any_runnable, partial(Broker(settings.broker).wake_soon, lane.kind))
     linger: Linger | None = None
@@ -96,6 +121,23 @@ def start(lane: Lane, settings: Settings) -> tuple[Runner | BatchRunner, Heartbe
         "worker_ready", worker=worker.id, pid=worker.pid, seconds=round(time.monotonic() - began, 1)
     )
     return runner, heartbeat, linger
+
+
+def _announce(gpu: probe.FoundGpu) -> None:
+    """Say that a start takes long, before it does."""
+    log.info("gpu_found", name=gpu.name, capability=gpu.capability)
+    if not gpu.compiled:
+        log.warning(
+            "compiling_for_the_gpu",
+            capability=gpu.capability,
+            hint="the driver compiles TensorFlow's programs for this GPU, which takes minutes, and "
+            "keeps them in CUDA_CACHE_PATH for the next start",
+        )
+
+
+def renew() -> None:
+    """End this process as a drain does; its parent replaces it."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _memory_limit(lane: Lane, settings: Settings) -> int | None:

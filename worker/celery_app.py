@@ -4,7 +4,9 @@ import logging
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -29,6 +31,9 @@ LANE_KEY = "quire_lane"
 #: The key of the id of the process that starts the child.
 PARENT_KEY = "quire_parent"
 EXIT_CANNOT_START = 70
+#: Tells the parent to end, because the device has failed. Celery uses no real-time signal.
+LEAVE_DEVICE = signal.SIGRTMIN
+LEAVE_SECONDS = 10.0
 #: The pause between the end of the last run and the end of a draining child.
 EXIT_DELAY_SECONDS = 0.5
 
@@ -95,14 +100,28 @@ def _start(**_: object) -> None:
     # Without its parent, a child would train on and renew its lease for nothing.
     if not die_with_parent(current_app.conf[PARENT_KEY], signal.SIGKILL):
         os._exit(EXIT_CANNOT_START)
+    parent = current_app.conf[PARENT_KEY]
+    settings = load_settings()
     try:
         from worker.bootstrap import start
 
-        _children.append(_Child(*start(lane, load_settings())))
-    except BaseException:
+        _children.append(_Child(*start(lane, settings, partial(_leave_device, parent))))
+    except BaseException as error:
+        from worker.broken_device import record_if_broken
+
+        if record_if_broken(error, lane, settings):
+            _leave_device(parent)
         # Celery would swallow the error and send wakes to a child that cannot run jobs.
         log.exception("worker_cannot_start", worker=lane.worker_id)
         os._exit(EXIT_CANNOT_START)
+
+
+def _leave_device(parent: int) -> None:
+    """End the lane: its parent starts again, and waits until the device may be used."""
+    os.kill(parent, LEAVE_DEVICE)
+    # The parent's end ends this process.
+    time.sleep(LEAVE_SECONDS)
+    os._exit(EXIT_CANNOT_START)
 
 
 @shared_task(name=WAKE_TASK, bind=True)  # type: ignore[untyped-decorator]

@@ -20,12 +20,16 @@ from shared.broker import make_celery
 from shared.database import make_engine
 from shared.logs import configure_logging
 from shared.process.title import set_title
-from shared.settings import SettingsError, load_settings
+from shared.settings import Settings, SettingsError, load_settings
 from shared.worker_registry import request_drain, unregister
-from worker.celery_app import LANE_KEY, PARENT_KEY
+from worker.broken_device import wait_for_device
+from worker.celery_app import LANE_KEY, LEAVE_DEVICE, PARENT_KEY
 from worker.execution.outages import DATABASE_AWAY, RETRY_SECONDS, driver_message
 from worker.lane import Lane
 from worker.wake_transport import install as install_wake_transport
+
+#: The supervisor starts the lane again, which then waits until its device may be used.
+EXIT_DEVICE_BROKEN = 75
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +58,10 @@ def main() -> int:
         {"include": ["worker.celery_app"], LANE_KEY: lane.as_dict(), PARENT_KEY: os.getpid()}
     )
     engine = make_engine(settings.database)
+    # Python's handlers run in this thread, which Celery's loop leaves at least once a second.
+    signal.signal(LEAVE_DEVICE, lambda *_: os._exit(EXIT_DEVICE_BROKEN))
+    if not _wait_for_device(engine, lane, settings):
+        return 0
     shutdown = _GracefulShutdown(engine, lane.worker_id, lane.instance_id)
     worker_shutting_down.connect(shutdown)
     worker = app.Worker(
@@ -72,6 +80,19 @@ def main() -> int:
     worker.start()
     shutdown.finish()
     return int(worker.exitcode or 0)
+
+
+def _wait_for_device(engine: Engine, lane: Lane, settings: Settings) -> bool:
+    """Wait until the device may be used. Returns False if the lane was told to stop meanwhile."""
+    stopping = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    try:
+        wait_for_device(engine, lane, lane.describe(settings), settings, stopping)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if stopping.is_set():
+        unregister(engine, lane.worker_id, instance_id=lane.instance_id)
+    return not stopping.is_set()
 
 
 class _GracefulShutdown:

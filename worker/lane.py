@@ -1,13 +1,20 @@
 """A lane: one kind of job on one device of this host, run by one Celery worker process."""
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shared.device_health import Quarantine
+from shared.settings import Settings
 from shared.tables import KINDS, Kind
-from shared.worker_registry import worker_id
+from shared.worker_registry import WorkerInfo, worker_id
 from worker.devices import LocalDevice
+
+#: How the lanes of a GPU divide its memory, unless `QUIRE_GPU_MEMORY_SHARE` is set. It bounds which
+#: trainings are accepted; the arenas themselves grow as needed.
+GPU_SHARES: Mapping[Kind, float] = {"train": 0.7, "generate": 0.25}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,20 @@ class Lane:
         parser.add_argument("--instance-id")
         return cls(**vars(parser.parse_args(arguments)))
 
+    def describe(self, settings: Settings) -> WorkerInfo:
+        """What the processes above the child register of the worker, which knows its versions."""
+        return WorkerInfo(
+            host=self.host,
+            device=self.device,
+            lane=self.kind,
+            pid=os.getpid(),
+            versions={},
+            gpu_uuid=self.gpu_uuid,
+            gpu_name=self.gpu_name,
+            gpu_memory_bytes=memory_part(self, settings),
+            instance_id=self.instance_id,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for `from_dict` in another process."""
         return asdict(self)
@@ -95,6 +116,23 @@ class Lane:
     def from_dict(cls, values: dict[str, Any]) -> "Lane":
         """The lane that `as_dict` was called on."""
         return cls(**{**values, "cores": tuple(values["cores"])})
+
+
+def memory_part(lane: Lane, settings: Settings) -> int | None:
+    """The part of a GPU's memory that a lane may use; None on a CPU."""
+    if lane.gpu_memory_bytes is None:
+        return None
+    share = settings.gpu_memory_share or GPU_SHARES[lane.kind]
+    return int(share * lane.gpu_memory_bytes)
+
+
+def quarantine_rule(settings: Settings) -> Quarantine:
+    """When errors quarantine a device, from the settings."""
+    return Quarantine(
+        faults=settings.device_faults,
+        window_seconds=settings.device_fault_seconds,
+        seconds=settings.device_quarantine_seconds,
+    )
 
 
 def _numbers(value: str) -> tuple[int, ...]:

@@ -20,8 +20,8 @@ from shared.queue import Queue
 from shared.settings import Settings, SettingsError, load_settings
 from shared.tables import Kind
 from shared.worker_instances import NameHeld, new_instance_id
-from shared.worker_registry import WorkerInfo
 from worker.devices import BadDevice, LocalDevice, find_devices
+from worker.gpu_watch import GpuWatch
 from worker.instance import WorkerNames
 from worker.lane import Lane
 from worker.maintenance import Maintenance
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     queue = Queue(engine, settings)
     maintenance = Maintenance(queue, broker, EventPublisher(queue.settings.broker))
     with ProcessSupervisor() as supervisor, supervisor.signals():
-        workers = [_worker(lane) for _, lane in lanes]
+        workers = [lane.describe(settings) for _, lane in lanes]
         names = WorkerNames(engine, workers, settings, on_lost=supervisor.request_stop)
         try:
             if not names.take(lambda: supervisor.stopping):
@@ -79,10 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_NAME_TAKEN
         names.hold()
         maintenance.start()
-        children = [_child(device, lane, settings) for device, lane in lanes]
+        gpus = GpuWatch(engine, settings, lanes)
+        gpus.start()
+        usable = [(device, lane) for device, lane in lanes if device.problem is None]
+
+        def start(found: Sequence[tuple[LocalDevice, Lane]]) -> None:
+            supervisor.start_together(*(_child(device, lane, settings) for device, lane in found))
+
         with contextlib.suppress(StopRequested):
-            supervisor.start_together(*children)
-            supervisor.watch()
+            start(usable)
+            supervisor.watch(lambda: start(gpus.found_again()))
+        gpus.stop()
         maintenance.stop()
         supervisor.terminate_all()
         supervisor.stop()
@@ -97,7 +104,7 @@ def _settings(arguments: Sequence[str] | None) -> Settings:
     )
     parser.add_argument(
         "--devices",
-        help="auto, or a comma-separated list of cpu, cpu:N, gpu:N or GPU UUIDs "
+        help="auto, gpu, or a comma-separated list of cpu, cpu:N, gpu:N, gpu:N.M or GPU UUIDs "
         "[default: QUIRE_DEVICES]",
     )
     parser.add_argument(
@@ -117,8 +124,11 @@ def _child(device: LocalDevice, lane: Lane, settings: Settings) -> Child:
         "NOSETPS": "1",
         # A process title must not overwrite the environment in /proc, which operators read.
         "SPT_NOENV": "1",
-        # TensorFlow's C++ side reads its log level only when it loads.
-        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        # TensorFlow's C++ side reads its log level only when it loads. Why it can't use a GPU is a
+        # warning.
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get(
+            "TF_CPP_MIN_LOG_LEVEL", "2" if device.gpu is None else "1"
+        ),
     }
     argv = python_module("worker.celery_process", *lane.arguments())
     return Child(
@@ -126,17 +136,4 @@ def _child(device: LocalDevice, lane: Lane, settings: Settings) -> Child:
         argv=argv,
         environment=environment,
         grace_seconds=LANE_GRACE_SECONDS,
-    )
-
-
-def _worker(lane: Lane) -> WorkerInfo:
-    return WorkerInfo(
-        host=lane.host,
-        device=lane.device,
-        lane=lane.kind,
-        pid=os.getpid(),
-        versions={},
-        gpu_uuid=lane.gpu_uuid,
-        gpu_name=lane.gpu_name,
-        instance_id=lane.instance_id,
     )

@@ -1,6 +1,7 @@
 """Admission: check that a training fits on a worker before it is queued."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,7 +11,7 @@ from api.permissions import current_user
 from api.services import services
 from shared.clock import database_now
 from shared.scheduling.pooling import own, pooled
-from shared.specs.estimates import CorpusSize, Estimate, estimate, same_shape
+from shared.specs.estimates import CorpusSize, Estimate, Processor, estimate, same_shape
 from shared.specs.limits import ResourceLimits, find_exceeded_limit
 from shared.specs.presets import TrainSpec
 from shared.tables import Corpus, Device, Job, Model
@@ -41,11 +42,14 @@ def admit(
         DoesNotFit: It needs more than a worker has. The message names the field to lower.
     """
     settings = services().settings
-    bounds = ResourceLimits(settings.train_memory_bytes, settings.train_max_seconds)
-    speeds = _speeds(session, spec, text)
+    workers = _train_workers(session)
+    bounds = ResourceLimits(
+        settings.train_memory_bytes, settings.train_max_seconds, workers.gpu_memory_bytes
+    )
+    speeds = _speeds(session, spec, text, workers)
     excess = find_exceeded_limit(spec, text, bounds, speeds, fixed)
     if excess is None:
-        return estimate(spec, text, speeds)
+        return estimate(spec, text, speeds, workers.processor)
     value: object = corpus.id if excess.field == "corpus" else getattr(spec, excess.field)
     advice = f"Lower {excess.field} to {excess.maximum}"
     if excess.maximum is None:
@@ -55,8 +59,32 @@ def admit(
     raise DoesNotFit(excess.field, value, f"{excess.reason}. {advice}")
 
 
-def _speeds(session: Session, spec: TrainSpec, text: CorpusSize) -> list[float]:
+@dataclass(frozen=True, slots=True)
+class _TrainWorkers:
+    """The devices that train at present.
+
+    Attributes:
+        kinds: What they are: ``cpu``, or the names of GPUs.
+        gpu_memory_bytes: The smallest memory that a GPU has for a training, since any of them may
+            take it; None if a training may run on a CPU.
+        kind_of: The kind of each worker that is known, by its id.
+    """
+
+    kinds: frozenset[str]
+    gpu_memory_bytes: int | None
+    kind_of: dict[str, str]
+
+    @property
+    def processor(self) -> Processor:
+        return "cpu" if self.gpu_memory_bytes is None else "gpu"
+
+
+def _speeds(
+    session: Session, spec: TrainSpec, text: CorpusSize, workers: _TrainWorkers
+) -> list[float]:
     """Return the speeds in characters per second of like trainings on the present devices.
+
+    A card's speed says nothing of another model's.
 
     The user's own count exactly. Those of others are pooled, since an estimate would otherwise
     tell the speed of another user's private training.
@@ -70,7 +98,7 @@ def _speeds(session: Session, spec: TrainSpec, text: CorpusSize) -> list[float]:
     similar = [
         row.id
         for row in recent
-        if same_shape(row.spec, shape)
+        if same_shape(row.spec, shape, workers.processor)
         and (spec.tokenizer == "word" or _similar(row.vocabulary_size, text.alphabet_size))
     ]
     if not similar:
@@ -85,12 +113,11 @@ def _speeds(session: Session, spec: TrainSpec, text: CorpusSize) -> list[float]:
         )
         .order_by(Job.id.desc())
     ).all()
-    device_types = _device_types(session)
     speeds = [
         (row.user_id, speed)
         for row in measured
         if (speed := row.progress.get("characters_per_second"))
-        and (not device_types or _device_type(row.worker_id) in device_types)
+        and (not workers.kinds or _kind(row.worker_id, workers) in workers.kinds)
     ]
     if mine := own(speeds, current_user().id):
         return mine[:MAX_SPEEDS]
@@ -98,14 +125,28 @@ def _speeds(session: Session, spec: TrainSpec, text: CorpusSize) -> list[float]:
     return [] if of_others is None else [of_others]
 
 
-def _device_types(session: Session) -> set[str]:
-    """Return the types of the devices that train at present."""
+def _train_workers(session: Session) -> _TrainWorkers:
     now, lease = database_now(session.connection()), services().settings.lease_seconds
-    devices = session.scalars(select(Device).where(Device.lane == "train"))
-    return {_device_type(device.id) for device in devices if is_alive(device, now, lease)}
+    devices = session.scalars(select(Device).where(Device.lane == "train")).all()
+    alive = [device for device in devices if is_alive(device, now, lease)]
+    on_gpu = bool(alive) and all(device.gpu_memory_bytes for device in alive)
+    return _TrainWorkers(
+        kinds=frozenset(_kind_of(device) for device in alive),
+        gpu_memory_bytes=min(d.gpu_memory_bytes or 0 for d in alive) if on_gpu else None,
+        kind_of={device.id: _kind_of(device) for device in devices},
+    )
 
 
-def _device_type(worker_id: str) -> str:
+def _kind_of(device: Device) -> str:
+    return device.gpu_name or _type_in(device.id)
+
+
+def _kind(worker_id: str, workers: _TrainWorkers) -> str:
+    """The kind of the worker of an earlier job; only ``cpu`` or ``gpu`` if it is gone."""
+    return workers.kind_of.get(worker_id) or _type_in(worker_id)
+
+
+def _type_in(worker_id: str) -> str:
     """Return ``cpu`` or ``gpu`` from an id such as ``host/gpu:0/train``."""
     return worker_id.rsplit("/", 2)[1].partition(":")[0]
 

@@ -184,6 +184,9 @@ def _job_gauges(connection: Connection, settings: Settings) -> Iterator[Metric]:
         yield users
 
 
+_BROKEN = select(DeviceHealth.host, DeviceHealth.device).where(DeviceHealth.problem.is_not(None))
+
+
 def _worker_gauges(connection: Connection, settings: Settings) -> Iterator[Metric]:
     """Workers are seen through their rows, so that one address tells of all machines."""
     now: datetime = database_now(connection)
@@ -194,7 +197,8 @@ def _worker_gauges(connection: Connection, settings: Settings) -> Iterator[Metri
     )
     broken = GaugeMetricFamily(
         "quire_device_broken",
-        "Whether a device has a worker that can't run jobs, though its supervisor runs.",
+        "Whether a device is broken or quarantined, or has a worker that can't run jobs though its "
+        "supervisor runs.",
         labels=("host", "device"),
     )
     found: dict[tuple[str, str], bool] = {}
@@ -207,6 +211,8 @@ def _worker_gauges(connection: Connection, settings: Settings) -> Iterator[Metri
         if (is_broken := _is_broken(row, now, settings.lease_seconds)) is not None:
             key = (row.host, row.device)
             found[key] = found.get(key, False) or is_broken
+    for host, device in connection.execute(_BROKEN):
+        found[host, device] = True
     for key, is_broken in found.items():
         broken.add_metric(key, is_broken)
     yield busy

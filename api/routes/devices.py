@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from flask import Response
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, exists, func, select, update
 
 from api.errors import NotFound
 from api.http.openapi import Resource
@@ -14,10 +14,11 @@ from api.permissions import current_user, require_admin
 from api.schemas.operations import Drain
 from api.schemas.params import Page
 from api.schemas.replies import Listing
-from api.schemas.server import DeviceReply, DrainReply
+from api.schemas.server import DeviceReply, DeviceToFree, DrainReply, FreedDeviceReply
 from api.services import reading, services, writing
 from shared.clock import database_now
-from shared.tables import Device, Job
+from shared.device_health import free_within
+from shared.tables import Device, DeviceHealth, Job
 from shared.worker_registry import is_alive
 
 devices = Resource("devices", "The workers")
@@ -29,11 +30,16 @@ BY_ID = SortOrder("devices", (Device.id,), newest_first=False)
 def list_devices(query: Page) -> Response:
     """List the workers by host, device and lane. Other users' jobs are hidden."""
     own_job = and_(Job.id == Device.current_job_id, Job.user_id == current_user().id)
-    statement = select(Device, Job.id).outerjoin(Job, own_job)
+    of_device = and_(DeviceHealth.host == Device.host, DeviceHealth.device == Device.device)
+    statement = (
+        select(Device, Job.id, DeviceHealth)
+        .outerjoin(Job, own_job)
+        .outerjoin(DeviceHealth, of_device)
+    )
     with reading() as session:
         now = database_now(session.connection())
         rows, next_cursor = read_page(session, statement, BY_ID, query)
-    return page_response((_reply(device, job, now) for device, job in rows), next_cursor)
+    return page_response((_reply(*row, now=now) for row in rows), next_cursor)
 
 
 @devices.post("/devices/drain", 202, DrainReply, scope="admin")
@@ -67,7 +73,27 @@ def drain_devices(body: Drain) -> Response:
     return json_response(DrainReply(workers=workers), 202)
 
 
-def _reply(device: Device, job_id: str | None, now: datetime) -> DeviceReply:
+@devices.post("/devices/free", 200, FreedDeviceReply, scope="admin")
+def free_device(body: DeviceToFree) -> Response:
+    """Let a broken or quarantined device take jobs again (admins only).
+
+    Its workers probe it first, and its recent errors are forgotten.
+    """
+    require_admin()
+    with writing() as session:
+        known = exists().where(Device.host == body.host, Device.device == body.device)
+        health = session.get(DeviceHealth, (body.host, body.device))
+        if health is None and not session.scalar(select(known)):
+            raise NotFound("device", f"{body.host}/{body.device}")
+        problem = None if health is None else health.problem
+        free_within(session.connection(), body.host, body.device)
+        record(session, "device.freed", host=body.host, device=body.device, problem=problem)
+    return json_response(FreedDeviceReply(host=body.host, device=body.device, problem=problem))
+
+
+def _reply(
+    device: Device, job_id: str | None, health: DeviceHealth | None, *, now: datetime
+) -> DeviceReply:
     return DeviceReply(
         id=device.id,
         host=device.host,
@@ -83,4 +109,10 @@ def _reply(device: Device, job_id: str | None, now: datetime) -> DeviceReply:
         ready=device.ready_at is not None,
         draining=device.drain_requested_at is not None,
         current_job=job_id,
+        gpu_memory_bytes=device.gpu_memory_bytes,
+        problem=None if health is None else health.problem,
+        quarantined=health is not None and health.quarantined,
+        problem_since=None if health is None else health.since,
+        retry_at=None if health is None else health.retry_at,
+        faults=0 if health is None else len(health.faults),
     )

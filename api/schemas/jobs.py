@@ -49,6 +49,9 @@ class EstimateReply(Reply):
     )
     characters_per_second: float
     measured: bool = Field(description="whether the speed was measured in similar trainings")
+    gpu_memory_bytes: int | None = Field(
+        None, description="peak on a GPU; null if trainings run on a CPU here"
+    )
 
 
 class PlaceReply(Reply):

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from api.schemas.fields import Role
 from api.schemas.replies import Reply
+from api.schemas.requests import Request
 from shared.accounts import Scope
 from shared.audit import Action
 from shared.tables import AnnouncementLevel, Kind
@@ -29,6 +30,36 @@ class DeviceReply(Reply):
     ready: bool
     draining: bool = Field(description="it is about to stop, and takes no more jobs")
     current_job: str | None = Field(description="null also if the job is not yours")
+    gpu_memory_bytes: int | None = Field(
+        description="the part of its GPU's memory that it may use; null on a CPU"
+    )
+    problem: str | None = Field(
+        description="why the device takes no jobs: it is broken or quarantined; null if it is well"
+    )
+    quarantined: bool = Field(
+        description="the device computed, but failed too often; it takes no jobs until a probe "
+        "passes or an admin frees it"
+    )
+    problem_since: datetime | None
+    retry_at: datetime | None = Field(description="when a device with a problem is probed again")
+    faults: int = Field(
+        description="recent errors of the device, which the workers of a device share"
+    )
+
+
+class DeviceToFree(Request):
+    """A device that should take jobs again."""
+
+    host: str = Field(min_length=1, max_length=100, description="the name of its machine")
+    device: str = Field(min_length=1, max_length=60, description="its name there, as `gpu:0`")
+
+
+class FreedDeviceReply(Reply):
+    """A device that takes jobs again, once its workers have probed it."""
+
+    host: str
+    device: str
+    problem: str | None = Field(description="what was wrong with it; null if nothing was")
 
 
 class DrainReply(Reply):

@@ -257,6 +257,7 @@ class Estimate(Reply):
     steps: int | None = None
     characters_per_second: float
     measured: bool = False
+    gpu_memory_bytes: int | None = None
 
 
 class TrainDryRun(Reply):

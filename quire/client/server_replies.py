@@ -116,6 +116,20 @@ class Device(Reply):
     ready: bool = True
     draining: bool = False
     current_job: Any = None
+    gpu_memory_bytes: int | None = None
+    problem: str | None = None
+    quarantined: bool = False
+    problem_since: datetime | None = None
+    retry_at: datetime | None = None
+    faults: int = 0
+
+
+class FreedDevice(Reply):
+    """A device that takes jobs again; `problem` is what was wrong with it."""
+
+    host: str
+    device: str
+    problem: str | None = None
 
 
 class Drained(Reply):

@@ -17,8 +17,9 @@ class WorkerFields(BaseSettings):
     # The workers. Thread and shard counts are stored with each training when it is submitted,
     # because other counts give other bits.
     devices: str = setting(
-        "QUIRE_DEVICES", "`auto` (all GPUs, or the CPU if there is none), or a list of `cpu`, "
-        "`cpu:N`, `gpu:N` and UUIDs of GPUs", "auto",
+        "QUIRE_DEVICES", "`auto` (all GPUs, or the CPU if there is none), `gpu` (all GPUs; at "
+        "least one), or a list of `cpu`, `cpu:N`, `gpu:N`, `gpu:N.M` (a MIG slice) and "
+        "UUIDs of GPUs or slices", "auto",
     )  # fmt: skip
     host_name: str = setting(
         "QUIRE_HOST_NAME",
@@ -94,6 +95,21 @@ class WorkerFields(BaseSettings):
         default_text="grows as needed",
         gt=0,
         le=1,
+    )
+    device_faults: int = setting(
+        "QUIRE_DEVICE_FAULTS",
+        "so many errors of a device within QUIRE_DEVICE_FAULT_SECONDS quarantine it",
+        3,
+        ge=1,
+        le=50,
+    )
+    device_fault_seconds: Seconds = setting(
+        "QUIRE_DEVICE_FAULT_SECONDS", "for how long an error of a device counts", 600.0
+    )
+    device_quarantine_seconds: Seconds = setting(
+        "QUIRE_DEVICE_QUARANTINE_SECONDS",
+        "how long a quarantined device takes no jobs before it is probed again",
+        1800.0,
     )
     # Longer than any single call into TensorFlow, such as a compilation or a validation.
     hung_seconds: Seconds = setting(

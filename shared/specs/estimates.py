@@ -10,7 +10,7 @@ assumes as many words as the text can have, each as long as a character: both ar
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from shared.specs.presets import TrainSpec
 
@@ -25,6 +25,12 @@ FLOATS_PER_UNIT = 20
 FLOATS_PER_LOGIT = 4
 #: Assumed multiply-adds per second and core of the CPU step, in training.
 CORE_RATE = 20e9
+#: The same of a GPU until trainings have shown its card's own. Assumed, and low for a modern one.
+GPU_RATE = 1e12
+#: What CUDA, cuDNN and XLA's programs take of a GPU's memory, beside a training's arrays, and
+#: cuDNN's workspace as a share of the activations. Assumed: no card has been measured yet.
+GPU_CONTEXT_BYTES = 900_000_000
+GPU_WORKSPACE_SHARE = 0.25
 #: One forward pass; back-propagation costs twice as much.
 PASSES = 3
 #: The time until all graphs are compiled.
@@ -42,11 +48,14 @@ INDEXED_CHARACTERS = 8_000_000
 INDEX_BYTES_PER_CHARACTER = 5
 #: A word of the vocabulary has at least two characters and occurs at least twice.
 MIN_CHARACTERS_PER_WORD = 4
-#: The numbers that decide the speed of a training, on processors of one kind.
+#: The numbers that decide the speed of a training, on processors of one kind. On a GPU the last two
+#: play no part.
 SHAPE = (
     "tokenizer", "vocabulary_limit", "predict", "window", "embedding", "units", "layers",
     "batch_size", "optimizer", "threads", "shards",
 )  # fmt: skip
+OF_CPU = ("threads", "shards")
+Processor = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,7 @@ class Estimate:
         steps: The number of steps, an upper bound for words; None if a budget decides.
         characters_per_second: The speed that `seconds` is computed from.
         measured: Whether the speed was measured on trainings of the same shape.
+        gpu_memory_bytes: The peak memory on a GPU; None for a training on a CPU.
     """
 
     memory_bytes: int
@@ -68,6 +78,7 @@ class Estimate:
     steps: int | None
     characters_per_second: float
     measured: bool
+    gpu_memory_bytes: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Convert to JSON values."""
@@ -97,7 +108,12 @@ class CorpusSize:
         return self.alphabet_size + (max_words if self.words is None else self.words)
 
 
-def estimate(spec: TrainSpec, corpus: CorpusSize, speeds: Sequence[float] = ()) -> Estimate:
+def estimate(
+    spec: TrainSpec,
+    corpus: CorpusSize,
+    speeds: Sequence[float] = (),
+    processor: Processor = "cpu",
+) -> Estimate:
     """Estimate what a training takes.
 
     Args:
@@ -105,7 +121,12 @@ def estimate(spec: TrainSpec, corpus: CorpusSize, speeds: Sequence[float] = ()) 
         corpus: The size of its corpus.
         speeds: Characters per second of earlier trainings of the same shape. The fastest counts:
             the others shared their machine, or ended before they reached full speed.
+        processor: What it runs on. On a GPU a batch is not split, and the arrays of a step are in
+            the GPU's memory.
     """
+    on_gpu = processor == "gpu"
+    if on_gpu:
+        spec = spec.model_copy(update={"shards": 1})
     characters, vocabulary_size = corpus.characters, corpus.vocabulary_size(spec)
     training_characters = characters - int(characters * spec.held_out)
     stride = spec.stride if spec.predict == "last" else spec.window
@@ -114,7 +135,11 @@ def estimate(spec: TrainSpec, corpus: CorpusSize, speeds: Sequence[float] = ()) 
     keeps_average = spec.average_decay is not None
     weights = _weights(spec, vocabulary_size) * FLOAT_BYTES
     state = weights * (1 + SLOTS[spec.optimizer] + keeps_average)
-    speed = max(speeds) if speeds else _speed(spec, vocabulary_size)
+    rate = GPU_RATE if on_gpu else CORE_RATE * spec.threads
+    speed = max(speeds) if speeds else _speed(spec, vocabulary_size, rate)
+    activations = _activations(spec, vocabulary_size)
+    # The arrays before and after a step, and the gradients.
+    of_step = 2 * state + (spec.shards + 1) * weights + activations
     steps = None
     if spec.budget is not None:
         seconds = spec.budget.seconds
@@ -125,10 +150,9 @@ def estimate(spec: TrainSpec, corpus: CorpusSize, speeds: Sequence[float] = ()) 
     return Estimate(
         memory_bytes=int(
             PROCESS_BYTES
-            # Before and after a step, as arrays, and as bytes to be stored.
-            + 4 * state
-            + (spec.shards + 1) * weights
-            + _activations(spec, vocabulary_size)
+            # As arrays, and as bytes to be stored.
+            + 2 * state
+            + (0 if on_gpu else of_step)
             + characters * _id_bytes(vocabulary_size)
             + windows * FLOAT_BYTES
             + (0 if spec.sample is None else _sampling(spec, corpus))
@@ -138,12 +162,16 @@ def estimate(spec: TrainSpec, corpus: CorpusSize, speeds: Sequence[float] = ()) 
         steps=steps,
         characters_per_second=speed,
         measured=bool(speeds),
+        gpu_memory_bytes=(
+            int(GPU_CONTEXT_BYTES + of_step + GPU_WORKSPACE_SHARE * activations) if on_gpu else None
+        ),
     )
 
 
-def same_shape(left: dict[str, Any], right: dict[str, Any]) -> bool:
+def same_shape(left: dict[str, Any], right: dict[str, Any], processor: Processor = "cpu") -> bool:
     """Whether two stored specs have the same speed."""
-    return all(left.get(name) == right.get(name) for name in SHAPE)
+    names = SHAPE if processor == "cpu" else SHAPE[: -len(OF_CPU)]
+    return all(left.get(name) == right.get(name) for name in names)
 
 
 def _weights(spec: TrainSpec, vocabulary_size: int) -> int:
@@ -173,12 +201,12 @@ def _sampling(spec: TrainSpec, corpus: CorpusSize) -> int:
     return SAMPLING_COPIES * weights * FLOAT_BYTES + index
 
 
-def _speed(spec: TrainSpec, vocabulary_size: int) -> float:
-    """Estimate the characters per second of the CPU step, whose first layer is a look-up."""
+def _speed(spec: TrainSpec, vocabulary_size: int, rate: float) -> float:
+    """Estimate the characters per second of a step whose first layer is a look-up."""
     units = spec.units
     recurrent = 4 * units * units * (2 * spec.layers - 1)
     head = units * vocabulary_size / (spec.window if spec.predict == "last" else 1)
-    return CORE_RATE * spec.threads / (PASSES * (recurrent + head))
+    return rate / (PASSES * (recurrent + head))
 
 
 def _id_bytes(vocabulary_size: int) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from humanize import naturalsize, precisedelta
 
-from shared.specs.estimates import CorpusSize, estimate, same_shape
+from shared.specs.estimates import CorpusSize, Processor, estimate, same_shape
 from shared.specs.presets import TrainSpec
 
 #: The numbers that may be lowered, in order of preference, with the least value of each.
@@ -17,10 +17,17 @@ MINUTES_FROM_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
-    """The memory and the time that a training may take."""
+    """The memory and the time that a training may take.
+
+    Attributes:
+        memory_bytes: The memory of the worker's machine.
+        seconds: The time.
+        gpu_memory_bytes: The memory of the smallest GPU, if trainings run on GPUs.
+    """
 
     memory_bytes: int
     seconds: float
+    gpu_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +61,37 @@ def find_exceeded_limit(
         speeds: As for `estimate`.
         fixed: Numbers that can't be lowered.
     """
-    expected = estimate(spec, corpus, speeds)
+    processor: Processor = "cpu" if limits.gpu_memory_bytes is None else "gpu"
+    expected = estimate(spec, corpus, speeds, processor)
     needs = (
         f"this training needs about {naturalsize(expected.memory_bytes)} of memory and "
         f"{_duration(expected.seconds)}"
     )
-    if expected.memory_bytes > limits.memory_bytes:
+    if _exceeds(expected.gpu_memory_bytes, limits.gpu_memory_bytes):
+        reason = (
+            f"this training needs about {naturalsize(expected.gpu_memory_bytes or 0)} of a GPU's "
+            f"memory, but the smallest one has {naturalsize(limits.gpu_memory_bytes or 0)} for it"
+        )
+        candidates = LOWERED
+
+        def fits(changed: TrainSpec) -> bool:
+            needed = estimate(changed, corpus, (), processor).gpu_memory_bytes
+            return not _exceeds(needed, limits.gpu_memory_bytes)
+    elif expected.memory_bytes > limits.memory_bytes:
         reason = f"{needs}, but a worker has {naturalsize(limits.memory_bytes)} for it"
         candidates = LOWERED
 
         def fits(changed: TrainSpec) -> bool:
-            return estimate(changed, corpus).memory_bytes <= limits.memory_bytes
+            return estimate(changed, corpus, (), processor).memory_bytes <= limits.memory_bytes
     elif expected.seconds > limits.seconds:
         reason = f"{needs}, but the limit is {_duration(limits.seconds)}"
         candidates = LOWERED_FOR_TIME
 
         def fits(changed: TrainSpec) -> bool:
             # The measured speed holds only for networks of the same shape.
-            measured = speeds if same_shape(changed.model_dump(), spec.model_dump()) else ()
-            return estimate(changed, corpus, measured).seconds <= limits.seconds
+            alike = same_shape(changed.model_dump(), spec.model_dump(), processor)
+            measured = speeds if alike else ()
+            return estimate(changed, corpus, measured, processor).seconds <= limits.seconds
     else:
         return None
     if spec.budget is not None and candidates is LOWERED_FOR_TIME:
@@ -90,6 +109,10 @@ def find_exceeded_limit(
     # The number that has to be lowered least.
     field = max(kept_shares, key=lambda name: kept_shares[name])
     return ResourceLimitExceeded(field, maxima[field], reason)
+
+
+def _exceeds(needed: int | None, limit: int | None) -> bool:
+    return needed is not None and limit is not None and needed > limit
 
 
 def _maximum(

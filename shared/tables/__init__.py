@@ -20,6 +20,7 @@ from shared.tables.artifacts import (
 from shared.tables.audit import AuditEvent
 from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, RowNumber, UtcDateTime
 from shared.tables.counters import Counter
+from shared.tables.device_health import DeviceHealth
 from shared.tables.enrolments import Enrolment
 from shared.tables.groups import GROUP_ROLES, Group, GroupRole, Membership
 from shared.tables.jobs import (
@@ -88,6 +89,7 @@ __all__ = [
     "Corpus",
     "Counter",
     "Device",
+    "DeviceHealth",
     "Enrolment",
     "GeneratedText",
     "Group",

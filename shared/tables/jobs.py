@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, false
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.ids import new_id
@@ -145,6 +145,8 @@ class Device(Base):
     lane: Mapped[Kind] = mapped_column(String(10))
     gpu_uuid: Mapped[str | None] = mapped_column(String(60))
     gpu_name: Mapped[str | None] = mapped_column(String(100))
+    #: The part of the GPU's memory that this worker may use; null on a CPU.
+    gpu_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
     pid: Mapped[int]
     versions: Mapped[dict[str, Any]]
     started_at: Mapped[datetime]

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from api.services import EXTENSION
 from shared.queue.types import ProgressReport
 from shared.settings import Settings
-from shared.tables import Job
+from shared.tables import Device, Job
 from shared.worker_registry import WorkerInfo, register
 from tests.api.conftest import settings_for
 from tests.api.harness import ENGLISH, ApiHarness, Person, problem
@@ -221,3 +221,47 @@ def test_a_dry_run_tells_the_place_behind_what_waits(
         ann.train(corpus)
     refused = problem(ann.post("/v1/train?dry_run=true", {"corpus": corpus}), 429)
     assert "queued" in refused["detail"]
+
+
+def on_gpus(harness: ApiHarness, **gpus: tuple[str, int]) -> None:
+    """Register train workers of GPUs by number, each with its model and memory."""
+    for number, (name, memory) in gpus.items():
+        worker = WorkerInfo("host", number, "train", 1, {}, gpu_name=name, gpu_memory_bytes=memory)
+        register(harness.engine, worker, ready=True)
+
+
+def test_on_gpus_the_smallest_ones_memory_bounds_a_training(
+    harness: ApiHarness, ann: Person
+) -> None:
+    corpus = ann.upload()
+    huge = {"units": 2048, "layers": 4, "batch_size": 1024, "window": 12}
+    on_gpus(harness, **{"gpu:0": ("H100", 80 << 30), "gpu:1": ("T4", 4 << 30)})
+    refused = problem(ann.post("/v1/train", json={"corpus": corpus, **huge}), 422)
+    assert "of a GPU's memory, but the smallest one has 4.3 GB for it" in refused["detail"]
+    lowered = int(refused["detail"].rpartition("Lower units to ")[2].rstrip(". "))
+    found = ann.train(corpus, **huge | {"units": lowered})["estimate"]
+    assert found["gpu_memory_bytes"] <= 4 << 30
+    # The arrays of a step are not in the host's memory.
+    assert found["memory_bytes"] < found["gpu_memory_bytes"]
+
+
+def test_a_card_learns_from_its_own_model_and_whatever_the_threads(
+    harness: ApiHarness, ann: Person
+) -> None:
+    corpus = ann.upload()
+    on_gpus(harness, **{"gpu:0": ("A100", 40 << 30), "gpu:1": ("H100", 80 << 30)})
+    trained(harness, ann, corpus, 500_000.0, seconds=60, device="host/gpu:0/train")
+    trained(harness, ann, corpus, 90_000.0, seconds=60, device="host/cpu/train")
+    assert ann.train(corpus)["estimate"]["characters_per_second"] == 500_000
+    trained(harness, ann, corpus, 900_000.0, seconds=60, device="host/gpu:1/train")
+    assert ann.train(corpus)["estimate"]["characters_per_second"] == 900_000
+    # The H100 has left, and its speeds with it.
+    with harness.engine.begin() as connection:
+        connection.execute(delete(Device).where(Device.id == "host/gpu:1/train"))
+    assert ann.train(corpus)["estimate"]["characters_per_second"] == 500_000
+
+
+def test_where_a_cpu_trains_too_its_memory_bounds(harness: ApiHarness, ann: Person) -> None:
+    on_gpus(harness, **{"gpu:0": ("T4", 1 << 30)})
+    register(harness.engine, WorkerInfo("host", "cpu", "train", 1, {}), ready=True)
+    assert ann.train(ann.upload())["estimate"]["gpu_memory_bytes"] is None

@@ -211,7 +211,13 @@ def test_the_worker_takes_every_gpu_unless_told_otherwise(compose: dict[str, Any
     assert device["count"] == "all"
     assert "gpu" in device["capabilities"]
     assert worker["build"]["args"]["VARIANT"] == "gpu"
-    assert load(FILES[1])["services"]["worker"]["deploy"] is None
+    # Without a GPU it must not train on the CPU in silence.
+    assert worker["environment"]["QUIRE_DEVICES"] == "${WORKER_DEVICES:-gpu}"
+    # What the driver compiles at the first start outlives the container.
+    assert "cuda-cache:/var/cache/cuda" in worker["volumes"]
+    override = load(FILES[1])["services"]["worker"]
+    assert override["deploy"] is None
+    assert override["environment"]["QUIRE_DEVICES"] == "cpu"
 
 
 def test_the_api_is_published_to_this_machine_and_the_proxy_to_all(

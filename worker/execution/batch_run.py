@@ -73,13 +73,13 @@ def look_after(
                 run.lease.publish("piece", **piece)
     except CancelRequested as error:
         # Keep what is written: the owner may want the part of a long text that they saw.
-        outcome = outcome_of(error, run.lease.claim.kind)
+        outcome = outcome_of(error, run.lease.claim)
         return EndedRun(run, outcome, keeps_texts=True, unfinished="cancelled")
     except DeadlineReached as error:
-        outcome = outcome_of(error, run.lease.claim.kind)
+        outcome = outcome_of(error, run.lease.claim)
         return EndedRun(run, outcome, keeps_texts=True, unfinished="deadline")
     except Exception as error:
-        return EndedRun(run, outcome_of(error, run.lease.claim.kind))
+        return EndedRun(run, outcome_of(error, run.lease.claim))
     return None
 
 
@@ -92,7 +92,7 @@ def add_texts(handler: BatchHandler, all_ended: Sequence[EndedRun]) -> None:
     except Exception as error:
         if len(all_ended) == 1:
             [ended] = all_ended
-            outcome = outcome_of(error, ended.run.lease.claim.kind)
+            outcome = outcome_of(error, ended.run.lease.claim)
             ended.outcome = replace(outcome, seconds=ended.outcome.seconds)
             return
         for ended in all_ended:

@@ -212,7 +212,7 @@ class BatchRunner:
         try:
             generation = self._handler(claim)
         except Exception as error:
-            outcome = outcome_of(error, claim.kind)
+            outcome = outcome_of(error, claim)
             self._finisher.finish_or_fail(lease, outcome)
             self._release(lease, outcome, time.monotonic())
             return

@@ -11,6 +11,8 @@ import structlog
 from shared.queue import FinishedJob, Queue
 from shared.queue.errors import LeaseLost
 from shared.queue.types import Claim, JobEnd
+from worker.execution.device_errors import arena_stays_large
+from worker.execution.device_guard import DeviceGuard
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY, RETRY_SECONDS, driver_message
 from worker.execution.outcome import RunOutcome, outcome_of
@@ -31,16 +33,27 @@ class RunFinisher:
     Args:
         queue: The queue.
         publish_ends: Publishes ends once they are committed.
+        guard: Hears of runs that the device ended; None for nobody.
     """
 
     def __init__(
-        self, queue: Queue, publish_ends: Callable[[Iterable[JobEnd]], object] = lambda ends: None
+        self,
+        queue: Queue,
+        publish_ends: Callable[[Iterable[JobEnd]], object] = lambda ends: None,
+        guard: DeviceGuard | None = None,
     ) -> None:
         self._queue = queue
         self._publish_ends = publish_ends
+        self._guard = guard
 
     def finish(self, lease: Lease, outcome: RunOutcome) -> None:
         """Persist how a run ended, retrying while the database is away and the lease holds."""
+        if self._guard is not None:
+            # First, so that this worker claims nothing once the job is in the queue again.
+            if outcome.device_fault is not None:
+                self._guard.report(outcome.device_fault)
+            if outcome.out_of_memory and arena_stays_large():
+                self._guard.report_memory()
         try:
             lease.persist(partial(self._write, lease.claim, outcome))
             lease.publish_state()
@@ -65,6 +78,8 @@ class RunFinisher:
                 self._queue.fail(claim, outcome.problem or {}, texts, seconds=seconds)
             case "cancelled":
                 self._queue.cancel_claimed(claim, texts, seconds=seconds)
+            case "released" if outcome.device_fault is not None:
+                self._queue.release_from_fault(claim, outcome.device_fault, seconds=seconds)
             case "released":
                 self._queue.release(claim, outcome.reason, seconds=seconds)
             case "abandoned":
@@ -119,7 +134,7 @@ class RunFinisher:
 
     def _fail(self, lease: Lease, error: Exception, seconds: float | None) -> None:
         """Fail a job whose outcome could not be persisted; otherwise the rescue decides."""
-        outcome = replace(outcome_of(error, lease.claim.kind), seconds=seconds)
+        outcome = replace(outcome_of(error, lease.claim), seconds=seconds)
         try:
             self.finish(lease, outcome)
         except Exception:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import tensorflow as tf
 from sqlalchemy import Engine
 
 from shared.queue import Completion, Queue
@@ -20,15 +21,20 @@ from shared.queue.types import Claim
 from shared.settings import Settings
 
 #: The first five kill the first attempt only. `poison` kills every attempt after its claim. `hung`
-#: makes the first attempt hang in a step.
+#: makes the first attempt hang in a step. The rest raise in a step: `device-error` what a
+#: failed GPU does, in the first attempt, `device-dead` in every attempt, `out-of-memory` likewise.
 Point = Literal[
-    "after-claim", "mid-step", "mid-checkpoint", "before-finish", "after-finish", "poison", "hung"
-]
+    "after-claim", "mid-step", "mid-checkpoint", "before-finish", "after-finish", "poison", "hung",
+    "device-error", "device-dead", "out-of-memory",
+]  # fmt: skip
+EVERY_ATTEMPT: tuple[Point, ...] = ("poison", "device-dead", "out-of-memory")
 POINTS: tuple[Point, ...] = get_args(Point)
 #: Within a call of the graph, which takes `worker.ml.training.progress.CALL_SECONDS`.
 MID_STEP_SECONDS = 0.1
 #: A failure after one checkpoint shows whether the next attempt resumes from it.
 CHECKPOINTS_BEFORE = 1
+#: What TensorFlow raises when a kernel of a GPU has failed.
+GPU_FAILURE = "Failed to call DoRnnForward: CUDNN_STATUS_EXECUTION_FAILED [Op:CudnnRNNV3]"
 
 
 def make_queue(engine: Engine, settings: Settings) -> Queue:
@@ -66,6 +72,9 @@ class FailingQueue(Queue):
         if self._checkpoints[claim.job_id] >= CHECKPOINTS_BEFORE:
             self._fail_at(claim, "mid-step", threading.Timer(MID_STEP_SECONDS, _die).start)
             self._fail_at(claim, "hung", _hang)
+            self._fail_at(claim, "device-error", _fail_like_a_gpu)
+        self._fail_at(claim, "device-dead", _fail_like_a_gpu)
+        self._fail_at(claim, "out-of-memory", _run_out_of_memory)
 
     def record_checkpoint(self, claim: Claim, *args: Any, **kwargs: Any) -> str:
         """As `Queue.record_checkpoint`; the bytes are stored by then, the row is not."""
@@ -85,12 +94,20 @@ class FailingQueue(Queue):
         return completion
 
     def _fail_at(self, claim: Claim, point: Point, fail: Callable[[], object]) -> None:
-        if claim.name == self._prefix + point and (claim.attempt == 1 or point == "poison"):
+        if claim.name == self._prefix + point and (claim.attempt == 1 or point in EVERY_ATTEMPT):
             fail()
 
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _fail_like_a_gpu() -> None:
+    raise tf.errors.InternalError(None, None, GPU_FAILURE)
+
+
+def _run_out_of_memory() -> None:
+    raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
 
 def _hang() -> None:

@@ -1,14 +1,14 @@
 """Why a run can fail, as its owner reads it: every error names its way out."""
 
+from collections.abc import Mapping
 from typing import Any
-
-import tensorflow as tf
 
 from shared.blobs import CorruptBlob, MissingBlob
 from shared.queue.types import problem
 from shared.scheduling.errors import GroupFull, StorageFull
 from shared.scheduling.network_memory import NetworkTooLarge
 from shared.texts.vocabulary import UnknownLetter
+from worker.execution.device_errors import is_out_of_memory
 from worker.ml.checkpoint import BadCheckpoint
 from worker.ml.holdout import TooShort, WindowTooLong
 from worker.ml.sampling.sampler import NonFiniteWeights
@@ -135,21 +135,19 @@ _KNOWN: tuple[tuple[type[Exception], str, str, str], ...] = (
     (MissingBlob, "missing-bytes", "Stored bytes are missing", "Name another checkpoint, or "
      "upload the corpus again. The server's admin should check its database."),
 )  # fmt: skip
-_OUT_OF_MEMORY = {
-    "train": "Use fewer `units` or `layers`, or a smaller `batch_size` or `window`.",
-    "generate": "Ask for fewer texts at once (`n`, `temperatures`), or use a smaller model.",
-}
+#: The numbers whose lowering saves memory, each with its least useful value, and which helps best.
+_MEMORY_NUMBERS = {"batch_size": 16, "units": 64, "window": 32, "layers": 1}
 
 
-def explain(error: Exception, kind: str) -> dict[str, Any]:
-    """A failure as the job's owner reads it."""
+def explain(error: Exception, kind: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A failure as the job's owner reads it; `spec` is the job's."""
     if isinstance(error, RunFailed):
         return problem(error.slug, error.title, error.detail)
-    if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
+    if is_out_of_memory(error):
         return problem(
             "out-of-memory",
             "The device ran out of memory",
-            f"The run needed more memory than its device has. {_OUT_OF_MEMORY[kind]}",
+            f"The run needed more memory than its device has. {_less_memory(kind, spec)}",
         )
     for known, slug, title, way_out in _KNOWN:
         if isinstance(error, known):
@@ -176,5 +174,20 @@ def deadline_exceeded(kind: str) -> dict[str, Any]:
 
 def is_known(error: Exception) -> bool:
     """Whether the error explains itself, so that no traceback is needed."""
-    known = (RunFailed, MemoryError, tf.errors.ResourceExhaustedError)
-    return isinstance(error, known) or any(isinstance(error, entry[0]) for entry in _KNOWN)
+    if isinstance(error, RunFailed) or is_out_of_memory(error):
+        return True
+    return any(isinstance(error, entry[0]) for entry in _KNOWN)
+
+
+def _less_memory(kind: str, spec: Mapping[str, Any]) -> str:
+    """The number of a spec to lower, with half of its value."""
+    if kind == "train":
+        for name, least in _MEMORY_NUMBERS.items():
+            value = spec.get(name)
+            if isinstance(value, int) and value > least:
+                return f"Lower `{name}` from {value} to {max(least, value // 2)}, then train again."
+        return "Use fewer `units` or a smaller `window`."
+    texts = spec.get("n")
+    if isinstance(texts, int) and texts > 1:
+        return f"Lower `n` from {texts} to {texts // 2}, or use a smaller model."
+    return "Ask for fewer texts at once (`temperatures`), or use a smaller model."

@@ -16,6 +16,7 @@ from shared.queue import Queue
 from shared.queue.types import Claim, LeaseDirectives
 from shared.tables import Device, Job
 from shared.worker_registry import WorkerInfo, WorkerReplaced
+from worker.execution.device_guard import DeviceGuard
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY
 from worker.execution.periodic import PeriodicThread
@@ -34,14 +35,20 @@ class Heartbeat:
         queue: The queue; its settings give the interval.
         worker: This worker.
         publisher: Publishes the jobs' events; None publishes none.
+        guard: Says whether the device may be used; None if nobody watches it.
     """
 
     def __init__(
-        self, queue: Queue, worker: WorkerInfo, publisher: EventPublisher | None = None
+        self,
+        queue: Queue,
+        worker: WorkerInfo,
+        publisher: EventPublisher | None = None,
+        guard: DeviceGuard | None = None,
     ) -> None:
         self._queue = queue
         self._worker = worker
         self._publisher = publisher
+        self._guard = guard
         self._leases: dict[str, Lease] = {}
         self._draining = threading.Event()
         self._heartbeat_seconds = queue.settings.heartbeat_seconds
@@ -58,7 +65,7 @@ class Heartbeat:
     @property
     def draining(self) -> bool:
         """Whether the worker is asked to stop. This is never taken back."""
-        return self._draining.is_set()
+        return self._draining.is_set() or (self._guard is not None and self._guard.must_end)
 
     def drain(self) -> None:
         """Ask the worker to stop. Signal handlers may call this."""
@@ -114,9 +121,19 @@ class Heartbeat:
             self._watchdog.disarm()
 
     def _run(self) -> None:
+        if self._guard is not None:
+            self._look_after_device(self._guard)
         self._poll()
         if time.monotonic() - self._renewed_at >= self._heartbeat_seconds:
             self._renew()
+
+    def _look_after_device(self, guard: DeviceGuard) -> None:
+        """Run on no longer on a device that has failed, and end once no job is left here."""
+        guard.check()
+        if guard.must_end:
+            self._draining.set()
+            if not self._leases:
+                guard.end()
 
     def _poll(self) -> None:
         """Pass on what is asked of this worker and of its runs."""

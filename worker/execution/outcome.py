@@ -7,8 +7,8 @@ from typing import Any, Literal
 import structlog
 
 from shared.queue.errors import LeaseLost
-from shared.queue.types import Generated, TextRecord
-from shared.tables import Kind
+from shared.queue.types import Claim, Generated, TextRecord
+from worker.execution.device_errors import describe, is_device_error, is_out_of_memory
 from worker.execution.failures import deadline_exceeded, explain, is_known
 from worker.execution.lease import CancelRequested, DeadlineReached, Interrupted
 from worker.execution.outages import DATABASE_AWAY, driver_message
@@ -29,6 +29,8 @@ class RunOutcome:
         reason: Why a `released` run was interrupted, for the job's history.
         seconds: Device-seconds that the run used.
         generated: What a generation wrote, to be counted.
+        device_fault: What the device did, if that `released` the run.
+        out_of_memory: Whether the run `failed` because the device's memory ran out.
     """
 
     status: Literal["succeeded", "failed", "cancelled", "released", "abandoned"]
@@ -37,10 +39,13 @@ class RunOutcome:
     reason: str = ""
     seconds: float | None = None
     generated: Generated | None = None
+    device_fault: str | None = None
+    out_of_memory: bool = False
 
 
-def outcome_of(error: Exception, kind: Kind) -> RunOutcome:
+def outcome_of(error: Exception, claim: Claim) -> RunOutcome:
     """The outcome of a run that raised an error. Call it where the error is caught."""
+    kind = claim.kind
     if isinstance(error, CancelRequested):
         return RunOutcome("cancelled")
     if isinstance(error, Interrupted):
@@ -52,6 +57,9 @@ def outcome_of(error: Exception, kind: Kind) -> RunOutcome:
     if isinstance(error, DATABASE_AWAY):
         log.warning("database_away", reason=driver_message(error))
         return RunOutcome("abandoned")
+    if is_device_error(error):
+        return RunOutcome("released", reason="device_failed", device_fault=describe(error))
     if not is_known(error):
         log.exception("run_crashed", exc_info=error)
-    return RunOutcome("failed", problem=explain(error, kind))
+    problem = explain(error, kind, claim.spec)
+    return RunOutcome("failed", problem=problem, out_of_memory=is_out_of_memory(error))

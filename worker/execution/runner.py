@@ -104,4 +104,4 @@ class Runner:
         try:
             return RunOutcome("succeeded", texts=self._handlers[kind](lease))
         except Exception as error:
-            return outcome_of(error, kind)
+            return outcome_of(error, lease.claim)

@@ -102,6 +102,9 @@ class Train:
         """A trainer at the step where this attempt begins; deviations go into the history."""
         spec, start = inputs.spec, inputs.start
         config = TrainConfig.from_spec(spec.model_dump(), len(inputs.vocabulary))
+        if self._processor == "gpu":
+            # A GPU computes a batch at once: parts would only double its calls.
+            config = replace(config, shards=1)
         if config.threads != self._threads:
             if inputs.resumed is None:
                 # A resumed training records below how this process differs from the last one.

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from worker.ml.config import NetworkConfig
+from worker.ml.gpu_facts import gpu_facts
 from worker.ml.vocabulary import Vocabulary
 from worker.ml.words import NEWEST_RULES
 
@@ -153,6 +154,7 @@ def fingerprint(threads: int, shards: int, device: str) -> dict[str, Any]:
     """What decides the last bits of a training: versions, processor, thread and shard counts.
 
     Equal instruction sets are not enough, because the tiling of a product also depends on caches.
+    On a GPU its model, driver and libraries are among it.
     """
     return {
         "tensorflow": version("tensorflow"),
@@ -164,6 +166,7 @@ def fingerprint(threads: int, shards: int, device: str) -> dict[str, Any]:
         "threads": threads,
         "shards": shards,
         "device": device,
+        **(gpu_facts() if device == "gpu" else {}),
     }
 
 

@@ -219,9 +219,12 @@ def _print_dry_run(found: TrainDryRun, as_json: bool) -> None:
         return
     estimate, place = found.estimate, found.queue
     how = "measured" if estimate.measured else "estimated"
+    of_gpu = ""
+    if estimate.gpu_memory_bytes is not None:
+        of_gpu = f"{formatting.size(estimate.gpu_memory_bytes)} of a GPU's memory, "
     out.print(
         f"{escape(found.name)}: {formatting.duration(estimate.seconds)} ({how} speed), "
-        f"{formatting.size(estimate.memory_bytes)} of memory, "
+        f"{formatting.size(estimate.memory_bytes)} of memory, {of_gpu}"
         f"{formatting.size(estimate.checkpoint_bytes)} for each checkpoint",
         soft_wrap=True,
     )

@@ -1,9 +1,14 @@
-"""`quire devices`: the workers and their devices."""
+"""`quire devices`: the workers and their devices. `quire free-device` frees one."""
+
+from typing import Annotated
+
+import typer
 
 from quire import config
 from quire.client.server_replies import Device
+from quire.errors import InvalidInput
 from quire.terminal import formatting
-from quire.terminal.console import Json, escape, print_json, print_table
+from quire.terminal.console import Json, escape, out, print_json, print_table
 
 
 def list_devices(as_json: Json = False) -> None:
@@ -27,11 +32,37 @@ def list_devices(as_json: Json = False) -> None:
         ],
         empty="No workers. `quire worker` starts them on this machine.",
     )
+    # Both lanes of a device share its problem.
+    for host, device, problem in dict.fromkeys(
+        (each.host, each.device, each.problem) for each in devices if each.problem
+    ):
+        out.print(f"[red]{escape(f'{host}/{device}')}[/]: {escape(problem or '')}")
+
+
+def free_device(
+    device: Annotated[
+        str, typer.Argument(metavar="HOST/DEVICE", help="The device, such as lab/gpu:0.")
+    ],
+) -> None:
+    """Let a broken or quarantined device take jobs again, once it passes a probe (admins only)."""
+    host, _, name = device.rpartition("/")
+    if not host or not name:
+        raise InvalidInput(
+            f"{device!r} names no device: give its host and its name, as in lab/gpu:0"
+        )
+    with config.connect() as client:
+        freed = client.free_device(host, name)
+    if freed.problem is None:
+        out.print(f"{escape(device)} had no problem. Its recent errors are forgotten.")
+    else:
+        out.print(f"{escape(device)} is probed, and takes jobs again if it passes.")
 
 
 def _state(device: Device) -> str:
     if not device.alive:
         return "[red]gone[/]"
+    if device.problem:
+        return "[red]quarantined[/]" if device.quarantined else "[red]broken[/]"
     if device.draining:
         return "[yellow]stopping[/]"
     if not device.ready:

@@ -25,6 +25,7 @@ OTHER_SCOPES = {
     ("POST", "/v1/devices/drain"): "admin",
     ("POST", "/v1/announcement"): "admin",
     ("DELETE", "/v1/announcement"): "admin",
+    ("POST", "/v1/devices/free"): "admin",
     ("POST", "/v1/users/{user}/keys"): "manage",
     ("DELETE", "/v1/session"): "read",
     ("POST", "/v1/users/{user}/enrolments"): "manage",

@@ -142,3 +142,26 @@ def test_trainings_are_as_fast_as_each_other_where_their_shape_is_the_same() -> 
     assert same_shape(one, spec_of(epochs=99, learning_rate=0.1).model_dump())
     for change in ({"tokenizer": "word"}, {"vocabulary_limit": 100}, {"units": 8}):
         assert not same_shape(one, spec_of(**change).model_dump()), change
+
+
+def test_on_a_gpu_neither_threads_nor_shards_matter() -> None:
+    corpus = CorpusSize(1_000_000, 80)
+    found = {
+        (expected.gpu_memory_bytes, expected.memory_bytes, expected.seconds)
+        for threads in (1, 64)
+        for shards in (1, 8)
+        for expected in [
+            estimate(
+                resolve_train("large", {}, seed=0, threads=threads, shards=shards),
+                corpus,
+                processor="gpu",
+            )
+        ]
+    }
+    assert len(found) == 1
+    left, right = (
+        resolve_train("large", {}, seed=0, threads=n, shards=n).model_dump() for n in (1, 4)
+    )
+    assert same_shape(left, right, "gpu")
+    assert not same_shape(left, right)
+    assert not same_shape(left, right | {"units": 8}, "gpu")

@@ -20,7 +20,7 @@ from worker.ml.sampling.step import FloatArray, StepShape, fold_weights
 #: therefore don't depend on its batch (held by `tests/unit/ml/test_exact_bits.py`).
 EXACT_BUCKETS = (2, 8, 16, 32)
 #: Batch sizes where the bits of a row may depend on its batch: on a GPU, which wants many rows.
-BUCKETS = (1, 8, 32, 128, 512)
+BUCKETS = (1, 8, 32, 128, 512, 2048)
 #: Checkpoints that share a step on a CPU: as many as keep their weights in a core's cache. Each
 #: gets the smallest number of rows that gives a row the bits it has in any other batch.
 STACK = 4
@@ -33,6 +33,8 @@ MAX_STACKED_BYTES = 2**19
 KEPT_STACKS = 16
 #: A network with a window fills a product with its windows in flight: one sequence at a time.
 WINDOW_BUCKETS = (1,)
+#: On a GPU one sequence is too little even so: 32 of `classic` are 1,920 rows.
+GPU_WINDOW_BUCKETS = (1, 8, 32)
 
 _serials = count()
 
@@ -82,7 +84,7 @@ class Sampler:
         self.weights = [tf.constant(array) for array in folded]
         self.buckets: tuple[int, ...] = EXACT_BUCKETS if exact else BUCKETS
         if network.window is not None:
-            self.buckets = WINDOW_BUCKETS
+            self.buckets = WINDOW_BUCKETS if exact else GPU_WINDOW_BUCKETS
         small = sum(array.nbytes for array in folded) <= MAX_STACKED_BYTES
         #: Whether it gains from sharing a step with other samplers of its shape.
         self.stackable = exact and network.window is None and small
@@ -94,6 +96,7 @@ class Sampler:
             rows=self.buckets[0],
             filtered=False,
             xla=xla,
+            gpu=not exact,
         )
 
     @property

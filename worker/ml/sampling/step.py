@@ -31,6 +31,11 @@ DRAWN = -1
 MULTIPLY_ADDS_PER_CALL = 200_000_000
 #: The same if nobody reads its texts meanwhile: fewer, longer calls leave more time to the rest.
 UNFOLLOWED_MULTIPLY_ADDS_PER_CALL = 600_000_000
+#: The steps of a call on a GPU, whose steps take about equally long whatever they multiply: few
+#: while somebody reads its texts, and at most so much work …
+GPU_STEPS = 64
+#: … which a modern card does in some 20 ms. Assumed: no card has been measured yet.
+GPU_MULTIPLY_ADDS_PER_CALL = 200_000_000_000
 #: Compiled graphs that a process keeps; the least recently used is dropped first. A shape has up to
 #: ten, of some 4 MiB each. TensorFlow frees only a third of that for a dropped graph, and building
 #: it again takes a second, so few should ever be dropped.
@@ -58,6 +63,7 @@ class StepShape:
         stack: Checkpoints that share a step, K; each has B / K consecutive rows.
         logits: Whether the graph also returns the logits, so that their bits can be compared.
         report: What the graph returns beside the tokens; None costs nothing.
+        gpu: Whether a GPU runs it: then calls are long, and rows are sorted to restrict draws.
     """
 
     vocabulary: int
@@ -70,6 +76,7 @@ class StepShape:
     stack: int = 1
     logits: bool = False
     report: Report | None = None
+    gpu: bool = False
 
     @property
     def states(self) -> int:
@@ -79,11 +86,13 @@ class StepShape:
     @property
     def steps_per_call(self) -> int:
         """How many steps a call should run: BLOCK, or fewer for a large network."""
-        return self._steps_within(MULTIPLY_ADDS_PER_CALL)
+        return GPU_STEPS if self.gpu else self._steps_within(MULTIPLY_ADDS_PER_CALL)
 
     @property
     def unfollowed_steps_per_call(self) -> int:
         """The same if nobody reads its sequences meanwhile."""
+        if self.gpu:
+            return max(GPU_STEPS, self._steps_within(GPU_MULTIPLY_ADDS_PER_CALL))
         return self._steps_within(UNFOLLOWED_MULTIPLY_ADDS_PER_CALL)
 
     def _steps_within(self, multiply_adds: int) -> int:
@@ -183,6 +192,7 @@ def step_function(shape: StepShape) -> Step:
                 tf.gather(inverse_temperature, index),
                 top_k,
                 top_p,
+                by_sorting=shape.gpu,
             )
             given = tf.gather(known, index)
             last = tf.where(given == DRAWN, drawn, given)

@@ -62,9 +62,12 @@ def uses_cudnn(model: Any) -> bool:
 
 
 class KerasGradients:
-    """Gradients by stock Keras layers, compiled by Keras' backend alone."""
+    """Gradients by stock Keras layers, compiled by Keras' backend alone.
 
-    compiles_update = False
+    XLA can't compile a call of cuDNN, but the update beside it, into one kernel.
+    """
+
+    compiles_update = True
 
     def __init__(self, config: TrainConfig) -> None:
         self._network = config.network

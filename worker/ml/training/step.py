@@ -262,6 +262,15 @@ def on_device(ids: Ids) -> Tensor:
         return tf.constant(ids)
 
 
+def ids_for_gpu(ids: Ids) -> Tensor:
+    """Put ids where a GPU gathers windows from: its own memory, where there is a GPU.
+
+    They become int32: TensorFlow has no kernel that gathers narrower whole numbers on a GPU, and
+    would copy each window from the host.
+    """
+    return tf.identity(tf.constant(ids.astype(np.int32)))
+
+
 def _graph(function: Any) -> Any:
     # The number of steps is open from the first call on, so another number compiles nothing.
     return tf.function(function, reduce_retracing=True, autograph=False)

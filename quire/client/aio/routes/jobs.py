@@ -8,7 +8,7 @@ from httpx2 import EventSource
 
 from quire.client.aio.base import AsyncBase
 from quire.client.replies import Event, Job, Metric, Text, TrainDryRun
-from quire.client.server_replies import Device, Queue
+from quire.client.server_replies import Device, FreedDevice, Queue
 
 
 class AsyncJobs(AsyncBase):
@@ -132,6 +132,10 @@ class AsyncJobs(AsyncBase):
     def devices(self) -> AsyncIterator[Device]:
         """List the workers and their devices."""
         return self._list(Device, "/v1/devices")
+
+    async def free_device(self, host: str, device: str) -> FreedDevice:
+        """Let a broken or quarantined device take jobs again (admins only)."""
+        return await self._post(FreedDevice, "/v1/devices/free", {"host": host, "device": device})
 
     async def _submit(self, path: str, body: Mapping[str, Any], wait_seconds: int | None) -> Job:
         return await self._post(

@@ -8,7 +8,7 @@ from typing import Any
 from httpx2 import EventSource
 
 from quire.client.replies import Event, Job, Metric, Text, TrainDryRun
-from quire.client.server_replies import Device, Queue
+from quire.client.server_replies import Device, FreedDevice, Queue
 from quire.client.sync.base import Base
 
 
@@ -131,6 +131,10 @@ class Jobs(Base):
     def devices(self) -> Iterator[Device]:
         """List the workers and their devices."""
         return self._list(Device, "/v1/devices")
+
+    def free_device(self, host: str, device: str) -> FreedDevice:
+        """Let a broken or quarantined device take jobs again (admins only)."""
+        return self._post(FreedDevice, "/v1/devices/free", {"host": host, "device": device})
 
     def _submit(self, path: str, body: Mapping[str, Any], wait_seconds: int | None) -> Job:
         return self._post(

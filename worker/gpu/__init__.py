@@ -1,0 +1,1 @@
+"""This machine's GPUs according to NVML. Nothing here loads TensorFlow or CUDA."""

@@ -1,0 +1,225 @@
+"""Whether TensorFlow computes on its device, before a worker takes jobs: the values must be right.
+
+TensorFlow falls back to the CPU when it can't use a GPU, and says so only in its silenced log.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from worker.ml.config import NetworkConfig, TrainConfig, padded_vocabulary
+from worker.ml.model import initial_weights, pad
+from worker.ml.sampling.step import BLOCK, StepShape, fold_weights, step_function
+from worker.ml.training.keras_gradients import KerasGradients
+from worker.ml.training.xla_gradients import XlaGradients
+
+#: The largest difference from the CPU's values, relative to the largest of them. TF32 rounds the
+#: operands of a product to 11 bits, which costs a tenth of it.
+TOLERANCE = 1e-2
+#: The network of the probe: small, and of whole tiles.
+NETWORK = NetworkConfig(vocabulary_size=60, embedding=32, units=64, layers=2, window=None)
+WINDOW, BATCH, ROWS, STEPS = 24, 8, 8, 16
+PRODUCT_SIZE = 256
+#: What says in TensorFlow's log that a line is an error or a warning, and where it comes from.
+_LOG_LINE = re.compile(r"^(?:[\d-]+ [\d:.]+ )?(?P<level>[IWEF])\S* .*?\.cc:\d+\] (?P<text>.*)$")
+
+
+class DeviceBroken(Exception):
+    """TensorFlow can't compute on the device; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundGpu:
+    """The one GPU that TensorFlow sees.
+
+    Attributes:
+        name: The product's name.
+        capability: Its compute capability, such as ``9.0``.
+        compiled: Whether TensorFlow has programs for it. Otherwise the driver compiles them at the
+            first start, which takes minutes, and keeps them in `CUDA_CACHE_PATH`.
+    """
+
+    name: str
+    capability: str
+    compiled: bool
+
+
+def find_one_gpu() -> FoundGpu:
+    """The GPU that TensorFlow sees. Call it before `runtime.configure`, which starts TensorFlow.
+
+    Raises:
+        DeviceBroken: TensorFlow sees none, with its own reason, or more than one.
+    """
+    with captured_stderr() as log:
+        gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        raise DeviceBroken(f"TensorFlow finds no GPU: {reason_in(log[0])}")
+    if len(gpus) > 1:
+        raise DeviceBroken(f"TensorFlow sees {len(gpus)} GPUs in place of one")
+    details = tf.config.experimental.get_device_details(gpus[0])
+    major, minor = details.get("compute_capability", (0, 0))
+    programs = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", [])
+    return FoundGpu(
+        name=str(details.get("device_name", "unknown")),
+        capability=f"{major}.{minor}",
+        compiled=f"sm_{major}{minor}" in programs,
+    )
+
+
+def reason_in(log: str) -> str:
+    """What TensorFlow wrote to its log, without its times and source lines."""
+    lines = [match for line in log.splitlines() if (match := _LOG_LINE.match(line))]
+    said = [match["text"] for match in lines if match["level"] in "WEF"]
+    said = said or [match["text"] for match in lines] or [log.strip()]
+    return "; ".join(dict.fromkeys(filter(None, said))) or "it gives no reason"
+
+
+@contextmanager
+def captured_stderr() -> Iterator[list[str]]:
+    """Keep what C++ writes to standard error inside the block, and pass it on afterwards."""
+    sys.stderr.flush()
+    kept = [""]
+    with tempfile.TemporaryFile() as file:
+        saved = os.dup(2)
+        try:
+            os.dup2(file.fileno(), 2)
+            yield kept
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            data = file.read()
+            kept[0] = data.decode(errors="replace")
+            os.write(2, data)
+
+
+def probe(processor: Literal["cpu", "gpu"]) -> None:
+    """Run a product, an LSTM's training step and a compiled block of sampling on the device.
+
+    On a GPU the step must call cuDNN. All values must be those that the CPU computes.
+
+    Raises:
+        DeviceBroken: The device fails, or computes something else.
+    """
+    device = "/GPU:0" if processor == "gpu" else "/CPU:0"
+    for name, check in (
+        ("a product", _product),
+        ("an LSTM's training step", _training_step),
+        ("a compiled block of sampling", _block),
+    ):
+        try:
+            found, expected = check(device)
+        except DeviceBroken:
+            raise
+        except Exception as error:
+            reason = f"{name} failed on it: {type(error).__name__}: {error}"
+            raise DeviceBroken(reason) from error
+        compare(name, found, expected)
+
+
+Values = list[np.ndarray[Any, np.dtype[Any]]]
+
+
+def compare(name: str, found: Values, expected: Values) -> None:
+    """Check that values are the CPU's.
+
+    Raises:
+        DeviceBroken: One of the arrays differs by more than `TOLERANCE`, or is not finite.
+    """
+    for mine, theirs in zip(found, expected, strict=True):
+        scale = max(float(np.abs(theirs).max()), 1e-6)
+        error = float(np.abs(mine - theirs).max()) / scale
+        if not error <= TOLERANCE:
+            raise DeviceBroken(
+                f"it computes {name} wrongly: {error:.2g} from the CPU's values, where "
+                f"{TOLERANCE:g} is allowed"
+            )
+
+
+def _product(device: str) -> tuple[Values, Values]:
+    random = np.random.default_rng(0)
+    left, right = random.normal(size=(2, PRODUCT_SIZE, PRODUCT_SIZE)).astype(np.float32)
+    with tf.device(device):
+        found = tf.matmul(tf.constant(left), tf.constant(right)).numpy()
+    return [found], [left @ right]
+
+
+def _training_step(device: str) -> tuple[Values, Values]:
+    """Gradients of Keras' layers on the device, and of the hand-written LSTM on the CPU."""
+    config = _config()
+    random = np.random.default_rng(1)
+    weights = pad(initial_weights(config.network, 0), config.network)
+    windows = random.integers(0, NETWORK.vocabulary_size, (BATCH, WINDOW + 1)).astype(np.int32)
+    shares = np.full(BATCH, 1 / (BATCH * WINDOW), np.float32)
+
+    def run(gradients: Callable[..., Any], on: str) -> Values:
+        with tf.device(on):
+            tensors = {name: tf.constant(array) for name, array in weights.items()}
+            given = tensors, tf.constant(windows), tf.constant(shares)
+            if on == "/GPU:0" and not calls_cudnn(gradients, *given):
+                raise DeviceBroken("Keras does not run its LSTM on cuDNN there")
+            found, loss = gradients(*given)
+            return [loss.numpy(), *(found[name].numpy() for name in weights)]
+
+    return (
+        run(KerasGradients(config).gradients, device),
+        run(XlaGradients(config).gradients, "/CPU:0"),
+    )
+
+
+def calls_cudnn(function: Any, *arguments: Any) -> bool:
+    """Whether the graph of a compiled function calls cuDNN's LSTM."""
+    graph = function.get_concrete_function(*arguments).graph.as_graph_def()
+    nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
+    return any(node.op == "CudnnRNNV3" for node in nodes)
+
+
+def _block(device: str) -> tuple[Values, Values]:
+    """The states and probabilities of a compiled block that reads given tokens."""
+    size = padded_vocabulary(NETWORK.vocabulary_size)
+    shape = StepShape(size, NETWORK.units, NETWORK.layers, None, ROWS, False, True)
+    random = np.random.default_rng(2)
+    folded = fold_weights(initial_weights(NETWORK, 0), NETWORK)
+    known = random.integers(0, NETWORK.vocabulary_size, (BLOCK, ROWS)).astype(np.int32)
+    # Random numbers and inverse temperatures, which given tokens don't need.
+    ones = np.full((BLOCK, ROWS), 0.5, np.float32)
+    zeros = np.zeros(ROWS, np.int32)
+
+    def run(on: str) -> Values:
+        with tf.device(on):
+            given = (shape.new_state(), zeros, zeros, known, ones, ones, np.int32(STEPS))
+            weights = [tf.constant(array) for array in folded]
+            _, logprobs, state = step_function(shape)(weights, *map(tf.constant, given), [])
+            return [logprobs.numpy()[:STEPS], state.numpy()]
+
+    return run(device), run("/CPU:0")
+
+
+def _config() -> TrainConfig:
+    return TrainConfig(
+        network=NETWORK,
+        predict="every",
+        window=WINDOW,
+        stride=WINDOW,
+        batch_size=BATCH,
+        optimizer="adam",
+        learning_rate=1e-3,
+        schedule="constant",
+        beta_2=0.99,
+        clip_norm=None,
+        average_decay=None,
+        dropout=0.0,
+        epochs=1,
+        held_out=0.1,
+        seed=0,
+        shards=1,
+        threads=1,
+    )
