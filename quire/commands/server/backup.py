@@ -49,7 +49,7 @@ def make(file: File, data_dir: DataDir = None, as_json: Json = False) -> None:
     Browsers' sessions are not in it.
     """
     require_server("backup")
-    settings = options_over_environment(data_dir=data_dir)
+    settings = settings_of(data_dir)
     require_database(settings)
     from quire.server.backup.making import make_backup
 
@@ -91,9 +91,7 @@ def restore(file: File, data_dir: DataDir = None, as_json: Json = False) -> None
     other way round. Jobs that ran wait in the queue, and go on once the server starts.
     """
     require_server("restore")
-    settings = options_over_environment(data_dir=data_dir)
-    if data_dir is not None and settings.database_url is not None:
-        settings = settings.model_copy(update={"database_url": None})
+    settings = settings_of(data_dir)
     from quire.server.backup.restoring import restore_backup
 
     with _progress("restoring") as progress:
@@ -119,6 +117,18 @@ def restore(file: File, data_dir: DataDir = None, as_json: Json = False) -> None
         print_note(f"[dim]Next: quire up --data-dir {escape(str(settings.data_dir))}[/]")
     else:
         print_note("[dim]Next: start the API and the workers with this DATABASE_URL[/]")
+
+
+def settings_of(data_dir: Path | None, **options: Any) -> Settings:
+    """Load the settings. A data directory that is given names its database, whatever else is set.
+
+    Raises:
+        SettingsError: A value is not allowed.
+    """
+    settings = options_over_environment(data_dir=data_dir, **options)
+    if data_dir is None:
+        return settings
+    return settings.model_copy(update={"database_url": None, "database_password_file": None})
 
 
 def require_database(settings: Settings) -> None:

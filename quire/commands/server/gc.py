@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from quire.commands.server.backup import require_database
+from quire.commands.server.backup import require_database, settings_of
 from quire.commands.server.options import DataDir
-from quire.commands.server.up import options_over_environment
 from quire.server.parts import require_server
 from quire.terminal.console import Json, escape, print_json, print_note, print_table
 from quire.terminal.formatting import size
@@ -30,8 +29,8 @@ def gc(
     replace the settings for this once. What something else refers to is never deleted.
     """
     require_server("gc")
-    settings = options_over_environment(
-        data_dir=data_dir,
+    settings = settings_of(
+        data_dir,
         keep_jobs_days=jobs_days,
         keep_texts_days=texts_days,
         keep_events_days=events_days,
