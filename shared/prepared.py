@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Select
+from sqlalchemy.exc import DBAPIError
 
 Processor = Callable[[Any], Any]
 
@@ -36,9 +37,15 @@ class PreparedSelect:
                 self._compiled[connection.dialect.name] = compiled
         try:
             return compiled.run(connection, values)
-        except connection.dialect.loaded_dbapi.Error:
-            # Again, by SQLAlchemy: it tells what the failure means, and drops a lost connection.
-            return list(connection.execute(self.statement, dict(values)))
+        except connection.dialect.loaded_dbapi.Error as error:
+            dialect, driver = connection.dialect, connection.connection.dbapi_connection
+            if dialect.is_disconnect(error, driver, None):
+                # Again, by SQLAlchemy, which drops the lost connection.
+                return list(connection.execute(self.statement, dict(values)))
+            # Not again: PostgreSQL would only say that the transaction has failed.
+            raise DBAPIError.instance(
+                compiled.text, dict(values), error, dialect.loaded_dbapi.Error, dialect=dialect
+            ) from error
 
     def first(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         """Return the first row; None if there is none."""
@@ -47,12 +54,16 @@ class PreparedSelect:
 
 
 class _Compiled:
-    """A statement in the words of one dialect."""
+    """A statement in the words of one dialect.
+
+    Attributes:
+        text: The statement.
+    """
 
     def __init__(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> None:
         self._dialect = connection.dialect
         compiled: Any = statement.compile(dialect=self._dialect)
-        self._text = str(compiled)
+        self.text = str(compiled)
         # A driver takes values by position or by name.
         self._order: list[str] | None = compiled.positiontup if compiled.positional else None
         self._constants = {n: value for n, value in compiled.params.items() if value is not None}
@@ -76,7 +87,7 @@ class _Compiled:
         cursor = connection.connection.cursor()
         try:
             cursor.execute(
-                self._text,
+                self.text,
                 bound if self._order is None else tuple(bound[name] for name in self._order),
             )
             rows = cursor.fetchall()

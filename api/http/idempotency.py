@@ -70,10 +70,15 @@ class StoredKey:
 class Result:
     """The outcome of a POST, from this request or replayed from the first one."""
 
-    body: dict[str, Any]
+    reply: BaseModel | dict[str, Any]
     status: int
     location: str | None
     replayed: bool
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The reply as JSON. A request that waits for its job's end hardly ever needs it."""
+        return self.reply if isinstance(self.reply, dict) else _json(self.reply)
 
     def response(self) -> Response:
         """Return the result as a response."""
@@ -138,7 +143,7 @@ def answer(creation: Creation) -> Result:
         except DBAPIError as error:
             # The resource is committed, so an error response would be wrong.
             log.warning("reply_incomplete", reason=str(error.orig))
-    return Result(_json(creation.reply), creation.status, creation.location, replayed=False)
+    return Result(creation.reply, creation.status, creation.location, replayed=False)
 
 
 def digest_if_keyed(header: IdempotencyHeader, content: BaseModel | bytes) -> str | None:

@@ -119,20 +119,20 @@ def _wait(result: Result, waiter: EndWaiter | None, seconds: int) -> Response:
         if seat is None:
             take_slot_again()
             return result.response()
-        check = partial(_ended_job, result, waiter)
+        check = partial(_ended_job, waiter, replayed=result.replayed)
         ended = wait_for_end(waiter, seconds, check, seat=seat, new=not result.replayed)
     response = result.response() if ended is None else ended
     response.headers["Preference-Applied"] = f"wait={seconds}"
     return response
 
 
-def _ended_job(result: Result, waiter: EndWaiter) -> Response | None:
+def _ended_job(waiter: EndWaiter, *, replayed: bool) -> Response | None:
     """Return the job with its texts; None until it has ended."""
     with reading(services().engine) as connection:
         check_key_again(connection)
-        job = own_job_as_shown(connection, result.body["id"])
+        job = own_job_as_shown(connection, waiter.job_id)
         if job.status not in TERMINAL_STATUSES:
             return None
         texts = published_texts(waiter, job.status, job.attempt)
         reply = own_job_reply(connection, job, texts)
-    return json_response(reply, 200, {REPLAYED: "true"} if result.replayed else {})
+    return json_response(reply, 200, {REPLAYED: "true"} if replayed else {})

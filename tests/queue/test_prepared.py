@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import bindparam, or_, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Integer, bindparam, literal, or_, select
+from sqlalchemy.exc import DataError, DBAPIError
 
 from shared.database import reading
 from shared.prepared import PreparedSelect
@@ -64,3 +64,16 @@ def test_a_failure_is_that_of_sqlalchemy(harness: QueueHarness) -> None:
     assert raised.value.statement is not None
     with reading(harness.engine) as connection:
         assert prepared.first(connection, {"id": job_id}).name == "ada's job"
+
+
+def test_a_failure_in_a_transaction_keeps_its_cause(harness: QueueHarness) -> None:
+    """Run once more, it would only say that the transaction has failed."""
+    quotient = (literal(1) / bindparam("by", type_=Integer)).label("quotient")
+    prepared = PreparedSelect(select(quotient))
+    with harness.engine.connect() as connection:
+        assert float(prepared.first(connection, {"by": 2}).quotient) == 0.5
+        if connection.dialect.name == "sqlite":
+            assert prepared.first(connection, {"by": 0}).quotient is None
+        else:
+            with pytest.raises(DataError, match="division by zero"):
+                prepared.first(connection, {"by": 0})

@@ -35,6 +35,8 @@ class Watchdog:
         self._timer_set_at = 0.0
         self._runs = 0
         self._changed = threading.Condition()
+        #: Whether the thread waits for a run; else it looks again at a deadline, which only grows.
+        self._is_idle = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -54,7 +56,8 @@ class Watchdog:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            if self._is_idle:
+                self._changed.notify()
 
     def disarm(self) -> None:
         """Stop watching one run."""
@@ -62,7 +65,6 @@ class Watchdog:
             self._runs -= 1
             if not self._runs:
                 faulthandler.cancel_dump_traceback_later()
-                self._changed.notify()
 
     def feed(self) -> None:
         """Postpone the deadline. A run's own thread calls this between two steps."""
@@ -82,7 +84,9 @@ class Watchdog:
             while True:
                 seconds_left = self._deadline - time.monotonic()
                 if not self._runs:
+                    self._is_idle = True
                     self._changed.wait()
+                    self._is_idle = False
                 elif seconds_left > 0:
                     self._changed.wait(seconds_left)
                 else:
