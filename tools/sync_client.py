@@ -16,8 +16,12 @@ SOURCE, TARGET = ROOT / "quire" / "client" / "aio", ROOT / "quire" / "client" / 
 #: Written by hand in both folders: what the two clients do not have in common.
 BY_HAND = frozenset(map(Path, ("__init__.py", "runtime.py")))
 HEAD = "# Written by `make client` from quire/client/aio/{}: change that file.\n"
-#: Sorts imports; a generator that passes another one on does so with `yield from`.
-SIMPLIFY = ("check", "--fix", "--unsafe-fixes", "--select", "I,UP028", "--quiet")
+#: Sorts imports, also of modules that are not written yet; a generator that passes another one on
+#: does so with `yield from`.
+SIMPLIFY = (
+    *("check", "--fix", "--unsafe-fixes", "--select", "I,UP028", "--quiet"),
+    *("--config", "lint.isort.known-first-party = ['quire']"),
+)
 REPLACEMENTS = [
     (r"\basync (?=def|with|for)", ""),
     (r"\bawait ", ""),

@@ -6,11 +6,11 @@ from pydantic import PrivateAttr
 
 from quire.client import replies
 from quire.client.aio.routes import AsyncRoutes
+from quire.client.aio.shareable import AsyncShareable
 from quire.client.handles import take_fields, with_fields_of
-from quire.client.requests import bodies
 
 
-class AsyncCorpus(replies.Corpus):
+class AsyncCorpus(AsyncShareable, replies.Corpus):
     """A text that models are trained on."""
 
     _routes: AsyncRoutes = PrivateAttr()
@@ -23,18 +23,6 @@ class AsyncCorpus(replies.Corpus):
     async def read(self) -> str:
         """Get the full text, as models are trained on it."""
         return await self._routes.corpus_text(self.id)
-
-    async def rename(self, name: str) -> Self:
-        """Give the corpus another name."""
-        return await self.update(name=name)
-
-    async def share(self, group: str | None = None) -> Self:
-        """Let a group, or everyone on the server, read the corpus and train on it."""
-        return await self.update(**bodies.sharing(group))
-
-    async def unshare(self) -> Self:
-        """Keep the corpus to yourself."""
-        return await self.update(visibility="private")
 
     async def update(self, **changes: Any) -> Self:
         """Change fields of the corpus, as ``PATCH /v1/corpora/{id}`` takes them."""

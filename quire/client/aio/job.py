@@ -151,7 +151,8 @@ class AsyncJob(replies.Job):
     def _repr_html_(self) -> str:
         """Show the job in a notebook: its state, and the curve of a training."""
         points = self._points
-        if self.kind == "train" and not points:
+        # One that was made from its fields has no server.
+        if self.kind == "train" and not points and hasattr(self, "_routes"):
             try:
                 points = runtime.at_once(self._fetch_points()) or []
             except QuireError:

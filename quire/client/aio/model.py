@@ -10,6 +10,7 @@ from pydantic import PrivateAttr
 from quire.client import replies
 from quire.client.aio.job import AsyncGeneration, AsyncScoring, job_of
 from quire.client.aio.routes import AsyncRoutes
+from quire.client.aio.shareable import AsyncShareable
 from quire.client.handles import take_fields, with_fields_of
 from quire.client.outcome import told_of_submission
 from quire.client.progress import transfer_bar
@@ -20,7 +21,7 @@ from quire.client.requests.bodies import Temperature
 WAIT_SECONDS = 10
 
 
-class AsyncModel(replies.Model):
+class AsyncModel(AsyncShareable, replies.Model):
     """A trained network, or one that is being trained."""
 
     _routes: AsyncRoutes = PrivateAttr()
@@ -268,21 +269,6 @@ class AsyncModel(replies.Model):
     def texts(self) -> AsyncIterator[replies.Text]:
         """List the texts that the model has written for you, newest first."""
         return self._routes.texts(model=self.id)
-
-    async def rename(self, name: str) -> Self:
-        """Give the model another name."""
-        return await self.update(name=name)
-
-    async def share(self, group: str | None = None) -> Self:
-        """Share the model with a group, or with everyone on the server.
-
-        A shared model can give away passages of its corpus that it learnt by heart.
-        """
-        return await self.update(**bodies.sharing(group))
-
-    async def unshare(self) -> Self:
-        """Keep the model to yourself."""
-        return await self.update(visibility="private")
 
     async def update(self, **changes: Any) -> Self:
         """Change fields of the model, as ``PATCH /v1/models/{id}`` takes them."""

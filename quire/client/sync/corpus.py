@@ -7,11 +7,11 @@ from pydantic import PrivateAttr
 
 from quire.client import replies
 from quire.client.handles import take_fields, with_fields_of
-from quire.client.requests import bodies
 from quire.client.sync.routes import Routes
+from quire.client.sync.shareable import Shareable
 
 
-class Corpus(replies.Corpus):
+class Corpus(Shareable, replies.Corpus):
     """A text that models are trained on."""
 
     _routes: Routes = PrivateAttr()
@@ -24,18 +24,6 @@ class Corpus(replies.Corpus):
     def read(self) -> str:
         """Get the full text, as models are trained on it."""
         return self._routes.corpus_text(self.id)
-
-    def rename(self, name: str) -> Self:
-        """Give the corpus another name."""
-        return self.update(name=name)
-
-    def share(self, group: str | None = None) -> Self:
-        """Let a group, or everyone on the server, read the corpus and train on it."""
-        return self.update(**bodies.sharing(group))
-
-    def unshare(self) -> Self:
-        """Keep the corpus to yourself."""
-        return self.update(visibility="private")
 
     def update(self, **changes: Any) -> Self:
         """Change fields of the corpus, as ``PATCH /v1/corpora/{id}`` takes them."""

@@ -16,12 +16,13 @@ from quire.client.requests import bodies
 from quire.client.requests.bodies import Temperature
 from quire.client.sync.job import Generation, Scoring, job_of
 from quire.client.sync.routes import Routes
+from quire.client.sync.shareable import Shareable
 
 #: The server holds a request for at most this long; after that the client polls.
 WAIT_SECONDS = 10
 
 
-class Model(replies.Model):
+class Model(Shareable, replies.Model):
     """A trained network, or one that is being trained."""
 
     _routes: Routes = PrivateAttr()
@@ -266,21 +267,6 @@ class Model(replies.Model):
     def texts(self) -> Iterator[replies.Text]:
         """List the texts that the model has written for you, newest first."""
         return self._routes.texts(model=self.id)
-
-    def rename(self, name: str) -> Self:
-        """Give the model another name."""
-        return self.update(name=name)
-
-    def share(self, group: str | None = None) -> Self:
-        """Share the model with a group, or with everyone on the server.
-
-        A shared model can give away passages of its corpus that it learnt by heart.
-        """
-        return self.update(**bodies.sharing(group))
-
-    def unshare(self) -> Self:
-        """Keep the model to yourself."""
-        return self.update(visibility="private")
 
     def update(self, **changes: Any) -> Self:
         """Change fields of the model, as ``PATCH /v1/models/{id}`` takes them."""

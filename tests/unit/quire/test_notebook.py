@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import quire
 from quire.client import progress
 from quire.client.job_html import job_html
 from quire.client.replies import Job, Metric, Text
@@ -76,6 +77,13 @@ def test_a_failed_job_says_why_and_has_no_bar() -> None:
     html = job_html(job(status="failed", error=error, progress=PROGRESS), [])
     assert "The loss exploded: Lower the rate." in "".join(parsed(html).itertext())
     assert parsed(html).find(".//progress") is None
+
+
+@pytest.mark.parametrize("kind", [quire.Job, quire.AsyncJob, quire.Training])
+def test_a_job_of_no_server_is_shown_too(kind: type[Any]) -> None:
+    made = kind.model_validate(job(progress=PROGRESS).model_dump())
+    assert "25%" in made._repr_html_()
+    assert repr(made) == f"<{kind.__name__} {CRUEL!r} running 1>"
 
 
 def test_a_queued_job_says_why_it_waits() -> None:
