@@ -47,6 +47,7 @@ from shared.tables import (
     Corpus,
     Counter,
     Device,
+    DeviceHealth,
     Job,
     User,
 )
