@@ -44,6 +44,9 @@ Action = Literal[
     "corpus.deleted",
     "model.visibility_changed",
     "model.deleted",
+    "notification.created",
+    "notification.deleted",
+    "webhook.secret_rotated",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 #: From where something was done that no request asked for.

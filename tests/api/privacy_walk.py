@@ -17,9 +17,11 @@ UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 COLLECTIONS = {
     "checkpoints": "checkpoint",
     "corpora": "corpus",
+    "deliveries": "delivery",
     "enrolments": "enrolment",
     "jobs": "job",
     "models": "model",
+    "notifications": "notification",
     "texts": "text",
 }
 #: What other parameters of paths name.
@@ -32,6 +34,7 @@ IN_PATHS = {
 }
 #: What fields of queries name. `name` is that of a corpus, a model or a job.
 IN_QUERIES = {
+    "checkpoint": "checkpoint",
     "job": "job",
     "jobs": "job",
     "model": "model",
@@ -46,6 +49,7 @@ IN_BODIES = {
     "corpus": "corpus",
     "from": "checkpoint",
     "group": "group",
+    "job": "job",
     "model": "model",
     "user": "user",
 }
@@ -56,14 +60,19 @@ PLAIN = {
     "column": "text",
     "cursor": "",
     "encoding": "utf-8",
+    "mail": "ann@lab.example",
     "name": "x",
     "prompt": "It ",
     "separator": "%",
     "stop": "It",
     "text": "It ",
+    "url": "https://hooks.example/quire",
 }
 #: What a field needs beside it.
-COMPANIONS = {"group": {"visibility": "group"}}
+COMPANIONS = {
+    "group": {"visibility": "group"},
+    "job": {"url": PLAIN["url"]},
+}
 #: Headers that differ from one answer to the next.
 CHANGING_HEADERS = {"X-Request-Id", "Date", "RateLimit"}
 

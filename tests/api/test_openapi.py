@@ -122,6 +122,9 @@ def test_created_resources_match_the_document(described: ApiHarness) -> None:
         "/v1/generate": {"model": model["id"]},
         f"/v1/jobs/{model['job']}/rerun": None,
         "/v1/users/bob/keys": {},
+        "/v1/notifications": {"url": "https://hooks.example/"},
+        "/v1/notifications/test": {"url": "https://hooks.example/"},
+        "/v1/webhooks/secret": None,
         "/v1/groups": {"name": "bobs"},
         "/v1/groups/bobs/members": {"user": "eve", "create": True},
     }
@@ -134,7 +137,9 @@ def test_created_resources_match_the_document(described: ApiHarness) -> None:
 
 
 def _named(path: str, things: dict[str, str]) -> dict[str, str]:
-    kind = {"corpora": "corpus"}.get(name := path.split("/")[2], name.removesuffix("s"))
+    kind = {"corpora": "corpus", "deliveries": "delivery"}.get(
+        name := path.split("/")[2], name.removesuffix("s")
+    )
     return {"id": things.get(kind, ""), "checkpoint": "best", "user": "ann", "group": "class"}
 
 

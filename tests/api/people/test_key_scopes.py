@@ -23,6 +23,7 @@ OTHER_SCOPES = {
     ("GET", "/v1/audit"): "admin",
     ("POST", "/v1/users/{user}/keys"): "manage",
     ("DELETE", "/v1/session"): "read",
+    ("POST", "/v1/webhooks/secret"): "manage",
     ("POST", "/v1/users/{user}/enrolments"): "manage",
     ("POST", "/v1/groups"): "admin",
     ("DELETE", "/v1/groups/{group}"): "admin",
