@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.fields import Id
+from api.schemas.fields import Id, without_default
 from api.schemas.replies import Reply
 from api.schemas.requests import Request
 from shared.notifications.addresses import MAX_CHARACTERS
@@ -34,6 +34,16 @@ class JobNotification(Target):
     checkpoints: bool = Field(
         False, description="tell of each checkpoint of a training, and not only of the end"
     )
+
+
+Notify = Annotated[
+    list[JobNotification],
+    Field(
+        max_length=5,
+        description="whom to tell of the job's end, as in `POST /v1/notifications`",
+        json_schema_extra=without_default,
+    ),
+]
 
 
 class NewNotification(JobNotification):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,7 +93,10 @@ def test_the_end_of_a_training_is_told_and_signed(
     while sender.send_due():
         pass
     assert [each.path for each in receiver.received] == ["/hook?from=quire"] * 2
-    told = [Webhook(secret).verify(each.body, each.headers) for each in receiver.received]
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    receives: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], receives)  # noqa: S102
+    told = [receives["take"](secret, each.body, each.headers) for each in receiver.received]
     assert [each["type"] for each in told] == ["checkpoint.recorded", "job.succeeded"]
     assert told[0]["data"]["checkpoint"]["id"] == checkpoint
     about = told[1]["data"]["job"]
@@ -133,6 +137,24 @@ def test_all_trainings_are_told_and_no_generation(
     assert ann.delete(f"/v1/notifications/{made.json['id']}").status_code == 204
     harness.model(ann)
     assert sender.send_due() == 0
+
+
+def test_a_text_tells_of_its_end(
+    harness: ApiHarness, ann: Person, receiver: Receiver, later: Later
+) -> None:
+    model = harness.model(ann)
+    body = {"model": model["id"], "prompt": "It ", "notify": [{"url": receiver.url}]}
+    key = {"headers": {"Idempotency-Key": "once"}}
+    job = ann.post("/v1/generate", body, **key).json
+    assert ann.post("/v1/generate", body, **key).json["id"] == job["id"]
+    wrong = problem(ann.post("/v1/generate", body | {"notify": [{"url": "x"}]}), 422)
+    assert wrong["errors"][0]["field"] == "url"
+    harness.write(job)
+    sender = courier(harness, later)
+    assert sender.send_due() == 1
+    assert sender.send_due() == 0
+    told = json.loads(receiver.received[0].body)["data"]["job"]
+    assert (told["id"], told["kind"], told["status"]) == (job["id"], "generate", "succeeded")
 
 
 @pytest.mark.parametrize("way", ["cancelled", "failed", "cancelled while it waits"])
