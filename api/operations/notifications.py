@@ -21,6 +21,7 @@ from shared.tables import (
     Delivery,
     Notification,
     NotificationKind,
+    User,
 )
 
 #: What one user may have for all trainings, and for one job.
@@ -61,6 +62,7 @@ def notify_of_job(session: Session, job_id: str, targets: Sequence[JobNotificati
 def _insert(session: Session, body: JobNotification, job_id: str | None) -> Notification:
     kind, target = find_target(body)
     limit = MAX_OF_USER if job_id is None else MAX_OF_JOB
+    _lock_user(session)
     count = session.scalar(
         select(func.count())
         .select_from(Notification)
@@ -113,6 +115,7 @@ def add_test(session: Session, body: Target) -> Delivery:
         TooManyTests: The user has sent as many in the last hour as allowed.
     """
     kind, target = find_target(body)
+    _lock_user(session)
     now = database_now(session.connection())
     sent = session.execute(
         select(func.count(), func.min(Delivery.created_at)).where(
@@ -127,6 +130,12 @@ def add_test(session: Session, body: Target) -> Delivery:
     session.add(row)
     session.flush()
     return row
+
+
+def _lock_user(session: Session) -> None:
+    """Serialise what the caps above count."""
+    row = select(User.id).where(User.id == current_user().id)
+    session.execute(row.with_for_update(key_share=True))
 
 
 def find_target(body: Target) -> tuple[NotificationKind, str]:

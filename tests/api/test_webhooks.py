@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,17 @@ def test_jobs_that_have_ended_and_too_many_are_refused(harness: ApiHarness, ann:
     for _ in range(10):
         assert ann.post("/v1/notifications", url).status_code == 201
     assert "may have 10" in problem(ann.post("/v1/notifications", url), 422)["detail"]
+
+
+def test_no_race_passes_a_cap(harness: ApiHarness, ann: Person) -> None:
+    def add(number: int) -> int:
+        person = Person(harness.app.test_client(), "ann", ann.key)
+        hook = {"url": f"https://hooks.example/{number}"}
+        return person.post("/v1/notifications", hook).status_code
+
+    with ThreadPoolExecutor(6) as threads:
+        statuses = list(threads.map(add, range(16)))
+    assert sorted(statuses) == [201] * 10 + [422] * 6
 
 
 def test_a_secret_is_shown_once_and_the_one_before_signs_for_a_day(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shared.model_files.header import MAX_HEADER_BYTES, RefusedFile
 from shared.specs.presets import resolve_train
 from tests.api.exported import SMALL, state_of
-from worker.check_model import check
+from worker.check_model.file import check
 from worker.ml.checkpoint import digest, pack
 from worker.ml.config import ITEM_BEGIN
 
