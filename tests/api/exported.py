@@ -16,9 +16,11 @@ SMALL = {"units": 8, "layers": 1, "embedding": 4, "window": 16, "epochs": 1}
 SLOTS = ("momentum", "velocity", "raw")
 
 
-def state_of(spec: dict[str, Any], characters: str, step: int = 40) -> TrainingState:
+def state_of(
+    spec: dict[str, Any], characters: str, words: tuple[str, ...] = (), step: int = 40
+) -> TrainingState:
     """A checkpoint as a training with `default`'s optimizer writes it."""
-    config = TrainConfig.from_spec(spec, len(characters))
+    config = TrainConfig.from_spec(spec, len(characters) + len(words))
     rng = np.random.default_rng(step)
     shapes = config.network.weight_shapes()
 
@@ -33,6 +35,7 @@ def state_of(spec: dict[str, Any], characters: str, step: int = 40) -> TrainingS
         training={f"{slot}.{name}": each for slot in SLOTS for name, each in arrays().items()},
         network=config.network,
         characters=characters,
+        words=words,
         lowercase=spec["lowercase"],
         meta={
             "step": step,

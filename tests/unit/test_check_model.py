@@ -46,12 +46,13 @@ ABOUT = {
 class Parts:
     """A file taken apart: its header as JSON, the two entries of metadata, and the numbers."""
 
-    def __init__(self) -> None:
-        length = int.from_bytes(PACKED[:8], "little")
-        self.header: dict[str, Any] = json.loads(PACKED[8 : 8 + length])
+    def __init__(self, packed: bytes | None = None) -> None:
+        packed = packed or PACKED
+        length = int.from_bytes(packed[:8], "little")
+        self.header: dict[str, Any] = json.loads(packed[8 : 8 + length])
         self.quire: dict[str, Any] = json.loads(self.header.pop("__metadata__")["quire"])
         self.about: dict[str, Any] = copy.deepcopy(ABOUT)
-        self.numbers = bytearray(PACKED[8 + length :])
+        self.numbers = bytearray(packed[8 + length :])
         self.raw: dict[str, str] = {}
 
     def bytes(self) -> bytes:
@@ -87,6 +88,23 @@ def test_a_whole_file_is_taken(tmp_path: Path) -> None:
     facts = checked(Parts().bytes(), tmp_path)
     assert facts["digest"] == DIGEST
     assert (facts["characters"], facts["step"], facts["val_loss"]) == (CHARACTERS, 40, 2.75)
+
+
+@pytest.mark.parametrize("words", [("ab", " cab", "dd"), ()])
+def test_a_model_of_words_is_taken(tmp_path: Path, words: tuple[str, ...]) -> None:
+    spec = SPEC | {"tokenizer": "word"}
+    state = state_of(spec, CHARACTERS, words)
+    parts = Parts(pack(state))
+    parts.about["spec"] = spec
+    parts.about["characters_per_token"] = 3.5 if words else 1.0
+    parts.about["origin"]["digest"] = digest(state)
+    facts = checked(parts.bytes(), tmp_path)
+    assert facts["vocabulary_size"] == len(CHARACTERS) + len(words)
+    for wrong in ([*words, "xy"], [*words, "a"], list(words) * 2 + ["ab", "ab"]):
+        parts.quire["words"] = wrong
+        with pytest.raises(RefusedFile) as refused:
+            checked(parts.bytes(), tmp_path)
+        assert refused.value.code == "bad-vocabulary"
 
 
 def reshape(parts: Parts) -> None:
@@ -170,6 +188,7 @@ REFUSED: dict[str, tuple[Callable[[Parts], object], str]] = {
     "words without words": (put("quire.words", ["ab"]), "bad-vocabulary"),
     "words that are numbers": (put("quire.words", [1]), "bad-vocabulary"),
     "items without marks": (put("about.spec.items", True), "bad-vocabulary"),
+    "characters that are more than one": (put("about.characters_per_token", 2.5), "bad-vocabulary"),
     "another case": (put("quire.lowercase", True), "bad-vocabulary"),
     "another format": (put("quire.format", 3), "bad-vocabulary"),
     "a million layers": (put("quire.network.layers", 10**6), "missing-tensors"),

@@ -72,9 +72,12 @@ def vocabulary_of(described: Mapping[str, Any], about: About, network: NetworkCo
     place = forbidden_at(plain)
     if place is not None:
         raise RefusedFile("bad-vocabulary", f"no text may hold U+{ord(plain[place]):04X}")
-    if bool(words) != (about.spec.tokenizer == "word"):
+    # A text in which no word repeats has none, whatever its tokenizer.
+    if words and about.spec.tokenizer == "char":
+        raise RefusedFile("bad-vocabulary", f"{len(words)} words with the tokenizer 'char'")
+    if not words and about.characters_per_token != 1:
         raise RefusedFile(
-            "bad-vocabulary", f"{len(words)} words with the tokenizer {about.spec.tokenizer!r}"
+            "bad-vocabulary", f"{about.characters_per_token} characters per token without words"
         )
     if lowercase is not about.spec.lowercase:
         raise RefusedFile(
