@@ -27,6 +27,7 @@ from api.traces import HttpFigures
 from migrations import migrate
 from shared.database import log_database, make_engine
 from shared.logs import configure_logging
+from shared.notifications.courier import Courier
 from shared.process.part import wrap_stderr
 from shared.process.python_module import python_module
 from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
@@ -134,9 +135,11 @@ def _serve(settings: Settings, listener: socket.socket, *, announce: bool = Fals
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    courier = _start_courier(services)
     if announce:
         _announce_address(listener)
     front.serve(services.stopping, GRACEFUL_SECONDS)
+    courier.join(GRACEFUL_SECONDS)
     _close(app)
     return 0
 
@@ -172,6 +175,21 @@ def _limits(settings: Settings) -> FrontLimits:
         stall_seconds=settings.stall_seconds,
         max_connections=allowed_connections(settings.max_connections),
     )
+
+
+def _start_courier(services: Services) -> threading.Thread:
+    """Send webhooks and mails from this process: the workers' network has no way out.
+
+    Several processes share them by rows.
+    """
+    settings = services.settings
+    courier = Courier(services.engine, settings.address_policy, settings.mail_server)
+    # A try that takes longer than the process has is made again by another one.
+    thread = threading.Thread(
+        target=courier.run, args=(services.stopping,), name="courier", daemon=True
+    )
+    thread.start()
+    return thread
 
 
 def _limit_thread_stacks() -> None:

@@ -5,6 +5,7 @@ from sqlalchemy import Engine
 
 from api import error_handlers
 from api.http import authentication, rate_limits, request_log
+from api.http.cors import CrossOrigin
 from api.http.openapi import make_app
 from api.http.page import page
 from api.http.swagger_ui import swagger_ui
@@ -20,7 +21,9 @@ from api.routes.generate import generate
 from api.routes.health import health
 from api.routes.jobs import jobs
 from api.routes.metrics import metrics
+from api.routes.model_files import model_files
 from api.routes.models import models
+from api.routes.notifications import notifications
 from api.routes.people.audit import audit
 from api.routes.people.enrolments import enrol, enrolments
 from api.routes.people.groups import groups
@@ -39,9 +42,9 @@ from shared.database import make_engine
 from shared.settings import Settings
 
 RESOURCES = (
-    corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, queue, usage,
-    devices, users, groups, keys, enrolments, enrol, audit, sign_in_resource, sessions, shares,
-    shared, health, scrape, announcement,
+    corpora, train, generate, jobs, events, metrics, model_files, models, checkpoints, texts, queue,
+    notifications, usage, devices, users, groups, keys, enrolments, enrol, audit, sign_in_resource,
+    sessions, shares, shared, health, scrape, announcement,
 )  # fmt: skip
 #: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
@@ -85,6 +88,9 @@ def create_app(
         broker or Broker(settings.broker),
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    if settings.allowed_origins:
+        app.wsgi_app = CrossOrigin(app.wsgi_app, settings.allowed_origins)  # type: ignore[method-assign]
+    # Outside of it, so that it compares with the origin that a proxy tells.
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_networks)  # type: ignore[method-assign]
     # Flask would redirect a path with two slashes, and its redirect is HTML.
     app.url_map.merge_slashes = False

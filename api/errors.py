@@ -236,6 +236,19 @@ class TooManyRequests(ApiError):
         )
 
 
+class TooManyTests(ApiError):
+    """The user has sent as many test messages in an hour as allowed."""
+
+    status, slug, title = 429, "too-many-tests", "Too many test messages"
+
+    def __init__(self, per_hour: int, wait_seconds: int) -> None:
+        super().__init__(
+            f"you may send {per_hour} test messages in an hour: they go to addresses of others. "
+            f"Try again in {wait_seconds} s (Retry-After)",
+            headers={"Retry-After": str(wait_seconds)},
+        )
+
+
 class TooManyUploads(ApiError):
     """The memory for uploads is taken."""
 

@@ -218,16 +218,17 @@ def visibility_of(row: Corpus | Model) -> Visibility:
     return "private" if row.group_id is None else "group"
 
 
-def digests_of_visible(session: Session, corpora: Collection[str]) -> dict[str, str]:
+def digests_of_visible(session: Session, corpora: Collection[str | None]) -> dict[str | None, str]:
     """Return the SHA-256 of those corpora that the current user may see, by id.
 
     A reply shows the id of a corpus only if it is among them: a shared model, its texts and their
     jobs don't tell which private corpus it was trained on.
     """
-    if not corpora:
+    wanted = {corpus for corpus in corpora if corpus is not None}
+    if not wanted:
         return {}
     seen = select(Corpus.id, Corpus.sha256).where(
-        Corpus.id.in_(corpora), may_see(Corpus, current_user())
+        Corpus.id.in_(wanted), may_see(Corpus, current_user())
     )
     return dict(session.execute(seen).all())
 
@@ -248,7 +249,7 @@ def deleted_models(session: Session, models: Collection[str]) -> set[str]:
     return set(session.scalars(deleted))
 
 
-def corpus_as_shown(session: Session, corpus_id: str, user: CurrentUser) -> Row[Any] | None:
+def corpus_as_shown(session: Session, corpus_id: str | None, user: CurrentUser) -> Row[Any] | None:
     """Read a corpus's `normal_form`, and whether a user may see the corpus (`is_visible`)."""
     values = {"id": corpus_id, "user_id": user.id}
     return session.connection().execute(_corpus_as_shown(), values).one_or_none()

@@ -10,7 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
-from quire.commands.accounts import announce, audit, group, key, login, shares, usage, user
+from quire.commands.accounts import (
+    announce,
+    audit,
+    group,
+    key,
+    login,
+    shares,
+    usage,
+    user,
+    webhook,
+)
 from quire.commands.jobs import generate, job, next_tokens, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
 from quire.commands.server import (
@@ -106,6 +116,7 @@ app.command("report", rich_help_panel=JOBS)(report.report)
 app.command("jobs", rich_help_panel=JOBS)(job.list_jobs)
 app.add_typer(job.job, name="job", rich_help_panel=JOBS)
 app.command("queue", rich_help_panel=JOBS)(queue.show_queue)
+app.add_typer(webhook.webhook, name="webhook", rich_help_panel=JOBS)
 app.add_typer(corpus.corpus, name="corpus", rich_help_panel=LIBRARY)
 app.command("models", rich_help_panel=LIBRARY)(model.list_models)
 app.add_typer(model.model, name="model", rich_help_panel=LIBRARY)

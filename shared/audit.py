@@ -54,6 +54,9 @@ Action = Literal[
     "model.deleted",
     "model.restored",
     "model.purged",
+    "notification.created",
+    "notification.deleted",
+    "webhook.secret_rotated",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 #: From where something was done that no request asked for.

@@ -8,7 +8,7 @@ An object store can replace the tables behind the same functions.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,6 +50,29 @@ class CorruptBlob(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Bytes that are not in memory, to be read more than once.
+
+    Attributes:
+        size_bytes: How many they are.
+        read: Returns the bytes from a position on, so many of them.
+    """
+
+    size_bytes: int
+    read: Callable[[int, int], bytes]
+
+    @classmethod
+    def of(cls, data: bytes) -> "Source":
+        """Bytes that are in memory after all."""
+        return cls(len(data), lambda start, count: data[start : start + count])
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes in pieces as long as a chunk."""
+        for start in range(0, self.size_bytes, CHUNK_BYTES):
+            yield self.read(start, CHUNK_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
 class Leftover:
     """A blob that a deleted row needed, or a refused one would have.
 
@@ -68,17 +91,17 @@ def store(engine: Engine, data: bytes) -> str:
     Storing the same bytes again writes only chunks that are missing or damaged. Two writers may
     store the same bytes at the same time.
     """
-    return _store(engine, data).sha256
+    return _store(engine, Source.of(data)).sha256
 
 
 @contextmanager
-def stored(engine: Engine, data: bytes) -> Iterator[str]:
+def stored(engine: Engine, data: bytes | Source) -> Iterator[str]:
     """Store bytes for the row that the block writes, and drop them if it fails.
 
     Yields:
         Their SHA-256.
     """
-    leftover = _store(engine, data)
+    leftover = _store(engine, Source.of(data) if isinstance(data, bytes) else data)
     try:
         yield leftover.sha256
     except IntegrityError:
@@ -124,8 +147,11 @@ def _drop(connection: Connection, leftover: Leftover) -> bool:
     return True
 
 
-def _store(engine: Engine, data: bytes) -> Leftover:
-    sha256 = hashlib.sha256(data).hexdigest()
+def _store(engine: Engine, data: Source) -> Leftover:
+    digest = hashlib.sha256()
+    for piece in data.pieces():
+        digest.update(piece)
+    sha256 = digest.hexdigest()
     for _ in range(ATTEMPTS):
         try:
             return Leftover(sha256, _write(engine, sha256, data))
@@ -135,19 +161,18 @@ def _store(engine: Engine, data: bytes) -> Leftover:
     raise MissingBlob(sha256)
 
 
-def _write(engine: Engine, sha256: str, data: bytes) -> datetime:
+def _write(engine: Engine, sha256: str, data: Source) -> datetime:
     """Write bytes; return when the write began."""
     with engine.begin() as connection:
         now = database_now(connection)
         # Writing the bytes again renews their age, so that a sweep spares them.
         insert_or_replace(
-            connection, Blob, {"sha256": sha256, "size_bytes": len(data), "touched_at": now}
+            connection, Blob, {"sha256": sha256, "size_bytes": data.size_bytes, "touched_at": now}
         )
         stored = set(
             connection.scalars(select(BlobChunk.position).where(BlobChunk.sha256 == sha256))
         )
-    for position in range(_chunks(len(data))):
-        piece = data[position * CHUNK_BYTES : (position + 1) * CHUNK_BYTES]
+    for position, piece in enumerate(data.pieces()):
         if position in stored and _chunk(engine, sha256, position) == piece:
             continue
         with engine.begin() as connection:

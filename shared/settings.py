@@ -7,6 +7,7 @@ the name of the variable, its value and the rule.
 
 import difflib
 import os
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Self
@@ -14,13 +15,19 @@ from typing import Self
 from pydantic import PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from shared.notifications.addresses import AddressPolicy
+from shared.notifications.mail import ADDRESS, SCHEMES, MailServer
 from shared.password_files import insert_password, read_password
 from shared.setting_fields import Fields
 
 PREFIX = "QUIRE_"
 #: Read by the test suite and by scripts, never by the product.
 FOREIGN_PREFIXES = ("QUIRE_TEST_",)
-SECRET_VARIABLES = frozenset({"DATABASE_URL", "REDIS_URL", "QUIRE_KEY", "QUIRE_API_KEY"})
+#: An origin as browsers send it.
+ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[1-9]\d{0,4})?")
+SECRET_VARIABLES = frozenset(
+    {"DATABASE_URL", "REDIS_URL", "QUIRE_KEY", "QUIRE_API_KEY", "QUIRE_SMTP_URL"}
+)
 
 
 class SettingsError(Exception):
@@ -35,6 +42,7 @@ class Settings(Fields):
     )
     _database_password: SecretStr | None = PrivateAttr(None)
     _redis_password: SecretStr | None = PrivateAttr(None)
+    _smtp_password: SecretStr | None = PrivateAttr(None)
 
     @field_validator(
         "data_dir",
@@ -44,6 +52,7 @@ class Settings(Fields):
         "runtime_dir",
         "database_password_file",
         "redis_password_file",
+        "smtp_password_file",
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -93,6 +102,7 @@ class Settings(Fields):
             "DATABASE", self.database_password_file, self.database_url
         )
         self._redis_password = read_password("REDIS", self.redis_password_file, self.redis_url)
+        self._smtp_password = read_password("QUIRE_SMTP", self.smtp_password_file, self.smtp_url)
         return self
 
     @field_validator("trusted_proxies")
@@ -105,6 +115,66 @@ class Settings(Fields):
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks of `trusted_proxies`."""
         return _parse_networks(self.trusted_proxies)
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _allowed_addresses(cls, value: str) -> str:
+        AddressPolicy.parse(_parse_list(value))
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _known_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        schemes = tuple(f"{scheme}://" for scheme in SCHEMES)
+        if value is not None and not value.get_secret_value().startswith(schemes):
+            raise ValueError(f"must start with {', '.join(schemes)}")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mail_address(cls, value: str) -> str:
+        if value and not ADDRESS.fullmatch(value):
+            raise ValueError("must be an address such as quire@lab.example")
+        return value
+
+    @model_validator(mode="after")
+    def _mails_come_from_somewhere(self) -> Self:
+        if self.smtp_url is not None and not self.mail_from:
+            raise ValueError("QUIRE_SMTP_URL is set and QUIRE_MAIL_FROM is not: set both")
+        return self
+
+    @property
+    def address_policy(self) -> AddressPolicy:
+        """Where webhooks may go."""
+        return AddressPolicy.parse(_parse_list(self.webhook_allow))
+
+    @property
+    def mail_server(self) -> MailServer | None:
+        """Where mails are handed in; None if the server sends none."""
+        if self.smtp_url is None:
+            return None
+        return MailServer(insert_password(self.smtp_url, self._smtp_password), self.mail_from)
+
+    @property
+    def allowed_mail_domains(self) -> frozenset[str]:
+        """The domains to whose addresses mails may go; none for all."""
+        return frozenset(domain.lower() for domain in _parse_list(self.mail_domains))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in _parse_list(value):
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: name each as browsers do, `https://host` or "
+                    "`http://host:port`, in lower case and without a path"
+                )
+        return value
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins of `cors_origins`."""
+        return frozenset(_parse_list(self.cors_origins))
 
     @property
     def key_of_client(self) -> SecretStr | None:
@@ -134,7 +204,11 @@ class Settings(Fields):
 
 
 def _parse_networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+    return tuple(map(ip_network, _parse_list(value)))
+
+
+def _parse_list(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -27,6 +27,7 @@ PARTS = {
     "lease_seconds": "The queue and the limits per user",
     "enrolment_days": "Accounts",
     "api_host": "The API",
+    "webhook_allow": "Webhooks and mail",
     "devices": "The workers",
     "log_format": "Logs",
     "client_url": "The client and the demo",

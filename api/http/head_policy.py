@@ -19,6 +19,7 @@ from shared.database import reading
 
 #: What takes a text: its body may be larger than others.
 UPLOAD_PATHS = ("/v1/corpora", "/openai/v1/files")
+IMPORT_PATH = "/v1/models/import"
 ENROL_PATH = "/v1/enrol"
 SIGN_IN_PATH = "/v1/session"
 #: Anybody may send such a body.
@@ -41,6 +42,7 @@ class ApiHeadPolicy:
         upload_limit = self._services.settings.max_corpus_bytes + ENVELOPE_BYTES
         self._limits: dict[tuple[str, str], int] = {
             **{("POST", path): upload_limit for path in UPLOAD_PATHS},
+            ("POST", IMPORT_PATH): self._services.settings.max_model_bytes,
             ("POST", ENROL_PATH): MAX_ANONYMOUS_BYTES,
             ("POST", SIGN_IN_PATH): MAX_ANONYMOUS_BYTES,
         }

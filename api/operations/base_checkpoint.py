@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
-from api.permissions import digests_of_visible, visible_checkpoint
+from api.permissions import current_user, digests_of_visible, visible_checkpoint
 from shared.specs.presets import PRESETS, PresetName, TrainSpec
 from shared.tables import Checkpoint, Corpus, Model
 
@@ -103,4 +103,6 @@ def find_base_checkpoint(session: Session, reference: str | None) -> BaseCheckpo
         return None
     checkpoint, model = visible_checkpoint(session, reference, use=True)
     sha256 = digests_of_visible(session, {model.corpus_id}).get(model.corpus_id)
+    if model.origin is not None and model.user_id == current_user().id:
+        sha256 = model.origin["corpus_sha256"]
     return BaseCheckpoint(checkpoint, model, TrainSpec.model_validate(model.spec), sha256)

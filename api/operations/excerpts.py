@@ -1,9 +1,11 @@
 """Random prompts: whether a user may be shown a piece of a model's corpus."""
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
 from api.permissions import CurrentUser, may_show_excerpts
+from shared.tables import Model
 
 
 def refuse_random_prompt(session: Session, model_id: str, user: CurrentUser) -> None:
@@ -12,8 +14,15 @@ def refuse_random_prompt(session: Session, model_id: str, user: CurrentUser) -> 
     A few of them would otherwise give a small private corpus away as a whole.
 
     Raises:
-        Invalid: The owner of the model's corpus keeps it private.
+        Invalid: The owner of the model's corpus keeps it private, or the model was imported.
     """
+    if session.scalar(select(Model.corpus_id).where(Model.id == model_id)) is None:
+        raise Invalid(
+            "prompt",
+            None,
+            "required: this model was imported, and the corpus that a random prompt would come "
+            "from is not on this server. Give a prompt",
+        )
     if not may_show_excerpts(session, model_id, user):
         raise Invalid(
             "prompt",

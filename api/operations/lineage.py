@@ -35,6 +35,8 @@ def _lineage(session: Session, model: Model | None, checkpoint: Checkpoint | Non
     corpora = {} if model is None else digests_of_visible(session, {model.corpus_id})
     corpus_id, corpus_sha256 = next(iter(corpora.items()), (None, None))
     is_owner = model is not None and model.user_id == current_user().id
+    if model is not None and model.origin is not None and is_owner:
+        corpus_sha256 = model.origin["corpus_sha256"]
     return LineageReply(
         corpus=corpus_id,
         corpus_sha256=corpus_sha256,

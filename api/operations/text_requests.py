@@ -25,7 +25,7 @@ class UsableModel:
 
     id: str
     name: str
-    corpus_id: str
+    corpus_id: str | None
     vocabulary: str
     lowercase: bool
     by_words: bool

@@ -11,6 +11,7 @@ from api.http.idempotency import Creation
 from api.operations.admission import admit
 from api.operations.audit import check_sharing, record_visibility
 from api.operations.base_checkpoint import BaseCheckpoint, find_base_checkpoint
+from api.operations.notifications import notify_of_job
 from api.operations.submission import submit
 from api.permissions import current_user, may_see, visible
 from api.schemas.fields import NAME_CHARACTERS
@@ -41,7 +42,10 @@ def enqueue_training(session: Session, body: TrainBase) -> Creation:
     base = find_base_checkpoint(session, body.from_checkpoint)
     spec = _resolve_spec(body, base, corpus)
     name = body.name or _free_name(session, corpus.name)
-    return enqueue_model(session, corpus, spec, name, body.visibility, body, base)
+    creation = enqueue_model(session, corpus, spec, name, body.visibility, body, base)
+    if body.notify:
+        notify_of_job(session, (creation.location or "").rpartition("/")[2], body.notify)
+    return creation
 
 
 def dry_run_training(session: Session, body: TrainBase) -> TrainDryRunReply:

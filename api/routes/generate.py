@@ -20,7 +20,8 @@ from api.http.prefer_wait import (
 )
 from api.http.responses import json_response
 from api.operations.corpus_storage import create_with_text
-from api.operations.generation import generation_request, next_request
+from api.operations.generation import enqueue_text, generation_request, next_request
+from api.operations.notifications import notify_of_job
 from api.operations.scores import enqueue_corpus_score, score_request, text_to_keep
 from api.operations.submission_groups import enqueue_in_group
 from api.operations.text_requests import TextRequest
@@ -50,6 +51,8 @@ def submit_generation(header: IdempotencyAndPreferHeaders, body: GenerateRequest
     The response is the job. With `Prefer: wait=N` it is 200 and has the texts if the job ends
     within N seconds. Each text has a seed of its own, derived from the job's seed.
     """
+    if body.notify:
+        return _create_and_wait(header, partial(_enqueue_and_notify, header, body))
     return _create_and_wait(header, _in_group(header, body, generation_request(body)))
 
 
@@ -81,6 +84,19 @@ def _in_group(
     header: IdempotencyAndPreferHeaders, body: BaseModel, request: TextRequest
 ) -> Enqueue:
     return lambda job_id, waits: enqueue_in_group(header, body, request, job_id, waits=waits)
+
+
+def _enqueue_and_notify(
+    header: IdempotencyAndPreferHeaders, body: GenerateRequest, job_id: str, waits: bool
+) -> Result:
+    """Submit a text alone: its group's transaction knows nothing of notifications."""
+
+    def create(session: Session) -> Creation:
+        creation = enqueue_text(session, generation_request(body), job_id)
+        notify_of_job(session, job_id, body.notify)
+        return replace(creation, complete_reply=None) if waits else creation
+
+    return create_once(header, body, create)
 
 
 def _enqueue_corpus_score(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from api.schemas.fields import Id, Name
+from api.schemas.notifications import Notify
 from api.schemas.requests import Request, SchedulingOptions
 from api.schemas.sampling import (
     MAX_TEMPERATURES,
@@ -38,6 +39,7 @@ class GenerateRequest(SchedulingOptions):
     """Write texts with a model."""
 
     model: Id
+    notify: Notify = Field([])
     checkpoint: CheckpointName = Field(
         "best",
         description="`best` (lowest validation loss), `latest`, or the id of a checkpoint of this "

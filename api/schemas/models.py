@@ -91,6 +91,22 @@ class AliasesReply(Reply):
     latest: str | None
 
 
+class OriginReply(Reply):
+    """Where an imported model comes from."""
+
+    model: str = Field(description="its id there")
+    checkpoint: str = Field(description="the id of its checkpoint there")
+    sha256: str = Field(description="of the checkpoint's file there")
+    digest: str = Field(description="of the checkpoint there")
+    corpus_sha256: str | None = Field(
+        description="the text of its training; null if its exporter, or you, may not know"
+    )
+    from_checkpoint: str | None = Field(
+        description="the checkpoint there that its training started from; null if you may not know"
+    )
+    optimizer: bool = Field(description="whether it came with its optimizer state")
+
+
 class ModelReply(Reply):
     """A model: the result of one training."""
 
@@ -113,7 +129,12 @@ class ModelReply(Reply):
     characters_per_token: float | None = Field(
         description="in the held-out text; 1 if tokens are characters, null until it is known"
     )
-    job: str | None = Field(description="its training job; null if you may not see it")
+    job: str | None = Field(
+        description="its training job; null if you may not see it, and for an imported model"
+    )
+    origin: OriginReply | None = Field(
+        description="where it comes from, if it was imported: `POST /v1/models/import`"
+    )
     checkpoints: AliasesReply
     created_at: datetime
     deleted_at: DeletedAt = Omittable

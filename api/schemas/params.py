@@ -106,6 +106,12 @@ class JobsPage(Page):
     name: Name | None = Field(None, description="exact name")
 
 
+class NotificationsPage(Page):
+    """A list of those who are told of jobs, newest first."""
+
+    job: Id | None = None
+
+
 class MetricsPage(Page):
     """A loss curve, from its first step on."""
 
@@ -195,6 +201,26 @@ class QueueQuery(Query):
     limit: int = Field(
         DEFAULT_PAGE_ITEMS, ge=1, le=MAX_PAGE_ITEMS, description="entries per kind of job"
     )
+
+
+class ExportQuery(Query):
+    """What of a model to export."""
+
+    checkpoint: Annotated[str, StringConstraints(min_length=1, max_length=40)] = Field(
+        "best", description="`best`, `latest` or a checkpoint's id"
+    )
+    optimizer: bool = Field(
+        True,
+        description="with the optimizer state, which only a training that goes on exactly needs. "
+        "Without it the file has a third to a quarter of the size, and another digest",
+    )
+
+
+class ImportQuery(Query):
+    """What the file of a model does not say."""
+
+    name: Name | None = Field(None, description="the name in the file by default")
+    visibility: DescribedFirstVisibility = "private"
 
 
 class UploadFields(Query):

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
 from api.schemas.fields import DescribedFirstVisibility, Id, Name, without_default
+from api.schemas.notifications import Notify
 from api.schemas.requests import SchedulingOptions
 from api.schemas.sampling import Seed
 from shared.specs.presets import Budget, PresetName, SampleSpec, TrainNumbers
@@ -43,6 +44,7 @@ class TrainBase(SchedulingOptions):
     budget: BudgetRequest | None = Field(
         None, description="instead of `epochs`", json_schema_extra=without_default
     )
+    notify: Notify = Field([])
     sample: SampleRequest | None = Field(
         None,
         description="texts to write during training; after every epoch by default, null for none",

@@ -9,7 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.permissions import current_user, digests_of_visible, visibility_of
-from api.schemas.models import AliasesReply, CheckpointReply, CorpusReply, ItemsReply, ModelReply
+from api.schemas.models import (
+    AliasesReply,
+    CheckpointReply,
+    CorpusReply,
+    ItemsReply,
+    ModelReply,
+    OriginReply,
+)
 from api.services import services
 from shared.checkpoint_aliases import Aliases, resolve_many
 from shared.tables import Checkpoint, Corpus, Group, Job, Model, User
@@ -96,12 +103,23 @@ def model_replies(session: Session, models: Sequence[Model]) -> list[ModelReply]
             vocabulary_size=None if model.characters_per_token is None else model.vocabulary_size,
             characters_per_token=model.characters_per_token,
             job=trainings.get(model.id),
+            origin=_origin(model),
             checkpoints=aliases_reply(aliases[model.id]),
             created_at=model.created_at,
             **_deletion(model),
         )
         for model in models
     ]
+
+
+def _origin(model: Model) -> OriginReply | None:
+    """Return where an imported model comes from; others than its owner see that it was."""
+    if model.origin is None:
+        return None
+    origin = OriginReply(**model.origin)
+    if model.user_id == current_user().id:
+        return origin
+    return origin.model_copy(update={"corpus_sha256": None, "from_checkpoint": None})
 
 
 def model_reply(session: Session, model: Model) -> ModelReply:

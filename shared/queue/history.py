@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from shared.ids import new_id
+from shared.notifications import outbox
 from shared.queue.types import CheckpointRecord, Claim, ProgressReport, StoredText, TextRecord
-from shared.tables import Checkpoint, GeneratedText, JobEvent, Metric
+from shared.tables import TERMINAL_STATUSES, Checkpoint, GeneratedText, JobEvent, Metric
 from shared.upsert import insert_all_if_absent, insert_if_absent, insert_or_replace
 
 _INSERT_EVENT = insert(JobEvent)
@@ -38,7 +39,11 @@ def add_event(
 
 
 def add_events(connection: Connection, events: Sequence[Event], now: datetime) -> None:
-    """Add events to the histories of any number of jobs, in one statement."""
+    """Add events to the histories of any number of jobs, in one statement.
+
+    Whoever wants to hear of an end is told of it in the same transaction, so call this once the
+    jobs have their new status.
+    """
     if events:
         rows = [
             {
@@ -51,6 +56,8 @@ def add_events(connection: Connection, events: Sequence[Event], now: datetime) -
             for event in events
         ]
         connection.execute(_INSERT_EVENT, rows)
+        if ended := [event.job_id for event in events if event.type in TERMINAL_STATUSES]:
+            outbox.record_ends(connection, ended, now)
 
 
 def put_metric(
@@ -93,6 +100,7 @@ def add_checkpoint(
         "created_at": now,
     }
     if insert_if_absent(connection, Checkpoint, values):
+        outbox.record_checkpoint(connection, claim.job_id, values, now)
         return str(values["id"]), True
     first = select(Checkpoint.id).where(
         Checkpoint.job_id == claim.job_id, Checkpoint.step == record.step

@@ -27,7 +27,7 @@ class Submission:
     name: str
     spec: dict[str, Any]
     model_id: str
-    corpus_id: str
+    corpus_id: str | None
     priority: int = 0
     after_job_id: str | None = None
     start_before: datetime | None = None

@@ -273,6 +273,27 @@ def check_corpus(connection: Connection, settings: Settings, user_id: str, more:
         _check_stored(connection, group, more)
 
 
+def check_model(connection: Connection, settings: Settings, user_id: str, more: int) -> None:
+    """Check that a user may import a model of `more` bytes; lock the user until the commit.
+
+    Raises:
+        TooMany: The user has as many models as allowed.
+        StorageFull: The user's corpora and checkpoints would take too many bytes.
+        GroupFull: Those of all members of one of the user's groups would.
+        GroupsOver: The user was made for groups, and all of them have ended.
+    """
+    user, groups, caps = _lock_user(connection, settings, user_id)
+    if is_over(user, groups):
+        raise GroupsOver
+    if (models := _count(connection, Model, user_id)) >= caps.models:
+        raise TooMany("models", models, caps.models)
+    stored = _stored_bytes(connection, user_id)
+    if stored + more > caps.stored_bytes:
+        raise StorageFull(stored, more, caps.stored_bytes)
+    for group in groups:
+        _check_stored(connection, group, more)
+
+
 def check_checkpoint(connection: Connection, settings: Settings, user_id: str) -> None:
     """Check that a checkpoint just inserted may stay; lock the user until the commit.
 

@@ -114,6 +114,13 @@ class ApiFields(BaseSettings):
         "",
         default_text="none",
     )
+    cors_origins: str = setting(
+        "QUIRE_CORS_ORIGINS",
+        "origins whose pages may speak to `/v1` and `/openai/v1` with a key, separated by commas, "
+        "such as `https://notes.example`; cookies of theirs are never taken",
+        "",
+        default_text="none",
+    )
     session_seconds: float = setting(
         "QUIRE_SESSION_SECONDS",
         "how long a browser stays signed in to the page; its session ends earlier with its key",
@@ -138,6 +145,9 @@ class ApiFields(BaseSettings):
         "QUIRE_METRICS_USERS",
         "show who has how many unfinished jobs in `/metrics` (`quire_user_jobs`)",
         False,
+    )
+    max_model_bytes: int = setting(
+        "QUIRE_MAX_MODEL_BYTES", "the size of an imported model", 1024**3, ge=1024, le=2**31 - 1
     )
     max_corpus_bytes: int = setting(
         "QUIRE_MAX_CORPUS_BYTES", "the size of one upload", 128 * 1024**2, ge=1024, le=2**31 - 1

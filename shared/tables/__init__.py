@@ -43,6 +43,17 @@ from shared.tables.jobs import (
     Metric,
     Status,
 )
+from shared.tables.notifications import (
+    DELIVERY_STATUSES,
+    NOTIFICATION_KINDS,
+    PENDING,
+    Delivery,
+    DeliveryStatus,
+    DeliveryTry,
+    Notification,
+    NotificationKind,
+    WebhookSecret,
+)
 from shared.tables.shares import ShareLink
 from shared.tables.users import (
     ROLES,
@@ -60,10 +71,13 @@ __all__ = [
     "BLOCKED",
     "CHUNK_BYTES",
     "DELETED",
+    "DELIVERY_STATUSES",
     "GROUP_ROLES",
     "KEPT",
     "KINDS",
     "MUST_START",
+    "NOTIFICATION_KINDS",
+    "PENDING",
     "PRIORITIES",
     "PROMOTED",
     "ROLES",
@@ -88,6 +102,9 @@ __all__ = [
     "Checkpoint",
     "Corpus",
     "Counter",
+    "Delivery",
+    "DeliveryStatus",
+    "DeliveryTry",
     "Device",
     "DeviceHealth",
     "Enrolment",
@@ -103,6 +120,8 @@ __all__ = [
     "Membership",
     "Metric",
     "Model",
+    "Notification",
+    "NotificationKind",
     "PageSession",
     "RowNumber",
     "ShareLink",
@@ -110,4 +129,5 @@ __all__ = [
     "Status",
     "User",
     "UtcDateTime",
+    "WebhookSecret",
 ]

@@ -99,7 +99,8 @@ class Model(Base):
     visibility: Mapped[str] = mapped_column(String(10), default="private")
     #: As for a corpus.
     group_id: Mapped[str | None] = mapped_column(Id, index=True)
-    corpus_id: Mapped[str] = mapped_column(ForeignKey("corpora.id"), index=True)
+    #: Null for a model that was imported.
+    corpus_id: Mapped[str | None] = mapped_column(ForeignKey("corpora.id"), index=True)
     spec: Mapped[dict[str, Any]]
     #: The characters; the words of `tokenizer: "word"` are in the checkpoints.
     vocabulary: Mapped[str] = mapped_column(Text, deferred=True)
@@ -109,6 +110,8 @@ class Model(Base):
     characters_per_token: Mapped[float | None]
     #: The checkpoint that its training began from; the id stays if the checkpoint is deleted.
     from_checkpoint_id: Mapped[str | None] = mapped_column(Id, index=True)
+    #: Where an imported model comes from; see shared/model_files/about.py.
+    origin: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
     #: As for a corpus.
     deleted_at: Mapped[datetime | None]
@@ -126,7 +129,8 @@ class Checkpoint(Base):
     __tablename__ = "checkpoints"
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    #: Null for the checkpoint of an imported model.
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
     attempt: Mapped[int]
     step: Mapped[int]
     epoch: Mapped[float]

@@ -17,10 +17,12 @@ UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 COLLECTIONS = {
     "checkpoints": "checkpoint",
     "corpora": "corpus",
+    "deliveries": "delivery",
     "enrolments": "enrolment",
     "jobs": "job",
     "models": "model",
     "shares": "share",
+    "notifications": "notification",
     "texts": "text",
 }
 #: What other parameters of paths name.
@@ -33,6 +35,7 @@ IN_PATHS = {
 }
 #: What fields of queries name. `name` is that of a corpus, a model or a job.
 IN_QUERIES = {
+    "checkpoint": "checkpoint",
     "job": "job",
     "jobs": "job",
     "model": "model",
@@ -62,15 +65,20 @@ PLAIN = {
     "device": "none",
     "encoding": "utf-8",
     "host": "none",
+    "mail": "ann@lab.example",
     "name": "x",
     "note": "the best so far",
     "prompt": "It ",
     "separator": "%",
     "stop": "It",
     "text": "It ",
+    "url": "https://hooks.example/quire",
 }
 #: What a field needs beside it.
-COMPANIONS = {"group": {"visibility": "group"}}
+COMPANIONS = {
+    "group": {"visibility": "group"},
+    "job": {"url": PLAIN["url"]},
+}
 #: Headers that differ from one answer to the next.
 CHANGING_HEADERS = {"X-Request-Id", "Date", "RateLimit"}
 

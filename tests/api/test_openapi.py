@@ -143,6 +143,9 @@ def test_created_resources_match_the_document(described: ApiHarness) -> None:
         f"/v1/models/{model['id']}/restore": None,
         f"/v1/jobs/{model['job']}/rerun": None,
         "/v1/users/bob/keys": {},
+        "/v1/notifications": {"url": "https://hooks.example/"},
+        "/v1/notifications/test": {"url": "https://hooks.example/"},
+        "/v1/webhooks/secret": None,
         "/v1/groups": {"name": "bobs"},
         "/v1/groups/bobs/members": {"user": "eve", "create": True},
     }
@@ -156,7 +159,9 @@ def test_created_resources_match_the_document(described: ApiHarness) -> None:
 
 
 def _named(path: str, things: dict[str, str]) -> dict[str, str]:
-    kind = {"corpora": "corpus"}.get(name := path.split("/")[2], name.removesuffix("s"))
+    kind = {"corpora": "corpus", "deliveries": "delivery"}.get(
+        name := path.split("/")[2], name.removesuffix("s")
+    )
     named = {"id": things.get(kind, ""), "token": things["token"]}
     return named | {"checkpoint": "best", "user": "ann", "group": "class"}
 

@@ -49,7 +49,10 @@ def create_resources(harness: ApiHarness, person: Person, **named: Any) -> dict[
     model = harness.model(person, corpus, **name)
     prompt = {"prompt": "The "} if named else {}
     written = person.post("/v1/generate", {"model": model["id"], **name, **prompt}).json
+    hook = {"url": f"https://hooks.example/{person.name}", "job": written["id"]}
+    told = person.post("/v1/notifications", hook).json
     harness.write(written, [named.get("text", "a text")])
+    [sent] = person.items(f"/v1/jobs/{written['id']}/deliveries")
     texts = person.get(f"/v1/jobs/{written['id']}").json["texts"]
     share = person.post("/v1/shares", {"text": texts[0]["id"]}).json
     session = harness.app.test_client().post("/v1/session", json={"key": person.key}).json
@@ -63,6 +66,8 @@ def create_resources(harness: ApiHarness, person: Person, **named: Any) -> dict[
         "key": person.items(f"/v1/users/{person.name}/keys")[0]["id"],
         "session": session["id"],
         "share": share["id"],
+        "notification": told["id"],
+        "delivery": sent["id"],
     }
 
 
@@ -98,7 +103,7 @@ class World:
 
     def ids(self, *, people: bool) -> set[str]:
         """The ids of what is private; `people` adds those of the owner, her key and group."""
-        kinds = {"corpus", "model", "job", "checkpoint", "text"}
+        kinds = {"corpus", "model", "job", "checkpoint", "text", "notification", "delivery"}
         kinds |= {"user", "key", "group"} if people else set()
         return {reference for kind in kinds for reference in self.private[kind]}
 
@@ -123,7 +128,16 @@ def references(
         "enrolment": [enrolment["id"]],
         **{
             kind: [things[kind]]
-            for kind in ("corpus", "model", "checkpoint", "text", "session", "share")
+            for kind in (
+                "corpus",
+                "model",
+                "checkpoint",
+                "text",
+                "session",
+                "share",
+                "notification",
+                "delivery",
+            )
         },
         "job": [things["job"], things["writing"]],
         "name": [corpus["name"]],
@@ -325,6 +339,6 @@ def test_lists_filters_and_devices_hide_private_resources(
 
 
 def test_a_malformed_id_is_not_found(ann: Person) -> None:
-    for path in ("corpora", "models", "jobs", "texts", "checkpoints"):
+    for path in ("corpora", "models", "jobs", "texts", "checkpoints", "deliveries"):
         assert "'mine'" in problem(ann.get(f"/v1/{path}/mine"), 404)["detail"]
         problem(ann.get(f"/v1/{path}/a%00b"), 404)

@@ -111,3 +111,54 @@ def test_a_key_keeps_what_its_owners_role_allows(empty_database_url: str) -> Non
         "member-2": "read submit manage admin",  # what its role allows bounds it
     }
     assert {row.expires_at for row in rows} == {None}
+
+
+def test_rows_stay_where_a_column_may_be_null_now(empty_database_url: str) -> None:
+    """SQLite changes that in place: copying a table would delete what refers to it."""
+    upgrade(empty_database_url, "0018")
+    engine = make_engine(empty_database_url)
+    ids = {name: new_id() for name in ("user", "corpus", "model", "job", "checkpoint", "imported")}
+
+    def run(statement: str) -> None:
+        values = [name for name in ids if f":{name}" in statement]
+        bound = text(statement).bindparams(*(bindparam(name, type_=Id) for name in values))
+        with engine.begin() as connection:
+            connection.execute(bound, {name: ids[name] for name in values})
+
+    now, sha256 = "CURRENT_TIMESTAMP", f"'{0:064}'"
+    run(f"INSERT INTO users (id, name, role, created_at) VALUES (:user, 'ann', 'member', {now})")
+    run(f"INSERT INTO blobs (sha256, size_bytes, touched_at) VALUES ({sha256}, 1, {now})")
+    run(
+        "INSERT INTO corpora (id, user_id, name, visibility, sha256, encoding, bytes, characters, "
+        "alphabet, alphabet_lowercase, distinct_characters, created_at) VALUES (:corpus, :user, "
+        f"'c', 'private', {sha256}, 'utf-8', 1, 1, 'a', 'a', 1, {now})"
+    )
+    run(
+        "INSERT INTO models (id, user_id, name, visibility, corpus_id, spec, vocabulary, "
+        "vocabulary_size, created_at) VALUES "
+        f"(:model, :user, 'm', 'private', :corpus, '{{}}', 'a', 1, {now})"
+    )
+    run(
+        "INSERT INTO jobs (id, user_id, name, kind, status, spec, model_id, created_at, "
+        "finished_at) VALUES "
+        f"(:job, :user, 'j', 'train', 'cancelled', '{{}}', :model, {now}, {now})"
+    )
+    checkpoint = (
+        "INSERT INTO checkpoints (id, model_id, job_id, attempt, step, epoch, digest, sha256, "
+        "size_bytes, fingerprint, created_at) VALUES (:checkpoint, {model}, {job}, 1, 1, 1, "
+        f"{sha256}, {sha256}, 1, '{{{{}}}}', {now})"
+    )
+    run(checkpoint.format(model=":model", job=":job"))
+    upgrade(empty_database_url)
+    run(
+        "INSERT INTO models (id, user_id, name, visibility, spec, vocabulary, vocabulary_size, "
+        f"created_at) VALUES (:imported, :user, 'i', 'private', '{{}}', 'a', 1, {now})"
+    )
+    kept, ids["checkpoint"] = ids["checkpoint"], new_id()
+    run(checkpoint.format(model=":imported", job="NULL"))
+    downgrade(empty_database_url, "0018")
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT name FROM models")).scalars().all()
+        remaining = connection.scalars(text("SELECT id FROM checkpoints").columns(id=Id)).all()
+    engine.dispose()
+    assert (found, remaining) == (["m"], [kept])

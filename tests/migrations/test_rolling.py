@@ -22,6 +22,11 @@ from tests.worker.harness import make_harness, some_text
 
 #: Fields of a training's spec that the last release does not know.
 NEW_FIELDS = ("holdout", "items")
+#: What may be null since a migration: only in rows that no version before it makes. Such a version
+#: can't show these while it still runs beside the new one.
+NULL_SINCE = {
+    "0020": {("models", "corpus_id"), ("checkpoints", "job_id")},  # of imported models
+}
 ROOT = Path(__file__).parents[2]
 #: The columns of a table by name: the type, and whether an INSERT may omit the column.
 Columns = dict[str, tuple[str, bool]]
@@ -36,7 +41,12 @@ def test_migrations_only_expand(empty_database_url: str) -> None:
         for table, columns in before.items():
             assert table in after, f"{revision} drops the table {table}"
             for name, column in columns.items():
-                assert after[table].get(name) == column, f"{revision} changes {table}.{name}"
+                kind, omittable = column
+                if (table, name) in NULL_SINCE.get(revision, ()):
+                    omittable = True
+                assert after[table].get(name) == (kind, omittable), (
+                    f"{revision} changes {table}.{name}"
+                )
             for name in after[table].keys() - columns.keys():
                 assert after[table][name][1], f"{revision}: {table}.{name} needs a default"
         before = after

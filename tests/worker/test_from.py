@@ -12,6 +12,7 @@ from shared.database import make_sessions
 from shared.specs.presets import SampleSpec
 from shared.tables import Job
 from tests.api.conftest import settings_for
+from tests.api.exported import bring
 from tests.api.harness import ApiHarness, Person
 from tests.worker.harness import TINY, Worker, WorkerHarness, some_text, until
 from worker.data import checkpoints
@@ -72,6 +73,38 @@ def test_a_text_with_new_characters_can_start_from_a_checkpoint(
         assert saved.characters[len(known.characters)] == "!" < min(known.characters[1:])
         assert len(saved.characters) == len(set(GREEK))
     assert row.val_loss is not None
+
+
+def test_an_imported_model_writes_scores_and_is_trained_on(
+    harness: WorkerHarness, ann: Person
+) -> None:
+    corpus = ann.upload(some_text())
+    numbers = TINY | {"schedule": "constant", "patience": None, "seed": 5}
+    first = ann.train(corpus, **numbers)
+    harness.wait_until_succeeded(first["id"])
+    whole = ann.get(f"/v1/models/{first['model']}/export").get_data()
+    light = ann.get(f"/v1/models/{first['model']}/export?optimizer=false").get_data()
+    origin, copy, small = (
+        ann.get(f"/v1/models/{model}").json
+        for model in (first["model"], bring(ann, whole).json["id"], bring(ann, light).json["id"])
+    )
+    texts, scores = [], []
+    for model in (origin, copy, small):
+        asked = {"model": model["id"], "prompt": "the ", "length": 30, "seed": 3}
+        job = ann.post("/v1/generate", asked).json["id"]
+        harness.wait_until_succeeded(job)
+        texts.append(harness.texts(job)[0].text)
+        job = ann.post("/v1/score", {"model": model["id"], "text": some_text()[:200]}).json["id"]
+        harness.wait_until_succeeded(job)
+        scores.append(harness.texts(job)[0].bits_per_char)
+    assert len(set(texts)) == len(set(scores)) == 1
+    digests = {}
+    for model, goes_on in ((origin, True), (copy, True), (small, False)):
+        started = ann.train(corpus, **{"from": model["checkpoints"]["latest"], "epochs": 1})["id"]
+        harness.wait_until_succeeded(started)
+        assert harness.event(started, "began_from")["goes_on"] is goes_on
+        digests[model["id"]] = harness.checkpoints(started)[-1].digest
+    assert digests[copy["id"]] == digests[origin["id"]], "it goes on to the bit"
 
 
 def test_the_same_text_at_a_constant_rate_continues_the_training(

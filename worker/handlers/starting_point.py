@@ -19,20 +19,20 @@ class StartingPoint:
 
     Attributes:
         id: The checkpoint's id.
-        job_id: The training that saved it.
+        job_id: The training that saved it; None for an imported one.
         step: The step of that training.
         sha256: Names the checkpoint's bytes.
         validated: Whether it has a validation loss.
-        corpus_sha256: The text it was trained on.
+        corpus_sha256: The text it was trained on; None for an imported one that doesn't tell.
         lowercase: Whether that text was lower-cased.
     """
 
     id: str
-    job_id: str
+    job_id: str | None
     step: int
     sha256: str
     validated: bool
-    corpus_sha256: str
+    corpus_sha256: str | None
     lowercase: bool
 
 
@@ -62,9 +62,10 @@ def read_model(engine: Engine, claim: Claim) -> tuple[str, StartingPoint | None]
                 CheckpointRow.val_loss.is_not(None).label("validated"),
                 Corpus.sha256.label("corpus_sha256"),
                 source.spec,
+                source.origin,
             )
             .join(source, CheckpointRow.model_id == source.id)
-            .join(Corpus, source.corpus_id == Corpus.id)
+            .outerjoin(Corpus, source.corpus_id == Corpus.id)
             .where(CheckpointRow.id == model.from_checkpoint_id)
         ).one_or_none()
     if row is None:
@@ -78,6 +79,6 @@ def read_model(engine: Engine, claim: Claim) -> tuple[str, StartingPoint | None]
         step=row.step,
         sha256=row.sha256,
         validated=bool(row.validated),
-        corpus_sha256=row.corpus_sha256,
+        corpus_sha256=row.corpus_sha256 if row.origin is None else row.origin["corpus_sha256"],
         lowercase=row.spec["lowercase"],
     )

@@ -118,7 +118,7 @@ class Train:
         if state is not None:
             parts = find_holdout(state.meta, config, inputs.ids, inputs.vocabulary).parts
             config = extend_epochs(state, config, steps_per_epoch(config, parts))
-            if start is not None and state.meta.get("start_step"):
+            if start is not None and start.job_id and state.meta.get("start_step"):
                 # This training continues another one and counts its steps, so that an earlier
                 # step's checkpoint may be the other one's.
                 recall_from.append(start.job_id)

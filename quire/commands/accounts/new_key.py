@@ -70,6 +70,15 @@ class NewKeyOutput:
         """
         self._print("link", link, f"{enrolment}.link", message)
 
+    def print_secret(self, secret: str, message: str) -> None:
+        """Print a secret of webhooks, or the name of the private file that holds it.
+
+        Args:
+            secret: The secret.
+            message: What was made, as markup without a full stop.
+        """
+        self._print("secret", secret, "webhooks.secret", message)
+
     def _print(self, what: str, secret: str, file_name: str, message: str) -> None:
         if self._folder is None:
             print_note(f"{message}. The {what}, shown only this once:")

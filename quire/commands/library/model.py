@@ -1,6 +1,8 @@
 """`quire models` and `quire model …`."""
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -13,14 +15,17 @@ from quire.commands.library.sharing import (
     add_shared_commands,
     visible_to,
 )
+from quire.errors import InvalidInput
 from quire.lookup import find_deleted_model, find_model
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
     escape,
     has_duplicates,
+    out,
     print_json,
     print_table,
+    transfer_progress,
 )
 
 model = typer.Typer(no_args_is_help=True, help="Work with one model.")
@@ -109,3 +114,67 @@ add_shared_commands(
         "restore": "Have a deleted model back, and your corpus that it was trained on.",
     },
 )
+
+
+@model.command("export")
+def export(
+    reference: Annotated[str, typer.Argument(metavar="MODEL", help="The model, by name or id.")],
+    which: Annotated[
+        str, typer.Option("--which", help="Which checkpoint: best, latest, or an id.")
+    ] = "best",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The file to write.", show_default="MODEL.safetensors"),
+    ] = None,
+    optimizer: Annotated[
+        bool,
+        typer.Option(
+            "--optimizer/--no-optimizer",
+            help="With the optimizer state, which only a training that goes on exactly needs.",
+        ),
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a model as one file, to run it in NumPy or bring it to another server."""
+    with config.connect() as client:
+        found = find_model(client, reference)
+        path = output or Path(f"{found.name.replace('/', '-')}.safetensors")
+        if path.exists() and not force:
+            raise InvalidInput(f"{path} exists: choose another --output, or use --force")
+        try:
+            with transfer_progress(f"exporting {path.name}") as on_progress:
+                size_bytes = client.export_model(
+                    found.id, path, checkpoint=which, optimizer=optimizer, on_progress=on_progress
+                )
+        except OSError as error:
+            raise InvalidInput(f"{path} can't be written: {error.strerror}") from None
+    if as_json:
+        print_json({"model": found.id, "path": str(path), "bytes": size_bytes})
+    else:
+        out.print(escape(f"{path}  {formatting.size(size_bytes)}"), soft_wrap=True)
+
+
+@model.command("import")
+def import_(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file that `quire model export` wrote.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="The model's name.", show_default="the one in the file"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a model to this server that was exported from it or another one."""
+    if not path.is_file():
+        raise InvalidInput(f"{path} is not a file")
+    try:
+        with config.connect() as client, transfer_progress(f"importing {path.name}") as on_progress:
+            imported = client.import_model(path, name=name, on_progress=on_progress)
+    except OSError as error:
+        raise InvalidInput(f"{path} can't be read: {error.strerror}") from None
+    if as_json:
+        print_json(imported)
+    else:
+        out.print(escape(f"{imported.name}  {imported.id}"), soft_wrap=True)

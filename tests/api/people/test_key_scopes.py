@@ -28,6 +28,7 @@ OTHER_SCOPES = {
     ("POST", "/v1/devices/free"): "admin",
     ("POST", "/v1/users/{user}/keys"): "manage",
     ("DELETE", "/v1/session"): "read",
+    ("POST", "/v1/webhooks/secret"): "manage",
     ("POST", "/v1/users/{user}/enrolments"): "manage",
     ("POST", "/v1/groups"): "admin",
     ("DELETE", "/v1/groups/{group}"): "admin",

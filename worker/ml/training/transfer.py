@@ -34,6 +34,8 @@ def can_continue(state: TrainingState, config: TrainConfig) -> bool:
     """
     if config.schedule != "constant" or config.epochs is None:
         return False
+    if not state.training:  # an imported model that came without its optimizer state
+        return False
     left_out = (*_LENGTH, *_MACHINE)
     before, now = _FIRST_VALUES | state.meta["config"], asdict(config)
     return all(before.get(name) == value for name, value in now.items() if name not in left_out)

@@ -4,6 +4,7 @@ from quire.client.aio.routes.corpora import AsyncCorpora
 from quire.client.aio.routes.groups import AsyncGroups
 from quire.client.aio.routes.jobs import AsyncJobs
 from quire.client.aio.routes.models import AsyncModels
+from quire.client.aio.routes.notifications import AsyncNotifications
 from quire.client.aio.routes.operations import AsyncOperations
 from quire.client.aio.routes.server import AsyncServer
 from quire.client.aio.routes.shares import AsyncShares
@@ -16,6 +17,7 @@ class AsyncRoutes(
     AsyncCorpora,
     AsyncJobs,
     AsyncModels,
+    AsyncNotifications,
     AsyncShares,
     AsyncOperations,
     AsyncServer,

@@ -1,13 +1,15 @@
 """Models, their checkpoints, and the texts they generated."""
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from quire.client.aio import runtime
 from quire.client.aio.base import AsyncBase, quote_segment
+from quire.client.aio.routes.corpora import UPLOAD_READ_SECONDS
 from quire.client.replies import Checkpoint, Model, Text
-from quire.client.requests.uploads import ProgressCallback
+from quire.client.requests.uploads import Body, ProgressCallback
 
 
 class AsyncModels(AsyncBase):
@@ -64,9 +66,12 @@ class AsyncModels(AsyncBase):
         Returns:
             The size of the file in bytes.
         """
+        url = f"/v1/checkpoints/{quote_segment(checkpoint_id)}/download"
+        return await self._download(url, path, on_progress)
+
+    async def _download(self, url: str, path: Path, on_progress: ProgressCallback | None) -> int:
         part = path.with_name(path.name + ".part")
         done = 0
-        url = f"/v1/checkpoints/{quote_segment(checkpoint_id)}/download"
         try:
             async with self._transport.stream(url) as response:
                 length = response.headers.get("Content-Length")
@@ -85,6 +90,60 @@ class AsyncModels(AsyncBase):
         finally:
             part.unlink(missing_ok=True)
         return done
+
+    async def export_model(
+        self,
+        model_id: str,
+        path: Path,
+        *,
+        checkpoint: str = "best",
+        optimizer: bool = True,
+        on_progress: ProgressCallback | None = None,
+    ) -> int:
+        """Write a model as one file, which `import_model` takes, completely or not at all.
+
+        Args:
+            model_id: The model.
+            path: The file to write.
+            checkpoint: `best`, `latest` or a checkpoint's id.
+            optimizer: Whether to write the optimizer state, which only a training that goes on
+                exactly needs.
+            on_progress: Called with the bytes received so far.
+
+        Returns:
+            The size of the file in bytes.
+        """
+        query = f"checkpoint={quote_segment(checkpoint)}&optimizer={str(optimizer).lower()}"
+        url = f"/v1/models/{quote_segment(model_id)}/export?{query}"
+        return await self._download(url, path, on_progress)
+
+    async def import_model(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        visibility: str | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> Model:
+        """Bring a model that `export_model` wrote, from this server or another one.
+
+        Args:
+            path: The file.
+            name: The name of the model; None takes the one in the file.
+            visibility: `private` or `server`; None leaves the choice to the server.
+            on_progress: Called with the bytes sent so far.
+        """
+        body = Body("application/octet-stream", [path], path.stat().st_size)
+        response = await self._transport.request(
+            "POST",
+            "/v1/models/import",
+            params={"name": name, "visibility": visibility},
+            content=partial(body.pieces, on_progress),
+            headers={"Content-Type": body.media_type, "Content-Length": str(body.size)},
+            read_seconds=UPLOAD_READ_SECONDS,
+            idempotency_key=True,
+        )
+        return Model.model_validate(response.json())
 
     async def text(self, text_id: str) -> Text:
         """Get a generated text."""

@@ -5,6 +5,7 @@ from quire.client.sync.routes.corpora import Corpora
 from quire.client.sync.routes.groups import Groups
 from quire.client.sync.routes.jobs import Jobs
 from quire.client.sync.routes.models import Models
+from quire.client.sync.routes.notifications import Notifications
 from quire.client.sync.routes.operations import Operations
 from quire.client.sync.routes.server import Server
 from quire.client.sync.routes.shares import Shares
@@ -17,6 +18,7 @@ class Routes(
     Corpora,
     Jobs,
     Models,
+    Notifications,
     Shares,
     Operations,
     Server,

@@ -1,0 +1,1 @@
+"""The file of an exported model: a safetensors file with two entries of metadata."""
