@@ -186,7 +186,7 @@ def _less_memory(kind: str, spec: Mapping[str, Any]) -> str:
             value = spec.get(name)
             if isinstance(value, int) and value > least:
                 return f"Lower `{name}` from {value} to {max(least, value // 2)}, then train again."
-        return "Use fewer `units` or a smaller `window`."
+        return "Use fewer `units` or `layers`, or a smaller `batch_size` or `window`."
     texts = spec.get("n")
     if isinstance(texts, int) and texts > 1:
         return f"Lower `n` from {texts} to {texts // 2}, or use a smaller model."

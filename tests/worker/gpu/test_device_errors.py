@@ -78,7 +78,7 @@ def test_an_error_is_seen_through_what_was_raised_from_it() -> None:
         ("train", {"batch_size": 20, "units": 512}, "Lower `batch_size` from 20 to 16"),
         ("train", {"batch_size": 8, "units": 512}, "Lower `units` from 512 to 256"),
         ("train", {"batch_size": 8, "units": 32, "window": 96}, "Lower `window` from 96 to 48"),
-        ("train", {"batch_size": 1, "units": 8, "window": 4}, "Use fewer `units`"),
+        ("train", {"batch_size": 1, "units": 8, "window": 4}, "Use fewer `units` or `layers`"),
         ("generate", {"n": 64}, "Lower `n` from 64 to 32"),
         ("generate", {"n": 1}, "Ask for fewer texts at once"),
         ("generate", {"corpus": "…"}, "Ask for fewer texts at once"),
