@@ -10,7 +10,7 @@ from time import perf_counter
 from benchmarks.peers.ngrams import KneserNey
 from benchmarks.support.abc_tunes import PARSER_SECONDS, accepted, parser_version, tunes
 from benchmarks.support.harness import Corpus, Options, Row, find_corpus, load_corpus, main, row
-from shared.specs.presets import resolve_train
+from shared.specs.presets import fit_to_alphabet, resolve_train
 from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig, held_out_characters
 from worker.ml.runtime import configure
@@ -54,6 +54,7 @@ def learn(corpus: Corpus, quick: bool) -> TrainedNetwork:
     """Train preset `default` for the number of epochs that best fits the time."""
     vocabulary, ids = vectorize(corpus.text)
     spec = resolve_train("default", {"holdout": "tail"}, seed=SEED, threads=THREADS, shards=THREADS)
+    spec = fit_to_alphabet(spec, len(vocabulary))
     config = TrainConfig.from_spec(spec.model_dump(), len(vocabulary))
     seconds = QUICK_SECONDS if quick else SECONDS
     trainer = Trainer(config, ids, vocabulary)

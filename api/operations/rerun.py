@@ -11,7 +11,7 @@ from api.operations.submission import submit
 from api.operations.training import enqueue_model
 from api.permissions import Shareable, current_user, own_job, visible
 from shared.queue.types import Submission
-from shared.specs.presets import TrainSpec
+from shared.specs.training import TrainSpec
 from shared.tables import Corpus, Job, Model
 
 

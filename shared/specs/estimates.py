@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shared.specs.presets import TrainSpec
+from shared.specs.training import TrainSpec
 
 FLOAT_BYTES = 4
 #: A worker with TensorFlow loaded and its compiler warm (840 MB), plus a compilation. Counting
@@ -44,8 +44,8 @@ INDEX_BYTES_PER_CHARACTER = 5
 MIN_CHARACTERS_PER_WORD = 4
 #: The numbers that decide the speed of a training, on processors of one kind.
 SHAPE = (
-    "tokenizer", "vocabulary_limit", "predict", "window", "embedding", "units", "layers",
-    "batch_size", "optimizer", "threads", "shards",
+    "tokenizer", "vocabulary_limit", "predict", "window", "embedding", "tied_embedding", "units",
+    "layers", "batch_size", "optimizer", "threads", "shards",
 )  # fmt: skip
 
 
@@ -143,12 +143,17 @@ def estimate(spec: TrainSpec, corpus: CorpusSize, speeds: Sequence[float] = ()) 
 
 def same_shape(left: dict[str, Any], right: dict[str, Any]) -> bool:
     """Whether two stored specs have the same speed."""
-    return all(left.get(name) == right.get(name) for name in SHAPE)
+    # Specs of earlier releases lack some numbers, which were 0 or false then.
+    return all((left.get(name) or 0) == (right.get(name) or 0) for name in SHAPE)
 
 
 def _weights(spec: TrainSpec, vocabulary_size: int) -> int:
     units, inputs = spec.units, spec.embedding or vocabulary_size
-    count = vocabulary_size * spec.embedding + (units + 1) * vocabulary_size
+    count = vocabulary_size * (spec.embedding + 1)
+    if spec.tied_embedding:
+        count += (units + 1) * spec.embedding
+    else:
+        count += units * vocabulary_size
     for _ in range(spec.layers):
         count += 4 * units * (inputs + units + 1)
         inputs = units
@@ -165,7 +170,9 @@ def _activations(spec: TrainSpec, vocabulary_size: int) -> int:
 def _sampling(spec: TrainSpec, corpus: CorpusSize) -> int:
     """Estimate the bytes for sample texts: copies of the weights, and the index for copied text."""
     vocabulary_size = corpus.vocabulary_size(spec)
-    weights = _weights(spec.model_copy(update={"embedding": 0}), vocabulary_size)
+    # The sampler folds the embedding into the first layer, and a projection into the last.
+    folded = spec.model_copy(update={"embedding": 0, "tied_embedding": False})
+    weights = _weights(folded, vocabulary_size)
     index = 0
     if corpus.characters <= INDEXED_CHARACTERS:
         bytes_per_character = INDEX_BYTES_PER_CHARACTER + 2 * _id_bytes(corpus.alphabet_size)
@@ -177,7 +184,11 @@ def _speed(spec: TrainSpec, vocabulary_size: int) -> float:
     """Estimate the characters per second of the CPU step, whose first layer is a look-up."""
     units = spec.units
     recurrent = 4 * units * units * (2 * spec.layers - 1)
-    head = units * vocabulary_size / (spec.window if spec.predict == "last" else 1)
+    head = units * vocabulary_size
+    if spec.tied_embedding:
+        head = spec.embedding * (units + vocabulary_size)
+    if spec.predict == "last":
+        head //= spec.window
     return CORE_RATE * spec.threads / (PASSES * (recurrent + head))
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import ConfigDict, Field
 
-from shared.specs.presets import SEED_LIMIT, Frozen, Temperature
+from shared.specs.training import SEED_LIMIT, Frozen, Temperature
 from shared.texts.characters import NormalForm
 from shared.texts.vocabulary import OnUnknown
 

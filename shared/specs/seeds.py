@@ -9,7 +9,7 @@ same text.
 import hashlib
 import secrets
 
-from shared.specs.presets import SEED_LIMIT
+from shared.specs.training import SEED_LIMIT
 
 
 def new_seed() -> int:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -213,7 +213,7 @@ def _check_array(name: str, array: Array, shape: tuple[int, ...]) -> None:
 
 def _description(state: TrainingState) -> dict[str, Any]:
     return {
-        "network": asdict(state.network),
+        "network": state.network.as_dict(),
         "characters": state.characters,
         **({"words": list(state.words)} if state.words else {}),
         "lowercase": state.lowercase,
