@@ -12,7 +12,8 @@ from api.errors import Invalid, NetworkTooLarge, NoCheckpointYet, NotFound
 from api.http.idempotency import Creation
 from api.operations import prompts
 from api.operations.corpus_storage import find_or_insert_corpus
-from api.operations.excerpts import refuse_random_prompt
+from api.operations.excerpts import refuse_nearest, refuse_random_prompt
+from api.operations.known_items import refuse_unknown_items
 from api.operations.submission import submit
 from api.permissions import CurrentUser, corpus_as_shown, current_user, own_job, visible
 from api.schemas.fields import NAME_CHARACTERS
@@ -51,6 +52,7 @@ class UsableModel:
         normal_form: The form that accented letters have in the corpus, if they have one.
         shows_corpus: Whether the user may see the corpus.
         writes_items: Whether it learnt a list, of which it writes items.
+        corpus_characters: The length of the corpus; None if it was deleted.
     """
 
     id: str
@@ -62,6 +64,7 @@ class UsableModel:
     normal_form: NormalForm | None
     shows_corpus: bool
     writes_items: bool
+    corpus_characters: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class TextRequest:
         checkpoint: ``best``, ``latest`` or an id.
         prompt: What the text continues, or what is scored; None for a piece of the corpus, or for
             an item's beginning.
+        nearest: Whether it asks for items of the corpus, which not everybody may see.
         make_spec: Makes the spec, given the model; raises `Invalid` if they don't fit.
     """
 
@@ -84,6 +88,7 @@ class TextRequest:
     name: str | None
     scheduling: SchedulingOptions | None
     make_spec: Callable[[UsableModel], GenerateSpec]
+    nearest: bool = False
 
     def submission(self, model: UsableModel) -> Submission:
         """Return the job that the request asks for."""
@@ -109,6 +114,7 @@ def generation_request(body: GenerateRequest) -> TextRequest:
         body.name,
         body,
         partial(_generation_spec, body),
+        body.nearest,
     )
 
 
@@ -145,6 +151,8 @@ def enqueue_text(session: Session, request: TextRequest, job_id: str) -> Creatio
         _refuse_network(model.id, training.estimate["checkpoint_bytes"])
     if request.prompt is None and not model.writes_items:
         refuse_random_prompt(session, model.id, request.user)
+    if request.nearest:
+        refuse_nearest(session, model.id, request.user)
     return submit(session, request.submission(model), request.scheduling, job_id)
 
 
@@ -243,12 +251,14 @@ def usable_model(session: Session, request: TextRequest) -> UsableModel:
         normal_form=None if corpus is None else corpus.normal_form,
         shows_corpus=corpus is not None and corpus.is_visible,
         writes_items=bool(model.spec.get("items")),
+        corpus_characters=None if corpus is None else corpus.characters,
     )
 
 
 def _generation_spec(body: GenerateRequest, model: UsableModel) -> GenerateSpec:
     body = _fit_to_items(body) if model.writes_items else _fit_to_text(body)
     _refuse_if_too_large(body)
+    refuse_unknown_items(body, items=model.writes_items, characters=model.corpus_characters)
     return GenerateSpec(
         checkpoint=body.checkpoint.lower(),
         prompt=_fit_prompt(body.prompt, model, body) if body.prompt else body.prompt,
@@ -263,6 +273,8 @@ def _generation_spec(body: GenerateRequest, model: UsableModel) -> GenerateSpec:
         echo=body.echo,
         logprobs=body.logprobs,
         items=model.writes_items,
+        only_new=body.only_new,
+        nearest=body.nearest,
     )
 
 

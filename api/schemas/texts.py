@@ -46,6 +46,16 @@ class NoveltyReply(Reply):
     )
 
 
+class NearestReply(Reply):
+    """The item of the corpus that is nearest to a text."""
+
+    item: str
+    distance: int = Field(
+        description="characters to insert, delete or replace between it and the text with its "
+        "prompt; of several items as near, the corpus's first one is told"
+    )
+
+
 class TextReply(Reply):
     """A text that a model wrote."""
 
@@ -66,7 +76,8 @@ class TextReply(Reply):
     index: int = Field(description="position in the job: by temperature, then by `n`")
     finish_reason: str = Field(
         description="`length`, `stop`, `end` (of an item), `deadline` or `cancelled` (both "
-        "incomplete), or `scored` for a text that was only read"
+        "incomplete), `exhausted` (`only_new` found nothing new; the text is empty), or `scored` "
+        "for a text that was only read"
     )
     temperature_to: float | None = Field(description="at the last token, if a schedule changed it")
     repetition_penalty: float
@@ -91,6 +102,11 @@ class TextReply(Reply):
         description="whether it is, prompt included, an item of the corpus; null for a text that "
         "is no item, or if the corpus was deleted or exceeds 8,000,000 characters",
     )
+    discarded: int | None = Field(
+        description="draws that were thrown away before it as copies or repeats; null without "
+        "`only_new`"
+    )
+    nearest: NearestReply | None = Field(description="with `nearest`; null as `copy` is")
     created_at: datetime
     lineage: Annotated[LineageReply, Field(description="only in the reply for a single text")] = (
         Omittable

@@ -7,7 +7,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from api.permissions import current_user, jobs_that_show_excerpts
-from api.schemas.texts import NoveltyReply, TextReply
+from api.schemas.texts import NearestReply, NoveltyReply, TextReply
 from shared.queue.types import StoredText
 from shared.tables import GeneratedText
 
@@ -62,8 +62,16 @@ def render_text(text: TextColumns, owner: str, *, placed: bool) -> TextReply:
         requested=text.requested,
         novelty=_novelty_reply(text, placed=placed),
         copy=text.copy,
+        discarded=text.discarded,
+        nearest=_nearest_reply(text),
         created_at=text.created_at,
     )
+
+
+def _nearest_reply(text: TextColumns) -> NearestReply | None:
+    if text.nearest is None or text.nearest_distance is None:
+        return None
+    return NearestReply(item=text.nearest, distance=text.nearest_distance)
 
 
 def _novelty_reply(text: TextColumns, *, placed: bool) -> NoveltyReply | None:

@@ -6,6 +6,9 @@ from shared.specs.training import SEED_LIMIT, Frozen, Temperature
 from shared.texts.characters import NormalForm
 from shared.texts.vocabulary import OnUnknown
 
+#: The most draws of a text with `only_new`; if none is new, the text stays empty.
+MAX_DRAWS = 20
+
 
 class Schedule(Frozen):
     """A temperature that changes from a text's first token to its last, in equal steps."""
@@ -50,4 +53,14 @@ class GenerateSpec(Frozen):
         False,
         exclude_if=lambda items: not items,
         description="write items of a list, each to its end",
+    )
+    only_new: bool = Field(
+        False,
+        exclude_if=lambda only_new: not only_new,
+        description="draw again in place of items of the corpus and of repeats",
+    )
+    nearest: bool = Field(
+        False,
+        exclude_if=lambda nearest: not nearest,
+        description="find the item of the corpus that is nearest to each text",
     )

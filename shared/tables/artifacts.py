@@ -179,6 +179,11 @@ class GeneratedText(Base):
     known_grams: Mapped[float | None]
     #: Whether it is an item of the corpus; null for a text.
     copy: Mapped[bool | None]
+    #: Draws that were thrown away before it, where only new items were wanted.
+    discarded: Mapped[int | None]
+    #: The nearest item of the corpus and its edit distance, if requested.
+    nearest: Mapped[str | None] = mapped_column(Text)
+    nearest_distance: Mapped[int | None]
     created_at: Mapped[datetime]
 
     # A repeated attempt can't insert the same text twice.

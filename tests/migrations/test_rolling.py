@@ -21,7 +21,7 @@ from tests.services.redis import RedisServer
 from tests.worker.harness import make_harness, some_text
 
 #: Fields of a training's spec that the last release does not know.
-NEW_FIELDS = ("holdout", "items")
+NEW_FIELDS = ("holdout", "items", "tied_embedding")
 ROOT = Path(__file__).parents[2]
 #: The columns of a table by name: the type, and whether an INSERT may omit the column.
 Columns = dict[str, tuple[str, bool]]

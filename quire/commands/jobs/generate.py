@@ -95,6 +95,21 @@ def generate(
     logprobs: Annotated[
         bool, typer.Option("--logprobs", help="With --json: show each token's log probability.")
     ] = False,
+    only_new: Annotated[
+        bool,
+        typer.Option(
+            "--only-new",
+            help="Of a list: draw again in place of items of the corpus, and of repeats.",
+        ),
+    ] = False,
+    nearest: Annotated[
+        bool,
+        typer.Option(
+            "--nearest",
+            help="Of a list: after each item, a tab, the nearest item of the corpus, another tab, "
+            "and how many characters differ.",
+        ),
+    ] = False,
     unknown: Unknown = None,
     checkpoint: Checkpoint = None,
     name: Annotated[
@@ -136,6 +151,8 @@ def generate(
         "seed": seed,
         "echo": echo or None,
         "logprobs": logprobs or None,
+        "only_new": only_new or None,
+        "nearest": nearest or None,
         "unknown": unknown,
         "checkpoint": checkpoint,
         "name": name,
