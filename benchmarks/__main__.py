@@ -43,7 +43,8 @@ SCRIPTS = {
     "memory": ("train/memory_per_character", "train/memory_estimate"),
     "corpora": (
         *("corpora/nietzsche", "corpora/tinyshakespeare", "corpora/hongloumeng"),
-        *("corpora/hongloumeng_alphabet", "corpora/nottingham", "corpora/nottingham_tunes"),
+        *("corpora/hongloumeng_alphabet", "corpora/hongloumeng_60s", "corpora/hongloumeng_300s"),
+        *("corpora/nottingham", "corpora/nottingham_tunes"),
     ),
     "fairness": (
         *("fairness/service_lag", "fairness/share_error", "fairness/light_wait"),

@@ -160,14 +160,15 @@ def fingerprint(threads: int, shards: int, device: str) -> dict[str, Any]:
         "numpy": version("numpy"),
         "machine": platform.machine(),
         "cpu": ", ".join(sorted(_cpuinfo("model name", "Model"))),
-        "cpu_features": _cpu_features(),
+        "cpu_features": cpu_features(),
         "threads": threads,
         "shards": shards,
         "device": device,
     }
 
 
-def _cpu_features() -> list[str]:
+def cpu_features() -> list[str]:
+    """The instruction sets of this processor that decide which kernels run."""
     flags = {flag for flags in _cpuinfo("flags", "Features") for flag in flags.split()}
     return [name for name in CPU_FEATURES if name in flags]
 
