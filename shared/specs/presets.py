@@ -82,11 +82,11 @@ PRESETS: dict[str, TrainNumbers] = {
 }
 
 
-#: What the presets change for a large alphabet.
+#: What a preset changes for a large alphabet, beside tying the embedding.
 LARGE_ALPHABET_NUMBERS: dict[PresetName, dict[str, Any]] = {
     "classic": {},
     "default": {"embedding": 128},
-    "large": {"embedding": 256},
+    "large": {},
 }
 
 

@@ -146,7 +146,8 @@ class TrainNumbers(Frozen):
         "tail",
         description="where the held-out share lies: `tail` at the end of the corpus, or `spread` "
         "in pieces all over it, drawn by the seed, so that what judges the training is like the "
-        "corpus. A corpus too short for two pieces of four windows keeps the tail",
+        "corpus. A corpus too short for two pieces of four windows (of one, if it is a list of "
+        "short lines) keeps the tail",
     )
     validate_every: int | None = Field(
         None,

@@ -24,7 +24,9 @@ def largest_window(characters: int, held_out: float) -> int:
 
 
 def longest_piece(characters: int, window: int, held_out: float) -> int:
-    """Return the length of the longest held-out piece with `holdout: spread`.
+    """Return the length of the longest held-out piece with `holdout: spread`, at most.
+
+    Those of a list of short lines are shorter, which only the worker finds out.
 
     Args:
         characters: The length of the corpus.

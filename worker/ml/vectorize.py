@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.ml.config import TrainConfig
-from worker.ml.holdout import Holdout, Span
+from worker.ml.holdout import Holdout, Span, least_windows
 from worker.ml.items import ItemHoldout, Spans, item_starts, windows_of
 from worker.ml.vocabulary import Ids, UnknownCharacter, Vocabulary
 
@@ -216,4 +216,5 @@ def find_holdout(
     """
     if config.items:
         return ItemHoldout.from_meta(meta, config, ids, vocabulary)
-    return Holdout.from_meta(meta, config, len(ids))
+    windows = least_windows(ids, vocabulary, config.window)
+    return Holdout.from_meta(meta, config, len(ids), windows)
