@@ -46,6 +46,7 @@ SCRIPTS = {
         *("corpora/hongloumeng_alphabet", "corpora/hongloumeng_60s", "corpora/hongloumeng_300s"),
         *("corpora/nottingham", "corpora/nottingham_tunes"),
     ),
+    "items": ("items/nottingham_new", "items/nottingham_accepted"),
     "fairness": (
         *("fairness/service_lag", "fairness/share_error", "fairness/light_wait"),
         *("fairness/idle", "fairness/claim_p95_ms", "fairness/switch_share"),
