@@ -250,7 +250,10 @@ def deleted_models(session: Session, models: Collection[str]) -> set[str]:
 
 
 def corpus_as_shown(session: Session, corpus_id: str | None, user: CurrentUser) -> Row[Any] | None:
-    """Read a corpus's `normal_form`, and whether a user may see the corpus (`is_visible`)."""
+    """Read a corpus's `normal_form` and `characters`, and whether a user may see it.
+
+    The last is `is_visible`.
+    """
     values = {"id": corpus_id, "user_id": user.id}
     return session.connection().execute(_corpus_as_shown(), values).one_or_none()
 
@@ -258,7 +261,7 @@ def corpus_as_shown(session: Session, corpus_id: str | None, user: CurrentUser) 
 @cache
 def _corpus_as_shown() -> Select[Any]:
     is_visible = _visible_to(Corpus, bindparam("user_id")).label("is_visible")
-    columns: tuple[Any, ...] = (Corpus.normal_form, is_visible)
+    columns: tuple[Any, ...] = (Corpus.normal_form, Corpus.characters, is_visible)
     return select(*columns).where(Corpus.id == bindparam("id"))
 
 

@@ -43,8 +43,10 @@ SCRIPTS = {
     "memory": ("train/memory_per_character", "train/memory_estimate"),
     "corpora": (
         *("corpora/nietzsche", "corpora/tinyshakespeare", "corpora/hongloumeng"),
-        *("corpora/hongloumeng_alphabet", "corpora/nottingham", "corpora/nottingham_tunes"),
+        *("corpora/hongloumeng_alphabet", "corpora/hongloumeng_60s", "corpora/hongloumeng_300s"),
+        *("corpora/nottingham", "corpora/nottingham_tunes"),
     ),
+    "items": ("items/nottingham_new", "items/nottingham_accepted"),
     "fairness": (
         *("fairness/service_lag", "fairness/share_error", "fairness/light_wait"),
         *("fairness/idle", "fairness/claim_p95_ms", "fairness/switch_share"),

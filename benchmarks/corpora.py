@@ -1,4 +1,8 @@
-"""Four real texts: preset `default` after a fixed time, compared with an n-gram model and xz."""
+"""Four real texts: preset `default` after a fixed time, compared with an n-gram model and xz.
+
+The text of a large alphabet is also measured after less time and after more, with the time as the
+training's `budget`.
+"""
 
 import lzma
 import math
@@ -6,24 +10,28 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Any
 
 from benchmarks.peers.ngrams import KneserNey
 from benchmarks.support.abc_tunes import PARSER_SECONDS, accepted, parser_version, tunes
 from benchmarks.support.harness import Corpus, Options, Row, find_corpus, load_corpus, main, row
-from shared.specs.presets import resolve_train
+from shared.specs.presets import fit_to_alphabet, resolve_train
 from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig, held_out_characters
 from worker.ml.runtime import configure
 from worker.ml.sampling.request import SamplingRequest
 from worker.ml.sampling.sampler import Sampler
-from worker.ml.training.progress import EpochEnd, TrainingProgress
+from worker.ml.training.progress import EpochEnd, TrainingProgress, Validated
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
+from worker.ml.vocabulary import Vocabulary
 
 TEXTS = ("nietzsche", "tinyshakespeare", "hongloumeng", "nottingham")
 THREADS = 2
 SEED = 1
 SECONDS, QUICK_SECONDS = 90.0, 3.0
+LARGE_ALPHABET = "hongloumeng"
+BUDGETS_SECONDS = (60.0, 300.0)
 #: A quick run uses the last characters of the text only.
 QUICK_CHARACTERS = 60_000
 #: The time for measuring the speed, which decides the number of epochs.
@@ -50,11 +58,33 @@ class TrainedNetwork:
     description: str
 
 
+def configure_default(vocabulary: Vocabulary, **changes: Any) -> TrainConfig:
+    """Configure preset `default` for an alphabet, judged on the tail as its peers are."""
+    numbers = {"holdout": "tail", **changes}
+    spec = resolve_train("default", numbers, seed=SEED, threads=THREADS, shards=THREADS)
+    spec = fit_to_alphabet(spec, len(vocabulary))
+    return TrainConfig.from_spec(spec.model_dump(), len(vocabulary))
+
+
+def learn_within(corpus: Corpus, seconds: float) -> TrainedNetwork:
+    """Train preset `default` with a budget of seconds, which includes building the graphs."""
+    vocabulary, ids = vectorize(corpus.text)
+    trainer = Trainer(configure_default(vocabulary, budget={"seconds": seconds}), ids, vocabulary)
+    started = perf_counter()
+    [*_, last] = [event for event in trainer.run() if isinstance(event, Validated)]
+    windows = trainer.config.batch_size * trainer.config.window
+    description = (
+        f"{corpus.label}, last 5 % held out; ours: preset default with a budget of {seconds:g} s: "
+        f"{perf_counter() - started:.0f} s, {trainer.step:,} steps of {windows:,} characters, "
+        f"evaluated in windows of {trainer.config.window} from zero states"
+    )
+    return TrainedNetwork(trainer.state(), last.val_loss / math.log(2), description)
+
+
 def learn(corpus: Corpus, quick: bool) -> TrainedNetwork:
     """Train preset `default` for the number of epochs that best fits the time."""
     vocabulary, ids = vectorize(corpus.text)
-    spec = resolve_train("default", {"holdout": "tail"}, seed=SEED, threads=THREADS, shards=THREADS)
-    config = TrainConfig.from_spec(spec.model_dump(), len(vocabulary))
+    config = configure_default(vocabulary)
     seconds = QUICK_SECONDS if quick else SECONDS
     trainer = Trainer(config, ids, vocabulary)
     epoch_seconds = trainer.steps_per_epoch * step_seconds(trainer, quick)
@@ -131,6 +161,13 @@ def alphabet_row(corpus: Corpus, network: TrainedNetwork, count: int) -> Row:
     )  # fmt: skip
 
 
+def budget_row(corpus: Corpus, seconds: float, quick: bool, peer: tuple[float, str]) -> Row:
+    """Measure the bits of a large alphabet within a time."""
+    network = learn_within(corpus, QUICK_SECONDS if quick else seconds)
+    name = f"corpora/{LARGE_ALPHABET}_{seconds:g}s"
+    return row(name, [network.bits], [peer[0]], "bits", 1, f"{network.description}; {peer[1]}")
+
+
 def tunes_row(corpus: Corpus, network: TrainedNetwork, count: int) -> Row | None:
     """Measure the share of complete tunes that an ABC parser accepts; None without a parser."""
     parser = parser_version()
@@ -186,8 +223,12 @@ def measure(options: Options) -> list[Row]:
                 f"{network.description}; {peer}",
             )
         )
-        if name == "hongloumeng":
+        if name == LARGE_ALPHABET:
             rows.append(alphabet_row(corpus, network, count))
+            rows += [
+                budget_row(corpus, seconds, options.quick, (bits, peer))
+                for seconds in BUDGETS_SECONDS
+            ]
         if name == "nottingham" and (tunes_found := tunes_row(corpus, network, count)):
             rows.append(tunes_found)
     return rows

@@ -10,7 +10,8 @@ import pytest
 from benchmarks import __main__ as all_of_them
 from benchmarks.peers.ngrams import KneserNey
 from benchmarks.support.abc_tunes import tunes
-from benchmarks.support.harness import row, table
+from benchmarks.support.harness import machine, row, table
+from worker.ml.checkpoint import cpu_features
 
 ROW = {
     "name": "generate/one_stream",
@@ -22,6 +23,10 @@ ROW = {
     "met": True,
     "conditions": "peer: model.predict; 5 / 5 rounds; a machine",
 }
+
+
+def test_a_run_says_which_instruction_sets_it_had() -> None:
+    assert all(feature in machine().split(",")[0] for feature in cpu_features())
 
 
 def test_the_page_names_the_machine_once_and_the_peer_of_each_row() -> None:

@@ -13,7 +13,7 @@ from shared.clock import database_now
 from shared.scheduling.pooling import own, pooled
 from shared.specs.estimates import CorpusSize, Estimate, Processor, estimate, same_shape
 from shared.specs.limits import ResourceLimits, find_exceeded_limit
-from shared.specs.presets import TrainSpec
+from shared.specs.training import TrainSpec
 from shared.tables import Corpus, Device, Job, Model
 from shared.worker_registry import is_alive
 

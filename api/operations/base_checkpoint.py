@@ -7,12 +7,13 @@ from sqlalchemy.orm import Session
 
 from api.errors import Invalid
 from api.permissions import current_user, digests_of_visible, visible_checkpoint
-from shared.specs.presets import PRESETS, PresetName, TrainSpec
+from shared.specs.presets import PRESETS
+from shared.specs.training import PresetName, TrainSpec
 from shared.tables import Checkpoint, Corpus, Model
 
 #: The fields that determine the shape and meaning of the weights. With `predict: last`, `window`
 #: is one of them: such a network starts every window from an empty state.
-SHAPE_FIELDS = ("tokenizer", "predict", "embedding", "units", "layers")
+SHAPE_FIELDS = ("tokenizer", "predict", "embedding", "tied_embedding", "units", "layers")
 #: The fields that determine which pieces judge a training. On the same corpus they stay, or the
 #: network would be judged on what it has learnt.
 HOLDOUT_FIELDS = ("held_out", "holdout")

@@ -1,4 +1,4 @@
-"""Random prompts: whether a user may be shown a piece of a model's corpus."""
+"""Random prompts and nearest items: whether a user may be shown pieces of a model's corpus."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -29,4 +29,19 @@ def refuse_random_prompt(session: Session, model_id: str, user: CurrentUser) -> 
             None,
             "required: the corpus of this model is private, and its owner does not allow random "
             "prompts from it (`allow_excerpts`). Give a prompt, or ask the owner",
+        )
+
+
+def refuse_nearest(session: Session, model_id: str, user: CurrentUser) -> None:
+    """Refuse a generation that would tell items of a corpus that is not shown.
+
+    Raises:
+        Invalid: The owner of the model's corpus keeps it private.
+    """
+    if not may_show_excerpts(session, model_id, user):
+        raise Invalid(
+            "nearest",
+            True,
+            "not possible: the corpus of this model is private, and its owner does not allow "
+            "pieces of it to be shown (`allow_excerpts`). Leave it out, or ask the owner",
         )

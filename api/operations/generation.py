@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from api.errors import Invalid
 from api.http.idempotency import Creation
 from api.operations import prompts
-from api.operations.excerpts import refuse_random_prompt
+from api.operations.excerpts import refuse_nearest, refuse_random_prompt
+from api.operations.known_items import refuse_unknown_items
 from api.operations.submission import submit
 from api.operations.text_requests import TextRequest, UsableModel, usable_model
 from api.operations.usable_checkpoints import (
@@ -45,6 +46,7 @@ def generation_request(body: GenerateRequest) -> TextRequest:
         body.name,
         body,
         partial(_generation_spec, body),
+        body.nearest,
     )
 
 
@@ -77,12 +79,15 @@ def enqueue_text(session: Session, request: TextRequest, job_id: str) -> Creatio
         refuse_network(model.id, training.estimate["checkpoint_bytes"])
     if request.prompt is None and not model.writes_items:
         refuse_random_prompt(session, model.id, request.user)
+    if request.nearest:
+        refuse_nearest(session, model.id, request.user)
     return submit(session, request.submission(model), request.scheduling, job_id)
 
 
 def _generation_spec(body: GenerateRequest, model: UsableModel) -> GenerateSpec:
     body = _fit_to_items(body) if model.writes_items else _fit_to_text(body)
     _refuse_if_too_large(body)
+    refuse_unknown_items(body, items=model.writes_items, characters=model.corpus_characters)
     return GenerateSpec(
         checkpoint=body.checkpoint.lower(),
         prompt=_fit_prompt(body.prompt, model, body) if body.prompt else body.prompt,
@@ -99,6 +104,8 @@ def _generation_spec(body: GenerateRequest, model: UsableModel) -> GenerateSpec:
         items=model.writes_items,
         top_logprobs=body.top_logprobs,
         copied_spans=body.copied_spans,
+        only_new=body.only_new,
+        nearest=body.nearest,
     )
 
 

@@ -15,7 +15,7 @@ from shared import blobs
 from shared.checkpoint_aliases import resolve
 from shared.model_files.about import MODEL_KEY, TRAINING_PREFIX, About, Origin
 from shared.model_files.header import LENGTH_BYTES, header_length, parse_header
-from shared.specs.presets import TrainSpec
+from shared.specs.training import TrainSpec
 from shared.tables import Checkpoint, Model
 
 ALIASES = ("best", "latest")

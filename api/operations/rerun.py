@@ -5,13 +5,13 @@ from sqlalchemy.orm import Session
 from api.errors import Conflict, NotFound
 from api.http.idempotency import Creation
 from api.operations.base_checkpoint import find_base_checkpoint
-from api.operations.excerpts import refuse_random_prompt
+from api.operations.excerpts import refuse_nearest, refuse_random_prompt
 from api.operations.submission import submit
 from api.operations.training import enqueue_model
 from api.operations.usable_checkpoints import refuse_network_of
 from api.permissions import Shareable, current_user, own_job, visible
 from shared.queue.types import Submission
-from shared.specs.presets import TrainSpec
+from shared.specs.training import TrainSpec
 from shared.tables import Corpus, Job, Model
 
 
@@ -34,6 +34,8 @@ def rerun(session: Session, job_id: str) -> Creation:
         corpus_id = _load(session, Corpus, job.corpus_id, "corpus").id
     elif job.spec["prompt"] is None:  # of a model of items it is empty
         refuse_random_prompt(session, model.id, current_user())
+    if job.spec.get("nearest"):
+        refuse_nearest(session, model.id, current_user())
     return submit(
         session,
         Submission("generate", current_user().id, job.name, job.spec, model.id, corpus_id),

@@ -91,7 +91,7 @@ def enqueue_in_group(
     Raises:
         KeyReused: The key came with a different request before.
     """
-    if len(request.prompt or "") <= MAX_PROMPT_CHARACTERS:
+    if len(request.prompt or "") <= MAX_PROMPT_CHARACTERS and not request.nearest:
         text = GroupedText(
             request, job_id, waits, header.idempotency_key, digest_if_keyed(header, body)
         )

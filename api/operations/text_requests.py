@@ -21,6 +21,7 @@ class UsableModel:
         normal_form: The form that accented letters have in the corpus, if they have one.
         shows_corpus: Whether the user may see the corpus.
         writes_items: Whether it learnt a list, of which it writes items.
+        corpus_characters: The length of the corpus; None if it was deleted.
     """
 
     id: str
@@ -32,6 +33,7 @@ class UsableModel:
     normal_form: NormalForm | None
     shows_corpus: bool
     writes_items: bool
+    corpus_characters: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class TextRequest:
         checkpoint: ``best``, ``latest`` or an id.
         prompt: What the text continues, or what is scored; None for a piece of the corpus, or for
             an item's beginning.
+        nearest: Whether it asks for items of the corpus, which not everybody may see.
         make_spec: Makes the spec, given the model; raises `Invalid` if they don't fit.
     """
 
@@ -54,6 +57,7 @@ class TextRequest:
     name: str | None
     scheduling: SchedulingOptions | None
     make_spec: Callable[[UsableModel], GenerateSpec]
+    nearest: bool = False
 
     def submission(self, model: UsableModel) -> Submission:
         """Return the job that the request asks for."""
@@ -81,4 +85,5 @@ def usable_model(session: Session, request: TextRequest) -> UsableModel:
         normal_form=None if corpus is None else corpus.normal_form,
         shows_corpus=corpus is not None and corpus.is_visible,
         writes_items=bool(model.spec.get("items")),
+        corpus_characters=None if corpus is None else corpus.characters,
     )

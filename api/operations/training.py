@@ -23,16 +23,10 @@ from shared.clock import database_now
 from shared.queue.types import Submission
 from shared.scheduling import caps
 from shared.specs.estimates import CorpusSize, Estimate
-from shared.specs.presets import (
-    SMALLEST_WINDOW,
-    TrainNumbers,
-    TrainSpec,
-    fit_to_items,
-    largest_window,
-    longest_piece,
-    resolve_train,
-)
+from shared.specs.presets import fit_to_alphabet, fit_to_items, resolve_train
 from shared.specs.seeds import new_seed
+from shared.specs.training import SMALLEST_WINDOW, TrainNumbers, TrainSpec
+from shared.specs.windows import largest_window, longest_piece
 from shared.tables import Corpus, Model
 
 
@@ -166,6 +160,16 @@ def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None, corpus: Corpus) 
         threads=settings.train_threads,
         shards=settings.train_shards,
     )
+    if base is None:
+        alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
+        spec = fit_to_alphabet(spec, len(alphabet), changes)
+    if spec.tied_embedding and not spec.embedding:
+        raise Invalid(
+            "tied_embedding",
+            True,
+            "not possible without an embedding: `embedding` is 0. Set it, or leave tied_embedding "
+            "out",
+        )
     if corpus.items is None:
         return spec
     _refuse_for_items(spec, body)

@@ -25,12 +25,14 @@ V is the vocabulary size, E the embedding size, U the units per layer. All tenso
 | `lstm.{l}.kernel` | [E or V or U, 4U] | of layer l, from 0 |
 | `lstm.{l}.recurrent_kernel` | [U, 4U] | |
 | `lstm.{l}.bias` | [4U] | |
-| `head.kernel` | [U, V] | |
+| `head.kernel` | [U, V] | absent with a tied embedding |
+| `projection.kernel`, `projection.bias` | [U, E], [E] | only with a tied embedding |
 | `head.bias` | [V] | |
 
 The four gates are concatenated in the order i, f, c, o. With z = x·kernel + h·recurrent_kernel
 + bias: c = sigmoid(z_f)·c + sigmoid(z_i)·tanh(z_c), h = sigmoid(z_o)·tanh(c). The logits of the
-next token are h·head.kernel + head.bias, with h of the last layer. Tensors whose names start with
+next token are h·head.kernel + head.bias, with h of the last layer; with a tied embedding,
+(h·projection.kernel + projection.bias)·embeddingᵀ + head.bias. Tensors whose names start with
 `training.` are needed only to continue the training. The metadata entry `quire` is JSON. It has
 `characters`, in the order of their ids; `words`, whose ids follow (only with the tokenizer
 `word`); and `network`, the network's numbers.

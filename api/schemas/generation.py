@@ -17,6 +17,7 @@ from api.schemas.sampling import (
     UnknownCharacters,
     as_list,
 )
+from shared.specs.generation import MAX_DRAWS
 
 MAX_LENGTH = 100_000
 MAX_TEXTS_PER_TEMPERATURE = 64
@@ -31,6 +32,8 @@ MAX_TOTAL_TOKENS = 1_000_000
 #: Per job: log-probabilities take several times the space of the text.
 MAX_LOGPROBS = 100_000
 MAX_TOP_LOGPROBS = 10
+#: Per job with `nearest`: characters of the corpus times texts. Each takes some 10 ns.
+MAX_COMPARED_CHARACTERS = 500_000_000
 MAX_TOP_K = 1_000_000
 MAX_REPETITION_PENALTY = 10
 
@@ -124,6 +127,19 @@ class GenerateRequest(SchedulingOptions):
         description="how to handle a character of the prompt that the model does not know: "
         "refuse the request, skip the character, or replace it by a space (by a line end or the "
         "vocabulary's first character if the model knows no space)",
+    )
+    only_new: bool = Field(
+        False,
+        description="draw again in place of a text that is an item of the corpus, or was written "
+        f"before in this job, up to {MAX_DRAWS} draws for each text. `discarded` says how many "
+        "were thrown away, and a text without a new draw is empty and `exhausted`. "
+        "Only for a model of items",
+    )
+    nearest: bool = Field(
+        False,
+        description="find the item of the corpus that is nearest to each text by edit distance. "
+        "Only for a model of items whose corpus you may see, or whose owner allows excerpts; "
+        f"characters of the corpus times texts may be {MAX_COMPARED_CHARACTERS:,}",
     )
     name: Name | None = Field(None, description="the model's name by default")
 

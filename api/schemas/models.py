@@ -9,7 +9,7 @@ from api.schemas.fields import Omittable, Visibility
 from api.schemas.replies import Reply
 from api.schemas.requests import EXCERPTS
 from api.schemas.texts import LineageReply
-from shared.specs.presets import Tokenizer
+from shared.specs.training import Tokenizer
 from shared.texts.items import ItemsShape
 
 

@@ -14,7 +14,7 @@ from pydantic import (
 
 from api.schemas.fields import UUID_PATTERN
 from shared.specs.generation import Schedule
-from shared.specs.presets import SEED_LIMIT
+from shared.specs.training import SEED_LIMIT
 from shared.texts.vocabulary import OnUnknown
 
 MAX_TEMPERATURES = 16

@@ -81,6 +81,16 @@ class NextReply(Reply):
     tokens: list[NextTokenReply] = Field(description="the likeliest first")
 
 
+class NearestReply(Reply):
+    """The item of the corpus that is nearest to a text."""
+
+    item: str
+    distance: int = Field(
+        description="characters to insert, delete or replace between it and the text with its "
+        "prompt; of several items as near, the corpus's first one is told"
+    )
+
+
 class TextReply(Reply):
     """A text that a model wrote."""
 
@@ -101,7 +111,8 @@ class TextReply(Reply):
     index: int = Field(description="position in the job: by temperature, then by `n`")
     finish_reason: str = Field(
         description="`length`, `stop`, `end` (of an item), `deadline` or `cancelled` (both "
-        "incomplete); or `scored` or `next` for a text that was only read"
+        "incomplete), `exhausted` (`only_new` found nothing new; the text is empty), or `scored` "
+        "or `next` for a text that was only read"
     )
     temperature_to: float | None = Field(description="at the last token, if a schedule changed it")
     repetition_penalty: float
@@ -142,6 +153,11 @@ class TextReply(Reply):
     )
     kept: bool = Field(description="whether you keep it (`PATCH /v1/texts/{id}`)")
     note: str | None = Field(description="your note on a text that you keep")
+    discarded: int | None = Field(
+        description="draws that were thrown away before it as copies or repeats; null without "
+        "`only_new`"
+    )
+    nearest: NearestReply | None = Field(description="with `nearest`; null as `copy` is")
     created_at: datetime
     lineage: Annotated[LineageReply, Field(description="only in the reply for a single text")] = (
         Omittable

@@ -9,7 +9,7 @@ from api.schemas.fields import DescribedFirstVisibility, Id, Name, without_defau
 from api.schemas.notifications import Notify
 from api.schemas.requests import SchedulingOptions
 from api.schemas.sampling import Seed
-from shared.specs.presets import Budget, PresetName, SampleSpec, TrainNumbers
+from shared.specs.training import Budget, PresetName, SampleSpec, TrainNumbers
 
 
 class SampleRequest(SampleSpec):
@@ -61,7 +61,7 @@ def _optional(name: str, field: FieldInfo, annotation: Any = None) -> Any:
 
 
 _NUMBERS = TrainNumbers.model_fields
-#: Every number of a preset, with the bounds from shared/specs/presets.py.
+#: Every number of a preset, with the bounds from shared/specs/training.py.
 TrainRequest = create_model(
     "TrainRequest",
     __base__=TrainBase,

@@ -11,6 +11,7 @@ from api.permissions import current_user, deleted_models, jobs_that_show_excerpt
 from api.schemas.texts import (
     CopiedSpanReply,
     LikelyTokenReply,
+    NearestReply,
     NextReply,
     NextTokenReply,
     NoveltyReply,
@@ -83,6 +84,8 @@ def render_text(
         copy=text.copy,
         kept=text.kept,
         note=text.note,
+        discarded=text.discarded,
+        nearest=_nearest_reply(text),
         created_at=text.created_at,
     )
 
@@ -125,6 +128,12 @@ def _next_replies(stored: Sequence[Any] | None) -> list[NextReply] | None:
         )
         for each in stored
     ]
+
+
+def _nearest_reply(text: TextColumns) -> NearestReply | None:
+    if text.nearest is None or text.nearest_distance is None:
+        return None
+    return NearestReply(item=text.nearest, distance=text.nearest_distance)
 
 
 def _novelty_reply(text: TextColumns, *, placed: bool) -> NoveltyReply | None:

@@ -18,6 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from worker.ml.checkpoint import cpu_features
+
 ROUNDS = 5
 PACKAGES = ("tensorflow", "keras", "numpy", "celery", "flask", "sqlalchemy", "redis")
 
@@ -170,7 +172,7 @@ def load_corpus(name: str) -> Corpus:
 
 
 def machine() -> str:
-    """Describe processor, cores, versions and date in one line."""
+    """Describe processor, instruction sets, cores, versions and date in one line."""
     versions = []
     for package in PACKAGES:
         try:
@@ -178,7 +180,8 @@ def machine() -> str:
         except PackageNotFoundError:
             continue
     cores = len(os.sched_getaffinity(0))
-    parts = [f"{_processor()}, {cores} cores", f"Python {platform.python_version()}", *versions]
+    processor = f"{_processor()} with {' '.join(cpu_features()) or 'no known instruction set'}"
+    parts = [f"{processor}, {cores} cores", f"Python {platform.python_version()}", *versions]
     return ", ".join([*parts, f"{datetime.now(UTC):%Y-%m-%d}"])
 
 

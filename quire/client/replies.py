@@ -167,12 +167,25 @@ class NextTokens(Reply):
     tokens: list[NextToken]
 
 
+class Nearest(Reply):
+    """The item of the corpus that is nearest to a text.
+
+    Attributes:
+        distance: Characters to insert, delete or replace between the two.
+    """
+
+    item: str
+    distance: int
+
+
 class Text(Reply):
     """A generated text.
 
     Attributes:
         is_copy: The reply's `copy`: whether it is, prompt included, an item of the corpus. None
             for a text that is no item.
+        discarded: Draws that were thrown away before it; None without `only_new`.
+        nearest: The corpus's nearest item, if requested.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -202,6 +215,8 @@ class Text(Reply):
     note: str | None = None
     novelty: Novelty | None = None
     is_copy: bool | None = Field(None, alias="copy")
+    discarded: int | None = None
+    nearest: Nearest | None = None
     created_at: datetime | None = None
 
     @property

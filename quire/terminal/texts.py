@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.rule import Rule
 
 from quire.client.replies import Job, Text
-from quire.terminal.console import out, write_text
+from quire.terminal.console import out, print_note, write_text
 
 
 def print_texts(texts: Sequence[Text]) -> None:
@@ -35,13 +35,31 @@ def print_texts_of(job: Job) -> None:
 
 
 def _print_items(texts: Sequence[Text]) -> None:
-    """Print items as a list: one a line; if one has several lines, with blank lines between."""
-    items = [text.whole for text in texts]
+    """Print items as a list: one a line; if one has several lines, with blank lines between.
+
+    What was thrown away goes to standard error.
+    """
+    kept = [text for text in texts if text.finish_reason != "exhausted"]
+    if discarded := sum(text.discarded or 0 for text in texts):
+        print_note(f"[dim]{_discarded_text(discarded, len(texts) - len(kept))}[/]")
+    items = [_with_nearest(text) for text in kept]
     between = "\n\n" if any("\n" in item for item in items) else "\n"
     for item in items[:-1]:
         write_text(item, end=between)
     if items:
         write_text(items[-1])
+
+
+def _with_nearest(text: Text) -> str:
+    if text.nearest is None:
+        return text.whole
+    return f"{text.whole}\t{text.nearest.item}\t{text.nearest.distance}"
+
+
+def _discarded_text(discarded: int, missing: int) -> str:
+    """Say how many draws were thrown away, and how many items found nothing new."""
+    said = f"{discarded:,} thrown away: they stand in the corpus, or came twice"
+    return f"{said}. No new one was found for {missing:,}" if missing else said
 
 
 def temperature_label(text: Text) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.specs.presets import Frozen, TrainSpec
+from shared.specs.training import Frozen, TrainSpec
 
 #: The entry that every checkpoint has, and the one that an export adds.
 CHECKPOINT_KEY, MODEL_KEY = "quire", "quire.model"

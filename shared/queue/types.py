@@ -156,6 +156,9 @@ class TextRecord:
         copied_characters: This and the next three fields come from `worker.ml.novelty.Novelty`;
             None if the corpus is gone or too large.
         copy: Whether it is an item of the corpus, prompt included; None if it is no item.
+        discarded: Draws that were thrown away before it; None unless only new items were wanted.
+        nearest: The corpus's nearest item, if requested.
+        nearest_distance: The characters to insert, delete or replace between it and the text.
     """
 
     position: int
@@ -185,6 +188,9 @@ class TextRecord:
     copied_from: int | None = None
     known_grams: float | None = None
     copy: bool | None = None
+    discarded: int | None = None
+    nearest: str | None = None
+    nearest_distance: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from shared.specs.presets import TrainSpec
+from shared.specs.training import TrainSpec
 
 FLOAT_BYTES = 4
 #: A worker with TensorFlow loaded and its compiler warm (840 MB), plus a compilation. Counting
@@ -51,8 +51,8 @@ MIN_CHARACTERS_PER_WORD = 4
 #: The numbers that decide the speed of a training, on processors of one kind. On a GPU the last two
 #: play no part.
 SHAPE = (
-    "tokenizer", "vocabulary_limit", "predict", "window", "embedding", "units", "layers",
-    "batch_size", "optimizer", "threads", "shards",
+    "tokenizer", "vocabulary_limit", "predict", "window", "embedding", "tied_embedding", "units",
+    "layers", "batch_size", "optimizer", "threads", "shards",
 )  # fmt: skip
 OF_CPU = ("threads", "shards")
 Processor = Literal["cpu", "gpu"]
@@ -171,12 +171,17 @@ def estimate(
 def same_shape(left: dict[str, Any], right: dict[str, Any], processor: Processor = "cpu") -> bool:
     """Whether two stored specs have the same speed."""
     names = SHAPE if processor == "cpu" else SHAPE[: -len(OF_CPU)]
-    return all(left.get(name) == right.get(name) for name in names)
+    # Specs of earlier releases lack some numbers, which were 0 or false then.
+    return all((left.get(name) or 0) == (right.get(name) or 0) for name in names)
 
 
 def _weights(spec: TrainSpec, vocabulary_size: int) -> int:
     units, inputs = spec.units, spec.embedding or vocabulary_size
-    count = vocabulary_size * spec.embedding + (units + 1) * vocabulary_size
+    count = vocabulary_size * (spec.embedding + 1)
+    if spec.tied_embedding:
+        count += (units + 1) * spec.embedding
+    else:
+        count += units * vocabulary_size
     for _ in range(spec.layers):
         count += 4 * units * (inputs + units + 1)
         inputs = units
@@ -193,7 +198,9 @@ def _activations(spec: TrainSpec, vocabulary_size: int) -> int:
 def _sampling(spec: TrainSpec, corpus: CorpusSize) -> int:
     """Estimate the bytes for sample texts: copies of the weights, and the index for copied text."""
     vocabulary_size = corpus.vocabulary_size(spec)
-    weights = _weights(spec.model_copy(update={"embedding": 0}), vocabulary_size)
+    # The sampler folds the embedding into the first layer, and a projection into the last.
+    folded = spec.model_copy(update={"embedding": 0, "tied_embedding": False})
+    weights = _weights(folded, vocabulary_size)
     index = 0
     if corpus.characters <= INDEXED_CHARACTERS:
         bytes_per_character = INDEX_BYTES_PER_CHARACTER + 2 * _id_bytes(corpus.alphabet_size)
@@ -205,7 +212,11 @@ def _speed(spec: TrainSpec, vocabulary_size: int, rate: float) -> float:
     """Estimate the characters per second of a step whose first layer is a look-up."""
     units = spec.units
     recurrent = 4 * units * units * (2 * spec.layers - 1)
-    head = units * vocabulary_size / (spec.window if spec.predict == "last" else 1)
+    head = float(units * vocabulary_size)
+    if spec.tied_embedding:
+        head = spec.embedding * (units + vocabulary_size)
+    if spec.predict == "last":
+        head /= spec.window
     return rate / (PASSES * (recurrent + head))
 
 

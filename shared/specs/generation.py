@@ -2,9 +2,12 @@
 
 from pydantic import ConfigDict, Field
 
-from shared.specs.presets import SEED_LIMIT, Frozen, Temperature
+from shared.specs.training import SEED_LIMIT, Frozen, Temperature
 from shared.texts.characters import NormalForm
 from shared.texts.vocabulary import OnUnknown
+
+#: The most draws of a text with `only_new`; if none is new, the text stays empty.
+MAX_DRAWS = 20
 
 
 class Schedule(Frozen):
@@ -61,3 +64,13 @@ class GenerateSpec(Frozen):
     top_logprobs: int = Field(0, ge=0, exclude_if=lambda count: not count)
     copied_spans: bool = Field(False, exclude_if=lambda asked: not asked)
     next: NextSpec | None = Field(None, exclude_if=lambda wanted: wanted is None)
+    only_new: bool = Field(
+        False,
+        exclude_if=lambda only_new: not only_new,
+        description="draw again in place of items of the corpus and of repeats",
+    )
+    nearest: bool = Field(
+        False,
+        exclude_if=lambda nearest: not nearest,
+        description="find the item of the corpus that is nearest to each text",
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from humanize import naturalsize, precisedelta
 
 from shared.specs.estimates import CorpusSize, Processor, estimate, same_shape
-from shared.specs.presets import TrainSpec
+from shared.specs.training import TrainSpec
 
 #: The numbers that may be lowered, in order of preference, with the least value of each.
 LOWERED = {"batch_size": 1, "units": 8, "window": 4, "layers": 1, "vocabulary_limit": 16}

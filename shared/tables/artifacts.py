@@ -203,6 +203,11 @@ class GeneratedText(Base):
     #: Whether its owner keeps it, and what for.
     kept: Mapped[bool] = mapped_column(default=False, server_default=false())
     note: Mapped[str | None] = mapped_column(Text)
+    #: Draws that were thrown away before it, where only new items were wanted.
+    discarded: Mapped[int | None]
+    #: The nearest item of the corpus and its edit distance, if requested.
+    nearest: Mapped[str | None] = mapped_column(Text)
+    nearest_distance: Mapped[int | None]
     created_at: Mapped[datetime]
 
     __table_args__ = (

@@ -24,7 +24,9 @@ def test_a_training_starts_from_a_checkpoint(harness: ApiHarness, ann: Person) -
     assert shorter["spec"]["epochs"] == 1
 
 
-@pytest.mark.parametrize("number", [{"units": 32}, {"layers": 2}, {"embedding": 8}])
+@pytest.mark.parametrize(
+    "number", [{"units": 32}, {"layers": 2}, {"embedding": 8}, {"tied_embedding": True}]
+)
 def test_the_shape_of_the_network_is_fixed(
     harness: ApiHarness, ann: Person, number: dict[str, Any]
 ) -> None:
@@ -56,6 +58,15 @@ def test_on_the_same_corpus_the_held_out_pieces_stay(
     assert ann.train(other, **start, **changes)["spec"] | changes == kept["spec"] | changes | {
         name: value for name, value in before["spec"].items() if name not in changes
     }
+
+
+def test_a_small_alphabet_s_network_stays_as_it_is_on_a_large_one(
+    harness: ApiHarness, ann: Person
+) -> None:
+    before = harness.model(ann, units=64)
+    chinese = ann.upload("".join(chr(0x4E00 + i) for i in range(1200)) * 4, name="a")
+    spec = ann.train(chinese, **{"from": before["checkpoints"]["best"], "window": 32})["spec"]
+    assert (spec["tied_embedding"], spec["embedding"]) == (False, before["spec"]["embedding"])
 
 
 def test_a_window_fits_the_pieces_that_stay(harness: ApiHarness, ann: Person) -> None:

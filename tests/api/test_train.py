@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from shared.queue.types import ProgressReport
-from shared.specs.presets import PRESETS, TrainNumbers, minimum_characters
+from shared.specs.presets import PRESETS
+from shared.specs.training import TrainNumbers
+from shared.specs.windows import minimum_characters
 from tests.api.harness import ENGLISH, ApiHarness, Person, problem
 
 
@@ -136,7 +138,8 @@ NUMBERS: dict[str, Any] = {
     "predict": "last",
     "window": 20,
     "stride": 2,
-    "embedding": 0,
+    "embedding": 24,
+    "tied_embedding": True,
     "units": 16,
     "layers": 3,
     "batch_size": 4,
@@ -190,7 +193,15 @@ def test_every_number_can_be_set(ann: Person) -> None:
 
 
 def test_every_number_has_bounds_and_is_named_beyond_them(ann: Person) -> None:
-    words = {"lowercase", "tokenizer", "predict", "optimizer", "schedule", "holdout"}
+    words = {
+        "lowercase",
+        "tokenizer",
+        "predict",
+        "optimizer",
+        "schedule",
+        "holdout",
+        "tied_embedding",
+    }
     assert OUT_OF_BOUNDS.keys() == TrainNumbers.model_fields.keys() - words
     corpus = ann.upload()
     for name, values in OUT_OF_BOUNDS.items():
@@ -215,6 +226,38 @@ def test_pieces_all_over_a_text_judge_a_training_but_of_the_classic_recipe(
     ann: Person, fields: dict[str, str], holdout: str
 ) -> None:
     assert ann.train(ann.upload(), **fields)["spec"]["holdout"] == holdout
+
+
+#: A text of 1,200 different characters.
+MANY_CHARACTERS = "".join(chr(0x4E00 + i) for i in range(1200)) * 4
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_large_alphabet_ties_the_embedding(ann: Person, dry_run: bool) -> None:
+    def spec(corpus: str, **fields: Any) -> Any:
+        query = "?dry_run=true" if dry_run else ""
+        answer = ann.post(f"/v1/train{query}", {"corpus": corpus, "window": 32, **fields})
+        assert answer.status_code == (200 if dry_run else 202)
+        return answer.json["spec"]
+
+    chinese, english = ann.upload(MANY_CHARACTERS, name="a"), ann.upload(name="b")
+    plain, tied = spec(english), spec(chinese)
+    assert (plain["tied_embedding"], plain["embedding"]) == (False, 64)
+    assert (tied["tied_embedding"], tied["embedding"]) == (True, 128)
+    assert spec(chinese, embedding=96)["embedding"] == 96
+    assert spec(chinese, preset="large")["tied_embedding"]
+    untied = spec(chinese, tied_embedding=False)
+    assert untied | {"seed": 0, "window": 96} == plain | {"seed": 0, "window": 96}
+    assert not spec(chinese, preset="classic")["tied_embedding"]
+    assert spec(english, tied_embedding=True)["embedding"] == 64
+
+
+@pytest.mark.parametrize("fields", [{"preset": "classic"}, {"embedding": 0}])
+def test_without_an_embedding_none_is_tied(ann: Person, fields: dict[str, Any]) -> None:
+    answer = ann.post("/v1/train", {"corpus": ann.upload(), "tied_embedding": True, **fields})
+    [error] = problem(answer, 422)["errors"]
+    assert (error["field"], error["value"]) == ("tied_embedding", True)
+    assert "`embedding` is 0" in error["message"]
 
 
 def test_a_short_corpus_is_refused_with_the_minimum(ann: Person) -> None:

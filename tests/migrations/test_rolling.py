@@ -21,7 +21,7 @@ from tests.services.redis import RedisServer
 from tests.worker.harness import make_harness, some_text
 
 #: Fields of a training's spec that the last release does not know.
-NEW_FIELDS = ("holdout", "items")
+NEW_FIELDS = ("holdout", "items", "tied_embedding")
 #: What may be null since a migration: only in rows that no version before it makes. Such a version
 #: can't show these while it still runs beside the new one.
 NULL_SINCE = {

@@ -121,3 +121,38 @@ def test_a_corpus_of_the_server_is_not_cut_again(
     served.ann.upload("\n".join(NAMES), name="stored")
     assert run(["train", "--corpus", "stored", "--items", "lines"]) == 2
     assert "quire corpus add" in capsys.readouterr().err
+
+
+def test_what_was_thrown_away_and_what_is_nearest_are_told(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", "--corpus", "names.txt", "--items", "lines", "--name", "names", "--wait"]
+    with worker(served, NAMES):
+        assert run([*train, "--epochs", "1"]) == 0
+    queue = served.world.queue
+    assert run(["generate", "names", "-n", "3", "--only-new", "--nearest", "--no-wait"]) == 0
+    [claim] = queue.claim("generate", "here/cpu/generate")
+    assert (claim.spec["only_new"], claim.spec["nearest"]) == (True, True)
+    new, other = (
+        replace(
+            record(place, text, None),
+            prompt="",
+            copy=False,
+            discarded=3,
+            nearest="Aan",
+            nearest_distance=distance,
+        )
+        for place, (text, distance) in enumerate([("Aano", 1), ("Ban", 1)])
+    )
+    empty = replace(record(2, "", None), prompt="", finish_reason="exhausted", discarded=20)
+    queue.succeed(claim, [new, other, empty])
+    capsys.readouterr()
+    assert run(["job", "wait", claim.job_id]) == 0
+    told = capsys.readouterr()
+    assert told.out == "Aano\tAan\t1\nBan\tAan\t1\n"
+    assert "26 thrown away" in told.err
+    assert "No new one was found for 1" in told.err
+    assert run(["job", "wait", claim.job_id, "--json"]) == 0
+    text = (Job.model_validate(json.loads(capsys.readouterr().out)).texts or [])[0]
+    assert text.nearest is not None
+    assert (text.nearest.item, text.nearest.distance, text.discarded) == ("Aan", 1, 3)

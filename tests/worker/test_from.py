@@ -9,7 +9,7 @@ import pytest
 from api.app import create_app
 from shared.checkpoint_aliases import resolve
 from shared.database import make_sessions
-from shared.specs.presets import SampleSpec
+from shared.specs.training import SampleSpec
 from shared.tables import Job
 from tests.api.conftest import settings_for
 from tests.api.exported import bring

@@ -116,3 +116,46 @@ def test_ten_thousand_items_are_one_job(harness: WorkerHarness, ann: Person, tra
     assert [text["index"] for text in texts] == list(range(10_000))
     assert {text["finish_reason"] for text in texts} <= {"end", "length"}
     assert len({text["seed"] for text in texts}) == 10_000
+
+
+def test_only_new_items_are_written_if_that_is_asked_for(
+    harness: WorkerHarness, ann: Person, trained: Any
+) -> None:
+    fields = {"n": 16, "temperature": 1.5, "seed": 5, "only_new": True}
+    texts = written(harness, ann, trained, **fields)
+    assert len(texts) == 16
+    assert not any(text["copy"] for text in texts)
+    items = [text["text"] for text in texts if text["finish_reason"] != "exhausted"]
+    assert items
+    assert len(set(items)) == len(items)
+    assert set(items).isdisjoint(NAMES)
+    assert sum(text["discarded"] for text in texts) > 0
+    again = written(harness, ann, trained, **fields)
+    assert [text["text"] for text in again] == [text["text"] for text in texts]
+    redrawn = next(text for text in texts if text["discarded"] and text["text"])
+    [alone] = written(harness, ann, trained, temperature=1.5, seed=redrawn["seed"])
+    assert alone["text"] == redrawn["text"]
+    for text in written(harness, ann, trained, n=4, temperature=0.0, only_new=True):
+        assert (text["text"], text["finish_reason"], text["copy"]) == ("", "exhausted", None)
+        assert text["discarded"] == 20
+
+
+def test_the_nearest_item_of_the_corpus_is_told(
+    harness: WorkerHarness, ann: Person, trained: Any
+) -> None:
+    for text in written(harness, ann, trained, n=8, temperature=1.5, seed=2, nearest=True):
+        distances = [edit_distance(text["text"], name) for name in NAMES]
+        nearest = NAMES[distances.index(min(distances))]
+        assert text["nearest"] == {"item": nearest, "distance": min(distances)}
+        assert (text["nearest"]["distance"] == 0) == text["copy"]
+        assert text["discarded"] is None
+
+
+def edit_distance(one: str, other: str) -> int:
+    """Levenshtein's, by the textbook."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        before, row = row, [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (a != b)))
+    return row[-1]

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from shared.database import make_sessions
-from shared.specs.presets import MAX_EPOCH_SAMPLES
+from shared.specs.training import MAX_EPOCH_SAMPLES
 from shared.tables import BlobChunk, Corpus, Metric, Model
 from tests.worker.harness import Worker, WorkerHarness, some_text, until
 from worker.data import checkpoints

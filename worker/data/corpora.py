@@ -3,7 +3,7 @@
 import codecs
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
@@ -34,6 +34,8 @@ _CORPUS_BY_ID = PreparedSelect(
 )
 
 log = structlog.get_logger(__name__)
+#: The different items of a list, in its order.
+Items = Mapping[str, None]
 #: The SHA-256 of a text, and whether it is lower-cased.
 TextKey = tuple[str, bool]
 
@@ -57,7 +59,7 @@ class Corpora:
         self._engine = engine
         self._indexed_characters = indexed_characters
         self._texts: LRUCache[TextKey, str] = bounded_cache(cached_characters, len)
-        self._items: LRUCache[TextKey, frozenset[str]] = bounded_cache(
+        self._items: LRUCache[TextKey, Items] = bounded_cache(
             indexed_characters, lambda items: sum(map(len, items))
         )
         self._indexes: LRUCache[TextKey, NoveltyIndex] = bounded_cache(
@@ -96,7 +98,7 @@ class Corpora:
             self._indexes[key] = index
         return index
 
-    def items(self, corpus_id: str | None, *, lowercase: bool) -> frozenset[str] | None:
+    def items(self, corpus_id: str | None, *, lowercase: bool) -> Items | None:
         """The items of a list; None if it was deleted, is broken or too long to be indexed."""
         if self.index(corpus_id, lowercase=lowercase) is None:
             return None
@@ -105,7 +107,7 @@ class Corpora:
         if found is None:
             # Each item is between its marks, and so is nothing else.
             marked = self._text(key).split(ITEM_END)
-            found = frozenset(item.removeprefix(ITEM_BEGIN) for item in marked if item)
+            found = dict.fromkeys(item.removeprefix(ITEM_BEGIN) for item in marked if item)
             self._items[key] = found
         return found
 

@@ -43,7 +43,10 @@ class EndedRun:
 
 
 def look_after(
-    run: BatchRun, stop: Callable[[sequence.Sequence], None], followed: Collection[str]
+    run: BatchRun,
+    add: Callable[[sequence.Sequence], None],
+    stop: Callable[[sequence.Sequence], None],
+    followed: Collection[str],
 ) -> EndedRun | None:
     """See what became of a run in the last block, and what is asked of it.
 
@@ -51,6 +54,7 @@ def look_after(
 
     Args:
         run: The run.
+        add: Adds a sequence that takes the place of another.
         stop: Stops a sequence that has reached a stop string.
         followed: The jobs whose pieces are published.
 
@@ -64,8 +68,10 @@ def look_after(
         generation.check()
         for stopped in generation.newly_stopped():
             stop(stopped)
+        for drawn in generation.drawn_again():
+            add(drawn)
         generation.read_ahead()
-        if not generation.unfinished:
+        if generation.finished:
             return EndedRun(run, RunOutcome("succeeded"), keeps_texts=True)
         run.lease.check()
         if run.lease.claim.job_id in followed:

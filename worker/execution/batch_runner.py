@@ -20,6 +20,7 @@ from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.execution.outcome import RunOutcome, outcome_of
 from worker.execution.wake_relay import WakeRelay
 from worker.ml.sampling.engine import Engine
+from worker.ml.sampling.sequence import Sequence
 
 #: How often a busy batch runner claims new jobs, at most once a block: soon while the engine has
 #: room, and later, but more of them at once, while it is full. An idle one is woken.
@@ -219,19 +220,24 @@ class BatchRunner:
         run = self._runs[_key(lease)] = BatchRun(lease, generation, time.monotonic())
         self._mark(run)
         for sequence in generation.unfinished:
-            self._engine.add(sequence, generation.sampler, owner=claim.user_id)
+            self._add(run, sequence)
+
+    def _add(self, run: BatchRun, sequence: Sequence) -> None:
+        sequence.followed = run.lease.claim.job_id in self._followed
+        owner = run.lease.claim.user_id
+        self._engine.add(sequence, run.generation.sampler, owner=owner)
 
     def _collect_finished(self) -> None:
         """Take the runs that the last block, or a request, has finished out of the batch."""
         for run in list(self._runs.values()):
-            ended = look_after(run, self._engine.remove, self._followed)
+            ended = look_after(run, partial(self._add, run), self._engine.remove, self._followed)
             if ended is None:
                 self._record_progress(run)
                 continue
             self._leave_engine(run)
             del self._runs[_key(run.lease)]
             # Each sequence is charged its share of a block: one of thirty pays a thirtieth.
-            seconds = sum(sequence.seconds for sequence in run.generation.sequences)
+            seconds = run.generation.seconds
             ended.outcome = replace(ended.outcome, seconds=seconds, generated=run.generated)
             self._finished.append(ended)
 

@@ -51,6 +51,7 @@ class CorpusDeleted(RunFailed):
             "train": "Upload it again, and train on the new corpus.",
             "generate": "Random prompts are taken from it: give a `prompt` instead.",
             "score": "Upload it again, and score the new corpus.",
+            "compare": "Texts are compared with it: leave `only_new` and `nearest` out.",
         }
         super().__init__(f"The job's corpus was deleted before the job ran. {ways_out[kind]}")
 

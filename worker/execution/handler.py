@@ -28,8 +28,19 @@ class Generation(Protocol):
     def unfinished(self) -> abc.Sequence[Sequence]:
         """The sequences that still need steps."""
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be done before it can be written down."""
+
+    @property
+    def seconds(self) -> float:
+        """The device time that it has used."""
+
     def newly_stopped(self) -> abc.Sequence[Sequence]:
         """The sequences that have reached a stop string since the last call."""
+
+    def drawn_again(self) -> abc.Sequence[Sequence]:
+        """New sequences in place of those whose texts were thrown away since the last call."""
 
     def new_pieces(self) -> list[dict[str, Any]]:
         """What was written since the last call, as `piece` events."""

@@ -15,7 +15,8 @@ from worker.execution.failures import (
     NoSuchCheckpoint,
     NothingToScore,
 )
-from worker.handlers.generation_run import GeneratedText, GenerationRun, temperature_ends
+from worker.handlers.generated_text import GeneratedText
+from worker.handlers.generation_run import GenerationRun, temperature_ends
 from worker.handlers.next_run import NextRun
 from worker.handlers.score_run import PIECE_TOKENS, ScoreRun
 from worker.ml.config import ITEM_BEGIN
@@ -40,7 +41,8 @@ class Generate:
         Raises:
             ModelDeleted: The model is gone.
             NoSuchCheckpoint: The model has no checkpoint of the requested name.
-            CorpusDeleted: A random prompt or the score of a corpus was asked for, and it is gone.
+            CorpusDeleted: A random prompt, a comparison with the corpus or its score was asked for,
+                and it is gone.
         """
         spec = GenerateSpec.model_validate(claim.spec)
         checkpoint_id = _checkpoint_id(claim, spec.checkpoint)
@@ -54,6 +56,8 @@ class Generate:
         items = None
         if spec.items:
             items = self._corpora.items(claim.corpus_id, lowercase=model.lowercase)
+        if items is None and (spec.only_new or spec.nearest):
+            raise CorpusDeleted("compare")
         run = GenerationRun(spec, checkpoint_id, model, index, items)
         for (j, temperature), i in product(enumerate(spec.temperatures), range(spec.n)):
             seed = text_seed(spec.seed, j, i)

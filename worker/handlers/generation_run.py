@@ -2,47 +2,27 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from shared.queue.types import TextRecord
 from shared.specs.generation import GenerateSpec, Schedule
+from worker.data.corpora import Items
 from worker.data.model_cache import LoadedModel
-from worker.ml.config import ITEM_BEGIN, ITEM_END
+from worker.handlers.generated_text import ITEM_MARKS, GeneratedText, before_stop
+from worker.handlers.known_items import NearestItems, NewItems
 from worker.ml.novelty import NoveltyIndex
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
 
 #: Digits after the point of a stored log-probability.
 LOGPROB_DIGITS = 5
-#: No item holds either, and a network draws the first only where it goes astray.
-ITEM_MARKS = (ITEM_END, ITEM_BEGIN)
 
 
-@dataclass(slots=True)
-class GeneratedText:
-    """One text of a job.
-
-    Attributes:
-        prompt: What the text continues.
-        sequence: Its tokens.
-        searched_tokens: Tokens that are known to hold no stop string.
-        stopped: Whether it has reached a stop string.
-        published_tokens: Tokens that the job's followers have received.
-        published_characters: Characters that they have received.
-    """
-
-    prompt: str
-    sequence: Sequence
-    searched_tokens: int = 0
-    stopped: bool = False
-    published_tokens: int = 0
-    published_characters: int = 0
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GenerationRun:
     """All texts of one job while they are generated.
 
@@ -59,13 +39,34 @@ class GenerationRun:
     checkpoint_id: str
     model: LoadedModel
     index: NoveltyIndex | None = None
-    items: frozenset[str] | None = None
+    items: Items | None = None
     texts: list[GeneratedText] = field(default_factory=list)
 
     @property
     def stops(self) -> list[str]:
         """What ends a text: the stop strings, and the end of an item."""
         return [*self.spec.stop, *(ITEM_MARKS if self.spec.items else ())]
+
+    @cached_property
+    def new_items(self) -> NewItems | None:
+        """Sees to it that all texts are new, if that is wanted."""
+        if not self.spec.only_new or self.items is None:
+            return None
+        return NewItems(self.texts, self.items, self._item, self._begin)
+
+    @cached_property
+    def nearest_items(self) -> NearestItems | None:
+        """Finds the items that are nearest to the texts, if that is wanted."""
+        if not self.spec.nearest or self.items is None:
+            return None
+        return NearestItems(self.texts, list(self.items), self._item)
+
+    def _item(self, text: GeneratedText) -> str:
+        """The item that an ended text is, prompt included."""
+        return text.prompt + text.written(self.model.vocabulary, self.stops)
+
+    def _begin(self, text: GeneratedText, seed: int) -> Sequence:
+        return self.sampler.new_sequence(replace(text.sequence.request, seed=seed))
 
     @property
     def sampler(self) -> Sampler:
@@ -80,11 +81,20 @@ class GenerationRun:
     @property
     def unfinished(self) -> list[Sequence]:
         """The sequences that still need steps."""
-        return [
-            text.sequence
-            for text in self.texts
-            if text.sequence.remaining_steps and not text.stopped
-        ]
+        return [text.sequence for text in self.texts if not text.ended]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all texts have ended, and all that is wanted of them is known."""
+        looked = self.nearest_items is None or self.nearest_items.finished
+        return looked and not self.unfinished
+
+    @property
+    def seconds(self) -> float:
+        """The device time that it has used, also for what was thrown away."""
+        seconds = sum(sequence.seconds for sequence in self.sequences)
+        more = (self.new_items, self.nearest_items)
+        return seconds + sum(each.seconds for each in more if each is not None)
 
     def newly_stopped(self) -> list[Sequence]:
         """The sequences that have reached a stop string since the last call."""
@@ -94,6 +104,10 @@ class GenerationRun:
         for text in stopped:
             text.stopped = True
         return [text.sequence for text in stopped]
+
+    def drawn_again(self) -> list[Sequence]:
+        """New sequences in place of those whose texts were thrown away since the last call."""
+        return [] if self.new_items is None else self.new_items.drawn_again()
 
     def _has_stop(self, text: GeneratedText) -> bool:
         written = text.sequence.output_ids
@@ -108,8 +122,11 @@ class GenerationRun:
     def new_pieces(self) -> list[dict[str, Any]]:
         """What was written since the last call, as the `piece` events of `shared.job_events`.
 
-        Characters that may turn out to begin a stop string are held back.
+        Characters that may turn out to begin a stop string are held back, and all of a text that
+        may be thrown away.
         """
+        if self.new_items is not None:
+            return []
         held_back = max(map(len, self.spec.stop), default=1) - 1
         pieces = []
         for position, text in enumerate(self.texts):
@@ -151,7 +168,10 @@ class GenerationRun:
                 raise text.sequence.error
 
     def read_ahead(self) -> None:
-        """Texts that are written have all their input."""
+        """Look at what has ended; texts that are written have all their input."""
+        if self.nearest_items is not None:
+            new = self.new_items
+            self.nearest_items.look(len(self.texts) if new is None else new.settled)
 
     def new_progress(self) -> None:
         """What is written is told piece by piece."""
@@ -163,11 +183,15 @@ class GenerationRun:
 
         Args:
             unfinished: The `finish_reason` of the texts that were interrupted, which are stored
-                as far as they are written. Texts without any token are left out.
+                as far as they are written. Texts without any token are left out, and those that
+                might still be thrown away.
         """
+        kept = self.texts
+        if unfinished is not None and self.new_items is not None:
+            kept = kept[: self.new_items.settled]
         return [
             self._record(position, text, unfinished or "length")
-            for position, text in enumerate(self.texts)
+            for position, text in enumerate(kept)
             if unfinished is None or text.stopped or len(text.sequence.output_ids)
         ]
 
@@ -176,13 +200,20 @@ class GenerationRun:
         written = self.model.vocabulary.decode(sequence.output_ids)
         logprobs = sequence.logprobs.tolist()
         reason = unfinished if sequence.remaining_steps else "length"
-        if text.stopped:
-            whole, written = written, _before_stop(written, self.stops)
+        if text.exhausted:
+            written, logprobs, reason = "", [], "exhausted"
+        elif text.stopped:
+            whole, written = written, before_stop(written, self.stops)
             at_end = spec.items and whole[len(written)] in ITEM_MARKS
             # The end of an item is predicted like any other of its tokens.
             logprobs = logprobs[: self._tokens_within(sequence, len(written)) + at_end]
             reason = "end" if at_end else "stop"
         nats = math.fsum(logprobs)
+        copy = nearest = None
+        if self.items is not None and not text.exhausted:
+            copy = text.prompt + written in self.items
+        if self.nearest_items is not None and position < len(self.nearest_items.found):
+            nearest = self.nearest_items.found[position]
         first, last = temperature_ends(spec.temperatures[position // spec.n])
         told = self._alternatives(sequence, 0, len(logprobs)) if spec.top_logprobs else {}
         rounded = [round(logprob, LOGPROB_DIGITS) for logprob in logprobs]
@@ -204,7 +235,10 @@ class GenerationRun:
             logprobs=rounded if spec.logprobs else None,
             tokens=told.get("tokens"),
             top_logprobs=told.get("top_logprobs"),
-            copy=None if self.items is None else text.prompt + written in self.items,
+            copy=copy,
+            discarded=text.discarded if spec.only_new else None,
+            nearest=None if nearest is None else nearest[0],
+            nearest_distance=None if nearest is None else nearest[1],
         )
 
     def _tokens_within(self, sequence: Sequence, characters: int) -> int:
@@ -236,11 +270,6 @@ class TokenTexts(dict[int, str]):
         text = self._decode([id])
         self[id] = "" if text in ITEM_MARKS else text
         return self[id]
-
-
-def _before_stop(text: str, stops: list[str]) -> str:
-    """The text before its first stop string."""
-    return text[: min(text.find(stop) for stop in stops if stop in text)]
 
 
 def temperature_ends(temperature: float | Schedule) -> tuple[float, float | None]:

@@ -79,8 +79,22 @@ class NextRun:
         """The sequence, until its prompt is read."""
         return [self.sequence] if self.sequence.remaining_steps else []
 
+    @property
+    def finished(self) -> bool:
+        """Whether the prompt is read."""
+        return not self.sequence.remaining_steps
+
+    @property
+    def seconds(self) -> float:
+        """The device time that it has used."""
+        return self.sequence.seconds
+
     def newly_stopped(self) -> list[Sequence]:
         """Nothing stops it."""
+        return []
+
+    def drawn_again(self) -> list[Sequence]:
+        """It draws nothing."""
         return []
 
     def new_pieces(self) -> list[dict[str, Any]]:

@@ -89,8 +89,22 @@ class ScoreRun:
         """The sequence, until all of the text is read."""
         return [self.sequence] if self.sequence.remaining_steps else []
 
+    @property
+    def finished(self) -> bool:
+        """Whether all of the text is read."""
+        return not self.sequence.remaining_steps
+
+    @property
+    def seconds(self) -> float:
+        """The device time that it has used."""
+        return self.sequence.seconds
+
     def newly_stopped(self) -> list[Sequence]:
         """Nothing stops a score."""
+        return []
+
+    def drawn_again(self) -> list[Sequence]:
+        """A score draws nothing."""
         return []
 
     def new_pieces(self) -> list[dict[str, Any]]:

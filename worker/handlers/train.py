@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.queue import Queue
 from shared.queue.types import TextRecord
-from shared.specs.presets import TrainSpec
+from shared.specs.training import TrainSpec
 from worker.data import checkpoints, corpora
 from worker.data.corpora import Corpora
 from worker.data.model_cache import Processor, backend_of

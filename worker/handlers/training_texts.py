@@ -4,8 +4,8 @@ import re
 
 from shared.queue import Queue
 from shared.queue.types import TextRecord
-from shared.specs.presets import SampleSpec, TrainSpec
 from shared.specs.seeds import text_seed
+from shared.specs.training import SampleSpec, TrainSpec
 from worker.data import checkpoints
 from worker.data.corpora import novelty, random_slice
 from worker.data.model_cache import Processor, make_sampler

@@ -9,7 +9,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -162,7 +162,7 @@ def fingerprint(threads: int, shards: int, device: str) -> dict[str, Any]:
         "numpy": version("numpy"),
         "machine": platform.machine(),
         "cpu": ", ".join(sorted(_cpuinfo("model name", "Model"))),
-        "cpu_features": _cpu_features(),
+        "cpu_features": cpu_features(),
         "threads": threads,
         "shards": shards,
         "device": device,
@@ -170,7 +170,8 @@ def fingerprint(threads: int, shards: int, device: str) -> dict[str, Any]:
     }
 
 
-def _cpu_features() -> list[str]:
+def cpu_features() -> list[str]:
+    """The instruction sets of this processor that decide which kernels run."""
     flags = {flag for flags in _cpuinfo("flags", "Features") for flag in flags.split()}
     return [name for name in CPU_FEATURES if name in flags]
 
@@ -216,7 +217,7 @@ def _check_array(name: str, array: Array, shape: tuple[int, ...]) -> None:
 
 def _description(state: TrainingState) -> dict[str, Any]:
     return {
-        "network": asdict(state.network),
+        "network": state.network.as_dict(),
         "characters": state.characters,
         **({"words": list(state.words)} if state.words else {}),
         "lowercase": state.lowercase,

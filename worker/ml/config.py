@@ -24,9 +24,11 @@ class NetworkConfig:
         layers: Number of LSTM layers.
         window: Tokens that `classic` sees before each prediction, from a zero state; None for a
             network that carries its state from token to token.
+        tied_embedding: Whether the output layer multiplies with the embedding, behind a projection
+            to its units, in place of a kernel [U, V] of its own.
 
     Raises:
-        ValueError: A dimension is out of range.
+        ValueError: A dimension is out of range, or there is no embedding to tie.
     """
 
     vocabulary_size: int
@@ -34,8 +36,11 @@ class NetworkConfig:
     units: int
     layers: int
     window: int | None
+    tied_embedding: bool = False
 
     def __post_init__(self) -> None:
+        if self.tied_embedding and not self.embedding:
+            raise ValueError("tied_embedding needs an embedding; embedding is 0")
         for name, least in (("vocabulary_size", 1), ("embedding", 0), ("units", 1), ("layers", 1)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
@@ -63,9 +68,20 @@ class NetworkConfig:
             shapes[f"lstm.{layer}.recurrent_kernel"] = (self.units, 4 * self.units)
             shapes[f"lstm.{layer}.bias"] = (4 * self.units,)
             inputs = self.units
-        shapes["head.kernel"] = (self.units, vocabulary)
+        if self.tied_embedding:
+            shapes["projection.kernel"] = (self.units, self.embedding)
+            shapes["projection.bias"] = (self.embedding,)
+        else:
+            shapes["head.kernel"] = (self.units, vocabulary)
         shapes["head.bias"] = (vocabulary,)
         return shapes
+
+    def as_dict(self) -> dict[str, Any]:
+        """The dimensions as JSON values, as earlier releases wrote them if nothing is tied."""
+        values = asdict(self)
+        if not self.tied_embedding:
+            del values["tied_embedding"]
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +157,7 @@ class TrainConfig:
             units=spec["units"],
             layers=spec["layers"],
             window=spec["window"] if spec["predict"] == "last" else None,
+            tied_embedding=spec.get("tied_embedding", False),
         )
         # A job queued before dropout existed trains without it.
         numbers = {"dropout": 0.0, **spec}
@@ -150,7 +167,7 @@ class TrainConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """The config as JSON values, with the network nested."""
-        return asdict(self)
+        return asdict(self) | {"network": self.network.as_dict()}
 
 
 def padded_vocabulary(size: int) -> int:
@@ -172,7 +189,7 @@ def held_out_characters(characters: int, share: float) -> int:
 
 def minimum_characters(config: TrainConfig) -> int:
     """The shortest text with one window to train on and one to validate on."""
-    # shared/specs/presets.py repeats this, because the pipeline imports nothing from shared.
+    # shared/specs/windows.py repeats this, because the pipeline imports nothing from shared.
     needed = config.window + 1
     count = int(needed / min(config.held_out, 1 - config.held_out))
     while True:

@@ -22,6 +22,8 @@ MIN_PIECE_WINDOWS = 4
 LINES_STREAM = 2**63 + 2
 #: The least lines in a window of a text that is a list.
 MIN_LINES_IN_WINDOW = 6
+#: Tokens searched for the ends of lines at a time.
+SEARCHED_TOKENS = 1 << 20
 
 #: A range of tokens: its first, and the one after its last.
 Span = tuple[int, int]
@@ -71,12 +73,17 @@ class Holdout:
             raise ValueError(f"{self.pieces} are no pieces of a text of {self.tokens} tokens")
 
     @classmethod
-    def draw(cls, config: TrainConfig, tokens: int) -> Self:
+    def draw(cls, config: TrainConfig, tokens: int, windows: int = MIN_PIECE_WINDOWS) -> Self:
         """Choose the pieces of a text by the config's `holdout`, `held_out` and `seed`.
 
         Pieces that are spread lie one in each of equal stretches of the text, so that none of its
         kinds is missed, and at a random place of it, so that no rhythm of the text decides. A text
         too short for two of them keeps the tail.
+
+        Args:
+            config: The training's config.
+            tokens: Tokens of the text.
+            windows: The least windows of a piece; see `least_windows`.
 
         Raises:
             TooShort: The tail or the rest would not hold a window and the token after it.
@@ -84,7 +91,7 @@ class Holdout:
         count = held_out_characters(tokens, config.held_out)
         if min(count, tokens - count) <= config.window:
             raise TooShort(tokens, minimum_characters(config))
-        pieces = min(MAX_PIECES, count // (MIN_PIECE_WINDOWS * config.window + 1))
+        pieces = min(MAX_PIECES, count // (windows * config.window + 1))
         if config.holdout == "tail" or pieces < 2:
             return cls(tokens, ((tokens - count, tokens),))
         random = np.random.Generator(np.random.Philox(key=[config.seed, PIECES_STREAM]))
@@ -96,7 +103,13 @@ class Holdout:
         return cls(tokens, tuple(spans))
 
     @classmethod
-    def from_meta(cls, meta: Mapping[str, Any], config: TrainConfig, tokens: int) -> Self:
+    def from_meta(
+        cls,
+        meta: Mapping[str, Any],
+        config: TrainConfig,
+        tokens: int,
+        windows: int = MIN_PIECE_WINDOWS,
+    ) -> Self:
         """The pieces that a checkpoint of this text names; drawn where it names none.
 
         Args:
@@ -104,6 +117,7 @@ class Holdout:
             config: The training's config.
             tokens: Tokens of the text. A checkpoint of a text with more or fewer names other
                 tokens, so that its pieces mean nothing here.
+            windows: As for `draw`.
 
         Raises:
             TooShort: As for `draw`.
@@ -111,7 +125,7 @@ class Holdout:
         """
         stored = meta.get("holdout")
         if stored is None or stored["tokens"] != tokens or "pieces" not in stored:
-            return cls.draw(config, tokens)
+            return cls.draw(config, tokens, windows)
         holdout = cls(tokens, tuple((first, end) for first, end in stored["pieces"]))
         longest = min(_longest(holdout.pieces), _longest(holdout.parts))
         if longest <= config.window:
@@ -161,6 +175,22 @@ class Holdout:
     def as_dict(self) -> dict[str, Any]:
         """The pieces as JSON values."""
         return {"tokens": self.tokens, "pieces": [list(piece) for piece in self.pieces]}
+
+
+def least_windows(ids: Ids, vocabulary: Vocabulary, window: int) -> int:
+    """The least windows of a held-out piece of a text: one if the text is a list of short lines.
+
+    What judges a list are its held-out lines in random order, and not the windows of the pieces.
+    In few pieces, all of them would be neighbours in a sorted list, like few of the others.
+    """
+    if vocabulary.words or "\n" not in vocabulary.characters:
+        return MIN_PIECE_WINDOWS
+    line_end = vocabulary.characters.index("\n")
+    starts = range(0, len(ids), SEARCHED_TOKENS)
+    lines = sum(
+        np.count_nonzero(ids[start : start + SEARCHED_TOKENS] == line_end) for start in starts
+    )
+    return 1 if lines * window >= MIN_LINES_IN_WINDOW * len(ids) else MIN_PIECE_WINDOWS
 
 
 def _longest(spans: tuple[Span, ...]) -> int:

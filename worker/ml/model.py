@@ -1,6 +1,7 @@
 """The network: its initial weights, its padding, and its logits in TensorFlow operations.
 
-embedding (or one-hot tokens) → LSTM layers → one dense layer of logits.
+embedding (or one-hot tokens) → LSTM layers → one dense layer of logits. For a large alphabet the
+dense layer is a projection to the embedding's units, times the embedding (Press and Wolf 2017).
 """
 
 from collections.abc import Mapping
@@ -19,14 +20,26 @@ Weights = dict[str, npt.NDArray[np.float32]]
 #: Standard deviation of the initial embedding. Large (Keras' own is 0.03), so that characters
 #: differ from the first step on, which saves about a third of the steps to a given loss.
 EMBEDDING_SCALE = 0.3
+#: The same for an embedding that gives logits too, which would be large otherwise.
+TIED_EMBEDDING_SCALE = 0.1
+#: Added to the counts of tokens, so that those that are only held out have a logarithm.
+COUNT_SMOOTHING = 0.1
 #: Logit of a padded token: its probability is exactly 0, and so is every gradient through it.
 MASKED_LOGIT = -1e9
 #: The random stream of the initial weights; an epoch's stream has the epoch's number.
 WEIGHTS_STREAM = 2**63
 
 
-def initial_weights(network: NetworkConfig, seed: int) -> Weights:
+def initial_weights(
+    network: NetworkConfig, seed: int, counts: npt.NDArray[np.int64] | None = None
+) -> Weights:
     """Weights before the first step, in true shapes; one seed gives one network.
+
+    Args:
+        network: The network's dimensions.
+        seed: The seed of the random numbers.
+        counts: How often each token occurs in what is trained on, [V]: the output's bias begins
+            at their logarithms, so that no step has to learn them. None begins at 0.
 
     As in Keras, kernels are Glorot uniform, recurrent kernels orthogonal, and biases 0, except 1
     for the forget gate. The random numbers are the same everywhere. The last bits of the recurrent
@@ -37,7 +50,8 @@ def initial_weights(network: NetworkConfig, seed: int) -> Weights:
     for name, shape in network.weight_shapes().items():
         part = name.rpartition(".")[2]
         if part == "embedding":
-            weights[name] = random.normal(0, EMBEDDING_SCALE, shape).astype(np.float32)
+            scale = TIED_EMBEDDING_SCALE if network.tied_embedding else EMBEDDING_SCALE
+            weights[name] = random.normal(0, scale, shape).astype(np.float32)
         elif part == "kernel":
             limit = np.sqrt(6 / (shape[0] + shape[1]))
             weights[name] = random.uniform(-limit, limit, shape).astype(np.float32)
@@ -47,6 +61,9 @@ def initial_weights(network: NetworkConfig, seed: int) -> Weights:
             weights[name] = np.zeros(shape, np.float32)
         if name.startswith("lstm.") and part == "bias":
             weights[name][network.units : 2 * network.units] = 1
+    if counts is not None:
+        smoothed = counts + COUNT_SMOOTHING
+        weights["head.bias"] = np.log(smoothed / smoothed.sum()).astype(np.float32)
     return weights
 
 
@@ -115,7 +132,12 @@ def logits(
             hidden = hidden[-1:]
         if masks is not None:
             hidden = hidden * masks[layer]
-    flat = tf.matmul(tf.reshape(hidden, (-1, network.units)), weights["head.kernel"])
+    flat = tf.reshape(hidden, (-1, network.units))
+    if network.tied_embedding:
+        flat = tf.matmul(flat, weights["projection.kernel"]) + weights["projection.bias"]
+        flat = tf.matmul(flat, weights["embedding"], transpose_b=True)
+    else:
+        flat = tf.matmul(flat, weights["head.kernel"])
     return tf.reshape(flat + weights["head.bias"], (1 if last else steps, batch, -1))
 
 

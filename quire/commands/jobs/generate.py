@@ -107,6 +107,21 @@ def generate(
         bool,
         typer.Option("--copied-spans", help="With --json: show what stands in the corpus."),
     ] = False,
+    only_new: Annotated[
+        bool,
+        typer.Option(
+            "--only-new",
+            help="Of a list: draw again in place of items of the corpus, and of repeats.",
+        ),
+    ] = False,
+    nearest: Annotated[
+        bool,
+        typer.Option(
+            "--nearest",
+            help="Of a list: after each item, a tab, the nearest item of the corpus, another tab, "
+            "and how many characters differ.",
+        ),
+    ] = False,
     unknown: Unknown = None,
     checkpoint: Checkpoint = None,
     name: Annotated[
@@ -150,6 +165,8 @@ def generate(
         "logprobs": logprobs or None,
         "top_logprobs": top_logprobs,
         "copied_spans": copied_spans or None,
+        "only_new": only_new or None,
+        "nearest": nearest or None,
         "unknown": unknown,
         "checkpoint": checkpoint,
         "name": name,

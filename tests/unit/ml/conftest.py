@@ -46,7 +46,8 @@ def start(text: str) -> Start:
 
 
 def small_config(kind: str, vocabulary_size: int, **changes: Any) -> TrainConfig:
-    """A preset with small numbers; `changes` may include `units`, `layers` and `embedding`."""
+    """A preset with small numbers; `changes` may include `units`, `layers`, `embedding` and
+    `tied_embedding`."""
     classic = kind == "classic"
     window = changes.pop("window", 12)
     network = NetworkConfig(
@@ -55,6 +56,7 @@ def small_config(kind: str, vocabulary_size: int, **changes: Any) -> TrainConfig
         units=changes.pop("units", 10),
         layers=changes.pop("layers", 1),
         window=window if classic else None,
+        tied_embedding=changes.pop("tied_embedding", False),
     )
     numbers: dict[str, Any] = {
         "network": network,

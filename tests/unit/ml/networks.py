@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from shared.specs.presets import PresetName, resolve_train
+from shared.specs.presets import resolve_train
+from shared.specs.training import PresetName
 from worker.ml.config import NetworkConfig, TrainConfig
 from worker.ml.sampling import step
 from worker.ml.sampling.request import SamplingRequest
@@ -18,6 +19,7 @@ CHARACTERS = 400
 Weights = dict[str, npt.NDArray[np.float32]]
 
 STATEFUL = NetworkConfig(vocabulary_size=57, embedding=8, units=24, layers=1, window=None)
+TIED = replace(STATEFUL, tied_embedding=True)
 CLASSIC = NetworkConfig(vocabulary_size=40, embedding=0, units=20, layers=1, window=12)
 
 
@@ -74,6 +76,9 @@ def reference_logits(
             c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
             x = np.tanh(c) / (1 + np.exp(-o))
             states[layer] = (x, c)
+    if network.tied_embedding:
+        x = x @ weights["projection.kernel"] + weights["projection.bias"]
+        return x @ weights["embedding"].T + weights["head.bias"]
     return x @ weights["head.kernel"] + weights["head.bias"]
 
 

@@ -27,14 +27,27 @@ def network_of_the_page() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("embedding", "layers", "window"), [(0, 1, 12), (8, 1, None), (8, 2, None), (0, 2, 5)]
+    ("embedding", "layers", "window", "tied"),
+    [
+        (0, 1, 12, False),
+        (8, 1, None, False),
+        (8, 2, None, False),
+        (0, 2, 5, False),
+        (8, 2, None, True),
+        (8, 1, 12, True),
+    ],
 )
 @pytest.mark.parametrize("word_rules", RULES)
 @pytest.mark.parametrize("words", [(), (" and", " the", "the", " its", "is", "\n\n")])
 def test_the_documented_code_generates_what_quire_generates(
-    embedding: int, layers: int, window: int | None, words: tuple[str, ...], word_rules: int
+    embedding: int,
+    layers: int,
+    window: int | None,
+    tied: bool,
+    words: tuple[str, ...],
+    word_rules: int,
 ) -> None:
-    network = NetworkConfig(len(CHARACTERS) + len(words), embedding, 24, layers, window)
+    network = NetworkConfig(len(CHARACTERS) + len(words), embedding, 24, layers, window, tied)
     # Larger than initial weights, so that the likeliest character is clearly the likeliest.
     weights = {
         name: array if name == "head.bias" else array * 2

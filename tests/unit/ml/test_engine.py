@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import structlog
 
-from shared.specs.presets import PRESETS, PresetName
+from shared.specs.presets import PRESETS
+from shared.specs.training import PresetName
 from tests.unit.ml.count_compilations import (
     generate_with_a_new_shape,
     generate_with_others,

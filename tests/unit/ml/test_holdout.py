@@ -6,14 +6,27 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from shared.specs import presets
+from shared.specs import windows
 from tests.unit.ml.conftest import Start, small_config
 from worker.ml.checkpoint import digest, pack, unpack
 from worker.ml.config import TrainConfig, minimum_characters
-from worker.ml.holdout import MAX_PIECES, MIN_PIECE_WINDOWS, Holdout, TooShort, WindowTooLong
+from worker.ml.holdout import (
+    MAX_PIECES,
+    MIN_PIECE_WINDOWS,
+    Holdout,
+    TooShort,
+    WindowTooLong,
+    least_windows,
+)
 from worker.ml.training.progress import Validated
 from worker.ml.training.transfer import can_continue, initial_state
-from worker.ml.vectorize import epoch_starts, steps_per_epoch, validation_starts, vectorize
+from worker.ml.vectorize import (
+    epoch_starts,
+    find_holdout,
+    steps_per_epoch,
+    validation_starts,
+    vectorize,
+)
 
 KINDS = ("classic", "default")
 
@@ -89,7 +102,7 @@ def test_the_error_names_the_shortest_text_that_works(
         Holdout.draw(config, least - 1)
     assert (caught.value.tokens, caught.value.minimum) == (least - 1, least)
     # The API applies the same rule before a job is queued.
-    assert least == presets.minimum_characters(window, held_out)
+    assert least == windows.minimum_characters(window, held_out)
 
 
 def test_what_a_checkpoint_names_is_kept_if_the_text_is_as_long() -> None:
@@ -184,3 +197,17 @@ def test_the_held_out_lines_of_a_list_judge_in_random_order() -> None:
     assert holdout.shuffled_lines(ids, vocabulary, 23) is None, "five lines in a window are no list"
     tail = Holdout.draw(replace(config, holdout="tail"), len(ids))
     assert tail.shuffled_lines(ids, vocabulary, config.window) is None
+
+
+def test_a_piece_of_a_list_may_be_as_short_as_a_window() -> None:
+    config = spread(window=30, held_out=0.05)
+    vocabulary, ids = vectorize("".join(f"{number:03}\n" for number in range(1000)))
+    holdout = find_holdout({}, config, ids, vocabulary)
+    assert isinstance(holdout, Holdout)
+    assert len(holdout.pieces) == 200 // 31
+    assert min(end - first for first, end in holdout.pieces) > 30
+    assert find_holdout({"holdout": holdout.as_dict()}, config, ids, vocabulary) == holdout
+    assert least_windows(ids, vocabulary, 24) == 1
+    assert least_windows(ids, vocabulary, 23) == MIN_PIECE_WINDOWS
+    prose, ids = vectorize("without an end of a line " * 100)
+    assert least_windows(ids, prose, 200) == MIN_PIECE_WINDOWS

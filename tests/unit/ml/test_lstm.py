@@ -79,6 +79,8 @@ def test_states_and_gradients_are_those_of_keras(compiled: bool) -> None:
         ("default", {}),
         ("default", {"layers": 3, "embedding": 0}),
         ("default", {"vocabulary_size": 150}),
+        ("default", {"vocabulary_size": 150, "tied_embedding": True, "dropout": 0.4}),
+        ("classic", {"layers": 2, "embedding": 5, "tied_embedding": True}),
         ("default", {"layers": 2, "dropout": 0.4}),
         ("classic", {"layers": 2, "embedding": 5, "dropout": 0.4}),
     ],

@@ -209,12 +209,14 @@ def test_more_epochs_at_a_constant_rate_continue_to_the_bit(start: Start) -> Non
 
 
 @pytest.mark.parametrize("words", [0, 20])
-@pytest.mark.parametrize("kind", ["classic", "default"])
+@pytest.mark.parametrize(
+    ("kind", "changes"), [("classic", {}), ("default", {}), ("default", {"tied_embedding": True})]
+)
 def test_known_tokens_keep_their_weights_beside_new_characters(
-    text: str, kind: str, words: int
+    text: str, kind: str, changes: dict[str, Any], words: int
 ) -> None:
     vocabulary, ids = vectorize(text, words)
-    config = small_config(kind, len(vocabulary), epochs=1)
+    config = small_config(kind, len(vocabulary), epochs=1, **changes)
     trainer = Trainer(config, ids, vocabulary)
     list(trainer.run())
     before = trainer.state()
@@ -229,9 +231,14 @@ def test_known_tokens_keep_their_weights_beside_new_characters(
     old, new = vocabulary.encode(piece), larger.encode(piece)
     rows = "embedding" if config.network.embedding else "lstm.0.kernel"
     np.testing.assert_array_equal(after.weights[rows][new], before.weights[rows][old])
-    heads = before.weights["head.kernel"], after.weights["head.kernel"]
-    np.testing.assert_array_equal(heads[1][:, new], heads[0][:, old])
     added = larger.encode("é漢")
+    if config.network.tied_embedding:
+        biases = before.weights["head.bias"], after.weights["head.bias"]
+        np.testing.assert_array_equal(biases[1][new], biases[0][old])
+        assert biases[1][added].max() == biases[0].min(), "they are no likelier than the rarest"
+    else:
+        heads = before.weights["head.kernel"], after.weights["head.kernel"]
+        np.testing.assert_array_equal(heads[1][:, new], heads[0][:, old])
     assert np.abs(after.weights[rows][added]).max() > 0
     assert (after.meta["step"], after.characters) == (0, larger.characters)
     list(Trainer(config, larger.encode(text + "é漢" * 20), larger, state=after).run())

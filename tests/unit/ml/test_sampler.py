@@ -8,6 +8,7 @@ import pytest
 from tests.unit.ml.networks import (
     CLASSIC,
     STATEFUL,
+    TIED,
     count_traces,
     make_request,
     make_weights,
@@ -42,7 +43,7 @@ def mixed_requests(network: NetworkConfig) -> list[SamplingRequest]:
     ]
 
 
-@pytest.mark.parametrize("network", [STACKED, CLASSIC_STACKED, WIDE])
+@pytest.mark.parametrize("network", [STACKED, CLASSIC_STACKED, WIDE, TIED])
 def test_a_text_is_the_same_alone_and_in_any_batch(network: NetworkConfig) -> None:
     sampler = Sampler(make_weights(network), network)
     requests = mixed_requests(network)
@@ -84,7 +85,7 @@ def test_another_seed_gives_another_text() -> None:
     assert len({text.tobytes() for text in texts}) == 3
 
 
-@pytest.mark.parametrize("network", [STATEFUL, STACKED, CLASSIC, CLASSIC_STACKED])
+@pytest.mark.parametrize("network", [STATEFUL, STACKED, CLASSIC, CLASSIC_STACKED, TIED])
 @pytest.mark.parametrize("prompt_length", [1, 20])
 def test_temperature_0_generates_what_the_formulas_say(
     network: NetworkConfig, prompt_length: int

@@ -11,7 +11,8 @@ from shared.specs.limits import (
     ResourceLimits,
     find_exceeded_limit,
 )
-from shared.specs.presets import TrainSpec, resolve_train
+from shared.specs.presets import resolve_train
+from shared.specs.training import TrainSpec
 
 TEXT = CorpusSize(characters=600_000, alphabet_size=90)
 AMPLE = ResourceLimits(memory_bytes=10**15, seconds=1e12)
@@ -51,6 +52,16 @@ def test_words_count_in_the_vocabulary_as_far_as_the_text_can_have_them() -> Non
     assert large.checkpoint_bytes > 10 * small.checkpoint_bytes
     assert large.memory_bytes > small.memory_bytes + 4 * large.checkpoint_bytes
     assert large.characters_per_second < small.characters_per_second
+
+
+def test_a_tied_embedding_takes_less_for_a_large_alphabet() -> None:
+    text = CorpusSize(880_000, 4447)
+    tied, plain = (
+        estimate(spec_of(embedding=128, tied_embedding=tied), text) for tied in (True, False)
+    )
+    assert tied.checkpoint_bytes < 0.6 * plain.checkpoint_bytes
+    assert tied.memory_bytes < plain.memory_bytes
+    assert tied.characters_per_second > 1.3 * plain.characters_per_second
 
 
 def test_texts_that_are_written_meanwhile_take_memory_within_bounds() -> None:
@@ -140,7 +151,14 @@ def test_a_training_that_is_too_long_is_shortened_by_what_it_was_measured_at() -
 def test_trainings_are_as_fast_as_each_other_where_their_shape_is_the_same() -> None:
     one = spec_of().model_dump()
     assert same_shape(one, spec_of(epochs=99, learning_rate=0.1).model_dump())
-    for change in ({"tokenizer": "word"}, {"vocabulary_limit": 100}, {"units": 8}):
+    earlier = {name: value for name, value in one.items() if name != "tied_embedding"}
+    assert same_shape(one, earlier)
+    for change in (
+        {"tokenizer": "word"},
+        {"vocabulary_limit": 100},
+        {"units": 8},
+        {"tied_embedding": True},
+    ):
         assert not same_shape(one, spec_of(**change).model_dump()), change
 
 

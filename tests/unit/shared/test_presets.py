@@ -6,16 +6,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.specs.presets import (
-    MAX_EPOCH_SAMPLES,
-    PRESETS,
-    SEED_LIMIT,
-    SampleSpec,
-    largest_window,
-    minimum_characters,
-    resolve_train,
-)
+from shared.specs.presets import LARGE_ALPHABET_NUMBERS, PRESETS, fit_to_alphabet, resolve_train
 from shared.specs.seeds import new_seed, text_seed
+from shared.specs.training import LARGE_ALPHABET, MAX_EPOCH_SAMPLES, SEED_LIMIT, SampleSpec
+from shared.specs.windows import largest_window, minimum_characters
 
 
 def test_classic_is_the_recipe_to_the_letter() -> None:
@@ -71,6 +65,18 @@ def test_changes_win_and_are_checked() -> None:
         resolve_train("default", {"units": 0}, seed=1, threads=1, shards=1)
     with pytest.raises(ValidationError, match="colour"):
         resolve_train("default", {"colour": 1}, seed=1, threads=1, shards=1)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_only_an_embedding_is_tied_and_only_for_a_large_alphabet(preset: Any) -> None:
+    spec = resolve_train(preset, {}, seed=1, threads=2, shards=2)
+    assert fit_to_alphabet(spec, LARGE_ALPHABET - 1) == spec
+    large = fit_to_alphabet(spec, LARGE_ALPHABET)
+    assert large.tied_embedding == (preset != "classic")
+    given = set(LARGE_ALPHABET_NUMBERS[preset])
+    kept = spec.model_copy(update={"tied_embedding": large.tied_embedding})
+    assert fit_to_alphabet(spec, LARGE_ALPHABET, given) == kept
+    assert fit_to_alphabet(spec, LARGE_ALPHABET, {"tied_embedding"}) == spec
 
 
 def test_a_batch_is_never_cut_into_more_pieces_than_windows() -> None:

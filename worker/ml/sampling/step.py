@@ -112,7 +112,8 @@ def fold_weights(weights: Mapping[str, FloatArray], network: NetworkConfig) -> l
         A look-up table [V, 4U] (embedding times kernel plus bias of the first layer; the kernel's
         rows plus bias for one-hot input) and the first recurrent kernel [U, 4U]. Then, for each
         further layer, the kernel above the recurrent kernel [2U, 4U] and the bias [4U]. Last, the
-        head's kernel [U, V] and bias [V], which is minus infinity for padding.
+        head's kernel [U, V] (of a tied embedding, the projection times it) and bias [V], which is
+        minus infinity for padding.
 
     Gates i, f and o are halved: sigmoid(x) = 1/2 + tanh(x/2)/2, so one tanh serves all four.
     """
@@ -127,8 +128,14 @@ def fold_weights(weights: Mapping[str, FloatArray], network: NetworkConfig) -> l
         name = f"lstm.{layer}."
         kernels = np.concatenate([weights[name + "kernel"], weights[name + "recurrent_kernel"]])
         folded += [kernels * half, weights[name + "bias"] * half]
-    folded.append(np.pad(weights["head.kernel"], ((0, 0), (0, padding))))
-    folded.append(np.pad(weights["head.bias"], (0, padding), constant_values=-np.inf))
+    if network.tied_embedding:
+        # A projection without an activation folds into one kernel, and so does its bias.
+        head = weights["projection.kernel"] @ weights["embedding"].T
+        head_bias = weights["projection.bias"] @ weights["embedding"].T + weights["head.bias"]
+    else:
+        head, head_bias = weights["head.kernel"], weights["head.bias"]
+    folded.append(np.pad(head, ((0, 0), (0, padding))))
+    folded.append(np.pad(head_bias, (0, padding), constant_values=-np.inf))
     return [np.ascontiguousarray(array, np.float32) for array in folded]
 
 

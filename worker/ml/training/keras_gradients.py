@@ -19,6 +19,18 @@ from worker.ml.config import NetworkConfig, TrainConfig, padded_vocabulary
 Tensor = Any
 
 
+class Bias(keras.layers.Layer):  # type: ignore[misc]
+    """Adds a trained number to each entry of the last axis."""
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Make the numbers, [V], for inputs of this shape."""
+        self.bias = self.add_weight(shape=(shape[-1],), initializer="zeros", name="bias")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Add them to inputs [..., V]."""
+        return inputs + self.bias
+
+
 def build_model(network: NetworkConfig, last: bool, vocabulary: int, masked: bool = False) -> Any:
     """Build the network, with variables in the order of `network.weight_shapes()`.
 
@@ -30,7 +42,9 @@ def build_model(network: NetworkConfig, last: bool, vocabulary: int, masked: boo
     """
     if network.embedding:
         windows = keras.Input((None,), dtype="int32")
-        hidden = keras.layers.Embedding(vocabulary, network.embedding)(windows)
+        # Its second call, below, multiplies with its transpose.
+        embedding = keras.layers.ReversibleEmbedding(vocabulary, network.embedding)
+        hidden = embedding(windows)
     else:
         windows = hidden = keras.Input((None, vocabulary))
     masks = keras.Input((network.layers, network.units))
@@ -40,7 +54,11 @@ def build_model(network: NetworkConfig, last: bool, vocabulary: int, masked: boo
         if masked:
             # The same factors at every step of a window.
             hidden = hidden * (masks[:, layer] if top else masks[:, layer, None])
-    scores = keras.layers.Dense(vocabulary)(hidden)
+    if network.tied_embedding:
+        hidden = keras.layers.Dense(network.embedding)(hidden)
+        scores = Bias()(embedding(hidden, reverse=True))
+    else:
+        scores = keras.layers.Dense(vocabulary)(hidden)
     return keras.Model([windows, masks] if masked else windows, scores)
 
 

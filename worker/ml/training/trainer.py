@@ -38,7 +38,7 @@ from worker.ml.training.variables import (
     initial_variables,
     to_checkpoint,
 )
-from worker.ml.vectorize import fill, find_holdout
+from worker.ml.vectorize import fill, find_holdout, token_counts
 from worker.ml.vocabulary import Ids, Vocabulary
 
 Event = TrainingProgress | Validated | IntervalReached | RolledBack
@@ -113,11 +113,13 @@ class Trainer:
         self.start_step = int(meta.get("start_step", 0))
         #: Rollbacks before that step, which don't count towards its own limit.
         self._start_rollbacks = int(meta.get("start_rollbacks", 0))
-        variables = (
-            initial_variables(config)
-            if state is None
-            else from_checkpoint(state, config, vocabulary)
-        )
+        if state is None:
+            counts = None
+            if config.network.tied_embedding:
+                counts = token_counts(ids, self.holdout.parts, size)
+            variables = initial_variables(config, counts=counts)
+        else:
+            variables = from_checkpoint(state, config, vocabulary)
         self._variables = to_device(variables, config.network)
         self._rollback = Rollback(config, vocabulary, self.start_step, load_state)
         self._rollback.keep(Snapshot(self.step, self.val_loss, self._variables))

@@ -5,7 +5,7 @@ takes the checkpoint's weights as initial weights: the schedule and the optimize
 new characters get rows and columns of their own.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def can_continue(state: TrainingState, config: TrainConfig) -> bool:
     if not state.training:  # an imported model that came without its optimizer state
         return False
     left_out = (*_LENGTH, *_MACHINE)
-    before, now = _FIRST_VALUES | state.meta["config"], asdict(config)
+    before, now = _FIRST_VALUES | state.meta["config"], config.as_dict()
     return all(before.get(name) == value for name, value in now.items() if name not in left_out)
 
 
@@ -89,6 +89,9 @@ def initial_state(
     if replace(state.network, vocabulary_size=len(vocabulary)) != config.network:
         raise CheckpointMismatch(f"a checkpoint of {state.network} cannot start {config.network}")
     weights = initial_weights(config.network, config.seed)
+    if config.network.tied_embedding:
+        # At 0, characters that the network has never seen would be its likeliest.
+        weights["head.bias"][...] = state.weights["head.bias"].min()
     ids = _new_ids(state, vocabulary)
     for name, known in state.weights.items():
         axis = _vocabulary_axis(name, config)

@@ -24,10 +24,14 @@ class CheckpointMismatch(ValueError):
     """The checkpoint belongs to another training; the message says how they differ."""
 
 
-def initial_variables(config: TrainConfig, weights: Weights | None = None) -> Arrays:
-    """Variables before the first step, from `weights` or from the initial weights."""
+def initial_variables(
+    config: TrainConfig,
+    weights: Weights | None = None,
+    counts: npt.NDArray[np.int64] | None = None,
+) -> Arrays:
+    """Variables before the first step, from `weights`, or from the initial weights for `counts`."""
     if weights is None:
-        weights = initial_weights(config.network, config.seed)
+        weights = initial_weights(config.network, config.seed, counts)
     variables: Arrays = {**weights, **initial_slots(config, weights)}
     if config.average_decay is not None:
         variables |= {f"average.{name}": weight for name, weight in weights.items()}
