@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.unit.ml.conftest import small_config
 from worker.ml import checkpoint, gpu_facts, probe
 from worker.ml.probe import DeviceBroken, compare, find_one_gpu, reason_in
+from worker.ml.training.trainer import Trainer
+from worker.ml.vectorize import vectorize
 
 
 def test_the_cpu_passes() -> None:
@@ -146,3 +149,20 @@ def test_fingerprints_tell_gpus_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = {name for name in first if first[name] != second[name]}
     assert changed == {"gpu", "gpu_capability"}
     assert "gpu" not in checkpoint.fingerprint(2, 1, "cpu")
+
+
+@pytest.mark.parametrize(("devices", "exact"), [([], True), (["one"], False)])
+def test_on_a_gpu_nothing_is_exact(
+    monkeypatch: pytest.MonkeyPatch, devices: list[str], exact: bool
+) -> None:
+    details = {"device_name": "H100", "compute_capability": (9, 0)}
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: devices)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    checkpoint.fingerprint.cache_clear()
+    vocabulary, ids = vectorize("the quick brown fox jumps over the lazy dog. " * 40)
+    trainer = Trainer(small_config("default", len(vocabulary)), ids, vocabulary)
+    state = trainer.state()
+    checkpoint.fingerprint.cache_clear()
+    assert trainer.exact is exact
+    assert state.meta["exact"] is exact
+    assert state.meta["fingerprint"].get("gpu") == (None if exact else "H100")
