@@ -444,6 +444,13 @@ class Delivery(Reply):
     ended_at: datetime | None = None
 
 
+class Secret(Reply):
+    """A secret that webhooks are signed with, without itself."""
+
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
 class NewSecret(Reply):
     """A new secret that webhooks are signed with; None if it was shown before."""
 

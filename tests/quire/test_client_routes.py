@@ -21,6 +21,7 @@ LEFT_OUT = {
     ("GET", "/v1/session"): "a browser's cookie; the client has its key",
     ("DELETE", "/v1/session"): "a browser's cookie; the client has its key",
     ("POST", "/v1/jobs/{id}/lift"): "the deprecated name of promote",
+    ("GET", "/metrics"): "what Prometheus scrapes, in its own format",
     ("GET", "/enrol"): "a page for people, where they redeem a link",
 }
 #: What the clients of others speak (docs/clients.md), and what is no resource.
@@ -48,12 +49,14 @@ def public_methods(client: type) -> Iterator[tuple[str, Any]]:
 def call(client: Client, name: str, tmp_path: Path) -> None:
     """Call a method as far as its first answer, whatever that is."""
     method = getattr(client, name)
+    file = tmp_path / "file"
+    file.write_bytes(b"no model")
     arguments = dict(SOURCES.get(name, {}))
     for parameter in inspect.signature(method).parameters.values():
         wanted = parameter.default is parameter.empty
         if wanted and parameter.kind is not parameter.VAR_KEYWORD and name not in SOURCES:
             arguments[parameter.name] = (
-                tmp_path / "file" if parameter.name == "path" else ARGUMENTS.get(parameter.name, ID)
+                file if parameter.name == "path" else ARGUMENTS.get(parameter.name, ID)
             )
     with suppress(QuireError):
         found = method(**arguments)

@@ -28,7 +28,7 @@ NAMES = {
         send_test set_caps set_member_role share shared shared_metrics shared_texts
         shares submit_generation submit_score submit_training text texts train
         update_corpus update_group update_model update_text upload upload_corpus usage
-        users
+        users webhook_secrets
     """,
     "Corpus": """
         as_json delete read refresh rename share unshare update

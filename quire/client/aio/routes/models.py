@@ -9,7 +9,7 @@ from quire.client.aio import runtime
 from quire.client.aio.base import AsyncBase, quote_segment
 from quire.client.aio.routes.corpora import UPLOAD_READ_SECONDS
 from quire.client.replies import Checkpoint, Model, Text
-from quire.client.requests.uploads import Body, ProgressCallback
+from quire.client.requests.uploads import Body, ProgressCallback, size_of
 
 
 class AsyncModels(AsyncBase):
@@ -133,7 +133,7 @@ class AsyncModels(AsyncBase):
             visibility: `private` or `server`; None leaves the choice to the server.
             on_progress: Called with the bytes sent so far.
         """
-        body = Body("application/octet-stream", [path], path.stat().st_size)
+        body = Body("application/octet-stream", [path], size_of(path))
         response = await self._transport.request(
             "POST",
             "/v1/models/import",

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from quire.client.aio.base import AsyncBase, quote_segment
-from quire.client.replies import Delivery, NewSecret, Notification
+from quire.client.replies import Delivery, NewSecret, Notification, Secret
 
 
 class AsyncNotifications(AsyncBase):
@@ -59,3 +59,7 @@ class AsyncNotifications(AsyncBase):
     async def rotate_webhook_secret(self) -> NewSecret:
         """Make a new secret that your webhooks are signed with."""
         return await self._post(NewSecret, "/v1/webhooks/secret", None)
+
+    def webhook_secrets(self) -> AsyncIterator[Secret]:
+        """List when the secrets that your webhooks are signed with were made, newest first."""
+        return self._list(Secret, "/v1/webhooks/secret")

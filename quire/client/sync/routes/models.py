@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quire.client.replies import Checkpoint, Model, Text
-from quire.client.requests.uploads import Body, ProgressCallback
+from quire.client.requests.uploads import Body, ProgressCallback, size_of
 from quire.client.sync import runtime
 from quire.client.sync.base import Base, quote_segment
 from quire.client.sync.routes.corpora import UPLOAD_READ_SECONDS
@@ -134,7 +134,7 @@ class Models(Base):
             visibility: `private` or `server`; None leaves the choice to the server.
             on_progress: Called with the bytes sent so far.
         """
-        body = Body("application/octet-stream", [path], path.stat().st_size)
+        body = Body("application/octet-stream", [path], size_of(path))
         response = self._transport.request(
             "POST",
             "/v1/models/import",

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 
-from quire.client.replies import Delivery, NewSecret, Notification
+from quire.client.replies import Delivery, NewSecret, Notification, Secret
 from quire.client.sync.base import Base, quote_segment
 
 
@@ -60,3 +60,7 @@ class Notifications(Base):
     def rotate_webhook_secret(self) -> NewSecret:
         """Make a new secret that your webhooks are signed with."""
         return self._post(NewSecret, "/v1/webhooks/secret", None)
+
+    def webhook_secrets(self) -> Iterator[Secret]:
+        """List when the secrets that your webhooks are signed with were made, newest first."""
+        return self._list(Secret, "/v1/webhooks/secret")
