@@ -57,6 +57,7 @@ for _rule in (
     "/write",
     "/write/<model>",
     "/server",
+    "/server/<part>",
 ):
     page.add_url_rule(_rule, view_func=allow_anonymous(returns_non_json(read_page)))
 

@@ -24,9 +24,15 @@ def paths(taught: Taught) -> list[str]:
         "/teach",
         "/watch",
         f"/watch/{taught.job}",
+        f"/watch/{taught.job},{taught.other_job}",
         f"/write/{taught.model}",
         "/server",
+        "/server/groups",
     ]
+
+
+#: What admins see besides.
+ADMINS = ["/server", "/server/groups", "/server/people", "/server/audit"]
 
 
 def settle(page: Page) -> None:
@@ -112,6 +118,22 @@ def test_no_view_is_wider_than_the_window(visit: Visit, taught: Taught, width: i
             visitor.page.get_by_text("Every number").click()
             visitor.page.get_by_label("units", exact=True).wait_for()
         assert wide(visitor) <= width, path
+    admin = visit("admin", width=width, height=740)
+    for path in ADMINS:
+        admin.go(path)
+        settle(admin.page)
+        open_all(admin.page)
+        assert wide(admin) <= width, path
+
+
+def open_all(page: Page) -> None:
+    """Open what is closed, so that it is seen as well."""
+    for name in ("Use and caps of admin", "Manage class"):
+        for button in page.get_by_role("button", name=name, exact=True).all():
+            button.click()
+    for summary in page.locator("summary").all():
+        summary.click()
+    page.wait_for_load_state("networkidle")
 
 
 def wide(visitor: Visitor) -> int:
@@ -131,12 +153,17 @@ def test_axe_finds_nothing(visit: Visit, taught: Taught, theme: str) -> None:
     for path in paths(taught):
         visitor.go(path)
         settle(page)
-        for summary in page.locator("summary").all():
-            summary.click()
+        open_all(page)
         if path == "/teach":
             page.get_by_label("already").select_option(taught.corpus)
         page.wait_for_load_state("networkidle")
         assert violations(page) == [], path
+    admin = visit("admin", color_scheme=theme)
+    for path in ADMINS:
+        admin.go(path)
+        settle(admin.page)
+        open_all(admin.page)
+        assert violations(admin.page) == [], path
 
 
 def violations(page: Page) -> list[str]:
@@ -180,7 +207,9 @@ def test_errors_are_the_apis_own_beside_their_field(visit: Visit, taught: Taught
         page.get_by_role("button", name="Write", exact=True).click()
         alert = page.get_by_role("alert")
         expect(alert).to_contain_text(words)
-        assert alert.get_attribute("id") in (field.get_attribute("aria-describedby") or "")
+        assert (alert.get_attribute("id") or "none") in (
+            field.get_attribute("aria-describedby") or ""
+        )
         field.fill(before)
     visitor.go("/teach")
     page.get_by_label("already").select_option(taught.corpus)

@@ -6,20 +6,25 @@ import { place } from "./router";
 import { forgetDrafts, useStore } from "./store";
 import "./style.css";
 import { Home } from "./views/home";
-import { JobView } from "./views/job";
-import { Server } from "./views/server";
+import { Compare } from "./views/watch/compare";
+import { JobView } from "./views/watch/job";
+import { Server } from "./views/server/server";
 import { SignIn } from "./views/sign-in";
-import { Teach } from "./views/teach";
-import { Watch } from "./views/watch";
-import { Write } from "./views/write";
+import { Teach } from "./views/teach/teach";
+import { Watch } from "./views/watch/jobs";
+import { Write } from "./views/write/write";
 
 const VIEWS: Record<string, (id: string) => ComponentChild> = {
   "": () => <Home />,
   "sign-in": () => <Home />,
   teach: () => <Teach />,
-  watch: (id) => (id ? <JobView key={id} id={id} /> : <Watch />),
+  watch: (id) => {
+    const jobs = id.split(",").filter(Boolean);
+    if (jobs.length > 1) return <Compare key={id} ids={jobs} />;
+    return id ? <JobView key={id} id={id} /> : <Watch />;
+  },
   write: (id) => <Write key={id} model={id} />,
-  server: () => <Server />,
+  server: (id) => <Server part={id} />,
 };
 
 function Page() {

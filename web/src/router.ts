@@ -1,4 +1,5 @@
-// Addresses: /, /sign-in, /teach, /watch[/job], /write[/model], /server; api/http/page.py serves them.
+// Addresses: /, /sign-in, /teach, /watch[/job[,job…]], /write[/model], /server[/part];
+// api/http/page.py serves them.
 import { store } from "./store";
 
 export interface Place {

@@ -1,9 +1,9 @@
 // Every number of a preset, with the bounds and the meaning that the OpenAPI document gives.
 import { useState } from "preact/hooks";
-import { get } from "../api/client";
-import { number, t } from "../i18n";
-import { Input, Refusal, Select } from "../parts/form";
-import { useLoaded } from "../parts/load";
+import { get } from "../../api/client";
+import { number, t } from "../../i18n";
+import { Input, Refusal, Select } from "../../parts/form";
+import { useLoaded } from "../../parts/load";
 
 interface Schema {
   type?: string;

@@ -1,17 +1,18 @@
-import { useEffect, useState } from "preact/hooks";
-import { type Job, type Text, post } from "../api/client";
-import { duration, loss, number, t } from "../i18n";
-import { Chart } from "../parts/chart";
-import { Button, Field, Refusal } from "../parts/form";
-import { Place, Status, hasEnded, progressOf } from "../parts/job";
-import { useAction } from "../parts/load";
-import { Passage, TextActions } from "../parts/text";
-import { useJob } from "../parts/writing";
-import { go } from "../router";
-import { Columns } from "./columns";
+import { useEffect } from "preact/hooks";
+import { type Job, post } from "../../api/client";
+import { duration, loss, number, t } from "../../i18n";
+import { Button, Refusal } from "../../parts/form";
+import { Place, Status, hasEnded, progressOf } from "../../parts/job";
+import { useAction } from "../../parts/load";
+import { TellMe } from "../../parts/notify";
+import { useJob } from "../../parts/writing";
+import { go } from "../../router";
+import { Columns } from "../write/columns";
+import { Curves } from "./curves";
+import { Samples } from "./samples";
 
 export function JobView({ id }: { id: string }) {
-  const { job, problem, points, drafts, texts, update } = useJob(id);
+  const { job, problem, points, history, drafts, texts, update } = useJob(id);
   const action = useAction();
   const share = job ? progressOf(job) : null;
   useEffect(() => {
@@ -69,6 +70,7 @@ export function JobView({ id }: { id: string }) {
         {job.kind === "train" && hasEnded(job) && job.checkpoints?.best && (
           <Button onClick={trainOn}>{t("trainOn")}</Button>
         )}
+        <TellMe job={job} />
       </p>
       <Refusal problem={action.problem} />
       {job.kind === "train" ? (
@@ -76,7 +78,7 @@ export function JobView({ id }: { id: string }) {
           <Figures job={job} />
           <section>
             <h2>{t("curves")}</h2>
-            {points.length ? <Chart points={points} /> : <p class="soft">{t("noCurve")}</p>}
+            {points.length ? <Curves points={points} history={history} /> : <p class="soft">{t("noCurve")}</p>}
           </section>
           <Samples texts={texts} ended={hasEnded(job)} />
         </>
@@ -121,49 +123,5 @@ function Figures({ job }: { job: Job }) {
         <p class="soft">{t("bitsHint")}</p>
       </details>
     </>
-  );
-}
-
-/** How it learned to write: the texts of one epoch at every temperature, and a slider through time. */
-function Samples({ texts, ended }: { texts: Text[]; ended: boolean }) {
-  const steps = [...new Set(texts.map((text) => text.step ?? 0))].sort((a, b) => a - b);
-  const [chosen, setChosen] = useState<number | null>(null);
-  const at = chosen === null ? steps.length - 1 : Math.min(chosen, steps.length - 1);
-  const shown = texts
-    .filter((text) => (text.step ?? 0) === steps[at])
-    .sort((a, b) => a.temperature - b.temperature);
-  const epoch = number(shown[0]?.epoch ?? 0, 1);
-  return (
-    <section>
-      <h2>{t("texts")}</h2>
-      {!steps.length && !ended && <p class="soft">{t("noTexts")}</p>}
-      {steps.length > 1 && (
-        <Field label={`${t("epochSlider")}: ${t("atEpoch", { epoch })}`}>
-          {(props) => (
-            <input
-              {...props}
-              type="range"
-              min={0}
-              max={steps.length - 1}
-              value={at}
-              aria-valuetext={t("atEpoch", { epoch })}
-              onInput={(event) => {
-                const value = event.currentTarget.valueAsNumber;
-                setChosen(value === steps.length - 1 ? null : value);
-              }}
-            />
-          )}
-        </Field>
-      )}
-      <div class="columns">
-        {shown.map((text) => (
-          <article key={text.id} aria-label={t("temperatureOf", { value: text.temperature })}>
-            <h3>{t("temperatureOf", { value: text.temperature })}</h3>
-            <Passage written={text} />
-            <TextActions written={text} name={`quire-${text.id}`} />
-          </article>
-        ))}
-      </div>
-    </section>
   );
 }
