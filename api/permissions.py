@@ -21,10 +21,11 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    exists,
     or_,
     select,
 )
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import InstrumentedAttribute, Session, undefer
 
 from api.errors import (
     INVALID_KEY,
@@ -177,7 +178,8 @@ def may_enrol(session: Session, user: User) -> bool:
 def may_see(table: type[Corpus] | type[Model], user: CurrentUser) -> ColumnElement[bool]:
     """Return the condition that a row is the user's, or is shared with them.
 
-    It is shared with everybody, or with a live group that the user is in.
+    It is shared with everybody, or with a live group that the user is in. Nobody sees what was
+    deleted, not even its owner: only to have it back or to purge it is it looked up otherwise.
     """
     return _visible_to(table, user.id)
 
@@ -191,11 +193,12 @@ def _visible_to(
         .where(Membership.group_id == table.group_id, Membership.user_id == user_id, is_live())
         .exists()
     )
-    return or_(
+    shared_with_user = or_(
         table.user_id == user_id,
         table.visibility == "server",
         and_(table.group_id.is_not(None), shared_with_group),
     )
+    return and_(table.deleted_at.is_(None), shared_with_user)
 
 
 def has_visibility(
@@ -227,6 +230,22 @@ def digests_of_visible(session: Session, corpora: Collection[str]) -> dict[str, 
         Corpus.id.in_(corpora), may_see(Corpus, current_user())
     )
     return dict(session.execute(seen).all())
+
+
+def not_of_deleted_model(model_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+    """Return the condition that a job or a text is not of a model that was deleted."""
+    return ~exists().where(Model.id == model_id, Model.deleted_at.is_not(None))
+
+
+def deleted_models(session: Session, models: Collection[str]) -> set[str]:
+    """Return those of some models that were deleted and can be had back.
+
+    A reply names none of them, as if they were gone.
+    """
+    if not models:
+        return set()
+    deleted = select(Model.id).where(Model.id.in_(models), Model.deleted_at.is_not(None))
+    return set(session.scalars(deleted))
 
 
 def corpus_as_shown(session: Session, corpus_id: str, user: CurrentUser) -> Row[Any] | None:
@@ -265,7 +284,11 @@ def _shows_excerpts(user_id: str | BindParameter[str]) -> ColumnElement[bool]:
 
     Whoever trained the model could read the corpus.
     """
-    return or_(_visible_to(Corpus, user_id), Corpus.allow_excerpts, Model.user_id == user_id)
+    return or_(
+        _visible_to(Corpus, user_id),
+        and_(Corpus.allow_excerpts, Corpus.deleted_at.is_(None)),
+        and_(Model.user_id == user_id, Model.deleted_at.is_(None)),
+    )
 
 
 def visible(
@@ -307,19 +330,37 @@ def _select_visible(table: type[Shareable], lock: Lock | None) -> Select[Shareab
     return statement.with_for_update(read=lock == "use", key_share=lock == "use", of=table)
 
 
-def own(session: Session, table: type[Shareable], reference: str) -> Shareable:
+def own(
+    session: Session, table: type[Shareable], reference: str, *, deleted: bool = False
+) -> Shareable:
     """Load a corpus or a model that the current user owns, and lock it until the commit.
+
+    Args:
+        session: The session to load it in.
+        table: `Corpus` or `Model`.
+        reference: The id from the request.
+        deleted: Find it even if it was deleted, and can be had back.
 
     Raises:
         NotFound: It does not exist, or the user may not see it.
         Forbidden: The user may see it but does not own it.
     """
+    if deleted:
+        found = select(table).where(table.id == as_id(_NAMES[table], reference), own_deleted(table))
+        again = session.scalar(found.with_for_update(of=table))
+        if again is not None:
+            return again
     row = visible(session, table, reference, lock="change")
     if row.user_id != current_user().id:
         raise Forbidden(
             f"this {_NAMES[table]} belongs to another user. Only its owner may change it"
         )
     return row
+
+
+def own_deleted(table: type[Corpus] | type[Model]) -> ColumnElement[bool]:
+    """Return the condition that a row is the current user's, and deleted."""
+    return and_(table.user_id == current_user().id, table.deleted_at.is_not(None))
 
 
 def own_job(session: Session, reference: str) -> Job:
@@ -340,7 +381,8 @@ def own_job_as_shown(connection: Connection, reference: str) -> Any:
 
     Returns:
         The columns of `jobs`; and whether the user may see the job's corpus (`shows_corpus`), and
-        where in it a text copies (`shows_excerpts`).
+        where in it a text copies (`shows_excerpts`); and whether its model was deleted
+        (`model_deleted`).
 
     Raises:
         NotFound: The user has no job with this id.
@@ -360,6 +402,7 @@ def _own_job_as_shown() -> PreparedSelect:
             *Job.__table__.columns,
             _visible_to(Corpus, user_id).label("shows_corpus"),
             _shows_excerpts(user_id).label("shows_excerpts"),
+            Model.deleted_at.is_not(None).label("model_deleted"),
         )
         .select_from(Job)
         .outerjoin(Corpus, Job.corpus_id == Corpus.id)

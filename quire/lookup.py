@@ -34,6 +34,16 @@ def find_model(client: Client, reference: str) -> Model:
     return _find("model", "quire models", reference, client.model, client.models)
 
 
+def find_deleted_corpus(client: Client, reference: str) -> Corpus:
+    """Find a corpus that was deleted and can be restored, by name or id."""
+    return _find_deleted("corpus", "quire corpus list --deleted", reference, client.corpora)
+
+
+def find_deleted_model(client: Client, reference: str) -> Model:
+    """Find a model that was deleted and can be restored, by name or id."""
+    return _find_deleted("model", "quire models --deleted", reference, client.models)
+
+
 def find_job(client: Client, reference: str) -> Job:
     """Find the job that a command changes or waits for, by name or id.
 
@@ -74,6 +84,20 @@ def is_id(reference: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _find_deleted(
+    resource: str, list_command: str, reference: str, listed: Callable[..., Iterable[N]]
+) -> N:
+    def by_id(id: str) -> N:
+        for item in listed(deleted=True):
+            if item.id == id.lower():
+                return item
+        raise NotFound(f"no deleted {resource} has the id {id}: `{list_command}` lists them")
+
+    return _find(
+        resource, list_command, reference, by_id, lambda name: listed(name=name, deleted=True)
+    )
 
 
 def _find(

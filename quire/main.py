@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from quire.commands.accounts import audit, group, key, login, usage, user
-from quire.commands.jobs import generate, job, queue, report, score, train
+from quire.commands.jobs import generate, job, next_tokens, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
 from quire.commands.server import api, demo, devices, migrate, up, worker
 from quire.errors import ExitCode, InvalidInput, QuireError
@@ -81,6 +81,7 @@ app.add_typer(key.key, name="key", rich_help_panel=ACCOUNTS)
 app.command("train", rich_help_panel=JOBS)(train.train)
 app.command("generate", rich_help_panel=JOBS)(generate.generate)
 app.command("score", rich_help_panel=JOBS)(score.score)
+app.command("next", rich_help_panel=JOBS)(next_tokens.next_tokens)
 app.command("report", rich_help_panel=JOBS)(report.report)
 app.command("jobs", rich_help_panel=JOBS)(job.list_jobs)
 app.add_typer(job.job, name="job", rich_help_panel=JOBS)

@@ -42,8 +42,12 @@ Action = Literal[
     "corpus.visibility_changed",
     "corpus.excerpts_changed",
     "corpus.deleted",
+    "corpus.restored",
+    "corpus.purged",
     "model.visibility_changed",
     "model.deleted",
+    "model.restored",
+    "model.purged",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 #: From where something was done that no request asked for.

@@ -10,6 +10,7 @@ from shared.event_publisher import EventPublisher
 from shared.queue import Queue
 from shared.queue.maintenance.audit_events import forget_old_enrolments, forget_old_events
 from shared.queue.maintenance.blob_sweep import sweep_blobs
+from shared.queue.maintenance.deleted import purge_deleted
 from shared.queue.maintenance.gone_workers import remove_gone_workers
 from shared.queue.maintenance.idempotency_keys import forget_expired_keys
 from worker.execution.periodic import PeriodicThread
@@ -85,5 +86,7 @@ class Maintenance:
             forget_old_enrolments(connection, now, days)
         if retired := self._queue.retire_checkpoints():
             log.info("checkpoints_retired", count=retired)
+        if purged := purge_deleted(self._queue.engine, self._queue.settings.deleted_days):
+            log.info("deleted_purged", count=purged)
         if swept := sweep_blobs(self._queue.engine):
             log.info("blobs_swept", count=swept)

@@ -17,7 +17,7 @@ from api.openai.model_ids import names_of
 from api.openai.resource import OpenAiResource
 from api.openai.training import FineTuningRequest
 from api.operations.training import enqueue_training
-from api.permissions import current_user, digests_of_visible, own_job
+from api.permissions import current_user, digests_of_visible, not_of_deleted_model, own_job
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.params import IdPath
 from api.schemas.replies import Reply
@@ -182,7 +182,9 @@ def list_checkpoints(path: IdPath, query: ListQuery) -> Response:
     """List the checkpoints of a training, newest first. Each is a model."""
     with reading() as session:
         job = _own_training(session, path.id)
-        statement = select(Checkpoint).where(Checkpoint.job_id == job.id)
+        statement = select(Checkpoint).where(
+            Checkpoint.job_id == job.id, not_of_deleted_model(Checkpoint.model_id)
+        )
         rows, has_more = read_rows(session, statement, Checkpoint.id, query)
         model = job.model_id or ""
         name = names_of(session, [model]).get(model, model)
@@ -226,7 +228,7 @@ def _bases(session: Session, jobs: Sequence[Job]) -> dict[str, str]:
         select(Job.id, Checkpoint.model_id, Checkpoint.step)
         .join(Model, Job.model_id == Model.id)
         .join(Checkpoint, Model.from_checkpoint_id == Checkpoint.id)
-        .where(Job.id.in_([job.id for job in jobs]))
+        .where(Job.id.in_([job.id for job in jobs]), Model.deleted_at.is_(None))
     ).all()
     names = names_of(session, {model for _, model, _ in rows})
     return {job: f"{names[model]}@{step}" for job, model, step in rows if model in names}

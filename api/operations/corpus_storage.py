@@ -100,7 +100,8 @@ def insert_corpus(
 def find_or_insert_corpus(session: Session, name: str, text: CorpusText) -> Corpus:
     """Return the current user's newest corpus of a text, or insert a private one."""
     sha256 = hashlib.sha256(text.data).hexdigest()
-    same = (Corpus.user_id == current_user().id) & (Corpus.sha256 == sha256)
+    own = (Corpus.user_id == current_user().id) & Corpus.deleted_at.is_(None)
+    same = own & (Corpus.sha256 == sha256)
     newest = select(Corpus).where(same).order_by(Corpus.id.desc()).limit(1)
     found = session.scalar(newest.with_for_update(read=True, key_share=True))
     return found or insert_corpus(session, name, "private", text)

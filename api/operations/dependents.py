@@ -16,7 +16,9 @@ def refuse_if_corpus_in_use(session: Session, corpus: Corpus) -> None:
     Raises:
         ResourceInUse: The message says what needs it.
     """
-    trained = select(Model.name, Model.user_id).where(Model.corpus_id == corpus.id)
+    trained = select(Model.name, Model.user_id).where(
+        Model.corpus_id == corpus.id, Model.deleted_at.is_(None)
+    )
     reasons = [
         *_describe(session, trained, "model"),
         *_describe(session, _unfinished(Job.corpus_id == corpus.id), "unfinished job"),
@@ -25,6 +27,22 @@ def refuse_if_corpus_in_use(session: Session, corpus: Corpus) -> None:
         raise ResourceInUse(
             f"corpus {corpus.name!r} is used by {' and '.join(reasons)}. Delete or cancel these "
             "first, or make the corpus private so that nobody else can use it"
+        )
+
+
+def refuse_to_purge_corpus(session: Session, corpus: Corpus) -> None:
+    """Refuse to purge a corpus on which a model was trained that can be had back.
+
+    Raises:
+        ResourceInUse: The message says which.
+    """
+    trained = select(Model.name, Model.user_id).where(Model.corpus_id == corpus.id)
+    reasons = _describe(session, trained, "deleted model")
+    if reasons:
+        raise ResourceInUse(
+            f"corpus {corpus.name!r} can't be purged yet: {' and '.join(reasons)} can be had back "
+            "and would need it. Purge these first, or delete the corpus without `purge`: it goes "
+            "after them"
         )
 
 

@@ -23,6 +23,7 @@ from api.schemas.generation import (
     MAX_TEXTS_PER_TEMPERATURE,
     MAX_TOTAL_TOKENS,
     GenerateRequest,
+    NextRequest,
     ScoreRequest,
 )
 from api.schemas.requests import SchedulingOptions
@@ -31,7 +32,7 @@ from shared.checkpoint_aliases import find_checkpoint, resolve
 from shared.queue.types import Submission
 from shared.scheduling import network_memory
 from shared.scheduling.network_memory import check_network
-from shared.specs.generation import CorpusFitting, GenerateSpec
+from shared.specs.generation import CorpusFitting, GenerateSpec, NextSpec
 from shared.specs.seeds import new_seed
 from shared.tables import TERMINAL_STATUSES, Checkpoint, Corpus, Job, Model
 from shared.texts.characters import NormalForm
@@ -126,6 +127,19 @@ def score_request(body: ScoreRequest) -> TextRequest:
         body.name,
         None,
         partial(_text_score_spec, body),
+    )
+
+
+def next_request(body: NextRequest) -> TextRequest:
+    """Return the current user's request for the tokens that may follow a prompt."""
+    return TextRequest(
+        current_user(),
+        body.model,
+        body.checkpoint.lower(),
+        body.prompt,
+        body.name,
+        None,
+        partial(_next_spec, body),
     )
 
 
@@ -261,8 +275,32 @@ def _generation_spec(body: GenerateRequest, model: UsableModel) -> GenerateSpec:
         repetition_penalty=body.repetition_penalty,
         stop=[_fit_stop(stop, model) for stop in body.stop],
         echo=body.echo,
-        logprobs=body.logprobs,
+        logprobs=body.logprobs or body.top_logprobs > 0,
         items=model.writes_items,
+        top_logprobs=body.top_logprobs,
+        copied_spans=body.copied_spans,
+    )
+
+
+def _next_spec(body: NextRequest, model: UsableModel) -> GenerateSpec:
+    if not body.prompt and not model.writes_items:
+        raise Invalid(
+            "prompt",
+            body.prompt,
+            "should have at least 1 character: this model was trained on one text, which has no "
+            "items to begin. Give a prompt",
+        )
+    return GenerateSpec(
+        checkpoint=body.checkpoint.lower(),
+        prompt=_fit_prompt(body.prompt, model, body) if body.prompt else body.prompt,
+        length=1,
+        temperatures=body.temperature,
+        top_k=None,
+        top_p=None,
+        n=1,
+        seed=0,
+        items=model.writes_items,
+        next=NextSpec(top=body.top),
     )
 
 
@@ -330,7 +368,7 @@ def _score_spec(
     )
 
 
-def _fit_prompt(prompt: str, model: UsableModel, body: GenerateRequest) -> str:
+def _fit_prompt(prompt: str, model: UsableModel, body: GenerateRequest | NextRequest) -> str:
     return prompts.fit_to_vocabulary(
         prompt,
         model.vocabulary,
@@ -370,6 +408,14 @@ def _refuse_if_too_large(body: GenerateRequest) -> None:
             True,
             f"too many tokens in all ({tokens:,}; one job may return the log-probabilities of "
             f"{MAX_LOGPROBS:,}). Ask for fewer tokens, or leave logprobs out",
+        )
+    alternatives = tokens * body.top_logprobs
+    if alternatives > MAX_LOGPROBS:
+        raise Invalid(
+            "top_logprobs",
+            body.top_logprobs,
+            f"too many in all ({body.top_logprobs} of {tokens:,} tokens are {alternatives:,}; one "
+            f"job may return {MAX_LOGPROBS:,}). Ask for fewer, or for fewer tokens",
         )
 
 

@@ -196,10 +196,12 @@ class JobFollower:
         sent = self._sent_characters.get(position, 0)
         if offset + len(text) <= sent:
             return None
-        if offset < sent:
-            text, offset, prompt = text[sent - offset :], sent, {}
+        skipped = max(0, sent - offset)
+        if skipped:
+            text, offset, prompt = text[skipped:], sent, {}
         self._sent_characters[position] = offset + len(text)
-        return {"index": position, "offset": offset, "text": text} | prompt
+        told = _told_of_tokens(entry.data, skipped)
+        return {"index": position, "offset": offset, "text": text} | prompt | told
 
     def _sampled_texts(self, entry: job_events.Entry) -> Iterator[StreamEvent]:
         with self._reading() as session:
@@ -278,6 +280,24 @@ class JobFollower:
         slots = self._services.request_slots
         with slots.held(self._sender), self._services.read_sessions() as session:
             yield session
+
+
+def _told_of_tokens(piece: dict[str, Any], skipped: int) -> dict[str, Any]:
+    """Return what a piece tells of its tokens, without those of characters that were sent."""
+    if "tokens" not in piece:
+        return {}
+    first = 0
+    while skipped > 0 and first < len(piece["tokens"]):
+        skipped -= len(piece["tokens"][first])
+        first += 1
+    return {
+        "tokens": piece["tokens"][first:],
+        "logprobs": piece["logprobs"][first:],
+        "top_logprobs": [
+            [{"token": token, "logprob": logprob} for token, logprob in likeliest]
+            for likeliest in piece["top_logprobs"][first:]
+        ],
+    }
 
 
 def has_received_end(job: Job, last_id: str | None) -> bool:

@@ -43,6 +43,8 @@ def rerun(session: Session, job_id: str) -> Creation:
 def _rerun_training(session: Session, job: Job) -> Creation:
     corpus = _load(session, Corpus, job.corpus_id, "corpus")
     model = session.get(Model, job.model_id) if job.model_id is not None else None
+    if model is not None and model.deleted_at is not None:
+        model = None
     name, visibility = (model.name, model.visibility) if model else (job.name, "private")
     base = None
     if model is not None and model.from_checkpoint_id is not None:

@@ -15,19 +15,20 @@ from api.http.uploads import Upload, read_upload
 from api.operations.audit import check_sharing, record, record_visibility
 from api.operations.corpus_storage import parts
 from api.operations.corpus_upload import create_corpus, room_for_upload
-from api.operations.deletion import remove_corpus
+from api.operations.deletion import remove_corpus, restore_corpus
 from api.operations.sharing import update_resource
 from api.permissions import (
     current_user,
     has_visibility,
     may_see,
     own,
+    own_deleted,
     visibility_of,
     visible,
 )
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.models import CorpusReply, DryRunReply, FindingReply, ItemsReply, PartReply
-from api.schemas.params import IdPath, NamedPage, UploadQuery
+from api.schemas.params import DeletionQuery, IdPath, NamedPage, UploadQuery
 from api.schemas.replies import Listing
 from api.schemas.requests import CorpusUpdate, UploadJson
 from api.serializers.models import corpus_replies
@@ -106,12 +107,9 @@ def upload_corpus(header: IdempotencyHeader, query: UploadQuery) -> Response:
 
 @corpora.get("/corpora", Listing[CorpusReply])
 def list_corpora(query: NamedPage) -> Response:
-    """List the corpora that you may see, newest first."""
-    statement = (
-        select(Corpus, User.name)
-        .join(User, Corpus.user_id == User.id)
-        .where(may_see(Corpus, current_user()))
-    )
+    """List the corpora that you may see, newest first; or yours that were deleted."""
+    listed = own_deleted(Corpus) if query.deleted else may_see(Corpus, current_user())
+    statement = select(Corpus, User.name).join(User, Corpus.user_id == User.id).where(listed)
     if query.name is not None:
         statement = statement.where(Corpus.name == query.name)
     if query.visibility is not None:
@@ -163,10 +161,26 @@ def change_corpus(path: IdPath, body: CorpusUpdate) -> Response:
 
 
 @corpora.delete("/corpora/<id>")
-def delete_corpus(path: IdPath) -> Response:
-    """Delete a corpus. It is refused with 409 while a model or an unfinished job needs it."""
-    remove_corpus(path.id)
+def delete_corpus(path: IdPath, query: DeletionQuery) -> Response:
+    """Delete a corpus. It is refused with 409 while a model or an unfinished job needs it.
+
+    You can restore it for some days (`purge_at` of `GET /v1/corpora?deleted=true`); until then it
+    counts to your caps, and is missing to everybody, you included. `purge=true` deletes it for
+    good, which is refused while a deleted model that needs it can be restored.
+    """
+    remove_corpus(path.id, purge=query.purge)
     return no_content()
+
+
+@corpora.post("/corpora/<id>/restore", 200, CorpusReply, scope="manage")
+def restore(path: IdPath) -> Response:
+    """Have a deleted corpus back, and with whom it was shared.
+
+    Names need not be unique, so one that was given again meanwhile is in nobody's way. A corpus
+    that is not deleted stays as it is.
+    """
+    with writing() as session:
+        return json_response(_reply(session, restore_corpus(session, path.id)))
 
 
 def _dry_run(upload: Upload) -> DryRunReply:

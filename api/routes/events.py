@@ -51,7 +51,8 @@ def follow_job(path: IdPath, header: LastEventIdHeader) -> Response:
     `state` is the job. It is sent when the status, the attempt, the place in the queue, or a
     request to cancel or pause changes; the state in which the job ends is the last event. `piece`
     (generations) is a part of a text while it is written: the `text` of number `index` from
-    character `offset` on. The first piece of a text has its `prompt`. `metrics` (trainings) is a
+    character `offset` on. The first piece of a text has its `prompt`; with `top_logprobs` each has
+    the `tokens`, `logprobs` and `top_logprobs` of its own tokens. `metrics` (trainings) is a
     point of the loss curves. `text` (both) is a finished text. `closed` is the last event of a
     stream whose API key was revoked or has expired, or whose owner was disabled; it has a
     `reason`.

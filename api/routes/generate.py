@@ -1,4 +1,4 @@
-"""``POST /v1/generate`` and ``POST /v1/score``: write texts with a model, or score one."""
+"""``POST /v1/generate``, ``/v1/score`` and ``/v1/next``: write texts, score one, look ahead."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,12 +23,13 @@ from api.operations.generation import (
     TextRequest,
     enqueue_corpus_score,
     generation_request,
+    next_request,
     score_request,
     text_to_keep,
 )
 from api.operations.submission_groups import enqueue_in_group
 from api.permissions import check_key_again, own_job_as_shown
-from api.schemas.generation import GenerateRequest, ScoreRequest
+from api.schemas.generation import GenerateRequest, NextRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders
 from api.schemas.jobs import JobReply
 from api.serializers.jobs import own_job_reply
@@ -67,6 +68,16 @@ def submit_score(header: IdempotencyAndPreferHeaders, body: ScoreRequest) -> Res
     if kept is None and body.corpus is None:
         return _create_and_wait(header, _in_group(header, body, score_request(body)))
     return _create_and_wait(header, partial(_enqueue_corpus_score, header, body, kept))
+
+
+@generate.post("/next", 202, JobReply, other_responses={200: JobReply})
+def submit_next(header: IdempotencyAndPreferHeaders, body: NextRequest) -> Response:
+    """Tell which tokens may follow a prompt, and how likely each is at some temperatures.
+
+    The response is a job, as for `POST /v1/generate`. Its only text is empty and has the
+    distributions as `next`. Nothing is drawn, so that the same request has the same answer.
+    """
+    return _create_and_wait(header, _in_group(header, body, next_request(body)))
 
 
 def _in_group(

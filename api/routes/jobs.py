@@ -12,7 +12,14 @@ from api.http.rate_limits import creates
 from api.http.responses import json_response, page_response
 from api.operations.audit import record
 from api.operations.rerun import rerun
-from api.permissions import as_id, current_user, own_job, own_job_as_shown, require_admin
+from api.permissions import (
+    as_id,
+    current_user,
+    not_of_deleted_model,
+    own_job,
+    own_job_as_shown,
+    require_admin,
+)
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.jobs import JobReply, PromotedJobReply
 from api.schemas.params import IdPath, JobsPage, JobTextsPage
@@ -44,6 +51,8 @@ def list_jobs(query: JobsPage) -> Response:
     }
     for column, value in filters.items():
         statement = statement if value is None else statement.where(column == value)
+    if query.model is not None:
+        statement = statement.where(not_of_deleted_model(Job.model_id))
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
         return page_response(job_replies(session, [row.Job for row in rows]), next_cursor)

@@ -8,7 +8,7 @@ from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
 from api.http.responses import json_response, no_content, page_response
 from api.operations.audit import record_visibility
-from api.operations.deletion import remove_model
+from api.operations.deletion import remove_model, restore_model
 from api.operations.lineage import of_checkpoint
 from api.operations.sharing import update_resource
 from api.permissions import (
@@ -17,11 +17,12 @@ from api.permissions import (
     has_visibility,
     may_see,
     own,
+    own_deleted,
     visibility_of,
     visible,
 )
 from api.schemas.models import CheckpointReply, ModelReply
-from api.schemas.params import CheckpointPath, IdPath, NamedPage, Page
+from api.schemas.params import CheckpointPath, DeletionQuery, IdPath, NamedPage, Page
 from api.schemas.replies import Listing
 from api.schemas.requests import ResourceUpdate
 from api.serializers.models import checkpoint_reply, model_replies, model_reply
@@ -38,8 +39,9 @@ ALIASES = ("best", "latest")
 
 @models.get("/models", Listing[ModelReply])
 def list_models(query: NamedPage) -> Response:
-    """List the models that you may see, newest first."""
-    statement = select(Model).where(may_see(Model, current_user()))
+    """List the models that you may see, newest first; or yours that were deleted."""
+    listed = own_deleted(Model) if query.deleted else may_see(Model, current_user())
+    statement = select(Model).where(listed)
     if query.name is not None:
         statement = statement.where(Model.name == query.name)
     if query.visibility is not None:
@@ -74,13 +76,27 @@ def change_model(path: IdPath, body: ResourceUpdate) -> Response:
 
 
 @models.delete("/models/<id>")
-def delete_model(path: IdPath) -> Response:
+def delete_model(path: IdPath, query: DeletionQuery) -> Response:
     """Delete a model and its checkpoints. Your texts stay.
 
-    It is refused with 409 while an unfinished job needs it, or if other users have texts of it.
+    You can restore it for some days (`purge_at` of `GET /v1/models?deleted=true`); until then it
+    counts to your caps, and is missing to everybody, you included. `purge=true` deletes it for
+    good. It is refused with 409 while an unfinished job needs it, or if other users have texts
+    of it.
     """
-    remove_model(path.id)
+    remove_model(path.id, purge=query.purge)
     return no_content()
+
+
+@models.post("/models/<id>/restore", 200, ModelReply, scope="manage")
+def restore(path: IdPath) -> Response:
+    """Have a deleted model back, with its checkpoints, its texts and with whom it was shared.
+
+    Your corpus that it was trained on comes back with it. Names need not be unique, so one that was
+    given again meanwhile is in nobody's way. A model that is not deleted stays as it is.
+    """
+    with writing() as session:
+        return json_response(model_reply(session, restore_model(session, path.id)))
 
 
 @models.get("/models/<id>/checkpoints", Listing[CheckpointReply])

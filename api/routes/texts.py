@@ -7,7 +7,7 @@ from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
 from api.http.responses import json_response, page_response
 from api.operations.lineage import of_text
-from api.permissions import current_user, own_text
+from api.permissions import current_user, not_of_deleted_model, own_text
 from api.schemas.params import IdPath, TextsPage
 from api.schemas.replies import Listing
 from api.schemas.texts import TextReply
@@ -29,6 +29,8 @@ def list_texts(query: TextsPage) -> Response:
         (GeneratedText.job_id, query.job),
     ):
         statement = statement if value is None else statement.where(column == value)
+    if query.model is not None:
+        statement = statement.where(not_of_deleted_model(GeneratedText.model_id))
     with reading() as session:
         rows, next_cursor = read_page(session, statement, NEWEST, query)
         return page_response(text_replies(session, [row[0] for row in rows]), next_cursor)

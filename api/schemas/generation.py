@@ -2,16 +2,19 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from api.schemas.fields import Id, Name
 from api.schemas.requests import Request, SchedulingOptions
 from api.schemas.sampling import (
+    MAX_TEMPERATURES,
     CheckpointName,
     Seed,
     StopSequences,
+    Temperature,
     Temperatures,
     UnknownCharacters,
+    as_list,
 )
 
 MAX_LENGTH = 100_000
@@ -19,12 +22,14 @@ MAX_TEXTS_PER_TEMPERATURE = 64
 #: Of a model of items, which are short.
 MAX_ITEMS_PER_TEMPERATURE = 10_000
 MAX_PROMPT_CHARACTERS = 100_000
+MAX_NEXT_TOKENS = 1000
 #: Longer texts are uploaded, and scored as a corpus.
 MAX_SCORED_CHARACTERS = 1_000_000
 #: Per job: length times texts times temperatures.
 MAX_TOTAL_TOKENS = 1_000_000
 #: Per job: log-probabilities take several times the space of the text.
 MAX_LOGPROBS = 100_000
+MAX_TOP_LOGPROBS = 10
 MAX_TOP_K = 1_000_000
 MAX_REPETITION_PENALTY = 10
 
@@ -99,6 +104,19 @@ class GenerateRequest(SchedulingOptions):
         f"and top_k or top_p. A job may return those of {MAX_LOGPROBS:,} tokens: `length` times "
         "its texts",
     )
+    top_logprobs: int = Field(
+        0,
+        ge=0,
+        le=MAX_TOP_LOGPROBS,
+        description="also return that many of the likeliest tokens in the place of each, with "
+        f"their log-probabilities; `logprobs` then come too. A job may return {MAX_LOGPROBS:,} of "
+        "them",
+    )
+    copied_spans: bool = Field(
+        False,
+        description="return which pieces of each text stand in the model's corpus, if you may read "
+        "it or its owner allows excerpts",
+    )
     unknown: UnknownCharacters = Field(
         "error",
         description="how to handle a character of the prompt that the model does not know: "
@@ -140,4 +158,39 @@ class ScoreRequest(Request):
     unknown: UnknownCharacters = Field(
         "error", description="as for `POST /v1/generate`, for the characters of the text"
     )
+    name: Name | None = Field(None, description="the model's name by default")
+
+
+class NextRequest(Request):
+    """Tell which tokens may follow a prompt."""
+
+    model: Id
+    checkpoint: CheckpointName = Field("best", description="as for `POST /v1/generate`")
+    prompt: Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARACTERS)] = Field(
+        description="what is to be continued; empty for the beginning of an item"
+    )
+    temperature: Annotated[
+        list[Temperature],
+        Field(min_length=1, max_length=MAX_TEMPERATURES),
+        BeforeValidator(as_list),
+    ] = Field(
+        [1.0],
+        description="one value or a list; each gets a distribution. 0 leaves the likeliest token "
+        "alone, 1 is the network's own distribution",
+        json_schema_extra={
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 10},
+                {
+                    "type": "array",
+                    "items": {"type": "number", "minimum": 0, "maximum": 10},
+                    "minItems": 1,
+                    "maxItems": MAX_TEMPERATURES,
+                },
+            ]
+        },
+    )
+    top: int = Field(
+        20, ge=1, le=MAX_NEXT_TOKENS, description="how many of the likeliest tokens are listed"
+    )
+    unknown: UnknownCharacters = Field("error", description="as for `POST /v1/generate`")
     name: Name | None = Field(None, description="the model's name by default")

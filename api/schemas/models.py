@@ -55,6 +55,13 @@ class TextDescription(Reply):
     )
 
 
+#: Left out of what is not deleted.
+DeletedAt = Annotated[
+    datetime, Field(description="only of a deleted one, which you can restore until it is purged")
+]
+PurgeAt = Annotated[datetime, Field(description="only of a deleted one: when it goes for good")]
+
+
 class CorpusReply(TextDescription):
     """A text to train on."""
 
@@ -65,6 +72,8 @@ class CorpusReply(TextDescription):
     allow_excerpts: bool = Field(description=EXCERPTS)
     owner: str
     created_at: datetime
+    deleted_at: DeletedAt = Omittable
+    purge_at: PurgeAt = Omittable
 
 
 class DryRunReply(TextDescription):
@@ -107,6 +116,8 @@ class ModelReply(Reply):
     job: str | None = Field(description="its training job; null if you may not see it")
     checkpoints: AliasesReply
     created_at: datetime
+    deleted_at: DeletedAt = Omittable
+    purge_at: PurgeAt = Omittable
 
 
 class CheckpointReply(Reply):

@@ -82,6 +82,19 @@ class NamedPage(Page):
 
     name: Name | None = Field(None, description="exact name")
     visibility: Visibility | None = None
+    deleted: bool = Field(
+        False, description="those of yours that were deleted and can be restored, and no others"
+    )
+
+
+class DeletionQuery(Query):
+    """How a corpus or a model is deleted."""
+
+    purge: bool = Field(
+        False,
+        description="delete it for good at once, even if it is deleted already: nobody can restore "
+        "it, and its bytes no longer count",
+    )
 
 
 class JobsPage(Page):

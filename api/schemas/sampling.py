@@ -28,7 +28,8 @@ Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT, description="random by default"
 Temperature = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 
 
-def _as_list(value: object) -> object:
+def as_list(value: object) -> object:
+    """Take one value for a list of it."""
     return value if isinstance(value, list) else [value]
 
 
@@ -58,7 +59,7 @@ Temperatures = Annotated[
         ]
     ],
     Field(min_length=1, max_length=MAX_TEMPERATURES),
-    BeforeValidator(_as_list),
+    BeforeValidator(as_list),
     WithJsonSchema(
         {
             "anyOf": [
@@ -77,7 +78,7 @@ _STOP = {"type": "string", "minLength": 1, "maxLength": MAX_STOP_CHARACTERS}
 StopSequences = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_CHARACTERS)]],
     Field(max_length=MAX_STOPS),
-    BeforeValidator(_as_list),
+    BeforeValidator(as_list),
     WithJsonSchema({"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MAX_STOPS}]}),
 ]
 CheckpointName = Annotated[str, StringConstraints(pattern=rf"^best$|^latest$|{UUID_PATTERN}")]

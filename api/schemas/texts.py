@@ -46,6 +46,41 @@ class NoveltyReply(Reply):
     )
 
 
+class CopiedSpanReply(Reply):
+    """A piece of a text that stands in the corpus, word for word."""
+
+    # `from` is a keyword.
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    start: int = Field(description="its position in `text`, in characters")
+    length: int = Field(description="in characters, at least 16")
+    source: int = Field(alias="from", description="its first position in the corpus")
+
+
+class LikelyTokenReply(Reply):
+    """A token that could have stood there, too."""
+
+    token: str = Field(description="empty for the end of an item")
+    logprob: float = Field(description="as in `logprobs`")
+
+
+class NextTokenReply(Reply):
+    """A token that may follow."""
+
+    token: str = Field(description="empty for the end of an item")
+    probability: float = Field(description="at this temperature")
+    logprob: float | None = Field(description="its natural logarithm; null of 0")
+
+
+class NextReply(Reply):
+    """Which tokens may follow a prompt at one temperature."""
+
+    temperature: float
+    entropy_bits: float = Field(description="of the distribution over all tokens")
+    rest: float = Field(description="the probability of the tokens that are not listed, together")
+    tokens: list[NextTokenReply] = Field(description="the likeliest first")
+
+
 class TextReply(Reply):
     """A text that a model wrote."""
 
@@ -66,7 +101,7 @@ class TextReply(Reply):
     index: int = Field(description="position in the job: by temperature, then by `n`")
     finish_reason: str = Field(
         description="`length`, `stop`, `end` (of an item), `deadline` or `cancelled` (both "
-        "incomplete), or `scored` for a text that was only read"
+        "incomplete); or `scored` or `next` for a text that was only read"
     )
     temperature_to: float | None = Field(description="at the last token, if a schedule changed it")
     repetition_penalty: float
@@ -79,6 +114,20 @@ class TextReply(Reply):
         description="its negative in bits per character; comparable across tokenizers"
     )
     logprobs: list[float] | None = Field(description="of each token, if requested")
+    tokens: list[str] | None = Field(
+        description="the tokens themselves, if `top_logprobs` were requested; empty for the end of "
+        "an item"
+    )
+    top_logprobs: list[list[LikelyTokenReply]] | None = Field(
+        description="the likeliest tokens in the place of each, likeliest first, if requested"
+    )
+    copied_spans: list[CopiedSpanReply] | None = Field(
+        description="the pieces of 16 characters or more that stand in the corpus, in order and "
+        "none overlapping, if requested; null as `copied_from` is, and as `novelty` is"
+    )
+    next: list[NextReply] | None = Field(
+        description="of `POST /v1/next`: one for each temperature, in their order"
+    )
     epoch: float | None = Field(description="of the training that sampled it")
     step: int | None = Field(description="of the training that sampled it")
     requested: bool = Field(description="false for a sample that a training wrote")

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.orm import Session
 
-from api.permissions import CurrentUser, current_user, digests_of_visible
+from api.permissions import CurrentUser, current_user, deleted_models, digests_of_visible
 from api.schemas.jobs import EstimateReply, JobErrorReply, JobReply, PlaceReply, ProgressReply
 from api.serializers.models import aliases_reply
 from api.serializers.texts import TextColumns, render_text, text_replies
@@ -39,7 +39,10 @@ def job_replies(
 ) -> list[JobReply]:
     """Return jobs of the current user without texts; `place` adds the place in the queue."""
     corpora = digests_of_visible(session, {job.corpus_id for job in jobs if job.corpus_id})
-    shown = [(job, job.corpus_id in corpora) for job in jobs]
+    # A model is deleted only after its jobs.
+    ended = {job.model_id for job in jobs if job.model_id and job.status in TERMINAL_STATUSES}
+    gone = deleted_models(session, ended)
+    shown = [(job, job.corpus_id in corpora, job.model_id in gone) for job in jobs]
     return _job_replies(session, shown, place=place)
 
 
@@ -64,16 +67,21 @@ def own_job_reply(
     """
     if job.kind != "generate" or job.status not in TERMINAL_STATUSES:
         with Session(connection) as session:
-            return _job_replies(session, [(job, bool(job.shows_corpus))])[0]
+            shown = (job, bool(job.shows_corpus), bool(job.model_deleted))
+            return _job_replies(session, [shown])[0]
     found: Iterable[TextColumns] = (
         _TEXTS.all(connection, {"job": job.id}) if texts is None else texts
     )
     owner, placed = current_user().name, bool(job.shows_excerpts)
+    model_deleted = bool(job.model_deleted)
     return render_job(
         job,
         owner,
         shows_corpus=bool(job.shows_corpus),
-        texts=[render_text(text, owner, placed=placed) for text in found],
+        model_deleted=model_deleted,
+        texts=[
+            render_text(text, owner, placed=placed, model_deleted=model_deleted) for text in found
+        ],
     )
 
 
@@ -104,26 +112,26 @@ def places_of(
 
 
 def _job_replies(
-    session: Session, jobs: Sequence[tuple[JobColumns, bool]], *, place: bool = True
+    session: Session, jobs: Sequence[tuple[JobColumns, bool, bool]], *, place: bool = True
 ) -> list[JobReply]:
-    """Return jobs, each with whether the user may see its corpus."""
-    trainings = [job for job, _ in jobs if job.kind == "train"]
-    models = {job.model_id for job in trainings if job.model_id is not None}
-    aliases = resolve_many(session.connection(), models)
-    found_places = places_of(session, [job for job, _ in jobs]) if place else {}
+    """Return jobs, each with whether the user may see its corpus, and its model was deleted."""
+    trainings = {job.id: job.model_id for job, _, gone in jobs if job.kind == "train" and not gone}
+    aliases = resolve_many(session.connection(), {each for each in trainings.values() if each})
+    found_places = places_of(session, [job for job, _, _ in jobs]) if place else {}
     inexact: set[str] = set()
     if trainings:
-        inexact.update(session.scalars(_INEXACT, {"jobs": [job.id for job in trainings]}))
+        inexact.update(session.scalars(_INEXACT, {"jobs": list(trainings)}))
     owner = current_user().name
     return [
         render_job(
             job,
             owner,
             shows_corpus=shows_corpus,
+            model_deleted=model_deleted,
             place=found_places.get(job.id),
             **_training_details(job, aliases, inexact),
         )
-        for job, shows_corpus in jobs
+        for job, shows_corpus, model_deleted in jobs
     ]
 
 
@@ -144,6 +152,7 @@ def render_job(
     owner: str,
     *,
     shows_corpus: bool,
+    model_deleted: bool = False,
     place: Place | None = None,
     **details: Any,
 ) -> JobReply:
@@ -153,6 +162,7 @@ def render_job(
         job: The job's columns.
         owner: The name of its owner.
         shows_corpus: Whether the owner may see its corpus.
+        model_deleted: Whether its model was deleted.
         place: Its place in the queue.
         details: Further fields of the reply.
     """
@@ -164,7 +174,7 @@ def render_job(
         name=job.name,
         status=job.status,
         owner=owner,
-        model=job.model_id,
+        model=None if model_deleted else job.model_id,
         corpus=job.corpus_id if shows_corpus else None,
         spec=job.spec,
         progress=None if job.progress is None else ProgressReply(**job.progress),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.permissions import current_user, digests_of_visible, visibility_of
 from api.schemas.models import AliasesReply, CheckpointReply, CorpusReply, ItemsReply, ModelReply
+from api.services import services
 from shared.checkpoint_aliases import Aliases, resolve_many
 from shared.tables import Checkpoint, Corpus, Group, Job, Model, User
 
@@ -33,6 +35,7 @@ def corpus_replies(session: Session, rows: Sequence[Any]) -> list[CorpusReply]:
             parts=corpus.parts or [],
             items=None if corpus.items is None else ItemsReply(**corpus.items),
             created_at=corpus.created_at,
+            **_deletion(corpus),
         )
         for corpus, owner in rows
     ]
@@ -47,6 +50,14 @@ def _group_names(session: Session, rows: Sequence[Corpus | Model]) -> dict[str, 
         session.execute(select(Group.id, Group.name).where(Group.id.in_(shared.values()))).all()
     )
     return {row_id: names[group] for row_id, group in shared.items() if group in names}
+
+
+def _deletion(row: Corpus | Model) -> dict[str, datetime]:
+    """The fields that only what was deleted has."""
+    if row.deleted_at is None:
+        return {}
+    kept = timedelta(days=services().settings.deleted_days)
+    return {"deleted_at": row.deleted_at, "purge_at": row.deleted_at + kept}
 
 
 def model_replies(session: Session, models: Sequence[Model]) -> list[ModelReply]:
@@ -87,6 +98,7 @@ def model_replies(session: Session, models: Sequence[Model]) -> list[ModelReply]
             job=trainings.get(model.id),
             checkpoints=aliases_reply(aliases[model.id]),
             created_at=model.created_at,
+            **_deletion(model),
         )
         for model in models
     ]

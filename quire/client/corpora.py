@@ -115,9 +115,9 @@ class Corpora(ClientBase):
         )
         return response.json()
 
-    def corpora(self, name: str | None = None) -> Iterator[Corpus]:
-        """List the corpora that this key may read, newest first."""
-        return self._list(Corpus, "/v1/corpora", name=name)
+    def corpora(self, name: str | None = None, *, deleted: bool = False) -> Iterator[Corpus]:
+        """List the corpora that this key may read, newest first; or those of yours to restore."""
+        return self._list(Corpus, "/v1/corpora", name=name, deleted="true" if deleted else None)
 
     def corpus(self, corpus_id: str) -> Corpus:
         """Get a corpus."""
@@ -132,9 +132,20 @@ class Corpora(ClientBase):
         """Change the `name`, `visibility` (with its `group`) or `allow_excerpts` of a corpus."""
         return self._patch(Corpus, f"/v1/corpora/{corpus_id}", changes)
 
-    def delete_corpus(self, corpus_id: str) -> None:
-        """Delete a corpus that no job or model uses."""
-        self._transport.request("DELETE", f"/v1/corpora/{corpus_id}")
+    def delete_corpus(self, corpus_id: str, *, purge: bool = False) -> None:
+        """Delete a corpus that no job or model uses; `restore_corpus` has it back.
+
+        Args:
+            corpus_id: Its id.
+            purge: Delete it for good at once, even if it is deleted already.
+        """
+        params = {"purge": "true"} if purge else None
+        self._transport.request("DELETE", f"/v1/corpora/{corpus_id}", params=params)
+
+    def restore_corpus(self, corpus_id: str) -> Corpus:
+        """Have a deleted corpus back."""
+        path = f"/v1/corpora/{corpus_id}/restore"
+        return Corpus.model_validate(self._transport.request("POST", path).json())
 
 
 def form(files: Sequence[tuple[str, bytes]], fields: Mapping[str, str | None]) -> tuple[str, bytes]:

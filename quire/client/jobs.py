@@ -31,6 +31,13 @@ class Jobs(ClientBase):
         """Submit a text to be scored by a model, and wait up to `wait_seconds` for the result."""
         return self._submit("/v1/score", body, wait_seconds)
 
+    def next_tokens(self, body: Mapping[str, Any], wait_seconds: int | None = None) -> Job:
+        """Ask which tokens may follow a prompt, and wait up to `wait_seconds` for the result.
+
+        The job's only text has it as `next`.
+        """
+        return self._submit("/v1/next", body, wait_seconds)
+
     def jobs(self, **filters: str | None) -> Iterator[Job]:
         """List the jobs that this key may see, newest first.
 

@@ -11,9 +11,9 @@ from quire.client.replies import Checkpoint, Model, Text
 class Models(ClientBase):
     """The operations on models, checkpoints and texts."""
 
-    def models(self, name: str | None = None) -> Iterator[Model]:
-        """List the models that this key may use, newest first."""
-        return self._list(Model, "/v1/models", name=name)
+    def models(self, name: str | None = None, *, deleted: bool = False) -> Iterator[Model]:
+        """List the models that this key may use, newest first; or those of yours to restore."""
+        return self._list(Model, "/v1/models", name=name, deleted="true" if deleted else None)
 
     def model(self, model_id: str) -> Model:
         """Get a model."""
@@ -26,9 +26,20 @@ class Models(ClientBase):
         """
         return self._patch(Model, f"/v1/models/{model_id}", changes)
 
-    def delete_model(self, model_id: str) -> None:
-        """Delete a model and its checkpoints."""
-        self._transport.request("DELETE", f"/v1/models/{model_id}")
+    def delete_model(self, model_id: str, *, purge: bool = False) -> None:
+        """Delete a model and its checkpoints; `restore_model` has it back.
+
+        Args:
+            model_id: Its id.
+            purge: Delete it for good at once, even if it is deleted already.
+        """
+        params = {"purge": "true"} if purge else None
+        self._transport.request("DELETE", f"/v1/models/{model_id}", params=params)
+
+    def restore_model(self, model_id: str) -> Model:
+        """Have a deleted model back."""
+        path = f"/v1/models/{model_id}/restore"
+        return Model.model_validate(self._transport.request("POST", path).json())
 
     def checkpoints(self, model_id: str) -> Iterator[Checkpoint]:
         """List the checkpoints of a model, newest first."""

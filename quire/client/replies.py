@@ -83,6 +83,8 @@ class Corpus(Reply):
     findings: list[Finding] = []
     items: Items | None = None
     created_at: datetime
+    deleted_at: datetime | None = None
+    purge_at: datetime | None = None
 
 
 class DryRun(Reply):
@@ -129,6 +131,40 @@ class Novelty(Reply):
         return f"longest copy {self.copied_characters} character{plural}{grams}"
 
 
+class LikelyToken(Reply):
+    """A token that could have stood there, too."""
+
+    token: str
+    logprob: float
+
+
+class CopiedSpan(Reply):
+    """A piece of a text that stands in the corpus; `source` is the reply's `from`."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    start: int
+    length: int
+    source: int = Field(alias="from")
+
+
+class NextToken(Reply):
+    """A token that may follow."""
+
+    token: str
+    probability: float
+    logprob: float | None = None
+
+
+class NextTokens(Reply):
+    """Which tokens may follow a prompt at one temperature, the likeliest first."""
+
+    temperature: float
+    entropy_bits: float
+    rest: float
+    tokens: list[NextToken]
+
+
 class Text(Reply):
     """A generated text.
 
@@ -156,6 +192,12 @@ class Text(Reply):
     mean_logprob: float | None = None
     bits_per_char: float | None = None
     logprobs: list[float] | None = None
+    tokens: list[str] | None = None
+    top_logprobs: list[list[LikelyToken]] | None = None
+    copied_spans: list[CopiedSpan] | None = None
+    next: list[NextTokens] | None = None
+    kept: bool = False
+    note: str | None = None
     novelty: Novelty | None = None
     is_copy: bool | None = Field(None, alias="copy")
     created_at: datetime | None = None
@@ -283,3 +325,5 @@ class Model(Reply):
     job: str | None = None
     checkpoints: dict[str, Any] | None = None
     created_at: datetime
+    deleted_at: datetime | None = None
+    purge_at: datetime | None = None

@@ -148,6 +148,11 @@ class TextRecord:
         echo: Whether it is shown with its prompt.
         mean_logprob: The mean over its tokens under the network's own distribution, in nats.
         logprobs: One for each token, if requested.
+        tokens: The tokens themselves, if their alternatives were requested.
+        top_logprobs: Of each token the likeliest ones, as pairs with their log-probabilities.
+        copied_spans: The pieces that occur in the corpus, if requested: position in the text,
+            length, position in the corpus.
+        next_tokens: Which tokens may follow the prompt, by temperature, if that was asked.
         copied_characters: This and the next three fields come from `worker.ml.novelty.Novelty`;
             None if the corpus is gone or too large.
         copy: Whether it is an item of the corpus, prompt included; None if it is no item.
@@ -171,6 +176,10 @@ class TextRecord:
     mean_logprob: float | None = None
     bits_per_char: float | None = None
     logprobs: Sequence[float] | None = None
+    tokens: Sequence[str] | None = None
+    top_logprobs: Sequence[Any] | None = None
+    copied_spans: Sequence[Any] | None = None
+    next_tokens: Sequence[Any] | None = None
     copied_characters: int | None = None
     copied_at: int | None = None
     copied_from: int | None = None

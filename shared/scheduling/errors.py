@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Self
 
 QUEUE_FULL_RETRY_SECONDS = 30.0
+#: Else what was deleted counts for some days more.
+PURGE = " (with `purge=true`, or `quire … rm --purge`: deleted ones count until they are purged)"
 
 
 class CapReached(Exception):
@@ -60,6 +62,7 @@ class StorageFull(CapReached):
             f"your corpora and checkpoints take {used:,} bytes"
             + (f", this would be {more:,} more" if more else "")
             + f", and one user may store {limit:,}: delete models or corpora that you don't need"
+            + PURGE
         )
 
 
@@ -71,7 +74,7 @@ class CorporaFull(CapReached):
     def __init__(self, used: int, more: int, limit: int) -> None:
         super().__init__(
             f"your corpora take {used:,} bytes, this would be {more:,} more, and one user may "
-            f"store {limit:,}: delete corpora that you don't need"
+            f"store {limit:,}: delete corpora that you don't need{PURGE}"
         )
 
 
@@ -84,6 +87,7 @@ class TooMany(CapReached):
         super().__init__(
             f"you have {used:,} {what}, and one user may have {limit:,} "
             f"(QUIRE_MAX_{what.upper()}_PER_USER): {verb} that you don't need"
+            + ("" if what == "keys" else PURGE)
         )
 
 
@@ -118,8 +122,8 @@ class GroupFull(CapReached):
         """The group's corpora and checkpoints take as many bytes as allowed."""
         return cls(
             f"the members of the group {group!r} may store {limit:,} bytes together, and with this "
-            "they would store more: delete models or corpora that you don't need, or ask the "
-            "group's teacher"
+            f"they would store more: delete models or corpora that you don't need{PURGE}; or ask "
+            "the group's teacher"
         )
 
 

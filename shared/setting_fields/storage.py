@@ -39,6 +39,14 @@ class StorageFields(BaseSettings):
     data_dir: Path = setting(
         "QUIRE_DATA_DIR", "the data directory of `quire up` and `quire demo`", Path("~/.quire")
     )
+    deleted_days: float = setting(
+        "QUIRE_DELETED_DAYS",
+        "days for which a deleted model or corpus can be had back; until then it counts to its "
+        "owner's caps. 0 deletes for good at once",
+        7.0,
+        ge=0,
+        le=366,
+    )
     min_free_bytes: int = setting(
         "QUIRE_MIN_FREE_BYTES",
         "free bytes on the disk of an SQLite database below which uploads are refused and "

@@ -23,10 +23,17 @@ class CorpusFitting(Frozen):
     normal_form: NormalForm | None = Field(description="of the corpus that the model learnt from")
 
 
+class NextSpec(Frozen):
+    """What is wanted of the tokens that may follow a prompt."""
+
+    top: int = Field(ge=1, description="how many of the likeliest")
+
+
 class GenerateSpec(Frozen):
     """A fully resolved generation, stored in `jobs.spec` for kind `generate`.
 
     With `score` it writes no text: it reads its prompt and computes the likelihood of the prompt.
+    With `next` it writes none either: it tells which tokens may follow, at each temperature.
     With `fitting` it reads the job's corpus instead, piece by piece.
     """
 
@@ -51,3 +58,6 @@ class GenerateSpec(Frozen):
         exclude_if=lambda items: not items,
         description="write items of a list, each to its end",
     )
+    top_logprobs: int = Field(0, ge=0, exclude_if=lambda count: not count)
+    copied_spans: bool = Field(False, exclude_if=lambda asked: not asked)
+    next: NextSpec | None = Field(None, exclude_if=lambda wanted: wanted is None)

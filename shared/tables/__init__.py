@@ -2,6 +2,8 @@
 
 from shared.tables.artifacts import (
     CHUNK_BYTES,
+    DELETED,
+    KEPT,
     VISIBILITIES,
     Blob,
     BlobChunk,
@@ -33,6 +35,7 @@ from shared.tables.jobs import (
     Metric,
     Status,
 )
+from shared.tables.shares import ShareLink
 from shared.tables.users import (
     ROLES,
     SCOPES,
@@ -47,7 +50,9 @@ from shared.tables.users import (
 __all__ = [
     "BLOCKED",
     "CHUNK_BYTES",
+    "DELETED",
     "GROUP_ROLES",
+    "KEPT",
     "KINDS",
     "MUST_START",
     "PRIORITIES",
@@ -86,6 +91,7 @@ __all__ = [
     "Model",
     "PageSession",
     "RowNumber",
+    "ShareLink",
     "SignInLink",
     "Status",
     "User",

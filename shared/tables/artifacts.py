@@ -18,10 +18,14 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.ids import new_id
-from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, one_of
+from shared.tables.base import SHA256_CHARACTERS, Base, Id, Json, one_of, partial
 
 VISIBILITIES = ("private", "server")
 CHUNK_BYTES = 1024 * 1024
+#: The condition of the partial indexes of corpora and models.
+DELETED = "deleted_at IS NOT NULL"
+#: The condition of the partial index of texts.
+KEPT = "kept"
 
 
 class Blob(Base):
@@ -75,10 +79,13 @@ class Corpus(Base):
     #: See shared/texts/items.py; null for one text.
     items: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
+    #: Its owner can have it back until it is purged; to everybody it is as if it was gone.
+    deleted_at: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint(one_of("visibility", VISIBILITIES), name="visibility"),
         CheckConstraint("characters > 0", name="characters"),
+        partial("ix_corpora_deleted_at", "deleted_at", where=DELETED),
     )
 
 
@@ -103,10 +110,13 @@ class Model(Base):
     #: The checkpoint that its training began from; the id stays if the checkpoint is deleted.
     from_checkpoint_id: Mapped[str | None] = mapped_column(Id, index=True)
     created_at: Mapped[datetime]
+    #: As for a corpus.
+    deleted_at: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint(one_of("visibility", VISIBILITIES), name="visibility"),
         CheckConstraint("vocabulary_size > 0", name="vocabulary_size"),
+        partial("ix_models_deleted_at", "deleted_at", where=DELETED),
     )
 
 
@@ -171,15 +181,28 @@ class GeneratedText(Base):
     mean_logprob: Mapped[float | None]
     bits_per_char: Mapped[float | None]
     logprobs: Mapped[list[float] | None] = mapped_column(Json)
+    #: The tokens, and of each its likeliest alternatives as pairs of token and log-probability.
+    tokens: Mapped[list[str] | None] = mapped_column(Json)
+    top_logprobs: Mapped[list[Any] | None] = mapped_column(Json)
     #: The longest piece that occurs in the corpus: length, index in the text, index in the corpus.
     copied_characters: Mapped[int | None]
     copied_at: Mapped[int | None]
     copied_from: Mapped[int | None]
     #: The share of its 8-grams that occur in the corpus.
     known_grams: Mapped[float | None]
+    #: Pieces that occur in the corpus: index in the text, length, index in the corpus.
+    copied_spans: Mapped[list[Any] | None] = mapped_column(Json)
     #: Whether it is an item of the corpus; null for a text.
     copy: Mapped[bool | None]
+    #: The tokens that may follow the prompt, by temperature; of a text that was only read.
+    next_tokens: Mapped[list[Any] | None] = mapped_column(Json)
+    #: Whether its owner keeps it, and what for.
+    kept: Mapped[bool] = mapped_column(default=False, server_default=false())
+    note: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
 
-    # A repeated attempt can't insert the same text twice.
-    __table_args__ = (UniqueConstraint("job_id", "step", "position"),)
+    __table_args__ = (
+        # A repeated attempt can't insert the same text twice.
+        UniqueConstraint("job_id", "step", "position"),
+        partial("ix_texts_kept", "user_id", "id", where=KEPT),
+    )

@@ -60,7 +60,7 @@ def test_storage_beyond_the_cap_is_refused(harness: ApiHarness, ann: Person, adm
     text = ann.post("/v1/generate", {"model": model["id"]})
     assert text.status_code == 202
     ann.post(f"/v1/jobs/{text.json['id']}/cancel")
-    assert ann.delete(f"/v1/models/{model['id']}").status_code == 204
+    assert ann.delete(f"/v1/models/{model['id']}?purge=true").status_code == 204
     assert ann.post("/v1/corpora", {"name": "more", "text": "x"}).status_code == 201
 
 

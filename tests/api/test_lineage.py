@@ -79,4 +79,6 @@ def test_a_base_checkpoint_is_kept_as_long_as_the_model(harness: ApiHarness, ann
     assert ann.post(f"/v1/jobs/{second['id']}/cancel").status_code == 202
     assert there() == {first, last}, "it can be run again"
     assert ann.delete(f"/v1/models/{second['model']}").status_code == 204
+    assert there() == {first, last}, "the model can be restored"
+    assert ann.delete(f"/v1/models/{second['model']}?purge=true").status_code == 204
     assert there() == {last}

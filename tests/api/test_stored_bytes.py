@@ -66,28 +66,28 @@ def test_another_request_of_the_same_idempotency_key_leaves_nothing(
     assert again.headers["Idempotency-Replayed"] == "true"
 
 
-def test_the_bytes_of_a_deleted_corpus_go_with_the_last_one(
+def test_the_bytes_of_a_purged_corpus_go_with_the_last_one(
     harness: ApiHarness, ann: Person, bob: Person
 ) -> None:
     mine, theirs = ann.upload(), bob.upload()
     assert stored_blobs(harness) == 1
-    ann.delete(f"/v1/corpora/{mine}")
+    ann.delete(f"/v1/corpora/{mine}?purge=true")
     assert bob.get(f"/v1/corpora/{theirs}/text").get_data(as_text=True) == ENGLISH
-    bob.delete(f"/v1/corpora/{theirs}")
+    bob.delete(f"/v1/corpora/{theirs}?purge=true")
     assert stored_blobs(harness) == 0
 
 
-def test_the_bytes_of_a_deleted_model_go_at_once(harness: ApiHarness, ann: Person) -> None:
+def test_the_bytes_of_a_purged_model_go_at_once(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)
     assert stored_blobs(harness) == 2
-    assert ann.delete(f"/v1/models/{model['id']}").status_code == 204
+    assert ann.delete(f"/v1/models/{model['id']}?purge=true").status_code == 204
     assert stored_blobs(harness) == 1
 
 
 def test_bytes_that_a_worker_stores_again_stay(harness: ApiHarness, ann: Person) -> None:
     model = harness.model(ann)
     sha256 = blobs.store(harness.engine, safetensors(100))
-    ann.delete(f"/v1/models/{model['id']}")
+    ann.delete(f"/v1/models/{model['id']}?purge=true")
     assert blobs.load(harness.engine, sha256) == safetensors(100)
 
 
@@ -99,7 +99,7 @@ def test_the_same_text_uploaded_and_deleted_by_many_at_once(harness: ApiHarness)
         for _ in range(3):
             corpus = person.upload(text)
             assert person.get(f"/v1/corpora/{corpus}/text").get_data(as_text=True) == text
-            assert person.delete(f"/v1/corpora/{corpus}").status_code == 204
+            assert person.delete(f"/v1/corpora/{corpus}?purge=true").status_code == 204
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(upload_and_delete, people))

@@ -4,7 +4,7 @@ import codecs
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import structlog
@@ -144,6 +144,25 @@ def add_novelty(
         if index is None
         else [replace(record, **asdict(next(found[index]))) for record in of_job]
         for index, of_job in zip(indexes, records, strict=True)
+    ]
+
+
+def add_copied_spans(
+    records: Sequence[Sequence[TextRecord]],
+    indexes: Sequence[NoveltyIndex | None],
+    asked: Sequence[bool],
+) -> list[Sequence[TextRecord]]:
+    """Add to the texts of jobs that ask for it which of their pieces stand in the corpus."""
+    return [
+        [
+            replace(
+                record, copied_spans=[astuple(span) for span in index.copied_spans(record.text)]
+            )
+            for record in of_job
+        ]
+        if wanted and index is not None
+        else of_job
+        for of_job, index, wanted in zip(records, indexes, asked, strict=True)
     ]
 
 

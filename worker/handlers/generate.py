@@ -7,7 +7,7 @@ from shared.queue.types import Claim, TextRecord
 from shared.specs.generation import GenerateSpec
 from shared.specs.seeds import text_seed
 from shared.texts.vocabulary import Fitting
-from worker.data.corpora import Corpora, add_novelty, random_piece
+from worker.data.corpora import Corpora, add_copied_spans, add_novelty, random_piece
 from worker.data.model_cache import LoadedModel, ModelCache
 from worker.execution.failures import (
     CorpusDeleted,
@@ -16,6 +16,7 @@ from worker.execution.failures import (
     NothingToScore,
 )
 from worker.handlers.generation_run import GeneratedText, GenerationRun, temperature_ends
+from worker.handlers.next_run import NextRun
 from worker.handlers.score_run import PIECE_TOKENS, ScoreRun
 from worker.ml.config import ITEM_BEGIN
 from worker.ml.sampling.request import SamplingRequest
@@ -33,7 +34,7 @@ class Generate:
         self._corpora = corpora
         self._models = models
 
-    def __call__(self, claim: Claim) -> GenerationRun | ScoreRun:
+    def __call__(self, claim: Claim) -> GenerationRun | NextRun | ScoreRun:
         """Load a job's model and return all its texts, none of them begun.
 
         Raises:
@@ -46,6 +47,9 @@ class Generate:
         model = self._models.get(checkpoint_id)
         if spec.score:
             return self._score(claim, spec, checkpoint_id, model)
+        if spec.next is not None:
+            prompt = self._prompt(claim, spec, model, seed=0)
+            return NextRun.begin(spec, spec.next, checkpoint_id, model, prompt)
         index = self._corpora.index(claim.corpus_id, lowercase=model.lowercase)
         items = None
         if spec.items:
@@ -64,6 +68,7 @@ class Generate:
                 seed=seed,
                 temperature_to=last,
                 repetition_penalty=spec.repetition_penalty,
+                report="likeliest" if spec.top_logprobs else None,
             )
             run.texts.append(GeneratedText(prompt, model.sampler.new_sequence(request)))
         return run
@@ -112,7 +117,7 @@ class Generate:
         return run
 
     def records(
-        self, ended: Sequence[tuple[GenerationRun, str | None]]
+        self, ended: Sequence[tuple[GenerationRun | NextRun | ScoreRun, str | None]]
     ) -> list[Sequence[TextRecord]]:
         """The texts of ended runs as they are stored, with what each copies from its corpus.
 
@@ -120,8 +125,9 @@ class Generate:
             ended: The runs, each with the `finish_reason` of its texts that were interrupted.
         """
         records = [run.records(unfinished) for run, unfinished in ended]
-        indexes = [None if run.spec.score else run.index for run, _ in ended]
-        return add_novelty(records, indexes)
+        indexes = [run.index if isinstance(run, GenerationRun) else None for run, _ in ended]
+        asked = [run.spec.copied_spans for run, _ in ended]
+        return add_copied_spans(add_novelty(records, indexes), indexes, asked)
 
     def _prompt(self, claim: Claim, spec: GenerateSpec, model: LoadedModel, seed: int) -> str:
         if spec.prompt or (spec.items and spec.prompt is not None):

@@ -1,6 +1,7 @@
 """One attempt at a `generate` job: its texts from the first token to the stored record."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,10 +119,30 @@ class GenerationRun:
                 continue
             decoded = self.model.vocabulary.decode(written[text.published_tokens : end])
             piece = {"position": position, "offset": text.published_characters, "text": decoded}
+            if self.spec.top_logprobs:
+                piece |= self._alternatives(text.sequence, text.published_tokens, end)
             pieces.append(piece if text.published_characters else piece | {"prompt": text.prompt})
             text.published_tokens = end
             text.published_characters += len(decoded)
         return pieces
+
+    def _alternatives(self, sequence: Sequence, start: int, end: int) -> dict[str, Any]:
+        """Some tokens of a text, and the likeliest ones in the place of each."""
+        tokens = TokenTexts(self.model.vocabulary.decode)
+        likeliest = sequence.likeliest(start, end)
+        logprobs = sequence.logprobs[start:end].tolist()
+        return {
+            "tokens": [tokens[id] for id in sequence.output_ids[start:end].tolist()],
+            "logprobs": [round(logprob, LOGPROB_DIGITS) for logprob in logprobs],
+            "top_logprobs": [
+                [
+                    (tokens[id], round(logprob, LOGPROB_DIGITS))
+                    for id, logprob in zip(ids.tolist(), found.tolist(), strict=True)
+                    if math.isfinite(logprob)
+                ][: self.spec.top_logprobs]
+                for ids, found in likeliest
+            ],
+        }
 
     def check(self) -> None:
         """Raise the error that the engine met in one of the sequences, if any."""
@@ -163,6 +184,7 @@ class GenerationRun:
             reason = "end" if at_end else "stop"
         nats = math.fsum(logprobs)
         first, last = temperature_ends(spec.temperatures[position // spec.n])
+        told = self._alternatives(sequence, 0, len(logprobs)) if spec.top_logprobs else {}
         rounded = [round(logprob, LOGPROB_DIGITS) for logprob in logprobs]
         return TextRecord(
             position=position,
@@ -180,6 +202,8 @@ class GenerationRun:
             mean_logprob=nats / len(logprobs) if logprobs else None,
             bits_per_char=-nats / math.log(2) / len(written) if written else None,
             logprobs=rounded if spec.logprobs else None,
+            tokens=told.get("tokens"),
+            top_logprobs=told.get("top_logprobs"),
             copy=None if self.items is None else text.prompt + written in self.items,
         )
 
@@ -188,6 +212,23 @@ class GenerationRun:
         decode = self.model.vocabulary.decode
         lengths = [len(decode([token])) for token in sequence.output_ids]
         return int(np.searchsorted(np.cumsum(lengths), characters, side="right"))
+
+
+class TokenTexts(dict[int, str]):
+    """The texts of tokens by id; empty for what marks the end of an item.
+
+    Args:
+        decode: Decodes ids.
+    """
+
+    def __init__(self, decode: Callable[[list[int]], str]) -> None:
+        self._decode = decode
+
+    def __missing__(self, id: int) -> str:
+        """Decode an id once."""
+        text = self._decode([id])
+        self[id] = "" if text in ITEM_MARKS else text
+        return self[id]
 
 
 def _before_stop(text: str, stops: list[str]) -> str:

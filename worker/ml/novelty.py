@@ -38,6 +38,21 @@ class Novelty:
     known_grams: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class CopiedSpan:
+    """A piece of a text that occurs verbatim in the corpus.
+
+    Attributes:
+        start: Its position in the text, in characters.
+        length: Its length, at least `DEPTH`.
+        source: Its first position in the corpus, in characters.
+    """
+
+    start: int
+    length: int
+    source: int
+
+
 class NoveltyIndex:
     """An index to find pieces of texts in a corpus; takes 6 to 9 bytes per character beside it."""
 
@@ -59,6 +74,51 @@ class NoveltyIndex:
         """Measure what each of some texts copies from the corpus."""
         matches = self._suffixes.search(texts)
         return [self._measure(text, found) for text, found in zip(texts, matches, strict=True)]
+
+    def copied_spans(self, text: str) -> list[CopiedSpan]:
+        """Find the pieces of a text that occur in the corpus, in order, none of them overlapping.
+
+        Where two overlap, the longer one stays whole, and the rest of the other counts if it is
+        long enough by itself.
+        """
+        [matches] = self._suffixes.search([text])
+        return [
+            CopiedSpan(start, length, self._first_position(text[start : start + length]))
+            for start, length in _disjoint(self._maximal_matches(text, matches), len(text))
+        ]
+
+    def _maximal_matches(self, text: str, matches: Matches) -> list[tuple[int, int]]:
+        """The matches that can be extended neither to the left nor to the right: at, length."""
+        found = []
+        bounds = _bounds(matches)
+        whole = np.flatnonzero(matches.reach >= DEPTH)
+        at = 0
+        while (place := int(np.searchsorted(whole, at))) < len(whole):
+            at = int(whole[place])
+            bound = int(bounds[at])
+            length = bound
+            if bound > DEPTH:
+                length = self._extend_match(text[at : at + bound], DEPTH, matches[at : at + bound])
+            found.append((at, length))
+            end = at + length
+            if end == len(text):
+                break
+            # The next one holds the character at `end`. If it begins somewhere, so it does later.
+            at, last = at + 1, max(at + 1, end + 1 - DEPTH)
+            while at < last:
+                middle = (at + last) // 2
+                if self._occurs(text, middle, end + 1, bounds, matches):
+                    last = middle
+                else:
+                    at = middle + 1
+        return found
+
+    def _occurs(self, text: str, start: int, end: int, bounds: Indices, matches: Matches) -> bool:
+        """Whether a piece of a text, longer than `DEPTH`, occurs in the corpus."""
+        length = end - start
+        if bounds[start] < length:
+            return False
+        return self._extend_match(text[start:end], length - 1, matches[start:end]) == length
 
     def _measure(self, text: str, matches: Matches) -> Novelty:
         at, length = self._longest_match(text, matches)
@@ -134,6 +194,20 @@ class NoveltyIndex:
                 return known + _common_prefix_length(part, source)
             known += len(part)
         return known
+
+
+def _disjoint(found: Sequence[tuple[int, int]], characters: int) -> list[tuple[int, int]]:
+    """What is left of maximal matches if each part of a text counts to the longest alone."""
+    taken = np.zeros(characters, bool)
+    kept = []
+    for at, length in sorted(found, key=lambda match: (-match[1], match[0])):
+        free = np.flatnonzero(~taken[at : at + length])
+        if len(free) >= DEPTH:
+            # Longer ones take its ends, and never its middle.
+            start, end = at + int(free[0]), at + int(free[-1]) + 1
+            taken[start:end] = True
+            kept.append((start, end - start))
+    return sorted(kept)
 
 
 def _bounds(matches: Matches) -> Indices:

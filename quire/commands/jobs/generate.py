@@ -95,6 +95,17 @@ def generate(
     logprobs: Annotated[
         bool, typer.Option("--logprobs", help="With --json: show each token's log probability.")
     ] = False,
+    top_logprobs: Annotated[
+        int | None,
+        typer.Option(
+            "--top-logprobs",
+            help="With --json: show that many of the likeliest tokens in each place, up to 10.",
+        ),
+    ] = None,
+    copied_spans: Annotated[
+        bool,
+        typer.Option("--copied-spans", help="With --json: show what stands in the corpus."),
+    ] = False,
     unknown: Unknown = None,
     checkpoint: Checkpoint = None,
     name: Annotated[
@@ -136,6 +147,8 @@ def generate(
         "seed": seed,
         "echo": echo or None,
         "logprobs": logprobs or None,
+        "top_logprobs": top_logprobs,
+        "copied_spans": copied_spans or None,
         "unknown": unknown,
         "checkpoint": checkpoint,
         "name": name,

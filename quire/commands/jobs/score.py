@@ -110,7 +110,7 @@ def _uploaded(
 def _delete(client: Client, corpus: str | None) -> None:
     if corpus is not None:
         with suppress(ApiError):
-            client.delete_corpus(corpus)
+            client.delete_corpus(corpus, purge=True)
 
 
 def _decode(name: str, data: bytes, encoding: str | None) -> str:

@@ -1,5 +1,6 @@
 """`quire corpus …`: the texts that models learn from."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -8,7 +9,12 @@ from quire import config
 from quire.client import Client
 from quire.client.replies import Corpus
 from quire.commands.library.items_options import Column, Items, Separator, shape
-from quire.commands.library.sharing import Shareable, add_shared_commands, visible_to
+from quire.commands.library.sharing import (
+    Deleted,
+    Shareable,
+    add_shared_commands,
+    visible_to,
+)
 from quire.commands.library.uploads import (
     Encoding,
     Normalize,
@@ -21,7 +27,7 @@ from quire.commands.library.uploads import (
     upload,
 )
 from quire.errors import InvalidInput
-from quire.lookup import find_corpus
+from quire.lookup import find_corpus, find_deleted_corpus
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
@@ -50,7 +56,7 @@ Visibility = Annotated[
 
 
 class CorpusCommands(Shareable[Corpus]):
-    """What `rename`, `share` and `rm` do with a corpus."""
+    """What `rename`, `share`, `rm` and `restore` do with a corpus."""
 
     noun = "corpus"
 
@@ -62,9 +68,21 @@ class CorpusCommands(Shareable[Corpus]):
         """Change its fields."""
         return client.update_corpus(id, changes)
 
-    def delete(self, client: Client, id: str) -> None:
+    def find_deleted(self, client: Client, reference: str) -> Corpus:
+        """Find a deleted one by name or id."""
+        return find_deleted_corpus(client, reference)
+
+    def delete(self, client: Client, id: str, *, purge: bool) -> None:
         """Delete it."""
-        client.delete_corpus(id)
+        client.delete_corpus(id, purge=purge)
+
+    def restore(self, client: Client, id: str) -> Corpus:
+        """Have it back."""
+        return client.restore_corpus(id)
+
+    def deleted(self, client: Client) -> Iterable[Corpus]:
+        """List those that can be restored."""
+        return client.corpora(deleted=True)
 
     def describe(self, found: Corpus) -> str:
         """Describe it as markup."""
@@ -143,16 +161,20 @@ def add(
 
 
 @corpus.command("list")
-def list_all(as_json: Json = False) -> None:
+def list_all(deleted: Deleted = False, as_json: Json = False) -> None:
     """List the corpora you may read."""
     with config.connect() as client:
-        corpora = list(client.corpora())
+        corpora = list(client.corpora(deleted=deleted))
     if as_json:
         print_json(corpora)
         return
     show_ids = has_duplicates(each.name for each in corpora)
     print_table(
-        (*(["ID"] if show_ids else []), "NAME", "CHARACTERS>", "DISTINCT>", "OWNER", "VISIBLE TO"),
+        (
+            *(["ID"] if show_ids else []),
+            *("NAME", "CHARACTERS>", "DISTINCT>", "OWNER", "VISIBLE TO"),
+            *(["RESTORE UNTIL"] if deleted else []),
+        ),
         [
             (
                 *([each.id] if show_ids else []),
@@ -161,10 +183,13 @@ def list_all(as_json: Json = False) -> None:
                 formatting.count(each.distinct_characters),
                 escape(each.owner),
                 visible_to(each),
+                *([formatting.when(each.purge_at)] if deleted else []),
             )
             for each in corpora
         ],
-        empty="No corpora yet. `quire corpus add FILE` uploads one.",
+        empty="No deleted corpora."
+        if deleted
+        else "No corpora yet. `quire corpus add FILE` uploads one.",
     )
 
 
@@ -228,6 +253,7 @@ add_shared_commands(
     {
         "rename": "Rename a corpus.",
         "share": "Let everyone on the server, or in a group, read a corpus and train on it.",
-        "rm": "Delete a corpus. It must not be in use.",
+        "rm": "Delete a corpus, which must not be in use; for some days you can have it back.",
+        "restore": "Have a deleted corpus back.",
     },
 )

@@ -1,12 +1,19 @@
 """`quire models` and `quire model …`."""
 
+from collections.abc import Iterable
+
 import typer
 
 from quire import config
 from quire.client import Client
 from quire.client.replies import Model
-from quire.commands.library.sharing import Shareable, add_shared_commands, visible_to
-from quire.lookup import find_model
+from quire.commands.library.sharing import (
+    Deleted,
+    Shareable,
+    add_shared_commands,
+    visible_to,
+)
+from quire.lookup import find_deleted_model, find_model
 from quire.terminal import formatting
 from quire.terminal.console import (
     Json,
@@ -20,7 +27,7 @@ model = typer.Typer(no_args_is_help=True, help="Work with one model.")
 
 
 class ModelCommands(Shareable[Model]):
-    """What `rename`, `share` and `rm` do with a model."""
+    """What `rename`, `share`, `rm` and `restore` do with a model."""
 
     noun = "model"
 
@@ -32,9 +39,21 @@ class ModelCommands(Shareable[Model]):
         """Change its fields."""
         return client.update_model(id, changes)
 
-    def delete(self, client: Client, id: str) -> None:
+    def find_deleted(self, client: Client, reference: str) -> Model:
+        """Find a deleted one by name or id."""
+        return find_deleted_model(client, reference)
+
+    def delete(self, client: Client, id: str, *, purge: bool) -> None:
         """Delete it."""
-        client.delete_model(id)
+        client.delete_model(id, purge=purge)
+
+    def restore(self, client: Client, id: str) -> Model:
+        """Have it back."""
+        return client.restore_model(id)
+
+    def deleted(self, client: Client) -> Iterable[Model]:
+        """List those that can be restored."""
+        return client.models(deleted=True)
 
     def describe(self, found: Model) -> str:
         """Describe it as markup."""
@@ -52,16 +71,17 @@ class ModelCommands(Shareable[Model]):
 COMMANDS = ModelCommands()
 
 
-def list_models(as_json: Json = False) -> None:
+def list_models(deleted: Deleted = False, as_json: Json = False) -> None:
     """List the models you may use."""
     with config.connect() as client:
-        models = list(client.models())
+        models = list(client.models(deleted=deleted))
     if as_json:
         print_json(models)
         return
+    last = "RESTORE UNTIL" if deleted else "CREATED"
     show_ids = has_duplicates(each.name for each in models)
     print_table(
-        (*(["ID"] if show_ids else []), "NAME", "PRESET", "OWNER", "VISIBLE TO", "CREATED"),
+        (*(["ID"] if show_ids else []), "NAME", "PRESET", "OWNER", "VISIBLE TO", last),
         [
             (
                 *([each.id] if show_ids else []),
@@ -69,11 +89,13 @@ def list_models(as_json: Json = False) -> None:
                 each.preset or "",
                 escape(each.owner),
                 visible_to(each),
-                formatting.ago(each.created_at),
+                formatting.when(each.purge_at) if deleted else formatting.ago(each.created_at),
             )
             for each in models
         ],
-        empty="No models yet. `quire train --corpus FILE` trains one.",
+        empty="No deleted models."
+        if deleted
+        else "No models yet. `quire train --corpus FILE` trains one.",
     )
 
 
@@ -83,6 +105,7 @@ add_shared_commands(
     {
         "rename": "Rename a model.",
         "share": "Let everyone on the server use a model, or everyone in a group.",
-        "rm": "Delete a model and its checkpoints.",
+        "rm": "Delete a model and its checkpoints; for some days you can have it back.",
+        "restore": "Have a deleted model back, and your corpus that it was trained on.",
     },
 )

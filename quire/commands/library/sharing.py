@@ -1,7 +1,7 @@
-"""What corpora and models have alike: `rename`, `share`, `rm`, and with whom they are shared."""
+"""What corpora and models have alike: `rename`, `share`, `rm`, `restore`, and who sees them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Generic, TypeVar
 
 import typer
@@ -9,10 +9,17 @@ import typer
 from quire import config
 from quire.client import Client
 from quire.client.replies import Corpus, Model
-from quire.errors import InvalidInput
-from quire.terminal.console import Json, escape, print_note, print_outcome
+from quire.errors import InvalidInput, NotFound
+from quire.terminal import formatting
+from quire.terminal.console import Json, escape, print_note, print_outcome, shell_quoted
 
 Resource = TypeVar("Resource", Corpus, Model)
+
+
+Deleted = Annotated[
+    bool,
+    typer.Option("--deleted", help="List yours that were deleted and can be restored."),
+]
 
 
 class Shareable(ABC, Generic[Resource]):
@@ -33,8 +40,16 @@ class Shareable(ABC, Generic[Resource]):
         """Change fields of one."""
 
     @abstractmethod
-    def delete(self, client: Client, id: str) -> None:
-        """Delete one."""
+    def find_deleted(self, client: Client, reference: str) -> Resource:
+        """Find one that was deleted, by name or id."""
+
+    @abstractmethod
+    def delete(self, client: Client, id: str, *, purge: bool) -> None:
+        """Delete one; `purge` for good."""
+
+    @abstractmethod
+    def restore(self, client: Client, id: str) -> Resource:
+        """Have one back."""
 
     @abstractmethod
     def describe(self, found: Resource) -> str:
@@ -50,6 +65,36 @@ class Shareable(ABC, Generic[Resource]):
             updated = self.update(client, self.find(client, reference).id, changes)
         line = f"{self.describe(updated)} (visible to {visible_to(updated)})."
         print_outcome(updated, as_json, line)
+
+    def remove(self, reference: str, *, purge: bool) -> None:
+        """Delete the one that a command names, which may be deleted already if `purge` is set."""
+        with config.connect() as client:
+            try:
+                found = self.find(client, reference)
+            except NotFound:
+                if not purge:
+                    raise
+                found = self.find_deleted(client, reference)
+            self.delete(client, found.id, purge=purge)
+            left = [] if purge else [each for each in self.deleted(client) if each.id == found.id]
+        print_note(f"Deleted the {self.noun} {escape(found.name)}{' for good' if purge else ''}.")
+        for each in left:
+            until = formatting.when(each.purge_at)
+            print_note(
+                f"[dim]Until {until} it counts to your caps, and you can have it back:[/] "
+                f"quire {self.noun} restore {shell_quoted(found.name)}"
+            )
+
+    def have_back(self, reference: str, as_json: bool) -> None:
+        """Restore the deleted one that a command names, and print it."""
+        with config.connect() as client:
+            restored = self.restore(client, self.find_deleted(client, reference).id)
+        line = f"Restored {self.describe(restored)} (visible to {visible_to(restored)})."
+        print_outcome(restored, as_json, line)
+
+    @abstractmethod
+    def deleted(self, client: Client) -> Iterable[Resource]:
+        """List those that can be restored."""
 
     def print_warning(self, group: str | None = None) -> None:
         """Say what sharing with a group means; None means with everyone."""
@@ -99,11 +144,22 @@ def add_shared_commands(
             kind.print_warning(group)
 
     @app.command("rm", help=helps["rm"])
-    def remove(reference: Annotated[str, argument]) -> None:
-        with config.connect() as client:
-            found = kind.find(client, reference)
-            kind.delete(client, found.id)
-        print_note(f"Deleted the {kind.noun} {escape(found.name)}.")
+    def remove(
+        reference: Annotated[str, argument],
+        purge: Annotated[
+            bool,
+            typer.Option(
+                "--purge",
+                help="Delete it for good at once, even if it is deleted already: its bytes no "
+                "longer count.",
+            ),
+        ] = False,
+    ) -> None:
+        kind.remove(reference, purge=purge)
+
+    @app.command("restore", help=helps["restore"])
+    def restore(reference: Annotated[str, argument], as_json: Json = False) -> None:
+        kind.have_back(reference, as_json)
 
 
 def visible_to(shared: Corpus | Model) -> str:

@@ -91,3 +91,65 @@ def test_empty_corpora_and_texts_match_nothing() -> None:
     assert NoveltyIndex("").look_up("text of its own") == Novelty(0, 0, 0, 0.0)
     assert NoveltyIndex("some corpus").look_up("") == Novelty(0, 0, 0, None)
     assert NoveltyIndex("corpus").look_up("pus") == Novelty(3, 0, 3, None)
+
+
+def maximal(corpus: str, text: str) -> list[tuple[int, int]]:
+    """The matches of 16 characters or more that can't be extended, by brute force."""
+    reach = []
+    for start in range(len(text)):
+        end = start
+        while end < len(text) and text[start : end + 1] in corpus:
+            end += 1
+        reach.append(end)
+    return [
+        (start, end - start)
+        for start, end in enumerate(reach)
+        if end - start >= 16 and (start == 0 or reach[start - 1] < end)
+    ]
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_copied_spans_are_what_a_search_finds(data: st.DataObject) -> None:
+    alphabet = data.draw(st.sampled_from(["ab", "abc ", "aß€😀"]))
+    corpus = data.draw(st.text(alphabet=alphabet, min_size=20, max_size=300))
+    pieces = data.draw(
+        st.lists(st.tuples(st.integers(0, len(corpus) - 1), st.integers(1, 60)), max_size=6)
+    )
+    text = "".join(corpus[start : start + length] for start, length in pieces)
+    text += data.draw(st.text(alphabet=alphabet + "z", max_size=40))
+    index = NoveltyIndex(corpus)
+    spans = index.copied_spans(text)
+    expected = maximal(corpus, text)
+    [matches] = index._suffixes.search([text])
+    assert index._maximal_matches(text, matches) == expected
+    covered = {place for at, length in expected for place in range(at, at + length)}
+    told: set[int] = set()
+    for before, span in zip([None, *spans], spans, strict=False):
+        piece = text[span.start : span.start + span.length]
+        assert len(piece) == span.length >= 16
+        assert corpus.find(piece) == span.source
+        assert before is None or before.start + before.length <= span.start
+        told |= set(range(span.start, span.start + span.length))
+    assert told <= covered
+    if expected:
+        longest = max(length for _, length in expected)
+        assert max(span.length for span in spans) == longest
+    # What is left out is shorter than a span by itself.
+    gaps = "".join("x" if place in covered - told else "." for place in range(len(text)))
+    assert "x" * 16 not in gaps
+
+
+def test_a_long_copy_is_one_span() -> None:
+    chosen = random.Random(5)
+    corpus = "".join(chosen.choice("abcdefgh ") for _ in range(60_000))
+    text = "q" + corpus[1000:41_000] + "q" + corpus[3:18] + "q" + corpus[50_000:50_020]
+    spans = NoveltyIndex(corpus).copied_spans(text)
+    assert [(span.start, span.length, span.source) for span in spans] == [
+        (1, 40_000, 1000),
+        (40_018, 20, 50_000),
+    ]
+    repetitive = NoveltyIndex("ab" * 30_000)
+    assert [span.length for span in repetitive.copied_spans("ab" * 5000 + "c" + "ba" * 7)] == [
+        10_000
+    ]

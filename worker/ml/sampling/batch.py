@@ -3,11 +3,13 @@
 import math
 from collections import abc
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from worker.ml.sampling.report import Report
 from worker.ml.sampling.sequence import SMALLEST_UNIFORM, IdArray, Sequence
 from worker.ml.sampling.step import BLOCK, DRAWN, FloatArray, StepShape, step_function
 
@@ -25,23 +27,25 @@ def run_batch(
 
     Args:
         weights: From `fold_weights`; for a stack, with K in front of each shape.
-        sequences: All of them filtered, or none.
+        sequences: All of one `graph`.
         rows: The row of each sequence in the batch.
-        shape: Shape of the call; `filtered` is set here.
+        shape: Shape of the call; `filtered` and `report` are set here.
         steps: At most this many steps; None runs as many as a call should.
         followed: Whether somebody reads the sequences as they are written: the call is short then.
     """
-    shape = replace(shape, filtered=sequences[0].request.filtered)
+    filtered, report = sequences[0].request.graph
+    shape = replace(shape, filtered=filtered, report=report)
     most = shape.steps_per_call if followed else shape.unfollowed_steps_per_call
     most = min(most, max(sequence.remaining_steps for sequence in sequences))
     steps = most if steps is None else min(steps, most)
     if steps < 1:
         return
     batch = _Batch(shape, sequences, rows, steps)
-    yielded, logprobs, state = step_function(shape)(
+    yielded, logprobs, state, *reported = step_function(shape)(
         weights, *map(tf.constant, batch.arguments), list(map(tf.constant, batch.limits))
     )
-    batch.unpack(yielded.numpy(), logprobs.numpy(), state.numpy())
+    found = [each.numpy() for each in reported]
+    batch.unpack(yielded.numpy(), logprobs.numpy(), state.numpy(), report, found)
 
 
 class _Batch:
@@ -70,9 +74,21 @@ class _Batch:
         self.limits = _limits(shape, sequences, rows) if shape.filtered else []
         self._steps = steps
 
-    def unpack(self, yielded: IdArray, logprobs: FloatArray, state: FloatArray) -> None:
+    def unpack(
+        self,
+        yielded: IdArray,
+        logprobs: FloatArray,
+        state: FloatArray,
+        report: Report | None,
+        reported: abc.Sequence[npt.NDArray[Any]],
+    ) -> None:
         """Give each sequence the results of its row."""
         for row, sequence in zip(self._rows, self._sequences, strict=True):
+            if report == "likeliest":
+                ids, of_ids = reported
+                sequence.add_likeliest(ids[: self._steps, row], of_ids[: self._steps, row])
+            elif report == "distribution":
+                sequence.set_distribution(reported[0][row], self._steps)
             own = state[:, :, self._states_of(row)].copy()
             sequence.append_outputs(yielded[: self._steps, row], logprobs[: self._steps, row], own)
 

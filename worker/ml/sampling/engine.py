@@ -153,7 +153,7 @@ class Engine:
 
 
 def _batching_key(sequence: Sequence, sampler: Sampler) -> Hashable:
-    return sampler.shape, sequence.request.filtered
+    return sampler.shape, sequence.request.graph
 
 
 @dataclass(slots=True)
@@ -166,7 +166,7 @@ class _Batch:
     def try_add(self, sequence: Sequence, sampler: Sampler) -> bool:
         """Add a sequence if it fits, and say whether it did."""
         first, sequences = self.groups[0]
-        if sequences[0].request.filtered is not sequence.request.filtered:
+        if sequences[0].request.graph != sequence.request.graph:
             return False
         room = STACKED_ROWS if self.stacked else sampler.capacity
         for other, members in self.groups:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from worker.ml.sampling.report import Report
 from worker.ml.sampling.rng import SEEDS
 
 
@@ -26,6 +27,8 @@ class SamplingRequest:
             at the first; None keeps `temperature`.
         repetition_penalty: Divides the probability of each of the last `REPETITION_WINDOW`
             tokens, prompt included, before the temperature; 1 changes nothing.
+        report: What to keep of each draw beside its token: the likeliest tokens, or of the first
+            draw the whole distribution.
 
     Raises:
         ValueError: A field is out of range.
@@ -39,6 +42,7 @@ class SamplingRequest:
     seed: int
     temperature_to: float | None = None
     repetition_penalty: float = 1.0
+    report: Report | None = None
 
     def __post_init__(self) -> None:
         last = self.temperature if self.temperature_to is None else self.temperature_to
@@ -64,3 +68,8 @@ class SamplingRequest:
     def filtered(self) -> bool:
         """Whether it restricts its draws, which takes the larger of a shape's two graphs."""
         return self.top_k is not None or self.top_p is not None or self.repetition_penalty != 1
+
+    @property
+    def graph(self) -> tuple[bool, Report | None]:
+        """Which graph of a shape it needs. Only requests of one graph share a batch."""
+        return self.filtered, self.report

@@ -143,7 +143,7 @@ class Sampler:
         """Advance sequences by one call of the compiled loop.
 
         Args:
-            sequences: At most `capacity` of this sampler's, all of them filtered or none.
+            sequences: At most `capacity` of this sampler's, all of one `graph`.
             steps: At most this many steps; None runs as many as a call should.
             followed: Whether somebody reads them as they are written: the call is short then.
         """
@@ -164,8 +164,8 @@ class Sampler:
             ValueError: A prompt contains an id outside the vocabulary.
         """
         sequences = [self.new_sequence(request) for request in requests]
-        for filtered in (False, True):
-            alike = [sequence for sequence in sequences if sequence.request.filtered is filtered]
+        for graph in dict.fromkeys(sequence.request.graph for sequence in sequences):
+            alike = [sequence for sequence in sequences if sequence.request.graph == graph]
             for first in range(0, len(alike), self.capacity):
                 batch = alike[first : first + self.capacity]
                 while batch := [sequence for sequence in batch if sequence.remaining_steps]:
@@ -200,7 +200,7 @@ def advance_stack(
 
     Args:
         groups: At most `STACK` samplers of one shape, each with at most `STACKED_ROWS` sequences,
-            all of them filtered or none.
+            all of one `graph`.
         steps: As for `Sampler.advance`.
         followed: As for `Sampler.advance`.
     """

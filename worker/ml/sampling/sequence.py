@@ -32,6 +32,8 @@ class Sequence:
         seconds: Device time used so far; of a batch, its share.
         error: Why it cannot continue, if it cannot.
         followed: Whether somebody reads it while it is written, so that its blocks must be short.
+        distribution: The logits of the first draw minus the largest [V], if they were requested
+            and it was made.
     """
 
     def __init__(self, request: SamplingRequest, window: int | None, state: FloatArray) -> None:
@@ -46,6 +48,9 @@ class Sequence:
         # Tokens that an extended score has forgotten; `_ids` begins after them.
         self._forgotten = 0
         self.followed = False
+        self.distribution: FloatArray | None = None
+        # Of each step from the first draw on, if they were requested.
+        self._likeliest: list[tuple[IdArray, FloatArray]] = []
         self._prompt_length = len(prompt)
         self._ids = np.empty(len(prompt) + request.length, np.int32)
         self._ids[: len(prompt)] = prompt
@@ -81,6 +86,24 @@ class Sequence:
         """
         start = self._prompt_length if self.request.length else 1
         return self._logprobs[start : self._place + 1].copy()
+
+    def likeliest(self, start: int, end: int) -> list[tuple[IdArray, FloatArray]]:
+        """The likeliest tokens at some places of the text, most likely first, [K] each.
+
+        With the natural log of the probability that the network gave each of them.
+        """
+        return self._likeliest[start:end]
+
+    def add_likeliest(self, ids: IdArray, logprobs: FloatArray) -> None:
+        """Store the likeliest tokens of the next steps [steps, K], before their outputs."""
+        first = max(0, self._prompt_length - 1 - self._place)
+        steps = slice(first, max(first, min(len(ids), self.remaining_steps)))
+        self._likeliest += zip(ids[steps], logprobs[steps], strict=True)
+
+    def set_distribution(self, logits: FloatArray, steps: int) -> None:
+        """Store the logits of the first draw [V] if it is among the next steps."""
+        if self.distribution is None and self._place + steps >= self._prompt_length:
+            self.distribution = logits
 
     def extend(self, prompt: npt.NDArray[np.integer]) -> None:
         """Let a request of length 0 read on, and forget what it has read.

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, padded_vocabulary
 from worker.ml.sampling.draw import draw
+from worker.ml.sampling.report import Report, empty_report, report_step, results_of_report
 
 #: The most steps that one call can run; the actual number is an argument.
 BLOCK = 256
@@ -56,6 +57,7 @@ class StepShape:
         xla: Whether XLA compiles it; otherwise TensorFlow runs it op by op.
         stack: Checkpoints that share a step, K; each has B / K consecutive rows.
         logits: Whether the graph also returns the logits, so that their bits can be compared.
+        report: What the graph returns beside the tokens; None costs nothing.
     """
 
     vocabulary: int
@@ -67,6 +69,7 @@ class StepShape:
     xla: bool
     stack: int = 1
     logits: bool = False
+    report: Report | None = None
 
     @property
     def states(self) -> int:
@@ -142,7 +145,10 @@ def step_function(shape: StepShape) -> Step:
 
     It returns the token that each step yielded, [BLOCK, B] int32; the natural logarithm of the
     probability that the network gave it, before temperature and limits, [BLOCK, B]; the new state;
-    and, if the shape asks for them, the logits of each step, [BLOCK, B, V].
+    what the shape's `report` asks for: of each step the ids of the likeliest tokens, most likely
+    first, [BLOCK, B, K] int32, and their log-probabilities [BLOCK, B, K]; or the logits of the
+    first draw of each row [B, V]; and, if the shape asks for them, the logits of each step,
+    [BLOCK, B, V].
     """
     if step_function.cache_info().currsize >= GRAPHS:
         log.warning("graph_dropped", kept=GRAPHS)
@@ -162,7 +168,7 @@ def step_function(shape: StepShape) -> Step:
         alphabet = tf.range(shape.vocabulary)[None]
 
         def body(index: tf.Tensor, *loop: Any) -> tuple[Any, ...]:
-            yielded, logprobs, last, seen, states, kept_logits = loop
+            yielded, logprobs, last, seen, states, report, kept_logits = loop
             now = clock + index
             states, logits = step_network(shape, weights, states, last, now)
             below = logits - tf.reduce_max(logits, -1, keepdims=True)
@@ -184,19 +190,23 @@ def step_function(shape: StepShape) -> Step:
             logprob = tf.gather(below, last, axis=1, batch_dims=1) - total
             yielded = tf.tensor_scatter_nd_update(yielded, [[index]], last[None])
             logprobs = tf.tensor_scatter_nd_update(logprobs, [[index]], logprob[None])
+            report = report_step(shape.report, report, index, given == DRAWN, below, total)
             kept_logits = [
                 tf.tensor_scatter_nd_update(kept, [[index]], logits[None]) for kept in kept_logits
             ]
-            return (index + 1, yielded, logprobs, last, seen, states, kept_logits)
+            return (index + 1, yielded, logprobs, last, seen, states, report, kept_logits)
 
         states = [part for layer in tf.unstack(state) for part in tf.unstack(layer)]
         seen = tf.zeros(()) if seen is None else seen
         kept_logits = [tf.zeros([BLOCK, shape.rows, shape.vocabulary])] if shape.logits else []
-        start = (tf.constant(0), known, uniform, last, seen, states, kept_logits)
-        _, yielded, logprobs, _, _, states, kept_logits = tf.while_loop(
+        report = empty_report(shape.report, BLOCK, shape.rows, shape.vocabulary)
+        start = (tf.constant(0), known, uniform, last, seen, states, report, kept_logits)
+        _, yielded, logprobs, _, _, states, report, kept_logits = tf.while_loop(
             lambda index, *_: index < steps, body, start
         )
-        return yielded, logprobs, tf.reshape(tf.stack(states), state.shape), *kept_logits
+        reported = results_of_report(shape.report, report)
+        state = tf.reshape(tf.stack(states), state.shape)
+        return yielded, logprobs, state, *reported, *kept_logits
 
     # A concrete function skips argument matching, which costs as much as 50 steps.
     function = tf.function(run, jit_compile=shape.xla, autograph=False)
