@@ -51,6 +51,7 @@ def _index() -> tuple[bytes, str]:
 for _rule in (
     "/",
     "/sign-in",
+    "/library",
     "/teach",
     "/watch",
     "/watch/<job>",

@@ -12,8 +12,8 @@ from tests.api.harness import ApiHarness, problem
 
 ROOT = Path(__file__).parents[2]
 VIEWS = (
-    *("/", "/sign-in", "/teach", "/watch", "/watch/x", "/watch/x,y", "/write", "/write/x"),
-    *("/server", "/server/people"),
+    *("/", "/sign-in", "/library", "/teach", "/watch", "/watch/x", "/watch/x,y"),
+    *("/write", "/write/x", "/server", "/server/people"),
 )
 #: What a first visit loads, compressed.
 MOST_BYTES = 120_000

@@ -99,8 +99,8 @@ def taught(server: Server, text_file: Path) -> Taught:
     with server.client("ann") as ann:
         corpus = ann.upload_corpus(text_file.read_bytes(), name="fox")
         found: list[str] = []
-        for name in ("reynard", "renart"):
-            body = {"corpus": corpus.id, "name": name, **TINY_NUMBERS}
+        for name, epochs in (("reynard", TINY_NUMBERS["epochs"]), ("renart", 1)):
+            body = {"corpus": corpus.id, "name": name, **TINY_NUMBERS, "epochs": epochs}
             job = wait_for_job(ann, ann.train(body), watch=False)
             assert job.status == "succeeded", job
             found += [job.model or "", job.id]

@@ -7,6 +7,7 @@ import { forgetDrafts, useStore } from "./store";
 import "./style.css";
 import { Home } from "./views/home";
 import { Compare } from "./views/watch/compare";
+import { Library } from "./views/library";
 import { JobView } from "./views/watch/job";
 import { Server } from "./views/server/server";
 import { SignIn } from "./views/sign-in";
@@ -17,6 +18,7 @@ import { Write } from "./views/write/write";
 const VIEWS: Record<string, (id: string) => ComponentChild> = {
   "": () => <Home />,
   "sign-in": () => <Home />,
+  library: () => <Library />,
   teach: () => <Teach />,
   watch: (id) => {
     const jobs = id.split(",").filter(Boolean);
@@ -70,7 +72,7 @@ function Page() {
 function Navigation({ view }: { view: string }) {
   return (
     <nav aria-label={t("navigation")}>
-      {(["teach", "watch", "write", "server"] as const).map((each) => (
+      {(["teach", "watch", "write", "library", "server"] as const).map((each) => (
         <a key={each} href={`/${each}`} data-view aria-current={each === view ? "page" : undefined}>
           {t(each)}
         </a>

@@ -1,4 +1,4 @@
-// Addresses: /, /sign-in, /teach, /watch[/job[,job…]], /write[/model], /server[/part];
+// Addresses: /, /sign-in, /library, /teach, /watch[/job[,job…]], /write[/model], /server[/part];
 // api/http/page.py serves them.
 import { store } from "./store";
 

@@ -209,6 +209,23 @@ export const en = {
   isCopy: "one of the items it learned",
   isNew: "new",
   writtenOf: "{n} of {of} texts",
+  // The library and what comes next
+  library: "Library",
+  corporaTitle: "Texts to learn from",
+  noCorpora: "No text yet. Teach begins with one.",
+  delete: "Delete",
+  deleted: "Deleted",
+  deletedHint: "It can be had back until it is gone, and counts to what you store until then.",
+  goneAt: "gone {time}",
+  restore: "Restore",
+  purge: "Delete for good",
+  text: "text",
+  nextTitle: "What comes after the beginning",
+  nextHint:
+    "The network gives every character a probability. A temperature below 1 makes what is likely likelier, one above 1 makes all alike.",
+  nextShow: "Show the probabilities",
+  nextRest: "All others together: {percent}. It is as uncertain as {bits} bits.",
+  lookInto: "Keep how likely each character was",
   // The server
   serverTitle: "The server",
   devices: "Devices",

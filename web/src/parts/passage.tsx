@@ -201,8 +201,13 @@ export function Bars({ label, bars }: { label: string; bars: Bar[] }) {
   );
 }
 
-export const percent = (probability: number): string =>
-  `${number(probability * 100, probability < 0.1 ? 2 : 1)} %`;
+/** Less than this is told as less. */
+const LEAST = 0.0001;
+
+export function percent(probability: number): string {
+  if (probability > 0 && probability < LEAST) return `< ${number(LEAST * 100, 2)} %`;
+  return `${number(probability * 100, probability < 0.1 ? 2 : 1)} %`;
+}
 
 /** A character as it can be seen. */
 export function visible(character: string): string {

@@ -21,7 +21,7 @@ export function TextActions({ written, name }: { written: Written & Partial<Text
     setTimeout(() => setCopied(false), 2000);
   };
   return (
-    <p class="actions">
+    <div class="actions">
       {navigator.clipboard && (
         <Button onClick={() => void copy()}>{isCopied ? t("copied") : t("copy")}</Button>
       )}
@@ -30,7 +30,7 @@ export function TextActions({ written, name }: { written: Written & Partial<Text
         <span class="hint">{t("mostCopied", { n: written.novelty.copied_characters })}</span>
       )}
       <ItemMarks text={written} />
-    </p>
+    </div>
   );
 }
 

@@ -1,6 +1,6 @@
 import { useEffect } from "preact/hooks";
 import { type Job, post } from "../../api/client";
-import { duration, loss, number, t } from "../../i18n";
+import { t } from "../../i18n";
 import { Button, Refusal } from "../../parts/form";
 import { Place, Status, hasEnded, progressOf } from "../../parts/job";
 import { useAction } from "../../parts/load";
@@ -9,6 +9,7 @@ import { useJob } from "../../parts/writing";
 import { go } from "../../router";
 import { Columns } from "../write/columns";
 import { Curves } from "./curves";
+import { Figures } from "./figures";
 import { Samples } from "./samples";
 
 export function JobView({ id }: { id: string }) {
@@ -85,43 +86,6 @@ export function JobView({ id }: { id: string }) {
       ) : (
         <Columns job={job} drafts={drafts} texts={texts} />
       )}
-    </>
-  );
-}
-
-function Figures({ job }: { job: Job }) {
-  const progress = job.progress;
-  if (!progress) return null;
-  const figures: [string, string, (string | undefined)?][] = [
-    [
-      t("epochSlider"),
-      `${number(progress.epoch, 1)} / ${number(progress.epochs, 1)}`,
-      job.status === "running" && progress.seconds_left !== null && progress.seconds_left !== undefined
-        ? t("timeLeft", { time: duration(progress.seconds_left) })
-        : undefined,
-    ],
-    [t("trainLoss"), loss(progress.loss)],
-    [t("validationLoss"), loss(progress.val_loss)],
-    [t("bitsPerChar"), loss(progress.bits_per_char)],
-    [t("speed"), progress.characters_per_second ? number(progress.characters_per_second) : "–"],
-  ];
-  return (
-    <>
-      <dl class="figures">
-        {figures.map(([name, value, note]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>
-              {value}
-              {note && <small>{note}</small>}
-            </dd>
-          </div>
-        ))}
-      </dl>
-      <details>
-        <summary>{t("bitsTitle")}</summary>
-        <p class="soft">{t("bitsHint")}</p>
-      </details>
     </>
   );
 }

@@ -7,7 +7,12 @@ import { Choice, Field } from "../../parts/form";
 import { Passage } from "../../parts/passage";
 import { TextActions } from "../../parts/text";
 
-export function Samples({ texts, ended }: { texts: Text[]; ended: boolean }) {
+interface Props {
+  texts: Text[];
+  ended: boolean;
+}
+
+export function Samples({ texts, ended }: Props) {
   const steps = [...new Set(texts.map((text) => text.step ?? 0))].sort((a, b) => a - b);
   const temperatures = [...new Set(texts.map((text) => text.temperature))].sort((a, b) => a - b);
   const [chosen, setChosen] = useState<number | null>(null);

@@ -6,10 +6,14 @@ import { hasEnded } from "../../parts/job";
 import { useAction, useLoaded } from "../../parts/load";
 import { useJob } from "../../parts/writing";
 import { useDraft } from "../../store";
+import { Next } from "./next";
 import { Result } from "./result";
 
 const TEMPERATURES = ["0.2", "0.5", "0.8", "1", "1.2"];
 const FIELDS = ["prompt", "length", "temperature", "seed", "top_k", "top_p", "stop", "repetition_penalty", "model", "n"];
+/** So many of the likeliest tokens are asked for, for so many tokens together. */
+const LOOKED_INTO = 5;
+const MOST_LOOKED_INTO = 100_000;
 const SEEDS = 2 ** 53;
 
 export function Write({ model: given }: { model: string }) {
@@ -31,6 +35,7 @@ export function Write({ model: given }: { model: string }) {
   const [stop, setStop] = useDraft("write.stop", "");
   const [count, setCount] = useDraft("write.n", "");
   const [beside, setBeside] = useDraft("write.beside", "");
+  const [isLooked, setLooked] = useDraft("write.looked", true);
   const [jobIds, setJobIds] = useDraft<string[]>("write.jobs", []);
   const action = useAction();
   const results = [useJob(jobIds[0] ?? ""), useJob(jobIds[1] ?? "")];
@@ -57,6 +62,10 @@ export function Write({ model: given }: { model: string }) {
         if (value.trim()) more[field] = numberOrText(value);
       }
       if (prompt) more["prompt"] = prompt;
+      more["copied_spans"] = true;
+      const texts = (temperatures.length + others.split(/[,，\s]+/).filter(Boolean).length) * (Number(count) || 1);
+      // What is long has no room for what else might have been written.
+      if (isLooked && texts * Number(length) * LOOKED_INTO <= MOST_LOOKED_INTO) more["top_logprobs"] = LOOKED_INTO;
       if (stop) more["stop"] = [stop];
       const typed = others.split(/[,，\s]+/).filter(Boolean);
       const all = [...temperatures, ...typed].map(numberOrText);
@@ -209,6 +218,14 @@ export function Write({ model: given }: { model: string }) {
             <Input label={t("topP")} hint={t("topPHint")} value={topP} onValue={setTopP} error={refused["top_p"]} inputMode="decimal" />
             <Input label={t("penalty")} hint={t("penaltyHint")} value={penalty} onValue={setPenalty} error={refused["repetition_penalty"]} inputMode="decimal" />
             <Input label={t("count")} hint={t("countHint")} value={count} onValue={setCount} error={refused["n"]} inputMode="numeric" />
+            <label class="check">
+              <input
+                type="checkbox"
+                checked={isLooked}
+                onChange={(event) => setLooked(event.currentTarget.checked)}
+              />
+              {t("lookInto")}
+            </label>
             <Input label={t("stop")} hint={t("stopHint")} value={stop} onValue={setStop} error={refused["stop"]} />
           </div>
         </details>
@@ -222,6 +239,7 @@ export function Write({ model: given }: { model: string }) {
           </Button>
         </p>
       </form>
+      <Next key={model} model={model} prompt={prompt} />
       <div class={results[1]?.job ? "side" : ""}>
         {results.map((followed, index) => (
           <Result
