@@ -27,6 +27,7 @@ from api.routes.people.keys import keys
 from api.routes.people.users import users
 from api.routes.queue import queue
 from api.routes.sessions import sessions, sign_in_resource
+from api.routes.shares import shared, shares
 from api.routes.texts import texts
 from api.routes.train import train
 from api.routes.usage import usage
@@ -37,7 +38,8 @@ from shared.settings import Settings
 
 RESOURCES = (
     corpora, train, generate, jobs, events, metrics, models, checkpoints, texts, queue, usage,
-    devices, users, groups, keys, enrolments, enrol, audit, sign_in_resource, sessions, health,
+    devices, users, groups, keys, enrolments, enrol, audit, sign_in_resource, sessions, shares,
+    shared, health,
 )  # fmt: skip
 #: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024

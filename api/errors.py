@@ -118,6 +118,17 @@ class EnrolmentRevoked(ApiError):
     status, slug, title = 410, "enrolment-revoked", "The enrolment link was revoked"
 
 
+class ShareLinkUnknown(ApiError):
+    """No share link has this token now. Which of the reasons it is, is not told."""
+
+    status, slug, title = 404, "share-link-unknown", "Unknown share link"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this link was revoked, has expired, or never was. Ask whoever sent it for another one"
+        )
+
+
 class NotFound(ApiError):
     """The resource does not exist, or the user may not see it. Both cases read the same."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from quire.commands.accounts import audit, group, key, login, usage, user
+from quire.commands.accounts import audit, group, key, login, shares, usage, user
 from quire.commands.jobs import generate, job, next_tokens, queue, report, score, train
 from quire.commands.library import checkpoint, corpus, model, texts
 from quire.commands.server import api, demo, devices, migrate, up, worker
@@ -92,6 +92,10 @@ app.add_typer(model.model, name="model", rich_help_panel=LIBRARY)
 app.command("checkpoints", rich_help_panel=LIBRARY)(checkpoint.list_checkpoints)
 app.add_typer(checkpoint.checkpoint, name="checkpoint", rich_help_panel=LIBRARY)
 app.command("texts", rich_help_panel=LIBRARY)(texts.list_texts)
+app.command("keep", rich_help_panel=LIBRARY)(texts.keep)
+app.command("share", rich_help_panel=LIBRARY)(shares.share)
+app.command("shares", rich_help_panel=LIBRARY)(shares.list_shares)
+app.command("unshare", rich_help_panel=LIBRARY)(shares.unshare)
 
 
 def _refuse_repeated(command: Any) -> None:

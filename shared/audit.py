@@ -32,6 +32,8 @@ Action = Literal[
     "enrolment.revoked",
     "session.created",
     "session.ended",
+    "share.created",
+    "share.revoked",
     "group.created",
     "group.changed",
     "group.deleted",

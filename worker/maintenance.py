@@ -13,6 +13,7 @@ from shared.queue.maintenance.blob_sweep import sweep_blobs
 from shared.queue.maintenance.deleted import purge_deleted
 from shared.queue.maintenance.gone_workers import remove_gone_workers
 from shared.queue.maintenance.idempotency_keys import forget_expired_keys
+from shared.share_links import forget_expired_shares
 from worker.execution.periodic import PeriodicThread
 
 #: A job that waits longer while a worker is idle has lost its wake.
@@ -81,6 +82,7 @@ class Maintenance:
             now = database_now(connection)
             remove_gone_workers(connection, now)
             forget_expired_keys(connection, now)
+            forget_expired_shares(connection, now)
             days = self._queue.settings.audit_days
             forget_old_events(connection, now, days)
             forget_old_enrolments(connection, now, days)

@@ -59,6 +59,7 @@ for _rule in (
     "/write/<model>",
     "/server",
     "/server/<part>",
+    "/shared",
 ):
     page.add_url_rule(_rule, view_func=allow_anonymous(returns_non_json(read_page)))
 

@@ -1,7 +1,8 @@
 """Rate limits: a token bucket per user for all requests, and a smaller one for those that create.
 
 The buckets belong to the user and not to the key: a user who makes a new key gets no new bucket.
-Requests that create something without a key, which redeem enrolments, have buckets by address.
+Requests without a key have buckets by address: those that redeem enrolments, and those that read by
+a share link.
 They are in this process's memory, so a restart fills them, and each API of several has its own.
 The headers are those of draft-ietf-httpapi-ratelimit-headers (since its revision 08).
 """
@@ -17,11 +18,18 @@ from api.services import services
 from api.token_buckets import WINDOW_SECONDS, Level
 
 CREATES = "creates"
+SHOWS_STRANGERS = "shows_strangers"
 
 
 def creates(handler: Handler) -> Handler:
     """Mark a handler that creates something other than texts."""
     setattr(handler, CREATES, True)
+    return handler
+
+
+def shows_strangers(handler: Handler) -> Handler:
+    """Mark a handler that shows something to whoever has its link, limited by address."""
+    setattr(handler, SHOWS_STRANGERS, True)
     return handler
 
 
@@ -34,10 +42,14 @@ def check() -> None:
     user: CurrentUser | None = g.get("current_user")
     is_creation = hasattr(handler_of_request(), CREATES)
     if user is None:
-        if not is_creation:
-            return
         # Nobody has signed in: an address stands for the user.
-        levels = [services().creations.take(f"address {request.remote_addr}")]
+        address = f"address {request.remote_addr}"
+        if is_creation:
+            levels = [services().creations.take(address)]
+        elif hasattr(handler_of_request(), SHOWS_STRANGERS):
+            levels = [services().requests.take(address)]
+        else:
+            return
     else:
         levels = [services().requests.take(user.id)]
         if is_creation and levels[0].wait_seconds is None:

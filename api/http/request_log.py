@@ -20,6 +20,8 @@ REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHOD_CHARACTERS = 20
 PATH_CHARACTERS = 100
 ADDRESS_CHARACTERS = 100
+#: A key or a token of this server.
+SECRET = re.compile(r"(quire_)[A-Za-z0-9_-]+")
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -73,9 +75,9 @@ def _log(response: Response) -> None:
     if not services().refusals.is_logged(response.status_code, address):
         return
     user: CurrentUser | None = g.get("current_user")
-    # The rule, since a path may hold the name of a private model. What fits no rule names nothing.
+    # The rule, since a path may hold a secret or the name of a private model.
     rule = request.url_rule
-    place = {"path": request.path[:PATH_CHARACTERS]} if rule is None else {"route": rule.rule}
+    place = {"path": _without_secrets()} if rule is None else {"route": rule.rule}
     # Frequent health checks would drown the log.
     write = log.debug if request.path.startswith("/health/") else log.info
     write(
@@ -87,3 +89,8 @@ def _log(response: Response) -> None:
         address=address,
         key_prefix=None if user is None else user.key_prefix,
     )
+
+
+def _without_secrets() -> str:
+    """The path of a request that fits no rule, such as a share link with a slash too many."""
+    return SECRET.sub(r"\1…", request.path)[:PATH_CHARACTERS]

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 import structlog
@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 
 from api.errors import Unauthenticated
 from api.permissions import check_key_again
+from api.schemas.jobs import JobReply
+from api.schemas.texts import TextReply
 from api.serializers.jobs import job_reply
 from api.serializers.texts import text_replies
 from api.services import BLOCK_SECONDS, Services
@@ -49,6 +51,39 @@ class StreamEvent:
     id: str | None = None
 
 
+class JobView(Protocol):
+    """What a client may see of a job, and for how long."""
+
+    def check(self, session: Session) -> None:
+        """Check that the client may still see it.
+
+        Raises:
+            Unauthenticated: It may not.
+        """
+
+    def job(self, session: Session, job: Job) -> JobReply:
+        """Render the job."""
+
+    def texts(self, session: Session, texts: Sequence[GeneratedText]) -> list[TextReply]:
+        """Render texts of the job."""
+
+
+class OwnView:
+    """What the current user sees of a job of their own."""
+
+    def check(self, session: Session) -> None:
+        """Check that the key is still valid."""
+        check_key_again(session)
+
+    def job(self, session: Session, job: Job) -> JobReply:
+        """Render the job."""
+        return job_reply(session, job)
+
+    def texts(self, session: Session, texts: Sequence[GeneratedText]) -> list[TextReply]:
+        """Render texts of the job."""
+        return text_replies(session, texts)
+
+
 class JobFollower:
     """What one client is told of one job.
 
@@ -57,6 +92,7 @@ class JobFollower:
         job_id: The job, which the client may see.
         last_id: The id of the last event that the client received; None for a new client.
         sender: Whose stream it is: senders take turns at the database.
+        view: What the client may see of the job; by default what its owner may.
 
     Attributes:
         ended: Nothing follows.
@@ -64,9 +100,15 @@ class JobFollower:
     """
 
     def __init__(
-        self, services: Services, job_id: str, last_id: str | None, sender: str = ""
+        self,
+        services: Services,
+        job_id: str,
+        last_id: str | None,
+        sender: str = "",
+        view: JobView | None = None,
     ) -> None:
         self.job_id = job_id
+        self._view = view or OwnView()
         self.last_id = last_id
         self.ended = False
         self.refusal: Unauthenticated | None = None
@@ -211,7 +253,7 @@ class JobFollower:
                 .where(GeneratedText.step == entry.data["step"])
                 .order_by(GeneratedText.position)
             ).all()
-            replies = [each.model_dump(mode="json") for each in text_replies(session, texts)]
+            replies = [each.model_dump(mode="json") for each in self._view.texts(session, texts)]
         for i, reply in enumerate(replies):
             # Only the last text has the id: a client that leaves in between gets all of them again.
             yield StreamEvent("text", reply, entry.id if i == len(replies) - 1 else None)
@@ -224,12 +266,13 @@ class JobFollower:
         try:
             with self._reading() as session:
                 job = session.get(Job, self.job_id)
-                check_key_again(session)
+                self._view.check(session)
                 if job is None:
                     self.ended = True
                     return
                 ended = job.status in TERMINAL_STATUSES
-                reply = job_reply(session, job).model_dump(mode="json", exclude_unset=True)
+                shown = self._view.job(session, job)
+                reply = shown.model_dump(mode="json", exclude_unset=True)
                 texts: list[dict[str, Any]] = []
                 if ended or with_texts:
                     texts = self._texts(session, requested=job.kind == "generate")
@@ -272,7 +315,7 @@ class JobFollower:
         else:
             newest = of_job.order_by(GeneratedText.step.desc(), GeneratedText.position.desc())
             rows = list(session.scalars(newest.limit(MAX_TEXTS)))[::-1]
-        return [each.model_dump(mode="json") for each in text_replies(session, rows)]
+        return [each.model_dump(mode="json") for each in self._view.texts(session, rows)]
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:

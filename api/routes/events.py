@@ -1,46 +1,21 @@
 """Follow jobs as Server-Sent Events: ``/v1/jobs/{id}/events`` and ``/v1/events``."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from flask import Response, stream_with_context
+from flask import Response
 
-from api.errors import Invalid, TooManyEventStreams
-from api.front import NoSeat
-from api.http.client_gone import client_gone, sender_of_request, when_client_goes
+from api.errors import Invalid
+from api.http.client_gone import sender_of_request
 from api.http.openapi import Resource, returns_non_json
-from api.operations.event_stream import (
-    Encode,
-    EventStream,
-    encode_of_job,
-    encode_of_jobs,
-    places_of_jobs,
-)
+from api.operations.event_stream import encode_of_job, encode_of_jobs, places_of_jobs
 from api.operations.job_follower import JobFollower, has_received_end
+from api.operations.stream_response import DESCRIPTION, stream_response
 from api.permissions import current_user, own_job
 from api.schemas.headers import LastEventIdHeader, LastEventIdsHeader
 from api.schemas.params import MAX_FOLLOWED_JOBS, EventsQuery, IdPath
 from api.services import reading, services
 
 events = Resource("events", "Follow jobs live")
-
-EVENT_STREAM = "text/event-stream"
-EVENT: dict[str, Any] = {
-    "type": "object",
-    "description": "One event",
-    "properties": {
-        "event": {"type": "string", "enum": ["state", "piece", "metrics", "text", "closed"]},
-        "data": {"type": "string", "description": "A JSON object"},
-        "id": {"type": "string", "description": "To resume with `Last-Event-ID`"},
-    },
-}
-DESCRIPTION: dict[int, Any] = {
-    200: {
-        "description": "Events until the job ends",
-        "content": {EVENT_STREAM: {"schema": EVENT}},
-    },
-    204: {"description": "The job has ended, and `Last-Event-ID` was its last event"},
-}
 
 
 @events.get("/jobs/<id>/events", DESCRIPTION[200], other_responses={204: DESCRIPTION[204]})
@@ -63,7 +38,7 @@ def follow_job(path: IdPath, header: LastEventIdHeader) -> Response:
     `Retry-After`.
     """
     followers = _followers([path.id], lambda _job: header.last_event_id)
-    return _stream(followers, encode_of_job)
+    return stream_response(followers, encode_of_job, current_user().id)
 
 
 @events.get("/events", DESCRIPTION[200], other_responses={204: DESCRIPTION[204]})
@@ -87,7 +62,7 @@ def follow_jobs(query: EventsQuery, header: LastEventIdsHeader) -> Response:
         )
     places = places_of_jobs(header.last_event_id or query.after)
     followers = _followers(jobs, places.get)
-    return _stream(followers, encode_of_jobs(followers))
+    return stream_response(followers, encode_of_jobs(followers), current_user().id)
 
 
 def _followers(
@@ -102,23 +77,3 @@ def _followers(
             for job in jobs
             if not has_received_end(job, last_id_of(job.id))
         ]
-
-
-def _stream(followers: Sequence[JobFollower], encode: Encode) -> Response:
-    if not followers:
-        return Response(status=204)
-    shared = services()
-    try:
-        seat = shared.event_stream_seats.take(current_user().id)
-    except NoSeat:
-        raise TooManyEventStreams(shared.settings.max_listeners) from None
-    hung_up = client_gone()
-    stream = EventStream(shared, followers, should_end=lambda: seat.revoked.is_set() or hung_up())
-    response = Response(stream_with_context(stream.encoded(encode)), content_type=EVENT_STREAM)
-    response.call_on_close(lambda: shared.event_stream_seats.leave(seat))
-    # The thread notices later that its client left.
-    when_client_goes(lambda: shared.event_stream_seats.vacate(seat))
-    # Caches must not store it, and proxies must not buffer it.
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Accel-Buffering"] = "no"
-    return response

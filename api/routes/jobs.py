@@ -11,6 +11,7 @@ from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import json_response, page_response
 from api.operations.audit import record
+from api.operations.job_texts import texts_of
 from api.operations.rerun import rerun
 from api.permissions import (
     as_id,
@@ -31,12 +32,11 @@ from api.services import reading, services, writing
 from shared.database import reading as database_reading
 from shared.queue.errors import NoSuchJob
 from shared.queue.types import JobEnd
-from shared.tables import GeneratedText, Job, User
+from shared.tables import Job, User
 
 jobs = Resource("jobs", "Your jobs and their progress")
 
 NEWEST = SortOrder("jobs", (Job.id,))
-TEXTS = SortOrder("job_texts", (GeneratedText.step, GeneratedText.position), newest_first=False)
 
 
 @jobs.get("/jobs", Listing[JobReply])
@@ -142,13 +142,8 @@ def list_job_texts(path: IdPath, query: JobTextsPage) -> Response:
     """
     with reading() as session:
         job = own_job(session, path.id)
-        statement = select(GeneratedText).where(GeneratedText.job_id == job.id)
-        if query.after is not None:
-            statement = statement.where(GeneratedText.step > query.after)
-        if query.temperature is not None:
-            statement = statement.where(GeneratedText.temperature == query.temperature)
-        rows, next_cursor = read_page(session, statement, TEXTS, query)
-        return page_response(text_replies(session, [row[0] for row in rows]), next_cursor)
+        rows, next_cursor = texts_of(session, job.id, query)
+        return page_response(text_replies(session, rows), next_cursor)
 
 
 def _accepted(session: Session, job: Job) -> Response:

@@ -144,6 +144,7 @@ class TextsPage(Page):
 
     model: Id | None = None
     job: Id | None = None
+    kept: bool | None = Field(None, description="only those that you keep, or do not keep")
 
 
 class AuditPage(Page):

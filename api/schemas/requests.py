@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from api.schemas.fields import (
     DescribedFirstVisibility,
@@ -16,6 +16,7 @@ from api.schemas.fields import (
 from shared.texts.items import ItemsShape
 
 MAX_DEADLINE_SECONDS = 366 * 24 * 3600
+MAX_NOTE_CHARACTERS = 2000
 EXCERPTS = (
     "whether models trained on this corpus show pieces of it to users who may not read it: as "
     "random prompts, and by the place of what a text copies"
@@ -66,6 +67,33 @@ class ResourceUpdate(Request):
         with_group = self.visibility == "group" and "visibility" in self.model_fields_set
         if with_group != ("group" in self.model_fields_set):
             raise ValueError("must have both `visibility: group` and `group`, or neither")
+        return self
+
+
+class TextUpdate(Request):
+    """Keep a text, with a note or without one, or keep it no longer."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    kept: bool = Field(
+        True,
+        description="whether you keep the text; one that is no longer kept loses its note",
+        json_schema_extra=without_default,
+    )
+    note: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NOTE_CHARACTERS)] | None = (
+        Field(
+            None,
+            description="why you keep it; a text with a note is kept. null removes the note",
+            json_schema_extra=without_default,
+        )
+    )
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("must have one of kept, note")
+        if self.note is not None and not self.kept:
+            raise ValueError("must not have a note with `kept: false`: a text with a note is kept")
         return self
 
 

@@ -140,6 +140,8 @@ class TextReply(Reply):
         description="whether it is, prompt included, an item of the corpus; null for a text that "
         "is no item, or if the corpus was deleted or exceeds 8,000,000 characters",
     )
+    kept: bool = Field(description="whether you keep it (`PATCH /v1/texts/{id}`)")
+    note: str | None = Field(description="your note on a text that you keep")
     created_at: datetime
     lineage: Annotated[LineageReply, Field(description="only in the reply for a single text")] = (
         Omittable

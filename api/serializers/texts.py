@@ -81,6 +81,8 @@ def render_text(
         requested=text.requested,
         novelty=_novelty_reply(text, placed=placed),
         copy=text.copy,
+        kept=text.kept,
+        note=text.note,
         created_at=text.created_at,
     )
 

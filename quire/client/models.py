@@ -70,6 +70,17 @@ class Models(ClientBase):
             part.unlink(missing_ok=True)
         return done
 
-    def texts(self, model: str | None = None, job: str | None = None) -> Iterator[Text]:
-        """List generated texts, newest first."""
-        return self._list(Text, "/v1/texts", model=model, job=job)
+    def texts(
+        self, model: str | None = None, job: str | None = None, *, kept: bool | None = None
+    ) -> Iterator[Text]:
+        """List generated texts, newest first; `kept` only those that you keep, or do not keep."""
+        only = None if kept is None else str(kept).lower()
+        return self._list(Text, "/v1/texts", model=model, job=job, kept=only)
+
+    def text(self, text_id: str) -> Text:
+        """Get a text."""
+        return self._get(Text, f"/v1/texts/{text_id}")
+
+    def update_text(self, text_id: str, changes: Mapping[str, Any]) -> Text:
+        """Change whether you keep a text (`kept`), and your `note` on it."""
+        return self._patch(Text, f"/v1/texts/{text_id}", changes)

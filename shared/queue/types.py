@@ -196,6 +196,8 @@ class StoredText(TextRecord):
     user_id: str
     model_id: str | None
     created_at: datetime
+    kept: bool = False
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

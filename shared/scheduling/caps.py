@@ -36,7 +36,7 @@ from shared.scheduling.groups import (
     used_today_in,
 )
 from shared.settings import Settings
-from shared.tables import WAITING, ApiKey, Checkpoint, Corpus, Job, Kind, Model, User
+from shared.tables import WAITING, ApiKey, Checkpoint, Corpus, Job, Kind, Model, ShareLink, User
 
 #: Serialises all inserts of one user that a cap counts.
 _LOCK = (
@@ -232,6 +232,20 @@ def check_key(connection: Connection, settings: Settings, user_id: str) -> None:
     _, _, caps = _lock_user(connection, settings, user_id)
     if (keys := _count(connection, ApiKey, user_id)) >= caps.keys:
         raise TooMany("keys", keys, caps.keys)
+
+
+def check_share(connection: Connection, settings: Settings, user_id: str) -> None:
+    """Check that a user may have one more share link; lock the user until the commit.
+
+    Raises:
+        TooMany: The user has as many as allowed.
+    """
+    _lock_user(connection, settings, user_id)
+    live = select(func.count()).select_from(ShareLink).where(
+        ShareLink.user_id == user_id, ShareLink.expires_at > database_now(connection)
+    )  # fmt: skip
+    if (shares := connection.scalar(live) or 0) >= settings.max_shares_per_user:
+        raise TooMany("shares", shares, settings.max_shares_per_user)
 
 
 def check_corpus(connection: Connection, settings: Settings, user_id: str, more: int) -> None:

@@ -79,15 +79,15 @@ class CorporaFull(CapReached):
 
 
 class TooMany(CapReached):
-    """The user has as many corpora, models or API keys as one user may have."""
+    """The user has as many corpora, models, API keys or shares as one user may have."""
 
     def __init__(self, what: str, used: int, limit: int) -> None:
         self.slug, self.title = f"too-many-{what}", f"Too many {what}"
-        verb = "revoke keys" if what == "keys" else f"delete {what}"
+        verb = f"{'revoke' if what in ('keys', 'shares') else 'delete'} {what}"
         super().__init__(
             f"you have {used:,} {what}, and one user may have {limit:,} "
             f"(QUIRE_MAX_{what.upper()}_PER_USER): {verb} that you don't need"
-            + ("" if what == "keys" else PURGE)
+            + (PURGE if verb.startswith("delete") else "")
         )
 
 

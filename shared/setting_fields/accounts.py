@@ -15,6 +15,13 @@ class AccountFields(BaseSettings):
         gt=0,
         le=366,
     )
+    share_days: float = setting(
+        "QUIRE_SHARE_DAYS",
+        "days for which a link of `quire share` shows its job or text, unless it says otherwise",
+        7.0,
+        gt=0,
+        le=366,
+    )
     audit_days: int = setting(
         "QUIRE_AUDIT_DAYS",
         "days for which events of the audit are kept, and enrolments that have ended",

@@ -74,6 +74,13 @@ class QueueFields(BaseSettings):
         ge=1,
         le=10_000,
     )
+    max_shares_per_user: int = setting(
+        "QUIRE_MAX_SHARES_PER_USER",
+        "links of `quire share` of one user, without expired ones",
+        500,
+        ge=0,
+        le=100_000,
+    )
     max_corpora_per_user: int = setting(
         "QUIRE_MAX_CORPORA_PER_USER", "corpora of one user, in number", 1000, ge=0, le=1_000_000
     )

@@ -20,6 +20,7 @@ COLLECTIONS = {
     "enrolments": "enrolment",
     "jobs": "job",
     "models": "model",
+    "shares": "share",
     "texts": "text",
 }
 #: What other parameters of paths name.
@@ -46,9 +47,12 @@ IN_BODIES = {
     "corpus": "corpus",
     "from": "checkpoint",
     "group": "group",
+    "job": "job",
     "model": "model",
     "user": "user",
 }
+#: What fields of bodies name if they take an id; elsewhere such a field holds a text itself.
+IDS_IN_BODIES = {"text": "text"}
 #: Texts that name nothing which exists, and an example of each.
 PLAIN = {
     "address": "127.0.0.1",
@@ -57,6 +61,7 @@ PLAIN = {
     "cursor": "",
     "encoding": "utf-8",
     "name": "x",
+    "note": "the best so far",
     "prompt": "It ",
     "separator": "%",
     "stop": "It",
@@ -188,7 +193,10 @@ def _names(
         return None
     if name in known:
         return known[name]
-    if name not in PLAIN or any(each.get("format") == "uuid" for each in texts):
+    takes_id = any(each.get("format") == "uuid" for each in texts)
+    if takes_id and where == "body" and name in IDS_IN_BODIES:
+        return IDS_IN_BODIES[name]
+    if name not in PLAIN or takes_id:
         raise UnknownParameter(label, where, name)
     return None
 

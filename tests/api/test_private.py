@@ -51,6 +51,7 @@ def create_resources(harness: ApiHarness, person: Person, **named: Any) -> dict[
     written = person.post("/v1/generate", {"model": model["id"], **name, **prompt}).json
     harness.write(written, [named.get("text", "a text")])
     texts = person.get(f"/v1/jobs/{written['id']}").json["texts"]
+    share = person.post("/v1/shares", {"text": texts[0]["id"]}).json
     session = harness.app.test_client().post("/v1/session", json={"key": person.key}).json
     return {
         "corpus": model["corpus"],
@@ -61,6 +62,7 @@ def create_resources(harness: ApiHarness, person: Person, **named: Any) -> dict[
         "writing": written["id"],
         "key": person.items(f"/v1/users/{person.name}/keys")[0]["id"],
         "session": session["id"],
+        "share": share["id"],
     }
 
 
@@ -119,7 +121,10 @@ def references(
     enrolment = admin.post(f"/v1/users/{person.name}/enrolments", {}).json
     return {
         "enrolment": [enrolment["id"]],
-        **{kind: [things[kind]] for kind in ("corpus", "model", "checkpoint", "text", "session")},
+        **{
+            kind: [things[kind]]
+            for kind in ("corpus", "model", "checkpoint", "text", "session", "share")
+        },
         "job": [things["job"], things["writing"]],
         "name": [corpus["name"]],
         "key": [prefix, things["key"]],

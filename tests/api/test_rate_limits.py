@@ -22,6 +22,7 @@ def settings(settings: Settings) -> Settings:
         "max_keys_per_user": 3,
         "max_corpora_per_user": 2,
         "max_models_per_user": 2,
+        "max_shares_per_user": 2,
     }
     return settings.model_copy(update=limits)
 
@@ -103,3 +104,28 @@ def test_corpora_and_models_beyond_the_cap_are_refused(harness: ApiHarness, ann:
     assert ann.get("/v1/usage").json["models"]["used"] == 2
     assert len(ann.items("/v1/models")) == 2
     assert ann.delete(f"/v1/corpora/{second}").status_code == 204
+
+
+def test_strangers_with_a_share_link_have_a_bucket_by_address(
+    harness: ApiHarness, ann: Person
+) -> None:
+    job = ann.train(ann.upload())
+    token = ann.post("/v1/shares", {"job": job["id"]}).json["token"]
+    client = harness.app.test_client()
+    count, refused = refusal(lambda: client.get(f"/v1/shared/{token}"), 2 * REQUESTS)
+    assert count == REQUESTS
+    problem(refused, 429)
+    problem(client.get(f"/v1/shared/{token}/texts"), 429)
+    elsewhere = {"REMOTE_ADDR": "203.0.113.7"}
+    assert client.get(f"/v1/shared/{token}", environ_base=elsewhere).status_code == 200
+    assert ann.get("/v1/me").status_code == 200, "its owner's bucket is another one"
+
+
+def test_a_user_has_so_many_share_links_at_most(harness: ApiHarness, ann: Person) -> None:
+    job = ann.train(ann.upload())
+    first, _ = (ann.post("/v1/shares", {"job": job["id"]}).json for _ in range(2))
+    refused = problem(ann.post("/v1/shares", {"job": job["id"]}), 403)
+    assert refused["type"] == "/problems/too-many-shares"
+    assert "revoke shares" in refused["detail"]
+    assert ann.delete(f"/v1/shares/{first['id']}").status_code == 204
+    assert ann.post("/v1/shares", {"job": job["id"]}).status_code == 201

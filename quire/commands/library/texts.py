@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from quire import config
+from quire.errors import InvalidInput
 from quire.lookup import find_job, find_model
 from quire.terminal import formatting
-from quire.terminal.console import Json, escape, print_json, print_table
+from quire.terminal.console import Json, escape, print_json, print_outcome, print_table
 from quire.terminal.texts import print_texts, temperature_label
 
 PREVIEW_CHARACTERS = 50
@@ -20,6 +21,7 @@ def list_texts(
     job: Annotated[
         str | None, typer.Option(metavar="NAME|ID", help="Only texts of this job.")
     ] = None,
+    kept: Annotated[bool, typer.Option("--kept", help="Only texts that you keep.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Print the whole texts instead of a table.")
     ] = False,
@@ -32,6 +34,7 @@ def list_texts(
         for text in client.texts(
             model=find_model(client, model).id if model else None,
             job=find_job(client, job).id if job else None,
+            kept=True if kept else None,
         ):
             texts.append(text)
             if len(texts) == limit:
@@ -42,17 +45,40 @@ def list_texts(
         print_texts(texts)
     else:
         print_table(
-            ("TEXT", "TEMP.>", "CREATED"),
+            (*(["ID", "NOTE"] if kept else []), "TEXT", "TEMP.>", "CREATED"),
             [
                 (
+                    *([text.id, escape(_preview(text.note or ""))] if kept else []),
                     escape(_preview(text.whole)),
                     temperature_label(text),
                     formatting.ago(text.created_at),
                 )
                 for text in texts
             ],
-            empty="No texts yet. `quire generate MODEL` writes one.",
+            empty="You keep no texts. `quire keep ID` keeps one."
+            if kept
+            else "No texts yet. `quire generate MODEL` writes one.",
         )
+
+
+def keep(
+    reference: Annotated[
+        str, typer.Argument(metavar="ID", help="The text's id, as `quire texts --json` shows it.")
+    ],
+    note: Annotated[str | None, typer.Option(help="Why you keep it.")] = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Keep it no longer; its note goes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Keep a text, with a note or without one."""
+    if drop and note is not None:
+        raise InvalidInput("--drop and --note contradict each other: give one of them")
+    changes: dict[str, object] = {"kept": not drop}
+    if note is not None:
+        changes["note"] = note
+    with config.connect() as client:
+        text = client.update_text(reference, changes)
+    line = "Kept" if text.kept else "No longer kept"
+    print_outcome(text, as_json, f"{line}: {escape(_preview(text.whole))}")
 
 
 def _preview(text: str) -> str:

@@ -30,6 +30,7 @@ OTHER_SCOPES = {
     ("PATCH", "/v1/groups/{group}/members/{user}"): "admin",
     ("POST", "/v1/models/{id}/restore"): "manage",
     ("POST", "/v1/corpora/{id}/restore"): "manage",
+    ("POST", "/v1/shares"): "manage",
 }
 BY_METHOD = {"GET": "read", "POST": "submit", "PATCH": "manage", "DELETE": "manage"}
 NOWHERE = "01890a5d-ac96-774b-bcce-b302099a8057"
