@@ -12,7 +12,7 @@ from tests.api.harness import ApiHarness, problem
 
 ROOT = Path(__file__).parents[2]
 VIEWS = (
-    *("/", "/sign-in", "/library", "/teach", "/watch", "/watch/x", "/watch/x,y"),
+    *("/", "/sign-in", "/shared", "/library", "/teach", "/watch", "/watch/x", "/watch/x,y"),
     *("/write", "/write/x", "/server", "/server/people"),
 )
 #: What a first visit loads, compressed.

@@ -8,6 +8,7 @@ import "./style.css";
 import { Home } from "./views/home";
 import { Compare } from "./views/watch/compare";
 import { Library } from "./views/library";
+import { SharedView } from "./views/shared";
 import { JobView } from "./views/watch/job";
 import { Server } from "./views/server/server";
 import { SignIn } from "./views/sign-in";
@@ -53,11 +54,13 @@ function Page() {
         <a class="wordmark" href="/" data-view>
           Quire
         </a>
-        {who && <Navigation view={here.view} />}
+        {who && here.view !== "shared" && <Navigation view={here.view} />}
         <Tools />
       </header>
       <main id="main" ref={main} tabIndex={-1}>
-        {who === undefined ? (
+        {here.view === "shared" ? (
+          <SharedView key={here.id} token={here.id} />
+        ) : who === undefined ? (
           <p class="soft">{t("loading")}</p>
         ) : who === null ? (
           <SignIn />

@@ -24,6 +24,9 @@ export type Member = Schemas["MemberReply"];
 export type NewEnrolment = Schemas["NewEnrolmentReply"];
 export type AuditEvent = Schemas["AuditEventReply"];
 export type JobEvent = Schemas["EventReply"];
+export type Share = Schemas["ShareReply"];
+export type NewShare = Schemas["NewShareReply"];
+export type Shared = Schemas["SharedReply"];
 type ProblemReply = Schemas["Problem"];
 export type Page<T> = { items: T[]; next_cursor: string | null };
 

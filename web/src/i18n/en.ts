@@ -209,7 +209,7 @@ export const en = {
   isCopy: "one of the items it learned",
   isNew: "new",
   writtenOf: "{n} of {of} texts",
-  // The library and what comes next
+  // The library, links and what comes next
   library: "Library",
   corporaTitle: "Texts to learn from",
   noCorpora: "No text yet. Teach begins with one.",
@@ -220,6 +220,17 @@ export const en = {
   restore: "Restore",
   purge: "Delete for good",
   text: "text",
+  keptTexts: "Kept texts",
+  shareLinks: "Links that you share",
+  keep: "Keep",
+  kept: "Kept",
+  keepNoLonger: "Keep no longer",
+  note: "Note",
+  shareLink: "Share a link",
+  shareHint: "Shown only this once. Whoever has it may look, and change nothing, until {time}.",
+  sharedTitle: "A shared link",
+  sharedText: "A text that a network wrote",
+  sharedUntil: "Shared by {owner}. This link works until {time}.",
   nextTitle: "What comes after the beginning",
   nextHint:
     "The network gives every character a probability. A temperature below 1 makes what is likely likelier, one above 1 makes all alike.",

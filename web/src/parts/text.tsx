@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import type { Text } from "../api/client";
 import { t } from "../i18n";
 import { Button } from "./form";
+import { Keep, ShareLink } from "./keep";
 import type { Written } from "./passage";
 
 /** Save a text as a file. */
@@ -12,7 +13,15 @@ export function download(name: string, text: string): void {
   setTimeout(() => URL.revokeObjectURL(url));
 }
 
-export function TextActions({ written, name }: { written: Written & Partial<Text>; name: string }) {
+interface Props {
+  written: Written & Partial<Text>;
+  name: string;
+  /** Somebody's text, which is shared by a link. */
+  isReadOnly?: boolean;
+  onChange?: () => void;
+}
+
+export function TextActions({ written, name, isReadOnly = false, onChange }: Props) {
   const [isCopied, setCopied] = useState(false);
   const whole = written.echo ? written.text : written.prompt + written.text;
   const copy = async () => {
@@ -26,6 +35,12 @@ export function TextActions({ written, name }: { written: Written & Partial<Text
         <Button onClick={() => void copy()}>{isCopied ? t("copied") : t("copy")}</Button>
       )}
       <Button onClick={() => download(`${name}.txt`, whole)}>{t("download")}</Button>
+      {!isReadOnly && written.id && (
+        <>
+          <Keep text={written as Text} onChange={onChange} />
+          <ShareLink what={{ text: written.id }} />
+        </>
+      )}
       {written.novelty && written.novelty.copied_characters > 0 && (
         <span class="hint">{t("mostCopied", { n: written.novelty.copied_characters })}</span>
       )}

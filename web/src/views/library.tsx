@@ -1,9 +1,11 @@
-// What one has: models and texts, and what was deleted and can be had back.
+// What one has: models and texts, what was kept and shared, and what was deleted and can be had back.
 import { useEffect, useState } from "preact/hooks";
-import { type Corpus, type Model, post, remove, session } from "../api/client";
+import { type Corpus, type Model, type Share, type Text, call, post, remove, session } from "../api/client";
 import { moment, number, t } from "../i18n";
 import { Button, Refusal, SureButton } from "../parts/form";
 import { type Listed, useAction, useList } from "../parts/load";
+import { Passage } from "../parts/passage";
+import { TextActions } from "../parts/text";
 
 type Owned = Model | Corpus;
 
@@ -39,6 +41,8 @@ export function Library() {
         onMoved={reload}
         about={(corpus) => t("characters", { n: number(corpus.characters) })}
       />
+      <Kept />
+      <Shares />
       <Deleted key={moved} onMoved={reload} />
     </>
   );
@@ -143,6 +147,67 @@ function Deleted({ onMoved }: { onMoved(): void }) {
       </ul>
       <More list={models} />
       <More list={corpora} />
+    </section>
+  );
+}
+
+function Kept() {
+  const texts = useList<Text>("/v1/texts?kept=true&limit=20");
+  if (!texts.items.length) return null;
+  return (
+    <section>
+      <h2>{t("keptTexts")}</h2>
+      <Refusal problem={texts.problem} />
+      {texts.items.map((text) => (
+        <article key={text.id} aria-label={text.note ?? t("text")}>
+          {text.note && (
+            <p class="note" dir="auto">
+              {text.note}
+            </p>
+          )}
+          <Passage written={text} />
+          <TextActions written={text} name={`quire-${text.id}`} onChange={texts.reload} />
+        </article>
+      ))}
+      <More list={texts} />
+    </section>
+  );
+}
+
+/** The links that one shares with, without the links themselves: they are shown once. */
+function Shares() {
+  const shares = useList<Share>("/v1/shares?limit=50");
+  const action = useAction();
+  const revoke = (share: Share) =>
+    action.run(async () => {
+      await call("DELETE", `/v1/shares/${share.id}`);
+      shares.reload();
+    });
+  if (!shares.items.length) return null;
+  return (
+    <section>
+      <h2>{t("shareLinks")}</h2>
+      <Refusal problem={shares.problem ?? action.problem} />
+      <ul class="list">
+        {shares.items.map((share) => (
+          <li key={share.id}>
+            <span>
+              {share.job ? (
+                <a href={`/watch/${share.job}`} data-view>
+                  {t("kind_train")} {share.job}
+                </a>
+              ) : (
+                `${t("text")} ${share.text ?? ""}`
+              )}
+            </span>
+            <span class="soft buttons">
+              {t("endsAt", { time: moment(share.expires_at) })}
+              <SureButton label={t("revoke")} name={share.job ?? share.text ?? ""} onSure={() => revoke(share)} />
+            </span>
+          </li>
+        ))}
+      </ul>
+      <More list={shares} />
     </section>
   );
 }

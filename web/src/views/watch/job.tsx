@@ -4,6 +4,7 @@ import { t } from "../../i18n";
 import { Button, Refusal } from "../../parts/form";
 import { Place, Status, hasEnded, progressOf } from "../../parts/job";
 import { useAction } from "../../parts/load";
+import { ShareLink } from "../../parts/keep";
 import { TellMe } from "../../parts/notify";
 import { useJob } from "../../parts/writing";
 import { go } from "../../router";
@@ -72,6 +73,7 @@ export function JobView({ id }: { id: string }) {
           <Button onClick={trainOn}>{t("trainOn")}</Button>
         )}
         <TellMe job={job} />
+        <ShareLink what={{ job: id }} />
       </p>
       <Refusal problem={action.problem} />
       {job.kind === "train" ? (

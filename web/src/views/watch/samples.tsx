@@ -10,9 +10,10 @@ import { TextActions } from "../../parts/text";
 interface Props {
   texts: Text[];
   ended: boolean;
+  isReadOnly?: boolean;
 }
 
-export function Samples({ texts, ended }: Props) {
+export function Samples({ texts, ended, isReadOnly = false }: Props) {
   const steps = [...new Set(texts.map((text) => text.step ?? 0))].sort((a, b) => a - b);
   const temperatures = [...new Set(texts.map((text) => text.temperature))].sort((a, b) => a - b);
   const [chosen, setChosen] = useState<number | null>(null);
@@ -70,7 +71,7 @@ export function Samples({ texts, ended }: Props) {
           <article key={text.id} aria-label={title(text)}>
             <h3>{title(text)}</h3>
             <Passage written={text} />
-            <TextActions written={text} name={`quire-${text.id}`} />
+            <TextActions written={text} name={`quire-${text.id}`} isReadOnly={isReadOnly} />
           </article>
         ))}
       </div>

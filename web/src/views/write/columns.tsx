@@ -19,9 +19,10 @@ interface Props {
   drafts: Draft[];
   texts: Text[];
   onGoOn?: (beginning: string) => void;
+  isReadOnly?: boolean;
 }
 
-export function Columns({ job, drafts, texts, onGoOn }: Props) {
+export function Columns({ job, drafts, texts, onGoOn, isReadOnly = false }: Props) {
   const temperatures = (job.spec["temperatures"] ?? []) as Temperature[];
   const perTemperature = (job.spec["n"] as number | undefined) ?? 1;
   const count = temperatures.length * perTemperature;
@@ -39,7 +40,7 @@ export function Columns({ job, drafts, texts, onGoOn }: Props) {
             <h3>{t("temperatureOf", { value })}</h3>
             {written ? <Passage written={written} onGoOn={text && onGoOn} /> : null}
             {text ? (
-              <TextActions written={text} name={`quire-${text.id}`} />
+              <TextActions written={text} name={`quire-${text.id}`} isReadOnly={isReadOnly} />
             ) : (
               !hasEnded(job) && <p class="soft">{t("writing")}</p>
             )}
