@@ -56,6 +56,7 @@ def test_one_goes_on_from_any_place_in_a_text(visit: Visit, taught: Taught) -> N
     field.fill("")
     box = page.evaluate(
         "() => { const node = document.querySelector('.text > span:last-child').firstChild;"
+        "node.parentElement.scrollIntoView({ block: 'center' });"
         "const range = document.createRange();"
         "const leaf = node.firstChild ?? node; range.setStart(leaf, 2); range.setEnd(leaf, 3);"
         "const box = range.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; }"

@@ -8,7 +8,7 @@ export const en = {
   teach: "Teach",
   watch: "Watch",
   write: "Write",
-  server: "The server",
+  server: "Server",
   away: "The server does not answer. What you typed is kept; the page goes on as soon as it is back.",
   loading: "Loading …",
   more: "More",
