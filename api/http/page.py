@@ -51,12 +51,14 @@ def _index() -> tuple[bytes, str]:
 for _rule in (
     "/",
     "/sign-in",
+    "/library",
     "/teach",
     "/watch",
     "/watch/<job>",
     "/write",
     "/write/<model>",
     "/server",
+    "/server/<part>",
     "/shared",
 ):
     page.add_url_rule(_rule, view_func=allow_anonymous(returns_non_json(read_page)))

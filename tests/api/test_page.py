@@ -11,7 +11,10 @@ from api.http.page import ASSETS, STATIC
 from tests.api.harness import ApiHarness, problem
 
 ROOT = Path(__file__).parents[2]
-VIEWS = ("/", "/sign-in", "/teach", "/watch", "/watch/x", "/write", "/write/x", "/server")
+VIEWS = (
+    *("/", "/sign-in", "/shared", "/library", "/teach", "/watch", "/watch/x", "/watch/x,y"),
+    *("/write", "/write/x", "/server", "/server/people"),
+)
 #: What a first visit loads, compressed.
 MOST_BYTES = 120_000
 #: The only addresses that the bundle may name: of namespaces, which nobody asks.

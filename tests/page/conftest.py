@@ -89,18 +89,24 @@ class Taught:
     corpus: str
     model: str
     job: str
+    other_model: str
+    other_job: str
 
 
 @pytest.fixture(scope="session")
 def taught(server: Server, text_file: Path) -> Taught:
-    """A model that can write, and its owner."""
+    """Two models that can write, and their owner, who is in the group `class`."""
     with server.client("ann") as ann:
         corpus = ann.upload_corpus(text_file.read_bytes(), name="fox")
-        body = {"corpus": corpus.id, "name": "reynard", **TINY_NUMBERS}
-        job = wait_for_job(ann, ann.submit_training(body), watch=False)
-        assert job.status == "succeeded", job
-        assert job.model is not None
-        return Taught("ann", corpus.id, job.model, job.id)
+        found: list[str] = []
+        for name, epochs in (("reynard", TINY_NUMBERS["epochs"]), ("renart", 1)):
+            body = {"corpus": corpus.id, "name": name, **TINY_NUMBERS, "epochs": epochs}
+            job = wait_for_job(ann, ann.submit_training(body), watch=False)
+            assert job.status == "succeeded", job
+            found += [job.model or "", job.id]
+    server.admin.create_group("class")
+    server.admin.add_member("class", "ann")
+    return Taught("ann", corpus.id, *found)
 
 
 @dataclass

@@ -8,49 +8,61 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from quire.watch.wait import wait_for_job
 from tests.page.conftest import PATIENCE_MILLISECONDS, Server, Visit
 
 BOOK = "nietzsche.txt"
 #: Only these are kept in the repository.
-KEPT = {"job-1440-light", "teach-768-light", "write-1440-dark", "write-360-light"}
-SECONDS = 20.0
-SECONDS_OF_KEPT = 90.0
+KEPT = {
+    *("job-1440-light", "teach-768-light", "write-1440-dark", "write-360-light"),
+    *("compare-768-dark", "people-768-light"),
+}
+#: Views of admins, by the address below `/server`.
+ADMINS = ("people", "groups", "audit")
+SECONDS = 8.0
+SECONDS_OF_KEPT = 60.0
 
 
 @pytest.fixture(scope="session")
-def job(server: Server, text_file: Path) -> str:
-    """A training worth looking at."""
+def jobs(server: Server, text_file: Path) -> list[str]:
+    """A training worth looking at, and a smaller one beside it."""
     folder = os.environ.get("QUIRE_CORPUS_DIR")
     path = Path(folder) / BOOK if folder else text_file
     seconds = SECONDS_OF_KEPT if os.environ.get("PICTURES") else SECONDS
     with server.client("fritz") as fritz:
         corpus = fritz.upload_corpus(path.read_bytes(), name=path.stem)
         body = {"corpus": corpus.id, "name": "Nietzsche", "budget": {"seconds": seconds}}
-        return wait_for_job(fritz, fritz.train(body), watch=False).id
+        smaller = body | {"name": "Nietzsche, a small network", "units": 32, "embedding": 16}
+        smaller["budget"] = {"seconds": seconds / 2}
+        queued = [fritz.train(each) for each in (smaller, body)]
+        return [wait_for_job(fritz, each, watch=False).id for each in reversed(queued)]
 
 
 @pytest.mark.parametrize("width", [360, 768, 1440])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pictures(visit: Visit, job: str, tmp_path: Path, width: int, theme: str) -> None:
+def test_pictures(visit: Visit, jobs: list[str], tmp_path: Path, width: int, theme: str) -> None:
     visitor = visit("fritz", width=width, color_scheme=theme)
     page = visitor.page
 
-    def take(view: str) -> None:
+    def take(view: str, of: Page = page) -> None:
         name = f"{view}-{width}-{theme}"
-        whole = view in ("job", "write")
-        page.screenshot(path=tmp_path / f"{name}.png", full_page=whole)
+        whole = view not in ("home", "watch", "teach")
+        of.screenshot(path=tmp_path / f"{name}.png", full_page=whole)
         kept = os.environ.get("PICTURES")
         if kept and name in KEPT:
             (Path(kept) / f"{name}.png").write_bytes((tmp_path / f"{name}.png").read_bytes())
 
-    for view in ("home", "watch", "server"):
+    for view in ("home", "watch", "library", "server"):
         visitor.go("/" if view == "home" else f"/{view}")
         page.wait_for_load_state("networkidle")
         take(view)
-    visitor.go(f"/watch/{job}")
+    visitor.go(f"/watch/{','.join(jobs)}")
+    page.get_by_role("row").nth(2).wait_for()
+    page.get_by_text("Training loss").first.click()
+    take("compare")
+    visitor.go(f"/watch/{jobs[0]}")
     page.get_by_role("article").first.wait_for()
     take("job")
     visitor.go("/teach")
@@ -64,5 +76,13 @@ def test_pictures(visit: Visit, job: str, tmp_path: Path, width: int, theme: str
     expect(page.get_by_role("button", name="Download")).to_have_count(
         3, timeout=PATIENCE_MILLISECONDS
     )
+    page.locator(".text").nth(1).focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
     take("write")
-    assert len(list(tmp_path.glob("*.png"))) == 6
+    admin = visit("admin", width=width, color_scheme=theme)
+    for view in ADMINS:
+        admin.go(f"/server/{view}")
+        admin.page.wait_for_load_state("networkidle")
+        take(view, admin.page)
+    assert len(list(tmp_path.glob("*.png"))) == 11

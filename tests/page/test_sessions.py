@@ -73,7 +73,8 @@ def test_a_key_revoked_while_its_page_is_open_ends_the_page(
 def test_an_admin_adds_people_and_revokes_their_keys(server: Server, visit: Visit) -> None:
     visitor = visit("admin")
     page = visitor.page
-    visitor.go("/server")
+    visitor.go("/server/people")
+    page.get_by_label("Gets").select_option("key")
     page.get_by_label("Name of the person").fill("x y")
     page.get_by_role("button", name="Add").click()
     expect(page.get_by_role("alert")).to_contain_text("not a valid user name")
@@ -88,9 +89,9 @@ def test_an_admin_adds_people_and_revokes_their_keys(server: Server, visit: Visi
     other.page.get_by_role("button", name="Sign in").click()
     expect(other.page.get_by_text("zoe", exact=True)).to_be_visible()
     page.get_by_role("button", name="Keys of zoe").click()
-    revoke = page.get_by_role("button", name=f"Revoke {key.split('_')[1]}")
-    revoke.click()
-    revoke.click()  # it asks whether one is sure
+    prefix = key.split("_")[1]
+    page.get_by_role("button", name=f"Revoke {prefix}").click()
+    page.get_by_role("button", name=f"Sure? {prefix}").click()
     expect(page.get_by_text("revoked")).to_be_visible(timeout=PATIENCE_MILLISECONDS)
     other.page.get_by_role("link", name="Teach").click()
     expect(other.page.get_by_role("alert")).to_contain_text("no longer signed in")

@@ -6,20 +6,28 @@ import { place } from "./router";
 import { forgetDrafts, useStore } from "./store";
 import "./style.css";
 import { Home } from "./views/home";
-import { JobView } from "./views/job";
-import { Server } from "./views/server";
+import { Compare } from "./views/watch/compare";
+import { Library } from "./views/library";
+import { SharedView } from "./views/shared";
+import { JobView } from "./views/watch/job";
+import { Server } from "./views/server/server";
 import { SignIn } from "./views/sign-in";
-import { Teach } from "./views/teach";
-import { Watch } from "./views/watch";
-import { Write } from "./views/write";
+import { Teach } from "./views/teach/teach";
+import { Watch } from "./views/watch/jobs";
+import { Write } from "./views/write/write";
 
 const VIEWS: Record<string, (id: string) => ComponentChild> = {
   "": () => <Home />,
   "sign-in": () => <Home />,
+  library: () => <Library />,
   teach: () => <Teach />,
-  watch: (id) => (id ? <JobView key={id} id={id} /> : <Watch />),
+  watch: (id) => {
+    const jobs = id.split(",").filter(Boolean);
+    if (jobs.length > 1) return <Compare key={id} ids={jobs} />;
+    return id ? <JobView key={id} id={id} /> : <Watch />;
+  },
   write: (id) => <Write key={id} model={id} />,
-  server: () => <Server />,
+  server: (id) => <Server part={id} />,
 };
 
 function Page() {
@@ -46,11 +54,13 @@ function Page() {
         <a class="wordmark" href="/" data-view>
           Quire
         </a>
-        {who && <Navigation view={here.view} />}
+        {who && here.view !== "shared" && <Navigation view={here.view} />}
         <Tools />
       </header>
       <main id="main" ref={main} tabIndex={-1}>
-        {who === undefined ? (
+        {here.view === "shared" ? (
+          <SharedView key={here.id} token={here.id} />
+        ) : who === undefined ? (
           <p class="soft">{t("loading")}</p>
         ) : who === null ? (
           <SignIn />
@@ -65,7 +75,7 @@ function Page() {
 function Navigation({ view }: { view: string }) {
   return (
     <nav aria-label={t("navigation")}>
-      {(["teach", "watch", "write", "server"] as const).map((each) => (
+      {(["teach", "watch", "write", "library", "server"] as const).map((each) => (
         <a key={each} href={`/${each}`} data-view aria-current={each === view ? "page" : undefined}>
           {t(each)}
         </a>

@@ -1,4 +1,5 @@
-// Addresses: /, /sign-in, /teach, /watch[/job], /write[/model], /server; api/http/page.py serves them.
+// Addresses: /, /sign-in, /shared#token, /library, /teach, /watch[/job[,job…]], /write[/model], /server[/part];
+// api/http/page.py serves them.
 import { store } from "./store";
 
 export interface Place {
@@ -8,12 +9,15 @@ export interface Place {
 
 function read(): Place {
   const [view = "", id = ""] = location.pathname.split("/").slice(1);
+  // A link that shares has its token in the fragment, which browsers send to nobody.
+  if (view === "shared") return { view, id: location.hash.slice(1) };
   return { view, id };
 }
 
 export const place = store<Place>(read());
 
 addEventListener("popstate", () => place.set(read()));
+addEventListener("hashchange", () => place.set(read()));
 
 export function go(path: string, replace = false): void {
   if (path !== location.pathname) {

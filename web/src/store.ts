@@ -36,6 +36,12 @@ export function useStore<T>(from: Store<T>): T {
   return drawn;
 }
 
+/** What a reload would lose, so that the browser asks before it. */
+const unkept = new Set<string>();
+addEventListener("beforeunload", (event) => {
+  if (unkept.size) event.preventDefault();
+});
+
 /**
  * A state that outlives a reload of the tab. Nothing secret belongs in it: keys are never kept.
  */
@@ -52,14 +58,17 @@ export function useDraft<T>(name: string, initial: T): [T, (value: T) => void] {
     setValue(next);
     try {
       sessionStorage.setItem(`draft ${name}`, JSON.stringify(next));
+      unkept.delete(name);
     } catch {
-      // The storage is full, such as by a very long pasted text: the field itself keeps it.
+      // The storage is full, such as by a very long pasted text: the field alone keeps it.
+      unkept.add(name);
     }
   };
   return [value, keep];
 }
 
 export function forgetDrafts(): void {
+  unkept.clear();
   for (const name of Object.keys(sessionStorage)) {
     if (name.startsWith("draft ")) sessionStorage.removeItem(name);
   }

@@ -19,6 +19,14 @@ export type Cap = Schemas["CapReply"];
 export type User = Schemas["UserReply"];
 export type Key = Schemas["KeyReply"];
 export type NewKey = Schemas["NewKeyReply"];
+export type Group = Schemas["GroupReply"];
+export type Member = Schemas["MemberReply"];
+export type NewEnrolment = Schemas["NewEnrolmentReply"];
+export type AuditEvent = Schemas["AuditEventReply"];
+export type JobEvent = Schemas["EventReply"];
+export type Share = Schemas["ShareReply"];
+export type NewShare = Schemas["NewShareReply"];
+export type Shared = Schemas["SharedReply"];
 type ProblemReply = Schemas["Problem"];
 export type Page<T> = { items: T[]; next_cursor: string | null };
 
@@ -26,10 +34,22 @@ export type Page<T> = { items: T[]; next_cursor: string | null };
 export class Problem extends Error {
   readonly status: number;
   readonly fields: Record<string, string>;
+  /** How long to wait before asking again; 0 if the API does not say. */
+  readonly retrySeconds: number;
+  /** What can be done about a text that is refused. */
+  readonly ways: string[];
 
-  constructor(status: number, detail: string, errors: { field: string; message: string }[] = []) {
+  constructor(
+    status: number,
+    detail: string,
+    errors: { field: string; message: string }[] = [],
+    retrySeconds = 0,
+    ways: string[] = [],
+  ) {
     super(detail);
     this.status = status;
+    this.retrySeconds = retrySeconds;
+    this.ways = ways;
     // `sample.temperatures[0]` is shown beside `sample`.
     this.fields = Object.fromEntries(
       errors.map((each) => [each.field.split(/[.[]/)[0] ?? "", each.message]),
@@ -49,8 +69,13 @@ export const comebacks = store(0);
 const ALIVE = "/health/live";
 const RETRY_MILLISECONDS = 1500;
 
-export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const headers: Record<string, string> = { Accept: "application/json" };
+export async function call<T>(
+  method: string,
+  path: string,
+  body?: unknown,
+  more: Record<string, string> = {},
+): Promise<T> {
+  const headers: Record<string, string> = { Accept: "application/json", ...more };
   const isForm = body instanceof FormData;
   if (body !== undefined && !isForm) headers["Content-Type"] = "application/json";
   const csrf = session.get()?.csrf_token;
@@ -73,11 +98,28 @@ export async function call<T>(method: string, path: string, body?: unknown): Pro
     signedOutBecause.set(detail);
     session.set(null);
   }
-  throw new Problem(response.status, detail, problem?.errors ?? []);
+  const retrySeconds = Number(response.headers.get("Retry-After") ?? 0) || 0;
+  throw new Problem(response.status, detail, problem?.errors ?? [], retrySeconds, problem?.ways);
 }
 
 export const get = <T>(path: string) => call<T>("GET", path);
 export const post = <T>(path: string, body?: unknown) => call<T>("POST", path, body);
+export const patch = <T>(path: string, body: unknown) => call<T>("PATCH", path, body);
+export const remove = (path: string) => call<null>("DELETE", path);
+
+/** All items of a list, page by page, up to `most`. */
+export async function everyItem<T>(path: string, most = 2000): Promise<T[]> {
+  const items: T[] = [];
+  const sign = path.includes("?") ? "&" : "?";
+  let cursor = "";
+  do {
+    const after = cursor && `&cursor=${encodeURIComponent(cursor)}`;
+    const page = await get<Page<T>>(`${path}${sign}limit=200${after}`);
+    items.push(...page.items);
+    cursor = page.next_cursor ?? "";
+  } while (cursor && items.length < most);
+  return items;
+}
 
 export async function findSession(): Promise<void> {
   session.set(await get<Session | null>("/v1/session"));

@@ -109,6 +109,25 @@ function receive(kind: (typeof KINDS)[number], event: MessageEvent<string>): voi
   }
 }
 
+/** Follow a job that a link shares; it is closed with a reason when the link has ended. */
+export function followShared(
+  token: string,
+  listener: Listener,
+  onClosed: (reason: string) => void,
+): () => void {
+  const shared = new EventSource(`/v1/shared/${encodeURIComponent(token)}/events`);
+  for (const kind of KINDS) {
+    shared.addEventListener(kind, (event) => {
+      const data = JSON.parse((event as MessageEvent<string>).data);
+      if (kind !== "closed") listener[kind]?.(data);
+      else onClosed(data.reason);
+      // Else the browser would connect again, without end.
+      if (kind === "closed" || (kind === "state" && ENDED.has(data.status))) shared.close();
+    });
+  }
+  return () => shared.close();
+}
+
 /** A hidden tab asks now and then, for its title. */
 function ask(): void {
   if (!document.hidden || isAway.get()) return;

@@ -1,7 +1,8 @@
 // Fields with a label, a hint, and the API's own sentence when the value is refused.
 import type { ComponentChildren, JSX } from "preact";
-import { useId } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 import type { Problem } from "../api/client";
+import { t } from "../i18n";
 
 interface FieldProps {
   label: string;
@@ -117,5 +118,42 @@ export function Button(
     <button {...rest} type={type} class={kind} aria-busy={busy || undefined} disabled={busy || rest.disabled}>
       {children}
     </button>
+  );
+}
+
+/** A button for what can't be undone: it asks whether one is sure, and acts when pressed again. */
+export function SureButton({ label, name, onSure }: { label: string; name: string; onSure(): void }) {
+  const [isArmed, setArmed] = useState(false);
+  const press = () => {
+    setArmed(!isArmed);
+    if (isArmed) onSure();
+  };
+  return (
+    <Button onClick={press} onBlur={() => setArmed(false)} aria-label={`${isArmed ? t("sure") : label} ${name}`}>
+      {isArmed ? t("sure") : label}
+    </Button>
+  );
+}
+
+interface ChoiceProps {
+  label: string;
+  name: string;
+  value: string;
+  options: [value: string, label: string][];
+  onValue(value: string): void;
+}
+
+/** One of few, all of them in sight. */
+export function Choice({ label, name, value, options, onValue }: ChoiceProps) {
+  return (
+    <fieldset class="choice">
+      <legend class="hidden">{label}</legend>
+      {options.map(([each, text]) => (
+        <label key={each} class="chip">
+          <input type="radio" name={name} value={each} checked={each === value} onChange={() => onValue(each)} />
+          <span>{text}</span>
+        </label>
+      ))}
+    </fieldset>
   );
 }

@@ -1,6 +1,6 @@
 // Reading from the API into a component, and again after the server was away.
 import { useEffect, useState } from "preact/hooks";
-import { Problem, comebacks } from "../api/client";
+import { type Page, Problem, comebacks, get } from "../api/client";
 import { useStore } from "../store";
 
 export interface Loaded<T> {
@@ -39,6 +39,44 @@ export function useLoaded<T>(read: () => Promise<T>, key = "", everyMilliseconds
     return () => clearInterval(timer);
   }, [everyMilliseconds]);
   return { value, problem, reload: () => setTimes((n) => n + 1) };
+}
+
+export interface Listed<T> {
+  items: T[];
+  isLoaded: boolean;
+  problem: Problem | undefined;
+  isBusy: boolean;
+  /** Asks for the next page; undefined if there is none. */
+  more: (() => void) | undefined;
+  reload(): void;
+}
+
+/** A list that is read page by page. Its first page is read again, so that what is new comes first. */
+export function useList<T extends { id: string }>(path: string, everyMilliseconds = 0): Listed<T> {
+  const sign = path.includes("?") ? "&" : "?";
+  const first = useLoaded(() => get<Page<T>>(path), path, everyMilliseconds);
+  const [older, setOlder] = useState<{ path: string; page: Page<T> }>();
+  const action = useAction();
+  const page = older?.path === path ? older.page : undefined;
+  const cursor = page ? page.next_cursor : first.value?.next_cursor;
+  const more = () =>
+    action.run(async () => {
+      const next = await get<Page<T>>(`${path}${sign}cursor=${encodeURIComponent(cursor ?? "")}`);
+      setOlder({ path, page: { ...next, items: [...(page?.items ?? []), ...next.items] } });
+    });
+  const newest = first.value?.items ?? [];
+  const seen = new Set(newest.map((each) => each.id));
+  return {
+    items: [...newest, ...(page?.items ?? []).filter((each) => !seen.has(each.id))],
+    isLoaded: first.value !== undefined,
+    problem: first.problem ?? action.problem,
+    isBusy: action.isBusy,
+    more: cursor ? more : undefined,
+    reload: () => {
+      setOlder(undefined);
+      first.reload();
+    },
+  };
 }
 
 export function asProblem(error: unknown): Problem {

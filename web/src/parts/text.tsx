@@ -1,42 +1,27 @@
-// A written text: what was given, what was written, and what of it is copied.
+// What can be done with a written text.
 import { useState } from "preact/hooks";
 import type { Text } from "../api/client";
 import { t } from "../i18n";
 import { Button } from "./form";
+import { Keep, ShareLink } from "./keep";
+import type { Written } from "./passage";
 
-interface Written {
-  prompt: string;
-  text: string;
-  novelty?: Text["novelty"];
-  echo?: boolean;
+/** Save a text as a file. */
+export function download(name: string, text: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url));
 }
 
-/** A copy is worth a line from this length on. */
-const SHOWN_COPY = 12;
-
-export function Passage({ written }: { written: Written }) {
-  const { prompt, text, novelty } = written;
-  const copied = novelty && novelty.copied_characters >= SHOWN_COPY ? novelty.copied : "";
-  const at = copied ? text.indexOf(copied) : -1;
-  return (
-    <p class="text" dir="auto" translate={false}>
-      {!written.echo && prompt && <span class="prompt">{prompt}</span>}
-      {at < 0 ? (
-        text
-      ) : (
-        <>
-          {text.slice(0, at)}
-          <span class="copied" title={t("copiedSpan", { n: novelty?.copied_characters ?? 0 })}>
-            {copied}
-          </span>
-          {text.slice(at + copied.length)}
-        </>
-      )}
-    </p>
-  );
+interface Props {
+  written: Written & Partial<Text>;
+  name: string;
+  /** Somebody's text, which is shared by a link. */
+  isReadOnly?: boolean;
+  onChange?: () => void;
 }
 
-export function TextActions({ written, name }: { written: Written; name: string }) {
+export function TextActions({ written, name, isReadOnly = false, onChange }: Props) {
   const [isCopied, setCopied] = useState(false);
   const whole = written.echo ? written.text : written.prompt + written.text;
   const copy = async () => {
@@ -44,21 +29,32 @@ export function TextActions({ written, name }: { written: Written; name: string 
     setCopied(true);
     setTimeout(() => setCopied(false), 2000);
   };
-  const download = () => {
-    const url = URL.createObjectURL(new Blob([whole], { type: "text/plain;charset=utf-8" }));
-    const link = Object.assign(document.createElement("a"), { href: url, download: `${name}.txt` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url));
-  };
   return (
-    <p class="actions">
+    <div class="actions">
       {navigator.clipboard && (
         <Button onClick={() => void copy()}>{isCopied ? t("copied") : t("copy")}</Button>
       )}
-      <Button onClick={download}>{t("download")}</Button>
+      <Button onClick={() => download(`${name}.txt`, whole)}>{t("download")}</Button>
+      {!isReadOnly && written.id && (
+        <>
+          <Keep text={written as Text} onChange={onChange} />
+          <ShareLink what={{ text: written.id }} />
+        </>
+      )}
       {written.novelty && written.novelty.copied_characters > 0 && (
         <span class="hint">{t("mostCopied", { n: written.novelty.copied_characters })}</span>
       )}
-    </p>
+      <ItemMarks text={written} />
+    </div>
   );
+}
+
+/** How an item ended, and whether it is one that the model learned. */
+export function ItemMarks({ text }: { text: Partial<Text> }) {
+  const marks = [
+    text.finish_reason === "end" && t("endedByItself"),
+    text.copy === true && t("isCopy"),
+    text.copy === false && t("isNew"),
+  ].filter(Boolean);
+  return marks.length ? <span class={text.copy ? "hint copy" : "hint"}>{marks.join(" · ")}</span> : null;
 }

@@ -1,8 +1,8 @@
 // A job as its stream tells it: its state, the points of its curve, its texts as they are written.
 import { useEffect, useState } from "preact/hooks";
-import { type Job, type Metric, type Page, type Problem, type Text, get } from "../api/client";
-import { type Piece, type Report, follow } from "../api/events";
-import type { CurvePoint } from "./chart";
+import { type Job, type JobEvent, type Metric, type Page, type Problem, type Text, everyItem, get } from "../api/client";
+import { type Listener, type Piece, type Report, follow } from "../api/events";
+import { type CurvePoint, pointOf, withPoint } from "./curve";
 import { hasEnded } from "./job";
 import { asProblem } from "./load";
 
@@ -15,80 +15,115 @@ export interface Followed {
   job: Job | undefined;
   problem: Problem | undefined;
   points: CurvePoint[];
+  /** What happened to a training, as far as it was read. */
+  history: JobEvent[];
   /** What is being written, by index; a finished text is in `texts`. */
   drafts: Draft[];
   texts: Text[];
 }
 
-const NOTHING: Followed = { job: undefined, problem: undefined, points: [], drafts: [], texts: [] };
-const MOST_POINTS = 1500;
+/** Where a job is read from: one's own, or somebody's that a link shares. */
+export interface Source {
+  /** Another name is another job. */
+  name: string;
+  job(): Promise<Job>;
+  metrics(points: number): Promise<Page<Metric>>;
+  history(after: number): Promise<JobEvent[]>;
+  texts(): Promise<Text[]>;
+  follow(listener: Listener): () => void;
+}
 
-export function useJob(id: string): Followed & { update(job: Job): void } {
+const ownJob = (id: string): Source => ({
+  name: id,
+  job: () => get<Job>(`/v1/jobs/${id}`),
+  metrics: (points) => get<Page<Metric>>(`/v1/jobs/${id}/metrics?points=${points}`),
+  history: (after) => everyItem<JobEvent>(`/v1/jobs/${id}/history?after=${after}`),
+  texts: () => everyItem<Text>(`/v1/jobs/${id}/texts`),
+  follow: (listener) => follow(id, listener),
+});
+
+const NOTHING: Followed = {
+  job: undefined,
+  problem: undefined,
+  points: [],
+  history: [],
+  drafts: [],
+  texts: [],
+};
+const MOST_POINTS = 1500;
+const HISTORY_MILLISECONDS = 5000;
+
+export const useJob = (id: string) => useSource(ownJob(id));
+
+export function useSource(source: Source): Followed & { update(job: Job): void } {
   const [found, setFound] = useState<Followed>(NOTHING);
   const change = (part: (before: Followed) => Partial<Followed>) =>
     setFound((before) => ({ ...before, ...part(before) }));
 
   useEffect(() => {
     setFound(NOTHING);
-    if (!id) return;
+    if (!source.name) return;
     let isCurrent = true;
     let stop: (() => void) | undefined;
+    let timer = 0;
+    let lastEvent = 0;
+    const readHistory = async () => {
+      const events = await source.history(lastEvent);
+      if (!isCurrent || !events.length) return;
+      lastEvent = Math.max(...events.map((event) => event.id));
+      change((before) => ({ history: [...before.history, ...events] }));
+    };
+    const historyLater = () => {
+      timer ||= window.setTimeout(() => {
+        timer = 0;
+        void readHistory().catch(() => undefined);
+      }, HISTORY_MILLISECONDS);
+    };
     const start = async () => {
-      const job = await get<Job>(`/v1/jobs/${id}`);
+      const job = await source.job();
       if (!isCurrent) return;
       change(() => ({ job }));
       if (job.kind === "train") {
-        const page = await get<Page<Metric>>(`/v1/jobs/${id}/metrics?points=${MOST_POINTS}`);
+        const page = await source.metrics(MOST_POINTS);
         if (!isCurrent) return;
-        change((before) => ({ points: page.items.reduce(withPoint, before.points) }));
+        change((before) => ({ points: page.items.map(pointOf).reduce(withPoint, before.points) }));
+        await readHistory();
       }
       if (hasEnded(job)) {
-        const texts = await everyText(id);
+        const texts = await source.texts();
         if (isCurrent) change(() => ({ texts }));
         return;
       }
-      stop = follow(id, {
-        state: (job) => change(() => ({ job })),
+      stop = source.follow({
+        state: (job) => {
+          change(() => ({ job }));
+          if (job.kind === "train") historyLater();
+        },
         piece: (piece) => change((before) => ({ drafts: withPiece(before.drafts, piece) })),
-        metrics: (report) => change((before) => withReport(before, report)),
+        metrics: (report) => {
+          change((before) => withReport(before, report));
+          // A rollback is told by the history alone.
+          if (report.judged) historyLater();
+        },
         text: (text) => change((before) => ({ texts: withText(before.texts, text) })),
       });
     };
     start().catch((error: unknown) => isCurrent && change(() => ({ problem: asProblem(error) })));
     return () => {
       isCurrent = false;
+      clearTimeout(timer);
       stop?.();
     };
-  }, [id]);
+  }, [source.name]);
 
   return { ...found, update: (job) => change(() => ({ job })) };
-}
-
-async function everyText(id: string): Promise<Text[]> {
-  const texts: Text[] = [];
-  let cursor = "";
-  do {
-    const after = cursor && `&cursor=${encodeURIComponent(cursor)}`;
-    const page = await get<Page<Text>>(`/v1/jobs/${id}/texts?limit=200${after}`);
-    texts.push(...page.items);
-    cursor = page.next_cursor ?? "";
-  } while (cursor && texts.length < 2000);
-  return texts;
-}
-
-function withPoint(points: CurvePoint[], point: CurvePoint): CurvePoint[] {
-  const last = points.at(-1);
-  if (!last || point.step > last.step) return [...points, point];
-  const at = points.findIndex((each) => each.step >= point.step);
-  const replaced = points[at]?.step === point.step ? 1 : 0;
-  return points.toSpliced(at, replaced, point);
 }
 
 /** A live report repeats the validation loss until the next validation; the curve's points don't. */
 function withReport(before: Followed, report: Report): Partial<Followed> {
   const { judged, ...progress } = report;
   const { step, loss = null, val_loss = null } = progress;
-  const point = { step, loss, val_loss: judged ? val_loss : null };
+  const point = { step, loss, val_loss: judged ? val_loss : null, at: Date.now() };
   return {
     points: withPoint(before.points, point),
     job: before.job && { ...before.job, progress },

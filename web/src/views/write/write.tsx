@@ -1,15 +1,19 @@
-import { useEffect } from "preact/hooks";
-import { type Job, type Model, type Page, get, post } from "../api/client";
-import { t } from "../i18n";
-import { Button, Field, Input, Refusal, Select } from "../parts/form";
-import { Place, Status, hasEnded } from "../parts/job";
-import { useAction, useLoaded } from "../parts/load";
-import { useJob } from "../parts/writing";
-import { useDraft } from "../store";
-import { Columns } from "./columns";
+import { useEffect, useRef } from "preact/hooks";
+import { type Job, type Model, type Page, get, post } from "../../api/client";
+import { t } from "../../i18n";
+import { Button, Field, Input, Refusal, Select } from "../../parts/form";
+import { hasEnded } from "../../parts/job";
+import { useAction, useLoaded } from "../../parts/load";
+import { useJob } from "../../parts/writing";
+import { useDraft } from "../../store";
+import { Next } from "./next";
+import { Result } from "./result";
 
 const TEMPERATURES = ["0.2", "0.5", "0.8", "1", "1.2"];
-const FIELDS = ["prompt", "length", "temperature", "seed", "top_k", "top_p", "stop", "repetition_penalty", "model"];
+const FIELDS = ["prompt", "length", "temperature", "seed", "top_k", "top_p", "stop", "repetition_penalty", "model", "n"];
+/** So many of the likeliest tokens are asked for, for so many tokens together. */
+const LOOKED_INTO = 5;
+const MOST_LOOKED_INTO = 100_000;
 const SEEDS = 2 ** 53;
 
 export function Write({ model: given }: { model: string }) {
@@ -29,10 +33,14 @@ export function Write({ model: given }: { model: string }) {
   const [topP, setTopP] = useDraft("write.top_p", "");
   const [penalty, setPenalty] = useDraft("write.penalty", "");
   const [stop, setStop] = useDraft("write.stop", "");
-  const [jobId, setJobId] = useDraft("write.job", "");
+  const [count, setCount] = useDraft("write.n", "");
+  const [beside, setBeside] = useDraft("write.beside", "");
+  const [isLooked, setLooked] = useDraft("write.looked", true);
+  const [jobIds, setJobIds] = useDraft<string[]>("write.jobs", []);
   const action = useAction();
-  const followed = useJob(jobId);
-  const job = followed.job;
+  const results = [useJob(jobIds[0] ?? ""), useJob(jobIds[1] ?? "")];
+  const isWriting = results.some(({ job }) => job && !hasEnded(job));
+  const beginning = useRef<HTMLTextAreaElement>(null);
 
   useEffect(() => {
     if (given) setChosen(given);
@@ -40,27 +48,38 @@ export function Write({ model: given }: { model: string }) {
   const ready = (models.value ?? []).filter((each) => each.checkpoints.latest ?? each.checkpoints.best);
   const model = ready.some((each) => each.id === chosen) ? chosen : (ready[0]?.id ?? "");
   useEffect(() => {
-    const state = job && !hasEnded(job) ? `${t("writing")} · ` : "";
+    const state = isWriting ? `${t("writing")} · ` : "";
     document.title = `${state}${t("writeTitle")} · Quire`;
   });
+
+  const other = ready.find((each) => each.id === beside && each.id !== model);
 
   const submit = (seedValue: string) =>
     action.run(async () => {
       const more: Record<string, unknown> = {};
-      const wanted = { length, seed: seedValue, top_k: topK, top_p: topP, repetition_penalty: penalty };
+      const wanted = { length, seed: seedValue, top_k: topK, top_p: topP, repetition_penalty: penalty, n: count };
       for (const [field, value] of Object.entries(wanted)) {
         if (value.trim()) more[field] = numberOrText(value);
       }
       if (prompt) more["prompt"] = prompt;
+      more["copied_spans"] = true;
+      const texts = (temperatures.length + others.split(/[,，\s]+/).filter(Boolean).length) * (Number(count) || 1);
+      // What is long has no room for what else might have been written.
+      if (isLooked && texts * Number(length) * LOOKED_INTO <= MOST_LOOKED_INTO) more["top_logprobs"] = LOOKED_INTO;
       if (stop) more["stop"] = [stop];
       const typed = others.split(/[,，\s]+/).filter(Boolean);
       const all = [...temperatures, ...typed].map(numberOrText);
       const sorted = all.every((each) => typeof each === "number")
         ? [...new Set(all as number[])].sort((a, b) => a - b)
         : all;
-      const queued = await post<Job>("/v1/generate", { model, temperature: sorted, ...more });
-      setJobId(queued.id);
-      setSeed(String(queued.spec["seed"] ?? seedValue));
+      const first = await post<Job>("/v1/generate", { model, temperature: sorted, ...more });
+      const used = first.spec["seed"] ?? numberOrText(seedValue);
+      setJobIds([first.id]);
+      setSeed(String(used));
+      if (!other) return;
+      const same = { temperature: sorted, ...more, seed: used };
+      const second = await post<Job>("/v1/generate", { model: other.id, ...same });
+      setJobIds([first.id, second.id]);
     });
   const write = (event: Event) => {
     event.preventDefault();
@@ -71,10 +90,19 @@ export function Write({ model: given }: { model: string }) {
     setSeed(another);
     submit(another);
   };
-  const cancel = () =>
-    action.run(async () => followed.update(await post<Job>(`/v1/jobs/${jobId}/cancel`)));
+  const goOn = (text: string) => {
+    setPrompt(text);
+    const field = beginning.current;
+    field?.focus();
+    field?.scrollIntoView({ block: "center" });
+    // Once the field has the text, its end is shown.
+    requestAnimationFrame(() => {
+      field?.setSelectionRange(text.length, text.length);
+      if (field) field.scrollTop = field.scrollHeight;
+    });
+  };
+  const nameOf = (id: string | null | undefined) => ready.find((each) => each.id === id)?.name ?? "";
   const refused = action.problem?.fields ?? {};
-  const isWriting = job !== undefined && !hasEnded(job);
 
   if (!ready.length) {
     return (
@@ -103,17 +131,33 @@ export function Write({ model: given }: { model: string }) {
           if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !action.isBusy) write(event);
         }}
       >
-        <Select
-          label={t("model")}
-          value={model}
-          options={ready.map((each) => [each.id, each.name])}
-          onValue={setChosen}
-          error={refused["model"]}
-        />
+        <div class="row">
+          <Select
+            label={t("model")}
+            value={model}
+            options={ready.map((each) => [each.id, each.name])}
+            onValue={setChosen}
+            error={refused["model"]}
+          />
+          {ready.length > 1 && (
+            <Select
+              label={t("besideIt")}
+              value={other ? beside : ""}
+              options={[
+                ["", t("nobody")],
+                ...ready
+                  .filter((each) => each.id !== model)
+                  .map((each): [string, string] => [each.id, each.name]),
+              ]}
+              onValue={setBeside}
+            />
+          )}
+        </div>
         <Field label={t("prompt")} hint={t("promptHint")} error={refused["prompt"]}>
           {(props) => (
             <textarea
               {...props}
+              ref={beginning}
               rows={4}
               dir="auto"
               value={prompt}
@@ -173,34 +217,39 @@ export function Write({ model: given }: { model: string }) {
             <Input label={t("topK")} hint={t("topKHint")} value={topK} onValue={setTopK} error={refused["top_k"]} inputMode="numeric" />
             <Input label={t("topP")} hint={t("topPHint")} value={topP} onValue={setTopP} error={refused["top_p"]} inputMode="decimal" />
             <Input label={t("penalty")} hint={t("penaltyHint")} value={penalty} onValue={setPenalty} error={refused["repetition_penalty"]} inputMode="decimal" />
+            <Input label={t("count")} hint={t("countHint")} value={count} onValue={setCount} error={refused["n"]} inputMode="numeric" />
+            <label class="check">
+              <input
+                type="checkbox"
+                checked={isLooked}
+                onChange={(event) => setLooked(event.currentTarget.checked)}
+              />
+              {t("lookInto")}
+            </label>
             <Input label={t("stop")} hint={t("stopHint")} value={stop} onValue={setStop} error={refused["stop"]} />
           </div>
         </details>
         <Refusal problem={action.problem} shown={FIELDS} />
         <p class="actions">
           <Button kind="main" type="submit" busy={action.isBusy} disabled={!model}>
-            {job ? t("again") : t("writeIt")}
+            {jobIds.length ? t("again") : t("writeIt")}
           </Button>
           <Button onClick={roll} disabled={action.isBusy || !model} title={t("dieHint")}>
             {t("die")}
           </Button>
-          {isWriting && <Button onClick={cancel}>{t("cancel")}</Button>}
         </p>
       </form>
-      {job && (
-        <section class="result" data-job={job.id} aria-label={t("result")}>
-          <p class="kicker" role="status">
-            <Status job={job} />
-          </p>
-          <Place job={job} />
-          {job.error && (
-            <p class="error" role="alert">
-              {job.error.title}. {job.error.detail}
-            </p>
-          )}
-          <Columns job={job} drafts={followed.drafts} texts={followed.texts} />
-        </section>
-      )}
+      <Next key={model} model={model} prompt={prompt} />
+      <div class={results[1]?.job ? "side" : ""}>
+        {results.map((followed, index) => (
+          <Result
+            key={index}
+            followed={followed}
+            title={jobIds.length > 1 ? nameOf(followed.job?.model) : ""}
+            onGoOn={goOn}
+          />
+        ))}
+      </div>
     </>
   );
 }

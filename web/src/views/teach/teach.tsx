@@ -1,11 +1,11 @@
 import { useEffect, useState } from "preact/hooks";
-import { type Corpus, type Job, type Page, type Problem, type TrainDryRun, get, post } from "../api/client";
-import { clock, duration, number, size, t } from "../i18n";
-import type { en } from "../i18n/en";
-import { Button, Input, Refusal, Select } from "../parts/form";
-import { asProblem, useAction, useLoaded } from "../parts/load";
-import { go } from "../router";
-import { useDraft } from "../store";
+import { type Corpus, type Job, type Page, type Problem, type TrainDryRun, get, post } from "../../api/client";
+import { clock, duration, number, size, t } from "../../i18n";
+import type { en } from "../../i18n/en";
+import { Button, Input, Refusal, Select } from "../../parts/form";
+import { asProblem, useAction, useLoaded } from "../../parts/load";
+import { go } from "../../router";
+import { useDraft } from "../../store";
 import { NewText } from "./new-text";
 import { Numbers, asFields } from "./numbers";
 
@@ -106,6 +106,8 @@ export function Teach() {
           <p class="soft">
             {t("characters", { n: number(text.characters) })} ·{" "}
             {t("distinct", { n: number(text.distinct_characters) })} · {text.encoding}
+            {text.items &&
+              ` · ${t("itemsCount", { n: number(text.items.count), median: number(text.items.median) })}`}
           </p>
         )}
       </section>

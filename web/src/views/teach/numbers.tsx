@@ -1,9 +1,9 @@
 // Every number of a preset, with the bounds and the meaning that the OpenAPI document gives.
 import { useState } from "preact/hooks";
-import { get } from "../api/client";
-import { number, t } from "../i18n";
-import { Input, Refusal, Select } from "../parts/form";
-import { useLoaded } from "../parts/load";
+import { get } from "../../api/client";
+import { number, t } from "../../i18n";
+import { Input, Refusal, Select } from "../../parts/form";
+import { useLoaded } from "../../parts/load";
 
 interface Schema {
   type?: string;
@@ -23,7 +23,7 @@ interface Document {
 /** Fields of the request that are no numbers of a preset. */
 const OTHERS = new Set([
   ..."corpus from preset name visibility seed budget sample".split(" "),
-  ..."priority after start_before deadline_seconds".split(" "),
+  ..."priority after start_before deadline_seconds notify".split(" "),
 ]);
 const NULL = "null";
 

@@ -1,12 +1,14 @@
 // A new text: dropped, chosen or pasted. What it is, the API says; the page looks at nothing itself.
 import { useEffect, useState } from "preact/hooks";
-import { type Corpus, type DryRun, type Finding, call } from "../api/client";
-import { number, t } from "../i18n";
-import { Button, Field, Input, Refusal, Select } from "../parts/form";
-import { useAction } from "../parts/load";
-import { useDraft } from "../store";
+import { type Corpus, type DryRun, type Finding, call } from "../../api/client";
+import { number, t } from "../../i18n";
+import { Button, Field, Input, Refusal, Select } from "../../parts/form";
+import { useAction } from "../../parts/load";
+import { useDraft } from "../../store";
 
-const FIELDS = ["name", "encoding", "on_invalid", "normalize"];
+const FIELDS = ["name", "encoding", "on_invalid", "normalize", "items", "separator", "column"];
+/** A way out that the API offers, such as `items=lines`; NAME stands for what one has to name. */
+const OFFERED = /\b(encoding|on_invalid|normalize|items)=([\w-]+)/;
 const PAUSE_MILLISECONDS = 400;
 
 export function NewText({ onKept }: { onKept(corpus: Corpus): void }) {
@@ -16,6 +18,9 @@ export function NewText({ onKept }: { onKept(corpus: Corpus): void }) {
   const [encoding, setEncoding] = useDraft("text.encoding", "");
   const [onInvalid, setOnInvalid] = useDraft("text.on_invalid", "refuse");
   const [normalize, setNormalize] = useDraft("text.normalize", "");
+  const [items, setItems] = useDraft("text.items", "");
+  const [separator, setSeparator] = useDraft("text.separator", "");
+  const [column, setColumn] = useDraft("text.column", "");
   const [isOver, setOver] = useState(false);
   const [found, setFound] = useState<DryRun>();
   const look = useAction();
@@ -30,6 +35,9 @@ export function NewText({ onKept }: { onKept(corpus: Corpus): void }) {
     if (encoding.trim()) data.append("encoding", encoding.trim());
     if (onInvalid !== "refuse") data.append("on_invalid", onInvalid);
     if (normalize) data.append("normalize", normalize);
+    if (items) data.append("items", items);
+    if (items === "separator" && separator) data.append("separator", separator);
+    if (items === "column" && column.trim()) data.append("column", column.trim());
     return data;
   };
 
@@ -48,13 +56,21 @@ export function NewText({ onKept }: { onKept(corpus: Corpus): void }) {
       isCurrent = false;
       clearTimeout(timer);
     };
-  }, [files, pasted, name, encoding, onInvalid, normalize]);
+  }, [files, pasted, name, encoding, onInvalid, normalize, items, separator, column]);
+
+  const declare: Declare = {
+    encoding: setEncoding,
+    on_invalid: setOnInvalid,
+    normalize: setNormalize,
+    items: setItems,
+  };
 
   const store = () =>
     keep.run(async () => {
       const corpus = await call<Corpus>("POST", "/v1/corpora", form());
       setPasted("");
       setName("");
+      setItems("");
       onKept(corpus);
     });
   const take = (list: FileList | null | undefined) => {
@@ -97,7 +113,7 @@ export function NewText({ onKept }: { onKept(corpus: Corpus): void }) {
       {hasText && (
         <>
           <Input label={t("name")} value={name} onValue={setName} placeholder={found?.name ?? ""} error={refused["name"]} />
-          <details open={Boolean(look.problem) || encoding !== "" || onInvalid !== "refuse"}>
+          <details open={Boolean(look.problem) || encoding !== "" || onInvalid !== "refuse" || items !== ""}>
             <summary>{t("more")}</summary>
             <div class="grid">
               <Input label={t("encoding")} hint={t("encodingHint")} value={encoding} onValue={setEncoding} error={refused["encoding"]} />
@@ -123,6 +139,27 @@ export function NewText({ onKept }: { onKept(corpus: Corpus): void }) {
                 onValue={setNormalize}
                 error={refused["normalize"]}
               />
+              <Select
+                label={t("items")}
+                hint={t("itemsHint")}
+                value={items}
+                options={[
+                  ["", t("itemsNone")],
+                  ["lines", t("itemsLines")],
+                  ["blank", t("itemsBlank")],
+                  ["separator", t("itemsSeparator")],
+                  ["column", t("itemsColumn")],
+                  ["files", t("itemsFiles")],
+                ]}
+                onValue={setItems}
+                error={refused["items"]}
+              />
+              {items === "separator" && (
+                <Input label={t("separator")} value={separator} onValue={setSeparator} error={refused["separator"]} />
+              )}
+              {items === "column" && (
+                <Input label={t("column")} hint={t("columnHint")} value={column} onValue={setColumn} error={refused["column"]} />
+              )}
             </div>
           </details>
         </>
@@ -130,8 +167,9 @@ export function NewText({ onKept }: { onKept(corpus: Corpus): void }) {
       <div aria-live="polite">
         {look.isBusy && <p class="soft">{t("looking")}</p>}
         <Refusal problem={look.problem} shown={FIELDS} />
+        {look.problem && <Offers ways={look.problem.ways} declare={declare} />}
         <Refusal problem={keep.problem} shown={FIELDS} />
-        {found && <Found found={found} />}
+        {found && <Found found={found} declare={declare} />}
       </div>
       {hasText && (
         <p class="actions">
@@ -152,13 +190,31 @@ export function NewText({ onKept }: { onKept(corpus: Corpus): void }) {
   );
 }
 
-function Found({ found }: { found: DryRun }) {
+type Declare = Record<string, (value: string) => void>;
+
+/** Buttons for the ways out that are one field alone. */
+function Offers({ ways, declare }: { ways: string[]; declare: Declare }) {
+  const offers = ways.map((way) => OFFERED.exec(way)).filter((found) => found !== null);
+  if (!offers.length) return null;
+  return (
+    <p class="actions">
+      {offers.map(([offer, field, value]) => (
+        <Button key={offer} onClick={() => declare[field ?? ""]?.(value ?? "")}>
+          {offer}
+        </Button>
+      ))}
+    </p>
+  );
+}
+
+function Found({ found, declare }: { found: DryRun; declare: Declare }) {
   return (
     <div class="found">
       <p>
         {t("characters", { n: number(found.characters) })} ·{" "}
         {t("distinct", { n: number(found.distinct_characters) })} ·{" "}
         {t("encodingFound", { encoding: found.encoding })}
+        {found.items && ` · ${t("itemsCount", { n: number(found.items.count), median: number(found.items.median) })}`}
       </p>
       <p class="soft">{t("beginning")}</p>
       <blockquote class="text" dir="auto" translate={false}>
@@ -181,6 +237,7 @@ function Found({ found }: { found: DryRun }) {
                     ))}
                   </ul>
                 )}
+                <Offers ways={finding.ways} declare={declare} />
               </li>
             ))}
           </ul>
