@@ -20,8 +20,8 @@ from api.app import create_app
 from api.front import Front, FrontLimits
 from api.front.limits import allowed_connections
 from api.http.head_policy import ApiHeadPolicy
-from api.operations.scrape import expose
-from api.operations.scrape_server import serving_metrics
+from api.operations.figures.scrape import expose
+from api.operations.figures.scrape_server import serving_metrics
 from api.services import EXTENSION, Services
 from api.traces import HttpFigures
 from migrations import migrate

@@ -97,7 +97,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the commit before the wakes of a group",
-        "api/operations/submission_groups.py",
+        "api/operations/texts/submission_groups.py",
         "        queue.insert(connection, [jobs[text.job_id] for text in kept])",
         "        queue.insert(connection, [jobs[text.job_id] for text in kept])\n"
         '        services().broker.wake("generate", group[0].job_id)',

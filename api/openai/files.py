@@ -25,8 +25,8 @@ from api.http.validation_errors import check_characters
 from api.openai.lists import ListQuery, Page, page_of, read_rows
 from api.openai.replies import Deleted
 from api.openai.resource import OpenAiResource
-from api.operations.corpus_upload import create_corpus, room_for_upload
-from api.operations.deletion import remove_corpus
+from api.operations.library.corpus_upload import create_corpus, room_for_upload
+from api.operations.library.deletion import remove_corpus
 from api.permissions import current_user, may_see, visible
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.params import IdPath

@@ -16,7 +16,7 @@ from api.openai.lists import ListQuery, Page, page_of, read_rows
 from api.openai.model_ids import names_of
 from api.openai.resource import OpenAiResource
 from api.openai.training import FineTuningRequest
-from api.operations.training import enqueue_training
+from api.operations.trainings.training import enqueue_training
 from api.permissions import current_user, digests_of_visible, not_of_deleted_model, own_job
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.params import IdPath

@@ -9,7 +9,7 @@ from api.http.responses import raw_json_response
 from api.openai.model_ids import NamedModel, find_model, list_models
 from api.openai.replies import Deleted, ModelList, ModelObject
 from api.openai.resource import OpenAiResource
-from api.operations.deletion import remove_model
+from api.operations.library.deletion import remove_model
 from api.schemas.fields import RequestPart
 from api.services import reading
 

@@ -27,8 +27,8 @@ from api.openai.texts import (
     usage,
     written,
 )
-from api.operations.event_stream import HEARTBEAT, EventStream
-from api.operations.job_follower import JobFollower, StreamEvent
+from api.operations.following.event_stream import HEARTBEAT, EventStream
+from api.operations.following.job_follower import JobFollower, StreamEvent
 from api.permissions import current_user
 from api.schemas.generation import GenerateRequest
 from api.schemas.texts import TextReply

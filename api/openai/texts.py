@@ -24,9 +24,9 @@ from api.http.idempotency import Creation, create_once
 from api.http.prefer_wait import expected_end, published_texts, take_slot_again, wait_for_end
 from api.openai.errors import TextFailed, TextNotReady, TooManyWaits
 from api.openai.replies import Usage
-from api.operations.generation import enqueue_text, generation_request
-from api.operations.submission_groups import enqueue_in_group
-from api.operations.text_requests import TextRequest
+from api.operations.texts.generation import enqueue_text, generation_request
+from api.operations.texts.submission_groups import enqueue_in_group
+from api.operations.texts.text_requests import TextRequest
 from api.permissions import check_key_again, own_job_as_shown
 from api.schemas.generation import GenerateRequest
 from api.schemas.headers import IdempotencyHeader

@@ -4,11 +4,11 @@ from sqlalchemy.orm import Session
 
 from api.errors import Conflict, NotFound
 from api.http.idempotency import Creation
-from api.operations.base_checkpoint import find_base_checkpoint
-from api.operations.excerpts import refuse_nearest, refuse_random_prompt
 from api.operations.submission import submit
-from api.operations.training import enqueue_model
-from api.operations.usable_checkpoints import refuse_network_of
+from api.operations.texts.excerpts import refuse_nearest, refuse_random_prompt
+from api.operations.texts.usable_checkpoints import refuse_network_of
+from api.operations.trainings.base_checkpoint import find_base_checkpoint
+from api.operations.trainings.training import enqueue_model
 from api.permissions import Shareable, current_user, own_job, visible
 from shared.queue.types import Submission
 from shared.specs.training import TrainSpec

@@ -4,7 +4,7 @@ from flask import Response
 
 from api.http.openapi import Resource, returns_non_json
 from api.http.responses import file_response, json_response
-from api.operations.lineage import of_checkpoint
+from api.operations.library.lineage import of_checkpoint
 from api.permissions import visible_checkpoint
 from api.schemas.models import CheckpointReply
 from api.schemas.params import IdPath

@@ -13,10 +13,10 @@ from api.http.rate_limits import creates
 from api.http.responses import file_response, json_response, no_content, page_response
 from api.http.uploads import Upload, read_upload
 from api.operations.audit import check_sharing, record, record_visibility
-from api.operations.corpus_storage import parts
-from api.operations.corpus_upload import create_corpus, room_for_upload
-from api.operations.deletion import remove_corpus, restore_corpus
-from api.operations.sharing import update_resource
+from api.operations.library.corpus_storage import parts
+from api.operations.library.corpus_upload import create_corpus, room_for_upload
+from api.operations.library.deletion import remove_corpus, restore_corpus
+from api.operations.library.sharing import update_resource
 from api.permissions import (
     current_user,
     has_visibility,

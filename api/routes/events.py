@@ -7,9 +7,9 @@ from flask import Response
 from api.errors import Invalid
 from api.http.client_gone import sender_of_request
 from api.http.openapi import Resource, returns_non_json
-from api.operations.event_stream import encode_of_job, encode_of_jobs, places_of_jobs
-from api.operations.job_follower import JobFollower, has_received_end
-from api.operations.stream_response import DESCRIPTION, stream_response
+from api.operations.following.event_stream import encode_of_job, encode_of_jobs, places_of_jobs
+from api.operations.following.job_follower import JobFollower, has_received_end
+from api.operations.following.stream_response import DESCRIPTION, stream_response
 from api.permissions import current_user, own_job
 from api.schemas.headers import LastEventIdHeader, LastEventIdsHeader
 from api.schemas.params import MAX_FOLLOWED_JOBS, EventsQuery, IdPath

@@ -19,12 +19,12 @@ from api.http.prefer_wait import (
     wait_seat,
 )
 from api.http.responses import json_response
-from api.operations.corpus_storage import create_with_text
-from api.operations.generation import enqueue_text, generation_request, next_request
+from api.operations.library.corpus_storage import create_with_text
 from api.operations.notifications import notify_of_job
-from api.operations.scores import enqueue_corpus_score, score_request, text_to_keep
-from api.operations.submission_groups import enqueue_in_group
-from api.operations.text_requests import TextRequest
+from api.operations.texts.generation import enqueue_text, generation_request, next_request
+from api.operations.texts.scores import enqueue_corpus_score, score_request, text_to_keep
+from api.operations.texts.submission_groups import enqueue_in_group
+from api.operations.texts.text_requests import TextRequest
 from api.permissions import check_key_again, own_job_as_shown
 from api.schemas.generation import GenerateRequest, NextRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders

@@ -11,7 +11,7 @@ from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import json_response, page_response
 from api.operations.audit import record
-from api.operations.job_texts import texts_of
+from api.operations.following.job_texts import texts_of
 from api.operations.rerun import rerun
 from api.permissions import (
     as_id,

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
 from api.http.responses import page_response
-from api.operations.curves import points_of
+from api.operations.following.curves import points_of
 from api.permissions import own_job
 from api.schemas.jobs import EventReply, MetricReply
 from api.schemas.params import HistoryPage, IdPath, MetricsPage

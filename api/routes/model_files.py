@@ -5,8 +5,8 @@ from flask import Response
 from api.http.openapi import Resource, reads_body_itself, returns_non_json
 from api.http.rate_limits import creates
 from api.http.responses import file_response
-from api.operations.model_export import export_model
-from api.operations.model_import import OCTETS, import_model
+from api.operations.library.model_export import export_model
+from api.operations.library.model_import import OCTETS, import_model
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.models import ModelReply
 from api.schemas.params import ExportQuery, IdPath, ImportQuery

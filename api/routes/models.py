@@ -8,9 +8,9 @@ from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
 from api.http.responses import json_response, no_content, page_response
 from api.operations.audit import record_visibility
-from api.operations.deletion import remove_model, restore_model
-from api.operations.lineage import of_checkpoint
-from api.operations.sharing import update_resource
+from api.operations.library.deletion import remove_model, restore_model
+from api.operations.library.lineage import of_checkpoint
+from api.operations.library.sharing import update_resource
 from api.permissions import (
     as_id,
     current_user,

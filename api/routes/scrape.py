@@ -4,7 +4,7 @@ from flask import Response
 
 from api.http.authentication import open_by_setting
 from api.http.openapi import Resource, returns_non_json
-from api.operations.scrape import CONTENT_TYPE, expose
+from api.operations.figures.scrape import CONTENT_TYPE, expose
 from api.services import services
 
 scrape = Resource("scrape", "Figures for Prometheus", prefix="")

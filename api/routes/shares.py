@@ -10,11 +10,12 @@ from api.http.openapi import Resource, returns_non_json
 from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates, shows_strangers
 from api.http.responses import json_response, no_content, page_response
-from api.operations.curves import points_of
-from api.operations.event_stream import encode_of_job
-from api.operations.job_follower import JobFollower, has_received_end
-from api.operations.job_texts import texts_of
-from api.operations.share_links import (
+from api.operations.following.curves import points_of
+from api.operations.following.event_stream import encode_of_job
+from api.operations.following.job_follower import JobFollower, has_received_end
+from api.operations.following.job_texts import texts_of
+from api.operations.following.stream_response import DESCRIPTION, stream_response
+from api.operations.people.share_links import (
     SharedView,
     create_share,
     open_share,
@@ -23,7 +24,6 @@ from api.operations.share_links import (
     shared_reply,
     shared_text,
 )
-from api.operations.stream_response import DESCRIPTION, stream_response
 from api.permissions import current_user
 from api.schemas.headers import IdempotencyHeader, LastEventIdHeader
 from api.schemas.jobs import MetricReply

@@ -7,7 +7,7 @@ from sqlalchemy import text as sql_text
 from api.http.openapi import Resource
 from api.http.paging import SortOrder, read_page
 from api.http.responses import json_response, page_response
-from api.operations.lineage import of_text
+from api.operations.library.lineage import of_text
 from api.permissions import current_user, not_of_deleted_model, own_text
 from api.schemas.params import IdPath, TextsPage
 from api.schemas.replies import Listing

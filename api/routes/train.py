@@ -6,7 +6,7 @@ from api.http.idempotency import create_once
 from api.http.openapi import Resource
 from api.http.rate_limits import creates
 from api.http.responses import json_response
-from api.operations.training import dry_run_training, enqueue_training
+from api.operations.trainings.training import dry_run_training, enqueue_training
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.jobs import JobReply, TrainDryRunReply
 from api.schemas.params import TrainQuery

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from api.operations import submission_groups
+from api.operations.texts import submission_groups
 from shared.database import make_sessions
 from shared.tables import Job
 from tests.api.harness import ApiHarness, Person

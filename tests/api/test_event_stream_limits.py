@@ -77,7 +77,7 @@ def test_a_stream_ends_with_the_right_to_it(
     harness: ApiHarness, ann: Person, job: Any, publisher: EventPublisher, way: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("api.operations.job_follower.SLOW_CHECK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.job_follower.SLOW_CHECK_SECONDS", 0.3)
     admin = harness.person("root", "admin")
     claim = harness.claim(job["id"], "generate")
     client = EventStreamClient(ann, job["id"])

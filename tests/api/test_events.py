@@ -22,9 +22,9 @@ TEXT = "and the sea was calm, and the moon was full"
 @pytest.fixture(autouse=True)
 def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the heartbeat, so that the server notices a closed stream soon."""
-    monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
-    monkeypatch.setattr("api.operations.job_follower.BLOCK_SECONDS", 0.3)
-    monkeypatch.setattr("api.operations.event_stream.HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr("api.operations.following.event_stream.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.job_follower.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.event_stream.HEARTBEAT_SECONDS", 0.2)
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def test_an_unpublished_end_is_found_in_the_row(
     publisher: EventPublisher,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("api.operations.job_follower.SLOW_CHECK_SECONDS", 0.5)
+    monkeypatch.setattr("api.operations.following.job_follower.SLOW_CHECK_SECONDS", 0.5)
     claim = harness.claim(job["id"], "generate")
     client = EventStreamClient(ann, job["id"])
     publish_piece(publisher, claim, 0, 5)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.operations import sharing
+from api.operations.library import sharing
 from tests.api.harness import ApiHarness, Person, problem
 from tests.api.test_groups import UNKNOWN_ID, end
 

@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import delete, event, update
 
 from api.app import create_app
-from api.operations.scrape import expose
-from api.operations.scrape_server import serving_metrics
+from api.operations.figures.scrape import expose
+from api.operations.figures.scrape_server import serving_metrics
 from api.services import EXTENSION
 from shared.broker import Broker
 from shared.clock import database_now

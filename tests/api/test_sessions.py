@@ -367,9 +367,9 @@ def test_signing_in_counts_against_the_limit_of_requests(harness: ApiHarness, an
 def test_a_stream_ends_with_its_session(
     harness: ApiHarness, browser: Browser, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
-    monkeypatch.setattr("api.operations.job_follower.BLOCK_SECONDS", 0.3)
-    monkeypatch.setattr("api.operations.job_follower.SLOW_CHECK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.event_stream.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.job_follower.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.job_follower.SLOW_CHECK_SECONDS", 0.3)
     job = ann.train(ann.upload())
     headers = {"Cookie": f"quire_session_80={browser.token}"}
     stream = EventStreamClient(ann, job["id"], headers=headers)

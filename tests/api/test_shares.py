@@ -21,8 +21,8 @@ NOWHERE = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 @pytest.fixture(autouse=True)
 def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
-    monkeypatch.setattr("api.operations.job_follower.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.event_stream.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.job_follower.BLOCK_SECONDS", 0.3)
 
 
 def share(person: Person, **fields: Any) -> Any:

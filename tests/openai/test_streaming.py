@@ -27,7 +27,7 @@ TEXT = "and the sea was calm"
 
 @pytest.fixture(autouse=True)
 def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.event_stream.BLOCK_SECONDS", 0.3)
 
 
 @pytest.fixture

@@ -46,8 +46,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sync", "aio"):
         monkeypatch.setattr(f"quire.client.{name}.training.WATCH_SECONDS", 0.05)
         monkeypatch.setattr(f"quire.client.{name}.job.POLL_SECONDS", 0.1)
-    monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
-    monkeypatch.setattr("api.operations.job_follower.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.event_stream.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.job_follower.BLOCK_SECONDS", 0.3)
 
 
 @contextmanager

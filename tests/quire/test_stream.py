@@ -28,8 +28,8 @@ SendPiece = Callable[[int, int, int], None]
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.operations.event_stream.BLOCK_SECONDS", 0.3)
-    monkeypatch.setattr("api.operations.job_follower.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.event_stream.BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr("api.operations.following.job_follower.BLOCK_SECONDS", 0.3)
 
 
 @pytest.fixture

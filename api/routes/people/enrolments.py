@@ -22,7 +22,7 @@ from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import json_response, no_content, page_response
 from api.operations.audit import address, origin
-from api.operations.people import (
+from api.operations.people.people import (
     check_future,
     find_enrolment,
     find_user_to_enrol,

@@ -14,7 +14,7 @@ from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import json_response, no_content, page_response
 from api.operations.audit import record
-from api.operations.groups import (
+from api.operations.people.groups import (
     add_member,
     check_update,
     find_group,

@@ -11,7 +11,7 @@ from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import no_content, page_response
 from api.operations.audit import origin
-from api.operations.people import find_user, granted_expiry, granted_scopes
+from api.operations.people.people import find_user, granted_expiry, granted_scopes
 from api.permissions import as_id, current_user
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.params import KeyPath, Page, UserPath

@@ -11,7 +11,7 @@ from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import json_response, page_response
 from api.operations.audit import origin
-from api.operations.people import find_managed_user
+from api.operations.people.people import find_managed_user
 from api.permissions import current_user, require_admin
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.params import Page, UserPath

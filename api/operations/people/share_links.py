@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from api.errors import NotFound, ShareLinkUnknown, Unauthenticated
 from api.http.idempotency import Creation
 from api.operations.audit import address, record
-from api.operations.people import check_future
+from api.operations.people.people import check_future
 from api.permissions import as_id, current_user, own_job, own_text
 from api.schemas.jobs import JobReply
 from api.schemas.shares import NewShare, NewShareReply, SharedReply, ShareReply

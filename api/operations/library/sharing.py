@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Session
 
-from api.operations.groups import find_group_to_share_with
+from api.operations.people.groups import find_group_to_share_with
 from api.schemas.requests import ResourceUpdate
 from shared.tables import Corpus, Model
 

@@ -11,7 +11,7 @@ from api.errors import TooManyUploads
 from api.http.idempotency import Creation, Result, find_result
 from api.http.uploads import Upload
 from api.operations.audit import record_visibility
-from api.operations.corpus_storage import create_with_text, insert_corpus
+from api.operations.library.corpus_storage import create_with_text, insert_corpus
 from api.permissions import current_user
 from api.schemas.headers import IdempotencyHeader
 from api.serializers.models import corpus_replies

@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from api.errors import Invalid
 from api.http.idempotency import Creation
-from api.operations import prompts
-from api.operations.excerpts import refuse_nearest, refuse_random_prompt
-from api.operations.known_items import refuse_unknown_items
 from api.operations.submission import submit
-from api.operations.text_requests import TextRequest, UsableModel, usable_model
-from api.operations.usable_checkpoints import (
+from api.operations.texts import prompts
+from api.operations.texts.excerpts import refuse_nearest, refuse_random_prompt
+from api.operations.texts.known_items import refuse_unknown_items
+from api.operations.texts.text_requests import TextRequest, UsableModel, usable_model
+from api.operations.texts.usable_checkpoints import (
     followed_training,
     refuse_network,
     refuse_without_checkpoint,

@@ -7,7 +7,7 @@ from itertools import chain
 from sqlalchemy.orm import Session
 
 from api.errors import NoCheckpointYet, NotFound
-from api.operations.lineage import of_checkpoint
+from api.operations.library.lineage import of_checkpoint
 from api.permissions import as_id, visible
 from api.schemas.params import ExportQuery
 from api.services import reading, services

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import structlog
 
-from api.operations.scrape import CONTENT_TYPE
+from api.operations.figures.scrape import CONTENT_TYPE
 
 #: How long a client may take to send its request, or to read the answer.
 STALL_SECONDS = 10.0

@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.errors import NetworkTooLarge, NoCheckpointYet, NotFound
-from api.operations.text_requests import TextRequest, UsableModel
+from api.operations.texts.text_requests import TextRequest, UsableModel
 from api.permissions import own_job
 from api.services import services
 from shared.checkpoint_aliases import find_checkpoint, resolve

@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 
-from api.operations.job_follower import BLOCK_SECONDS, JobFollower, StreamEvent
+from api.operations.following.job_follower import BLOCK_SECONDS, JobFollower, StreamEvent
 from api.services import Services
 
 #: At least one write per interval reveals a closed connection and keeps proxies from closing it.

@@ -7,7 +7,7 @@ when its time is over (shared/queue/maintenance/deleted.py), or at once if its o
 from sqlalchemy.orm import Session
 
 from api.operations.audit import record
-from api.operations.dependents import (
+from api.operations.library.dependents import (
     refuse_if_corpus_in_use,
     refuse_if_model_in_use,
     refuse_to_purge_corpus,

@@ -8,8 +8,8 @@ from flask import Response, stream_with_context
 from api.errors import TooManyEventStreams
 from api.front import NoSeat
 from api.http.client_gone import client_gone, when_client_goes
-from api.operations.event_stream import Encode, EventStream
-from api.operations.job_follower import JobFollower
+from api.operations.following.event_stream import Encode, EventStream
+from api.operations.following.job_follower import JobFollower
 from api.services import services
 
 EVENT_STREAM = "text/event-stream"

@@ -6,11 +6,11 @@ from sqlalchemy.orm import Session
 
 from api.errors import Invalid
 from api.http.idempotency import Creation
-from api.operations import prompts
-from api.operations.corpus_storage import find_or_insert_corpus
+from api.operations.library.corpus_storage import find_or_insert_corpus
 from api.operations.submission import submit
-from api.operations.text_requests import TextRequest, UsableModel, usable_model
-from api.operations.usable_checkpoints import refuse_without_checkpoint
+from api.operations.texts import prompts
+from api.operations.texts.text_requests import TextRequest, UsableModel, usable_model
+from api.operations.texts.usable_checkpoints import refuse_without_checkpoint
 from api.permissions import current_user, visible
 from api.schemas.fields import NAME_CHARACTERS
 from api.schemas.generation import MAX_LOGPROBS, MAX_PROMPT_CHARACTERS, ScoreRequest

@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 
 from api.errors import Invalid
 from api.http.idempotency import Creation
-from api.operations.admission import admit
 from api.operations.audit import check_sharing, record_visibility
-from api.operations.base_checkpoint import BaseCheckpoint, find_base_checkpoint
 from api.operations.notifications import notify_of_job
 from api.operations.submission import submit
+from api.operations.trainings.admission import admit
+from api.operations.trainings.base_checkpoint import BaseCheckpoint, find_base_checkpoint
 from api.permissions import current_user, may_see, visible
 from api.schemas.fields import NAME_CHARACTERS
 from api.schemas.jobs import EstimateReply, PlaceReply, TrainDryRunReply

@@ -28,11 +28,11 @@ from api.http.idempotency import (
     store_new,
 )
 from api.http.prefer_wait import give_slot_back, take_slot_again
-from api.operations.excerpts import refuse_random_prompt
-from api.operations.generation import enqueue_text
 from api.operations.submission import creation_of, scheduled
-from api.operations.text_requests import TextRequest, UsableModel, usable_model
-from api.operations.usable_checkpoints import refuse_without_checkpoint
+from api.operations.texts.excerpts import refuse_random_prompt
+from api.operations.texts.generation import enqueue_text
+from api.operations.texts.text_requests import TextRequest, UsableModel, usable_model
+from api.operations.texts.usable_checkpoints import refuse_without_checkpoint
 from api.schemas.headers import IdempotencyHeader
 from api.serializers.jobs import render_job
 from api.services import services, writing

@@ -1,0 +1,1 @@
+"""Corpora and models: stored, shared, deleted, exported and imported."""

@@ -1,0 +1,1 @@
+"""Trainings: from a valid request to a queued job."""
