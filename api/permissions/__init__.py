@@ -1,0 +1,72 @@
+"""Who may see and change what. All access rules are in this package.
+
+Another user's private resources return 404, exactly like missing ones, because the same
+statement looks both up. An admin manages users, keys and devices, and sees no more of other
+users' resources than anybody else, and neither does a group's teacher.
+"""
+
+from api.permissions.current_user import (
+    CurrentUser,
+    check_key_again,
+    current_user,
+    may_enrol,
+    may_manage_user,
+    needs_admin,
+    require_admin,
+    require_scope,
+    unauthenticated,
+)
+from api.permissions.finding import (
+    Lock,
+    Shareable,
+    as_id,
+    own,
+    own_deleted,
+    own_job,
+    own_job_as_shown,
+    own_text,
+    visible,
+    visible_checkpoint,
+)
+from api.permissions.visibility import (
+    corpus_as_shown,
+    deleted_models,
+    digests_of_visible,
+    has_visibility,
+    jobs_that_show_excerpts,
+    may_see,
+    may_show_excerpts,
+    not_of_deleted_model,
+    visibility_of,
+)
+
+__all__ = [
+    "CurrentUser",
+    "Lock",
+    "Shareable",
+    "as_id",
+    "check_key_again",
+    "corpus_as_shown",
+    "current_user",
+    "deleted_models",
+    "digests_of_visible",
+    "has_visibility",
+    "jobs_that_show_excerpts",
+    "may_enrol",
+    "may_manage_user",
+    "may_see",
+    "may_show_excerpts",
+    "needs_admin",
+    "not_of_deleted_model",
+    "own",
+    "own_deleted",
+    "own_job",
+    "own_job_as_shown",
+    "own_text",
+    "require_admin",
+    "require_scope",
+    "unauthenticated",
+    "visibility_of",
+    "visible",
+    "visible_checkpoint",
+]
