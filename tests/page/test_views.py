@@ -145,7 +145,7 @@ def wide(visitor: Visitor) -> int:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(visit: Visit, taught: Taught, theme: str) -> None:
+def test_axe_finds_nothing(server: Server, visit: Visit, taught: Taught, theme: str) -> None:
     if not AXE.exists():
         pytest.skip("no axe-core: run `make page`, which installs web/node_modules")
     visitor = visit(color_scheme=theme)
@@ -162,6 +162,10 @@ def test_axe_finds_nothing(visit: Visit, taught: Taught, theme: str) -> None:
             page.get_by_label("already").select_option(taught.corpus)
         page.wait_for_load_state("networkidle")
         assert violations(page) == [], path
+    with server.client(taught.user) as ann:
+        visitor.page.goto(ann.share(job=taught.job).url or "")
+    page.get_by_role("article").first.wait_for()
+    assert violations(page) == [], "/shared"
     admin = visit("admin", color_scheme=theme)
     for path in ADMINS:
         admin.go(path)
