@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         Reply,
         Text,
     )
-    from quire.client.server_replies import (
+    from quire.client.replies.server import (
         Cap,
         Device,
         Key,
@@ -150,7 +150,7 @@ _HOMES = {
         "Checkpoint", "Event", "FieldError", "Metric", "Novelty", "Problem", "Progress",
         "QueuePosition", "Reply", "Text",
     ),
-    "quire.client.server_replies": (
+    "quire.client.replies.server": (
         "Cap", "Device", "Key", "Lane", "Me", "Queue", "QueueEntry", "Usage", "User",
     ),
     "quire.client.sync.event_stream": ("stream_events",),

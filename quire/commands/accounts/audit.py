@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from quire import config
-from quire.client.server_replies import AuditEvent
+from quire.client.replies.server import AuditEvent
 from quire.commands.accounts.moments import before_now
 from quire.terminal import formatting
 from quire.terminal.console import Json, escape, print_json, print_table

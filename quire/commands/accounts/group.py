@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from quire import config
-from quire.client.server_replies import Group
+from quire.client.replies.server import Group
 from quire.commands.accounts.limits import NONE, parse_limit
 from quire.errors import InvalidInput
 from quire.terminal import formatting

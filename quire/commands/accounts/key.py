@@ -7,7 +7,7 @@ import typer
 
 from quire import config
 from quire.client import ApiError, Client
-from quire.client.server_replies import Key, Me
+from quire.client.replies.server import Key, Me
 from quire.commands.accounts.moments import Expires, after_now
 from quire.commands.accounts.new_key import NewKeyOutput, Scopes, Show
 from quire.errors import InvalidInput

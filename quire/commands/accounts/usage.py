@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from quire import config
-from quire.client.server_replies import Cap, Usage
+from quire.client.replies.server import Cap, Usage
 from quire.terminal import formatting
 from quire.terminal.console import Json, escape, print_fields, print_json
 

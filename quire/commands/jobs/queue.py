@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from quire import config
-from quire.client.server_replies import Lane
+from quire.client.replies.server import Lane
 from quire.commands.library.announcement import show_announcement
 from quire.terminal import formatting
 from quire.terminal.console import Json, escape, print_json, print_note, print_table

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from quire import config
-from quire.client.server_replies import Device
+from quire.client.replies.server import Device
 from quire.errors import InvalidInput
 from quire.terminal import formatting
 from quire.terminal.console import Json, escape, out, print_json, print_table

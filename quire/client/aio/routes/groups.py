@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from quire.client.aio.base import AsyncBase, quote_segment
-from quire.client.server_replies import Group, Member
+from quire.client.replies.server import Group, Member
 
 
 class AsyncGroups(AsyncBase):

@@ -8,7 +8,7 @@ from httpx2 import EventSource
 
 from quire.client.aio.base import AsyncBase
 from quire.client.replies import Event, Job, Metric, Text, TrainDryRun
-from quire.client.server_replies import Device, FreedDevice, Queue
+from quire.client.replies.server import Device, FreedDevice, Queue
 
 
 class AsyncJobs(AsyncBase):

@@ -1,7 +1,7 @@
 """The operations of those who run the server: drain workers, announce something."""
 
 from quire.client.aio.base import AsyncBase
-from quire.client.server_replies import Announcement, CurrentAnnouncement, Drained
+from quire.client.replies.server import Announcement, CurrentAnnouncement, Drained
 
 
 class AsyncOperations(AsyncBase):

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from quire.client.aio.base import AsyncBase
 from quire.client.problems import ApiError
-from quire.client.server_replies import Readiness
+from quire.client.replies.server import Readiness
 from quire.errors import ServerUnreachable
 
 

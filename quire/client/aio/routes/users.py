@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from quire.client.aio.base import AsyncBase, quote_segment
-from quire.client.server_replies import AuditEvent, Enrolment, Key, Me, Usage, User
+from quire.client.replies.server import AuditEvent, Enrolment, Key, Me, Usage, User
 
 
 class AsyncUsers(AsyncBase):

@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from quire.client.server_replies import Group, Member
+from quire.client.replies.server import Group, Member
 from quire.client.sync.base import Base, quote_segment
 
 

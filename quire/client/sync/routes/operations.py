@@ -1,7 +1,7 @@
 # Written by `make client` from quire/client/aio/routes/operations.py: change that file.
 """The operations of those who run the server: drain workers, announce something."""
 
-from quire.client.server_replies import Announcement, CurrentAnnouncement, Drained
+from quire.client.replies.server import Announcement, CurrentAnnouncement, Drained
 from quire.client.sync.base import Base
 
 

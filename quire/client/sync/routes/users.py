@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from quire.client.server_replies import AuditEvent, Enrolment, Key, Me, Usage, User
+from quire.client.replies.server import AuditEvent, Enrolment, Key, Me, Usage, User
 from quire.client.sync.base import Base, quote_segment
 
 
