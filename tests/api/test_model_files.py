@@ -144,7 +144,7 @@ def test_imports_count_and_leave_nothing_behind(
     after = ann.get("/v1/usage").json
     assert after["stored_bytes"]["used"] == usage["stored_bytes"]["used"] + size
     assert after["models"]["used"] == 2
-    assert ann.delete(f"/v1/models/{imported['id']}").status_code == 204
+    assert ann.delete(f"/v1/models/{imported['id']}?purge=true").status_code == 204
     cap = {"max_stored_bytes": int(usage["stored_bytes"]["used"] + size - 1)}
     assert admin.patch("/v1/usage/ann", cap).status_code == 200
     assert problem(bring(ann, data), 403)["type"] == "/problems/storage-full"
