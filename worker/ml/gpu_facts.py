@@ -4,7 +4,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pynvml
-import tensorflow as tf
 
 #: The wheel with the cuDNN that runs; without it, the system's is used.
 CUDNN_PACKAGE = "nvidia-cudnn-cu12"
@@ -12,6 +11,9 @@ CUDNN_PACKAGE = "nvidia-cudnn-cu12"
 
 def gpu_facts() -> dict[str, Any]:
     """The model, compute capability, driver, CUDA and cuDNN of the GPU that TensorFlow uses."""
+    # Imported here because it takes seconds, and who checks the file of a checkpoint needs none.
+    import tensorflow as tf
+
     gpus = tf.config.get_visible_devices("GPU")
     details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
     build = tf.sysconfig.get_build_info()
