@@ -81,7 +81,7 @@ def restore_backup(
                 f"version knows up to {migrate.newest()}: restore it with that version or a newer "
                 "one"
             )
-        os.umask(OWNER_ONLY)
+        before = os.umask(OWNER_ONLY)
         try:
             if make_url(settings.database).get_backend_name() == "sqlite":
                 return _into_sqlite(archive, path, settings, progress)
@@ -94,6 +94,8 @@ def restore_backup(
             raise InvalidInput(
                 f"{path} holds what the database refuses ({reason}), and nothing was restored"
             ) from None
+        finally:
+            os.umask(before)
 
 
 def _into_sqlite(
