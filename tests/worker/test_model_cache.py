@@ -70,4 +70,4 @@ def test_the_size_of_the_cache_is_a_setting(
     for name, value in (harness.environment | {"QUIRE_LOADED_BYTES": "12345"}).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(CacheMade, match="12345"):
-        bootstrap.start(Lane("here", "cpu", "generate"), load_settings())
+        bootstrap.start(Lane("here", "cpu", "generate"), load_settings(), lambda: None)
