@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -117,7 +118,9 @@ def test_a_name_is_no_markup(served: Served, capsys: pytest.CaptureFixture[str])
     assert all(f"\n{name} " in listed for name in names), listed
     for name in names:
         assert run(["corpus", "rm", name]) == 0
-        assert capsys.readouterr().err == f"Deleted the corpus {name}.\n"
+        told = capsys.readouterr().err
+        assert told.startswith(f"Deleted the corpus {name}.\n"), told
+        assert told.endswith(f": quire corpus restore {shlex.quote(name)}\n"), told
 
 
 def test_no_line_is_wrapped_or_cut_in_a_pipe(
