@@ -36,7 +36,7 @@ def jobs(server: Server, text_file: Path) -> list[str]:
         body = {"corpus": corpus.id, "name": "Nietzsche", "budget": {"seconds": seconds}}
         smaller = body | {"name": "Nietzsche, a small network", "units": 32, "embedding": 16}
         smaller["budget"] = {"seconds": seconds / 2}
-        queued = [fritz.train(each) for each in (smaller, body)]
+        queued = [fritz.submit_training(each) for each in (smaller, body)]
         return [wait_for_job(fritz, each, watch=False).id for each in reversed(queued)]
 
 

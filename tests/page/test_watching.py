@@ -7,7 +7,7 @@ from tests.page.conftest import PATIENCE_MILLISECONDS, TINY_NUMBERS, Server, Tau
 
 ENDLESS = TINY_NUMBERS | {"epochs": 10_000, "patience": None, "learning_rate": 1e-4}
 #: A rate at which the loss explodes, so that the training rolls back.
-EXPLODING = TINY_NUMBERS | {"epochs": 4, "patience": None, "learning_rate": 0.9}
+EXPLODING = TINY_NUMBERS | {"epochs": 20, "patience": None, "learning_rate": 1.0, "clip_norm": None}
 
 
 def test_rollbacks_pauses_and_resumes_are_marked(

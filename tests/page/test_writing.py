@@ -78,6 +78,7 @@ def test_a_list_is_recognized_taught_and_written(
     page.get_by_role("button", name="items=lines").click()
     expect(page.locator(".found")).to_contain_text("320 items", timeout=PATIENCE_MILLISECONDS)
     page.get_by_role("button", name="Keep this text").click()
+    expect(page.get_by_role("button", name="Keep this text")).to_have_count(0)
     expect(page.get_by_text("320 items, 4 characters in the middle")).to_be_visible()
     with server.client("lister") as lister:
         [corpus] = lister.corpora()

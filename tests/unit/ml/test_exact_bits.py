@@ -155,7 +155,7 @@ def logits_of(
     usual = [result.numpy() for result in step_function(shape)(*arguments)]
     *same, logits = (result.numpy() for result in step_function(with_logits)(*arguments))
     assert [result.tobytes() for result in same] == [result.tobytes() for result in usual]
-    batch.unpack(*same)
+    batch.unpack(*same, report=None, reported=())
     found: npt.NDArray[np.float32] = logits[:steps]
     return found
 
