@@ -25,9 +25,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
-# Several processes share the card in F and G.
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+# Before anything imports Keras; whoever imports this module keeps the backend that they have.
+if __name__ == "__main__":
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    # Several processes share the card in F and G.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import numpy as np
 

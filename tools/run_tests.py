@@ -21,7 +21,10 @@ from shared.process import pdeathsig
 
 #: Tests that mostly wait for other processes. All other tests, new folders included, run in the
 #: second process. Move a path when `--durations=0` says that one process ends minutes earlier.
-WAITING = ("tests/e2e", "tests/faults", "tests/worker")
+WAITING = (
+    *("tests/e2e", "tests/faults", "tests/worker"),
+    *("tests/backup", "tests/migrations", "tests/openai"),
+)
 #: Tests that need the machine for themselves (`make attacks`, `make page`), or packages of their
 #: own (`make clients`).
 ALONE = ("tests/attacks", "tests/clients", "tests/page")

@@ -14,7 +14,7 @@ NOBODY = 65534
 
 
 def test_it_is_a_stage_of_ci_and_a_make_target() -> None:
-    assert ".ci/containers\nstop_if_failed" in (ROOT / ".ci" / "run").read_text()
+    assert "stage containers containers_end\nstop_if_failed" in (ROOT / ".ci" / "run").read_text()
     assert "\n\t@.ci/containers\n" in (ROOT / "Makefile").read_text()
 
 

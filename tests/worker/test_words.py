@@ -38,6 +38,12 @@ def model_of(harness: WorkerHarness, job_id: str) -> Model:
 
 
 @pytest.fixture(scope="module")
+def harness(sqlite_harness: WorkerHarness) -> WorkerHarness:
+    """On one database: words are the pipeline's, and its rows are those of any other training."""
+    return sqlite_harness
+
+
+@pytest.fixture(scope="module")
 def worker(harness: WorkerHarness) -> Iterator[Worker]:
     with harness.worker() as worker:
         yield worker

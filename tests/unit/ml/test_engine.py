@@ -231,7 +231,8 @@ def test_no_block_of_a_preset_is_more_work_than_documented(name: PresetName) -> 
         lstm = (2 * network.layers - 1) * 4 * network.units**2
         step = rows * ((network.window or 1) * lstm + network.units * network.vocabulary)
         assert 1 <= shape.steps_per_call <= BLOCK
-        assert shape.steps_per_call * step <= MULTIPLY_ADDS_PER_CALL
+        # One step is the least: of a preset for GPUs it may be more.
+        assert shape.steps_per_call == 1 or shape.steps_per_call * step <= MULTIPLY_ADDS_PER_CALL
         # No block is shorter than necessary, because starting a block costs time.
         longer = (shape.steps_per_call + 1) * step
         assert shape.steps_per_call == BLOCK or longer > MULTIPLY_ADDS_PER_CALL
