@@ -7,7 +7,8 @@ from tests.worker.harness import THREADS, WorkerHarness, until
 pytestmark = pytest.mark.slow
 
 
-def test_a_resume_with_other_threads_works_and_is_marked(harness: WorkerHarness) -> None:
+def test_a_resume_with_other_threads_works_and_is_marked(sqlite_harness: WorkerHarness) -> None:
+    harness = sqlite_harness
     with harness.worker():
         job_id = harness.train(epochs=120, keep=1000)
         harness.first_checkpoint(job_id)
