@@ -1,6 +1,6 @@
 // A job as its stream tells it: its state, the points of its curve, its texts as they are written.
 import { useEffect, useState } from "preact/hooks";
-import { type Job, type JobEvent, type Metric, type Page, type Problem, type Text, everyItem, get } from "../api/client";
+import { type Job, type JobEvent, type Metric, type Page, type Problem, type Text, comebacks, everyItem, get } from "../api/client";
 import { type Listener, type Piece, type Report, follow } from "../api/events";
 import { type CurvePoint, pointOf, withPoint } from "./curve";
 import { hasEnded } from "./job";
@@ -108,9 +108,22 @@ export function useSource(source: Source): Followed & { update(job: Job): void }
         text: (text) => change((before) => ({ texts: withText(before.texts, text) })),
       });
     };
-    start().catch((error: unknown) => isCurrent && change(() => ({ problem: asProblem(error) })));
+    let isUnanswered = false;
+    const begin = () => {
+      isUnanswered = false;
+      start().catch((error: unknown) => {
+        if (!isCurrent) return;
+        const problem = asProblem(error);
+        // What the server did not answer is asked again when it is back; until then a bar says so.
+        isUnanswered = problem.status === 0;
+        if (!isUnanswered) change(() => ({ problem }));
+      });
+    };
+    begin();
+    const forget = comebacks.listen(() => isUnanswered && begin());
     return () => {
       isCurrent = false;
+      forget();
       clearTimeout(timer);
       stop?.();
     };
