@@ -65,7 +65,7 @@ def test_a_training_is_shown_to_whoever_has_its_link(
         stranger = visit()
         stranger.page.goto(link)
         expect(stranger.page.get_by_role("heading", name="on the wall")).to_be_visible()
-        points = "Number(document.querySelector('[role=img]').dataset.points)"
+        points = "Number(document.querySelector('[role=img]')?.dataset.points)"
         stranger.page.get_by_role("img").wait_for()
         before = stranger.page.evaluate(points)
         stranger.page.wait_for_function(f"() => {points} > {before}", timeout=PATIENCE_MILLISECONDS)

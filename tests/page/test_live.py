@@ -53,7 +53,7 @@ def test_the_server_goes_away_in_a_stream_and_is_found_again(
             timeout=RESTART_MILLISECONDS
         )
         page.wait_for_function(
-            "(before) => Number(document.querySelector('[role=img]').dataset.points) > before",
+            "(before) => Number(document.querySelector('[role=img]')?.dataset.points) > before",
             arg=points,
             timeout=PATIENCE_MILLISECONDS,
         )

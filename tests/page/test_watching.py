@@ -65,7 +65,7 @@ def test_trainings_over_each_other(server: Server, visit: Visit, taught: Taught)
         page.get_by_label("Compare onward").check()
         page.get_by_role("link", name="Show 3 over each other").click()
         expect(page.get_by_role("row")).to_have_count(4)
-        points = "Number(document.querySelector('[role=img]').dataset.points)"
+        points = "Number(document.querySelector('[role=img]')?.dataset.points)"
         page.wait_for_function(f"() => {points} > 4")
         before = page.evaluate(points)
         page.wait_for_function(f"() => {points} > {before}", timeout=PATIENCE_MILLISECONDS)
