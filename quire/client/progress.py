@@ -92,7 +92,23 @@ class NotebookBar(VisibleBar):
             self._handle.update(shown)
 
 
-class RichBar(VisibleBar):
+class LineBar(VisibleBar):
+    """A bar of one line: what is done, the share of it, and numbers."""
+
+    def show(self, job: Job, points: Sequence[Metric]) -> None:
+        """Show a job in one line."""
+        share = share_done(job) if job.status == "running" else None
+        self._update(f"{activity(job)} {_printable(job.name or job.id)}", share, _numbers(job))
+
+    def transfer(self, name: str, done: int, total: int | None) -> None:
+        """Show a transfer in one line."""
+        self._update(_printable(name), done / total if total else None, _megabytes(done))
+
+    def _update(self, description: str, share: float | None, numbers: str) -> None:
+        raise NotImplementedError
+
+
+class RichBar(LineBar):
     """A live bar of rich's, which disappears at the end."""
 
     def __init__(self) -> None:
@@ -111,15 +127,6 @@ class RichBar(VisibleBar):
         self._task = self._progress.add_task("", total=None, numbers="")
         self._progress.start()
 
-    def show(self, job: Job, points: Sequence[Metric]) -> None:
-        """Show a job in one line."""
-        share = share_done(job) if job.status == "running" else None
-        self._update(f"{activity(job)} {_printable(job.name or job.id)}", share, _numbers(job))
-
-    def transfer(self, name: str, done: int, total: int | None) -> None:
-        """Show a transfer in one line."""
-        self._update(_printable(name), done / total if total else None, _megabytes(done))
-
     def close(self) -> None:
         """Remove the bar."""
         self._progress.stop()
@@ -134,7 +141,7 @@ class RichBar(VisibleBar):
         )
 
 
-class TqdmBar(VisibleBar):
+class TqdmBar(LineBar):
     """A bar of tqdm's."""
 
     FORMAT = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
@@ -144,15 +151,6 @@ class TqdmBar(VisibleBar):
         self._bar: Any = tqdm.tqdm(
             total=1.0, bar_format=self.FORMAT, leave=False, file=sys.stderr, ncols=100
         )
-
-    def show(self, job: Job, points: Sequence[Metric]) -> None:
-        """Show a job in one line."""
-        share = share_done(job) if job.status == "running" else None
-        self._update(f"{activity(job)} {_printable(job.name or job.id)}", share, _numbers(job))
-
-    def transfer(self, name: str, done: int, total: int | None) -> None:
-        """Show a transfer in one line."""
-        self._update(_printable(name), done / total if total else None, _megabytes(done))
 
     def close(self) -> None:
         """Remove the bar."""

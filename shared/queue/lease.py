@@ -14,7 +14,7 @@ from shared.queue.errors import LeaseLost
 from shared.queue.history import add_checkpoint, add_event, add_texts, put_metric
 from shared.queue.maintenance.retention import checkpoints_to_keep, retire_superfluous
 from shared.queue.types import CheckpointRecord, Claim, LeaseDirectives, ProgressReport, TextRecord
-from shared.scheduling import caps, policy
+from shared.scheduling import cap_checks, policy
 from shared.scheduling.candidates import Rules
 from shared.tables import Device, Model
 
@@ -147,7 +147,7 @@ class JobLeases(QueueBase):
             # the lock of this before a user's.
             retired = retire_superfluous(connection, claim.job_id, checkpoints_to_keep(claim.spec))
             if new:
-                caps.check_checkpoint(connection, self.settings, claim.user_id)
+                cap_checks.check_checkpoint(connection, self.settings, claim.user_id)
                 add_event(
                     connection, claim.job_id, claim.attempt, now, "checkpoint", step=record.step
                 )

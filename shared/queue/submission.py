@@ -13,7 +13,7 @@ from shared.queue.base import QueueBase
 from shared.queue.errors import NoSuchJob, PredecessorFailed
 from shared.queue.history import Event, add_events
 from shared.queue.types import Submission, SubmittedJob
-from shared.scheduling import caps
+from shared.scheduling import cap_checks
 from shared.scheduling.errors import CapReached
 from shared.tables import Kind
 
@@ -45,7 +45,7 @@ class JobSubmission(QueueBase):
         blocked_by = _blocker(submission, predecessors)
         now = self.clock(connection)
         # The lock on the user's row serialises their submissions, so that no race passes a cap.
-        caps.check_job(connection, self.settings, submission.user_id, submission.kind, now)
+        cap_checks.check_job(connection, self.settings, submission.user_id, submission.kind, now)
         job = _submitted(submission, job_id or new_id(), now, blocked_by)
         self.insert(connection, [job])
         return job
@@ -91,7 +91,7 @@ class JobSubmission(QueueBase):
         stopped = set()
         for (user_id, kind), count in sorted(counts.items()):
             try:
-                caps.check_job(
+                cap_checks.check_job(
                     connection, self.settings, user_id, kind, now, count, jobs_at_once=len(jobs)
                 )
             except CapReached:

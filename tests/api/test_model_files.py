@@ -157,6 +157,20 @@ def test_imports_count_and_leave_nothing_behind(
     assert counts == [1, 1, 2]
 
 
+def test_an_imported_model_can_be_had_back(harness: ApiHarness, ann: Person) -> None:
+    model = trained(harness, ann)
+    data = ann.get(f"/v1/models/{model['id']}/export").get_data()
+    imported = bring(ann, data).json
+    address = f"/v1/models/{imported['id']}"
+    assert ann.delete(address).status_code == 204
+    assert ann.get(address).status_code == 404
+    assert [each["id"] for each in ann.items("/v1/models?deleted=true")] == [imported["id"]]
+    restored = ann.post(f"{address}/restore")
+    assert_succeeded(restored)
+    assert restored.json == imported
+    assert_succeeded(ann.get(f"{address}/export"))
+
+
 def test_a_request_must_be_the_file(harness: ApiHarness, ann: Person) -> None:
     model = trained(harness, ann)
     data = ann.get(f"/v1/models/{model['id']}/export").get_data()

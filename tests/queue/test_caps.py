@@ -12,7 +12,7 @@ from shared import blobs
 from shared.database import make_sessions
 from shared.queue import Queue
 from shared.queue.types import CheckpointRecord
-from shared.scheduling import caps
+from shared.scheduling import cap_checks
 from shared.scheduling.errors import CapReached, CorporaFull, DayUsedUp, QueueFull, StorageFull
 from shared.tables import Corpus, Job
 from tests.queue.conftest import QueueHarness
@@ -24,13 +24,13 @@ THREADS = 12
 def slow_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Widen the gap between a cap's check and the insert that follows it."""
     for name in ("check_job", "check_corpus"):
-        check = getattr(caps, name)
+        check = getattr(cap_checks, name)
 
         def slowly(*args: object, check: Callable[..., None] = check) -> None:
             check(*args)
             time.sleep(0.05)
 
-        monkeypatch.setattr(caps, name, slowly)
+        monkeypatch.setattr(cap_checks, name, slowly)
 
 
 def at_once(work: Callable[[], object]) -> list[object]:
@@ -74,7 +74,7 @@ def insert_corpus(harness: QueueHarness, size: int) -> None:
     """Check and insert a corpus in one transaction, as the API does."""
     with make_sessions(harness.engine).begin() as session:
         connection = session.connection()
-        caps.check_corpus(connection, harness.settings, harness.user("ada"), size)
+        cap_checks.check_corpus(connection, harness.settings, harness.user("ada"), size)
         source = session.get_one(Corpus, harness.corpus_id)
         values = {
             column.name: getattr(source, column.name)
@@ -162,8 +162,10 @@ def test_a_user_s_own_cap_may_exceed_the_default(harness: QueueHarness) -> None:
     harness.change("ada", max_queued=2)
     harness.submit(count=1)
     with harness.engine.begin() as connection:
-        caps.check_job(connection, settings, harness.user("ada"), "train", harness.clock.now)
+        cap_checks.check_job(connection, settings, harness.user("ada"), "train", harness.clock.now)
     harness.submit("grace")
     with harness.engine.begin() as connection, pytest.raises(QueueFull):
-        caps.check_job(connection, settings, harness.user("grace"), "train", harness.clock.now)
+        cap_checks.check_job(
+            connection, settings, harness.user("grace"), "train", harness.clock.now
+        )
     assert queue.settings.max_queued_per_user == 1

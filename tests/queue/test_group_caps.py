@@ -10,7 +10,7 @@ from shared import blobs, groups
 from shared.database import make_sessions
 from shared.ids import new_id
 from shared.queue.types import CheckpointRecord, Submission
-from shared.scheduling import caps
+from shared.scheduling import cap_checks
 from shared.scheduling.candidates import Rules
 from shared.scheduling.errors import GroupFull, GroupsOver, QueueFull
 from shared.scheduling.forecast_queries import places, read_forecast
@@ -140,10 +140,10 @@ def test_the_bytes_of_all_members_are_bounded(harness: QueueHarness) -> None:
     harness.user("stranger")
     with make_sessions(harness.engine).begin() as session:
         connection = session.connection()
-        caps.check_corpus(connection, harness.settings, harness.user("grace"), 30)
+        cap_checks.check_corpus(connection, harness.settings, harness.user("grace"), 30)
         with pytest.raises(GroupFull, match="may store 39 bytes together"):
-            caps.check_corpus(connection, harness.settings, harness.user("grace"), 31)
-        caps.check_corpus(connection, harness.settings, harness.user("stranger"), 31)
+            cap_checks.check_corpus(connection, harness.settings, harness.user("grace"), 31)
+        cap_checks.check_corpus(connection, harness.settings, harness.user("stranger"), 31)
     harness.submit("ada")
     [claim] = harness.claim()
 
@@ -219,7 +219,7 @@ def test_a_user_who_was_made_for_a_group_waits_once_it_is_over(harness: QueueHar
     with pytest.raises(GroupsOver, match="Ask an admin"):
         harness.submit("grace")
     with harness.engine.begin() as connection, pytest.raises(GroupsOver):
-        caps.check_corpus(connection, harness.settings, harness.user("grace"), 1)
+        cap_checks.check_corpus(connection, harness.settings, harness.user("grace"), 1)
     harness.clock.move(harness.settings.quantum_seconds)
     with harness.engine.connect() as connection:
         rules = Rules.of(harness.settings, "train")

@@ -12,7 +12,17 @@ from shared.database import make_sessions
 from shared.queue.maintenance.row_retention import ROWS_AT_ONCE, forget_old_rows
 from shared.queue.types import CheckpointRecord, ProgressReport, TextRecord
 from shared.settings import Settings
-from shared.tables import AuditEvent, Checkpoint, GeneratedText, Job, JobEvent, Metric
+from shared.tables import (
+    AuditEvent,
+    Checkpoint,
+    Delivery,
+    DeliveryStatus,
+    GeneratedText,
+    Job,
+    JobEvent,
+    Metric,
+    Notification,
+)
 from tests.queue.conftest import QueueHarness
 
 EVERYTHING = {
@@ -97,6 +107,29 @@ def test_the_job_that_a_waiting_one_comes_after_stays(harness: QueueHarness) -> 
     forget_old_rows(harness.engine, settings(**EVERYTHING))
     with make_sessions(harness.engine)() as session:
         assert set(session.scalars(select(Job.id))) == {first, second}
+
+
+@pytest.mark.parametrize("status", ["pending", "delivered", "failed"])
+def test_a_job_goes_with_what_was_sent_about_it_but_not_before(
+    harness: QueueHarness, status: DeliveryStatus
+) -> None:
+    job_id = harness.submit(kind="generate")[0]
+    harness.cancel(job_id)
+    user_id, now = harness.user("ada"), harness.clock.now
+    told = {"user_id": user_id, "job_id": job_id, "kind": "webhook", "created_at": now}
+    with make_sessions(harness.engine)() as session, session.begin():
+        session.add(Notification(**told, target="https://hooks.example/"))
+        pending = status == "pending"
+        session.add(
+            Delivery(
+                **told, target="https://hooks.example/", event="job.ended", payload={},
+                status=status, next_try_at=now if pending else None,
+                ended_at=None if pending else now,
+            )
+        )  # fmt: skip
+    forget_old_rows(harness.engine, settings(**EVERYTHING))
+    left = [count(harness, table) for table in (Job, Notification, Delivery)]
+    assert left == ([1, 1, 1] if pending else [0, 0, 0])
 
 
 def test_many_go_in_small_transactions(harness: QueueHarness) -> None:

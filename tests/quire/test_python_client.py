@@ -1,14 +1,12 @@
 """Jobs, models and corpora of the Python client, on a real server whose worker is the test."""
 
 import asyncio
-import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +33,12 @@ from shared.tables import Kind
 from tests.api.harness import ENGLISH, record
 from tests.quire.conftest import Served
 from tests.quire.test_watch import wait_until
+from tests.services.cutting_proxy import Proxy
 
 SECONDS = 60.0
 Work = Callable[[Claim], None]
+
+
 TINY: dict[str, Any] = {"preset": "classic", "epochs": 4}
 
 
@@ -119,61 +120,6 @@ def test_watching_again_tells_everything_again(served: Served, client: Client) -
     first, second = (list(client.job(claim.job_id).watch()) for _ in range(2))
     assert [each.step for each in first] == [each.step for each in second]
     assert len(first) > 4
-
-
-class Proxy:
-    """Forwards connections to the server, and cuts them all."""
-
-    def __init__(self, url: str) -> None:
-        self.target = ("127.0.0.1", int(url.rpartition(":")[2]))
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
-        self.pairs: list[tuple[socket.socket, socket.socket]] = []
-        self.cuts = 0
-        self.thread = threading.Thread(target=self._accept)
-        self.thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self.socket.accept()
-            except OSError:
-                return
-            pair = (near, socket.create_connection(self.target))
-            self.pairs.append(pair)
-            for source, sink in (pair, pair[::-1]):
-                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
-
-    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while True:
-                select.select([source], [], [], SECONDS)
-                if not (data := source.recv(65536)):
-                    break
-                sink.sendall(data)
-        except (OSError, ValueError):
-            pass
-        self._close((source, sink))
-
-    def _close(self, pair: tuple[socket.socket, socket.socket]) -> None:
-        for each in pair:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def cut(self) -> None:
-        self.cuts += 1
-        for pair in self.pairs:
-            self._close(pair)
-
-    def close(self) -> None:
-        with suppress(OSError):  # closed already
-            self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
-        self.cut()
-        self.thread.join(SECONDS)
-        for pair in self.pairs:
-            for each in pair:
-                each.close()
 
 
 @pytest.fixture
@@ -310,56 +256,6 @@ def test_an_interruption_leaves_the_job_running_and_says_so(served: Served, way:
     assert served.ann.get(f"/v1/jobs/{job_id}").json["status"] == "queued"
 
 
-def test_what_a_training_learns_from(client: Client, tmp_path: Path) -> None:
-    texts = tmp_path / "texts"
-    texts.mkdir()
-    one, two = texts / "one.txt", texts / "two.txt"
-    one.write_bytes(b"\xef\xbb\xbf" + ENGLISH.replace("\n", "\r\n").encode())
-    two.write_text(ENGLISH.upper())
-    job = client.train(one, **TINY)
-    assert client.train(str(one), **TINY).corpus == job.corpus, "the text is there already"
-    assert client.train(client.corpus("one"), name="x", **TINY).corpus == job.corpus
-    assert client.train(one, encoding="utf-8", **TINY).corpus != job.corpus
-    both = client.train([one, str(two)], **TINY)
-    corpus = client.corpus(both.corpus or "")
-    assert corpus.characters > 2 * len(ENGLISH) - 10
-    assert corpus.read().startswith("It was a bright")
-    folder = client.train(texts, **TINY)
-    assert client.corpus(folder.corpus or "").name == "texts"
-    text = client.train(text=ENGLISH, name="said", **TINY)
-    assert client.corpus(text.corpus or "").name == "said"
-    listed = client.upload(one, name="list", items="lines")
-    assert listed.items is not None
-    assert listed.items.count == 60
-
-
-REFUSED = {
-    "nothing": ({}, "give one of both"),
-    "both": ({"source": "a.txt", "text": "a text"}, "give one of both"),
-    "no file": ({"source": "no such file.txt"}, r"no such file\.txt can't be read: .*text=…"),
-    "a text as a path": ({"source": "It was\x00 a bright cold day"}, "can't be read"),
-    "no paths": ({"source": []}, "no paths"),
-    "a number": ({"source": [7]}, "7 is no path"),
-    "half a character": ({"text": "a \ud800"}, "text: not valid UTF-8"),
-    "no number": ({"text": ENGLISH, "learning_rate": float("nan")}, "learning_rate: nan"),
-}
-
-
-@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
-def test_an_argument_that_can_not_be_used_is_named(
-    client: Client, arguments: dict[str, object], message: str
-) -> None:
-    with pytest.raises(InvalidInput, match=message):
-        client.train(**arguments)  # type: ignore[arg-type]
-
-
-def test_a_corpus_is_not_read_again(client: Client) -> None:
-    corpus = client.upload(text=ENGLISH, name="orwell")
-    for field in ("encoding", "items", "text"):
-        with pytest.raises(InvalidInput, match=f"{field}: the corpus is at the server already"):
-            client.train(corpus, **{field: "lines"})  # type: ignore[arg-type]
-
-
 def test_several_texts_are_refused_where_one_is_returned(served: Served, client: Client) -> None:
     model = client.model(served.world.model(served.ann)["id"])
     for options in ({"n": 2}, {"temperature": [0.2, 0.5]}):
@@ -400,24 +296,6 @@ def test_a_model_and_a_corpus_change_with_their_handles(served: Served, client: 
     model.delete()
     with pytest.raises(NotFound):
         model.refresh()
-
-
-def test_a_large_file_is_never_in_memory_as_a_whole(client: Client, tmp_path: Path) -> None:
-    path = tmp_path / "large.txt"
-    path.write_text(ENGLISH * 2500)
-    size = path.stat().st_size
-    script = (
-        "import resource, sys; from quire import Client; q = Client();"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        "print(q.upload(sys.argv[1]).bytes);"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
-    )
-    stored, grown = map(int, done.stdout.split())
-    assert stored == size
-    assert grown < size / 2
 
 
 def test_the_asynchronous_client_is_the_same(served: Served) -> None:

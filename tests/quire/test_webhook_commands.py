@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,27 @@ def test_addresses_are_added_listed_and_removed(
     assert "job.succeeded" in shown
     assert "checkpoint.recorded" in shown
     assert "pending" in shown
+
+
+def test_a_training_and_a_text_name_who_is_told(
+    served: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "poems.txt").write_text("A rose is a rose is a rose.\n" * 200)
+    told = ["--notify", ELSEWHERE, "--notify", f"{ELSEWHERE}/two"]
+    assert run(["train", "--corpus", str(tmp_path / "poems.txt"), "--no-wait", *told]) == 0
+    capsys.readouterr()
+    assert run(["webhook", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {each["target"] for each in listed} == {ELSEWHERE, f"{ELSEWHERE}/two"}
+    [job] = {each["job"] for each in listed}
+    assert run(["job", "show", job, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "train"
+    assert run(["generate", "poems", "--after", job, "--no-wait", *told[:2]]) == 0
+    assert len(served.ann.items("/v1/notifications")) == 3
+    capsys.readouterr()
+    wrong = ["train", "--corpus", str(tmp_path / "poems.txt"), "--no-wait", "--notify", "nowhere"]
+    assert run(wrong) == ExitCode.USAGE
+    assert "nowhere: give an address" in capsys.readouterr().err
 
 
 def test_what_is_no_address_is_refused(served: Served, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,9 @@ from shared.queue.types import TextRecord
 from shared.specs.generation import GenerateSpec, NextSpec
 from worker.data.model_cache import LoadedModel
 from worker.handlers.generation_run import LOGPROB_DIGITS, TokenTexts, temperature_ends
+from worker.handlers.reading_run import ReadingRun
 from worker.ml.config import ITEM_BEGIN
 from worker.ml.sampling.request import SamplingRequest
-from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
 
 #: Significant digits of a stored probability.
@@ -23,7 +23,7 @@ Probabilities = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class NextRun:
+class NextRun(ReadingRun):
     """A prompt while it is read, and the distribution of the token after it.
 
     Attributes:
@@ -64,53 +64,11 @@ class NextRun:
         sequence = model.sampler.new_sequence(request)
         return cls(spec, wanted, checkpoint_id, model, prompt, sequence)
 
-    @property
-    def sampler(self) -> Sampler:
-        """The network."""
-        return self.model.sampler
-
-    @property
-    def sequences(self) -> list[Sequence]:
-        """The one sequence."""
-        return [self.sequence]
-
-    @property
-    def unfinished(self) -> list[Sequence]:
-        """The sequence, until its prompt is read."""
-        return [self.sequence] if self.sequence.remaining_steps else []
-
-    @property
-    def finished(self) -> bool:
-        """Whether the prompt is read."""
-        return not self.sequence.remaining_steps
-
-    @property
-    def seconds(self) -> float:
-        """The device time that it has used."""
-        return self.sequence.seconds
-
-    def newly_stopped(self) -> list[Sequence]:
-        """Nothing stops it."""
-        return []
-
-    def drawn_again(self) -> list[Sequence]:
-        """It draws nothing."""
-        return []
-
-    def new_pieces(self) -> list[dict[str, Any]]:
-        """It writes nothing."""
-        return []
-
     def new_progress(self) -> None:
         """It is done at once."""
 
     def read_ahead(self) -> None:
         """It has all its input."""
-
-    def check(self) -> None:
-        """Raise the error that the engine met, if any."""
-        if self.sequence.error is not None:
-            raise self.sequence.error
 
     def records(self, unfinished: str | None = None) -> list[TextRecord]:
         """What may follow; nothing if it was interrupted."""

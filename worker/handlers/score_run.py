@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from shared.queue.types import ProgressReport, TextRecord
 from shared.specs.generation import GenerateSpec
 from worker.data.model_cache import LoadedModel
 from worker.handlers.generation_run import LOGPROB_DIGITS, bits_per_char
-from worker.ml.sampling.sampler import Sampler
+from worker.handlers.reading_run import ReadingRun
 from worker.ml.sampling.sequence import Sequence
 from worker.ml.sampling.step import BLOCK
 
@@ -45,7 +44,7 @@ class ExactSum:
 
 
 @dataclass(slots=True)
-class ScoreRun:
+class ScoreRun(ReadingRun):
     """A text while it is scored. The network's state goes from each piece to the next.
 
     Attributes:
@@ -73,48 +72,6 @@ class ScoreRun:
     _nats: ExactSum = field(default_factory=ExactSum)
     _kept: list[LogProbs] = field(default_factory=list)
     _told: int = 0
-
-    @property
-    def sampler(self) -> Sampler:
-        """The network that scores."""
-        return self.model.sampler
-
-    @property
-    def sequences(self) -> list[Sequence]:
-        """The one sequence."""
-        return [self.sequence]
-
-    @property
-    def unfinished(self) -> list[Sequence]:
-        """The sequence, until all of the text is read."""
-        return [self.sequence] if self.sequence.remaining_steps else []
-
-    @property
-    def finished(self) -> bool:
-        """Whether all of the text is read."""
-        return not self.sequence.remaining_steps
-
-    @property
-    def seconds(self) -> float:
-        """The device time that it has used."""
-        return self.sequence.seconds
-
-    def newly_stopped(self) -> list[Sequence]:
-        """Nothing stops a score."""
-        return []
-
-    def drawn_again(self) -> list[Sequence]:
-        """A score draws nothing."""
-        return []
-
-    def new_pieces(self) -> list[dict[str, Any]]:
-        """A score writes nothing."""
-        return []
-
-    def check(self) -> None:
-        """Raise the error that the engine met, if any."""
-        if self.sequence.error is not None:
-            raise self.sequence.error
 
     def read_ahead(self) -> None:
         """Read the next piece before a block could need it.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import redis
 import structlog
@@ -13,11 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from api.errors import Unauthenticated
-from api.permissions import check_key_again
-from api.schemas.jobs import JobReply
-from api.schemas.texts import TextReply
-from api.serializers.jobs import job_reply
-from api.serializers.texts import text_replies
+from api.operations.following.job_views import JobView, OwnView
 from api.services import BLOCK_SECONDS, Services
 from shared import job_events
 from shared.job_listeners import ANNOUNCE_SECONDS
@@ -49,39 +45,6 @@ class StreamEvent:
     kind: str
     data: dict[str, Any]
     id: str | None = None
-
-
-class JobView(Protocol):
-    """What a client may see of a job, and for how long."""
-
-    def check(self, session: Session) -> None:
-        """Check that the client may still see it.
-
-        Raises:
-            Unauthenticated: It may not.
-        """
-
-    def job(self, session: Session, job: Job) -> JobReply:
-        """Render the job."""
-
-    def texts(self, session: Session, texts: Sequence[GeneratedText]) -> list[TextReply]:
-        """Render texts of the job."""
-
-
-class OwnView:
-    """What the current user sees of a job of their own."""
-
-    def check(self, session: Session) -> None:
-        """Check that the key is still valid."""
-        check_key_again(session.connection())
-
-    def job(self, session: Session, job: Job) -> JobReply:
-        """Render the job."""
-        return job_reply(session, job)
-
-    def texts(self, session: Session, texts: Sequence[GeneratedText]) -> list[TextReply]:
-        """Render texts of the job."""
-        return text_replies(session, texts)
 
 
 class JobFollower:

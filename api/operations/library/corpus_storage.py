@@ -16,7 +16,7 @@ from api.schemas.headers import IdempotencyHeader
 from api.services import reading, services
 from shared import blobs
 from shared.clock import database_now
-from shared.scheduling import caps
+from shared.scheduling import cap_checks
 from shared.tables import Corpus
 from shared.texts.corpus_text import CorpusText
 from shared.texts.items import Items
@@ -42,7 +42,7 @@ def create_with_text(
     """
     # Checked before a byte is stored, and again in the transaction that inserts the row.
     with reading() as session:
-        caps.check_corpus(
+        cap_checks.check_corpus(
             session.connection(), services().settings, current_user().id, len(text.data)
         )
     for _ in range(blobs.ATTEMPTS):
@@ -74,7 +74,7 @@ def insert_corpus(
     sha256 = hashlib.sha256(text.data).hexdigest()
     connection = session.connection()
     blobs.publish(connection, sha256)
-    caps.check_corpus(connection, services().settings, current_user().id, len(text.data))
+    cap_checks.check_corpus(connection, services().settings, current_user().id, len(text.data))
     corpus = Corpus(
         user_id=current_user().id,
         name=name,

@@ -85,8 +85,9 @@ def restore_model(session: Session, reference: str) -> Model:
         Forbidden: It belongs to another user.
     """
     model = own(session, Model, reference, deleted=True)
-    corpus = session.get(Corpus, model.corpus_id, with_for_update=True)
-    if corpus is not None and corpus.user_id == current_user().id:
+    # An imported model has none.
+    corpus = model.corpus_id and session.get(Corpus, model.corpus_id, with_for_update=True)
+    if corpus and corpus.user_id == current_user().id:
         _restore(session, corpus)
     _restore(session, model)
     return model

@@ -32,7 +32,7 @@ from shared.free_disk import check_free_disk
 from shared.model_files.about import MODEL_KEY
 from shared.model_files.header import LENGTH_BYTES, Header, header_length, parse_header
 from shared.process.python_module import python_module
-from shared.scheduling import caps
+from shared.scheduling import cap_checks
 from shared.tables import Checkpoint, Model
 
 OCTETS = "application/octet-stream"
@@ -93,7 +93,7 @@ def _room() -> Iterator[None]:
     check_free_disk(services().engine, services().settings)
     size = min(request.content_length or 2**31, services().settings.max_model_bytes)
     with reading() as session:
-        caps.check_model(session.connection(), services().settings, current_user().id, 0)
+        cap_checks.check_model(session.connection(), services().settings, current_user().id, 0)
     with services().upload_memory.hold(size) as fits:
         if not fits:
             raise TooManyUploads
@@ -179,7 +179,7 @@ def _insert(
 ) -> Creation:
     connection = session.connection()
     blobs.publish(connection, sha256)
-    caps.check_model(connection, services().settings, current_user().id, size)
+    cap_checks.check_model(connection, services().settings, current_user().id, size)
     now = database_now(connection)
     model = Model(
         user_id=current_user().id,

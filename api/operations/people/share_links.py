@@ -24,7 +24,7 @@ from api.serializers.jobs import render_job
 from api.serializers.texts import render_text
 from api.services import services
 from shared.clock import database_now
-from shared.scheduling import caps
+from shared.scheduling import cap_checks
 from shared.share_links import LiveLink, find_share, make_share
 from shared.tables import GeneratedText, Job, ShareLink
 
@@ -78,7 +78,7 @@ def create_share(session: Session, body: NewShare) -> Creation:
         expires_at = database_now(session.connection()) + timedelta(days=days)
     else:
         check_future(session, expires_at)
-    caps.check_share(session.connection(), services().settings, user.id)
+    cap_checks.check_share(session.connection(), services().settings, user.id)
     row, token = make_share(session, user.id, expires_at, job_id=job, text_id=text)
     record(session, "share.created", user=user.name, resource=("share", row.id), shows=_kind(row))
     reply = NewShareReply(

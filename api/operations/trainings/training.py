@@ -21,7 +21,7 @@ from api.schemas.training import TrainBase
 from api.services import services
 from shared.clock import database_now
 from shared.queue.types import Submission
-from shared.scheduling import caps
+from shared.scheduling import cap_checks
 from shared.specs.estimates import CorpusSize, Estimate
 from shared.specs.presets import fit_to_alphabet, fit_to_items, resolve_train
 from shared.specs.seeds import new_seed
@@ -57,7 +57,9 @@ def dry_run_training(session: Session, body: TrainBase) -> TrainDryRunReply:
     spec = _resolve_spec(body, base, corpus)
     _, estimate = _plan(session, corpus, spec, base)
     user_id, connection = current_user().id, session.connection()
-    caps.check_job(connection, services().settings, user_id, "train", database_now(connection))
+    cap_checks.check_job(
+        connection, services().settings, user_id, "train", database_now(connection)
+    )
     place = services().forecasts.of(connection, "train", user_id).place_of_next(user_id)
     return TrainDryRunReply(
         name=body.name or _free_name(session, corpus.name),

@@ -44,7 +44,7 @@ from shared.accounts import (
     state_of,
 )
 from shared.clock import database_now
-from shared.scheduling import caps
+from shared.scheduling import cap_checks
 from shared.tables import ApiKey, Enrolment, User
 
 enrolments = Resource("enrolments", "One-time links for first keys")
@@ -126,7 +126,7 @@ def redeem_enrolment(body: RedeemedEnrolment) -> Response:
             find_open(session, body.token, lock=False)
         with writing() as session:
             enrolment, user = find_open(session, body.token)
-            caps.check_key(session.connection(), services().settings, user.id)
+            cap_checks.check_key(session.connection(), services().settings, user.id)
             new = redeem(session, enrolment, user, body.name, sender)
             row = session.get_one(ApiKey, new.id)
             reply = EnrolledReply(

@@ -22,7 +22,7 @@ from api.serializers.sessions import sessions_of_keys
 from api.services import reading, services, writing
 from shared import accounts
 from shared.accounts import KEY_PATTERN
-from shared.scheduling import caps
+from shared.scheduling import cap_checks
 from shared.tables import ApiKey
 
 keys = Resource("keys", "API keys, and what each may be used for")
@@ -69,7 +69,7 @@ def _create(session: Session, reference: str, body: NewApiKey) -> Creation:
     owner = find_user(session, reference)
     scopes = granted_scopes(owner, body.scopes)
     expires_at = granted_expiry(session, owner, body.expires_at)
-    caps.check_key(session.connection(), services().settings, owner.id)
+    cap_checks.check_key(session.connection(), services().settings, owner.id)
     new = accounts.create_key(
         session, owner, body.name, origin(), scopes=scopes, expires_at=expires_at
     )

@@ -9,7 +9,8 @@ from quire import config
 from quire.client import Client
 from quire.client.replies import Delivery
 from quire.commands.accounts.new_key import NewKeyOutput, Show
-from quire.errors import ExitCode, InvalidInput
+from quire.commands.jobs.notify_option import notify_target
+from quire.errors import ExitCode
 from quire.lookup import find_job
 from quire.terminal import formatting
 from quire.terminal.console import Json, escape, out, print_json, print_note, print_table
@@ -43,7 +44,7 @@ def add(
     """Tell an address when a job, or any of your trainings, has ended."""
     with config.connect() as client:
         job_id = None if job is None else find_job(client, job).id
-        made = client.notify(**_where(target), job=job_id, checkpoints=checkpoints)
+        made = client.notify(**notify_target(target), job=job_id, checkpoints=checkpoints)
     if as_json:
         print_json(made)
     else:
@@ -88,7 +89,7 @@ def remove(
 def try_out(target: Target, as_json: Json = False) -> None:
     """Send a message to an address, and say what it answered."""
     with config.connect() as client:
-        sent = _after_first_try(client, client.send_test(**_where(target)))
+        sent = _after_first_try(client, client.send_test(**notify_target(target)))
     if as_json:
         print_json(sent)
     else:
@@ -138,14 +139,6 @@ def secret(show: Show = False, as_json: Json = False) -> None:
         print_json(made)
         return
     output.print_secret(made.secret or "", "Made a secret for your webhooks")
-
-
-def _where(target: str) -> dict[str, str]:
-    if target.startswith(("http://", "https://")):
-        return {"url": target}
-    if "@" in target:
-        return {"mail": target}
-    raise InvalidInput(f"{target}: give an address that begins with https://, or one of mail")
 
 
 def _after_first_try(client: Client, sent: Delivery) -> Delivery:

@@ -7,6 +7,7 @@ import typer
 
 from quire import config
 from quire.client.outcome import require_success
+from quire.commands.jobs.notify_option import Notify, notify_fields
 from quire.commands.jobs.scheduling_options import (
     After,
     Deadline,
@@ -131,6 +132,7 @@ def generate(
     after: After = None,
     start_before: StartBefore = None,
     deadline: Deadline = None,
+    notify: Notify = None,
     wait: Annotated[
         bool,
         typer.Option("--wait/--no-wait", help="Wait for the texts, or only submit the job."),
@@ -172,7 +174,7 @@ def generate(
         "name": name,
     }
     body |= {field: value for field, value in options.items() if value is not None}
-    body |= scheduling_fields(priority, start_before, deadline)
+    body |= scheduling_fields(priority, start_before, deadline) | notify_fields(notify)
     with config.connect() as client:
         if after is not None:
             body["after"] = find_job(client, after).id

@@ -8,6 +8,7 @@ from quire import config
 from quire.client import Client
 from quire.client.outcome import require_success
 from quire.client.replies import Job, TrainDryRun
+from quire.commands.jobs.notify_option import Notify, notify_fields
 from quire.commands.jobs.scheduling_options import (
     After,
     Deadline,
@@ -136,6 +137,7 @@ def train(
     after: After = None,
     start_before: StartBefore = None,
     deadline: Deadline = None,
+    notify: Notify = None,
     wait: Annotated[
         bool | None,
         typer.Option(
@@ -170,7 +172,7 @@ def train(
         "visibility": visibility,
     }
     body |= {field: value for field, value in options.items() if value is not None}
-    body |= scheduling_fields(priority, start_before, deadline)
+    body |= scheduling_fields(priority, start_before, deadline) | notify_fields(notify)
     if sample is not None:
         body["sample"] = {} if sample else None
     if sample_steps is not None:

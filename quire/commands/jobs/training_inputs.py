@@ -22,7 +22,16 @@ from quire.terminal.console import print_note
 #: Fields that `--set` may not set, because they have options of their own.
 FIELDS_WITH_OPTIONS = frozenset(
     {"corpus", "from", "preset", "name", "visibility", "tokenizer", "epochs", "budget", "seed"}
-    | {"holdout", "sample", "priority", "after", "start_before", "deadline", "deadline_seconds"}
+    | {
+        "holdout",
+        "sample",
+        "priority",
+        "after",
+        "start_before",
+        "deadline",
+        "deadline_seconds",
+        "notify",
+    }
 )
 
 

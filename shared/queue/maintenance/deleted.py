@@ -1,8 +1,10 @@
 """Purge models and corpora that were deleted so long ago that nobody can have them back."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Literal
 
-from sqlalchemy import Connection, Engine, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, select
 from sqlalchemy.orm import Session
 
 from shared import audit, blobs
@@ -20,7 +22,9 @@ def purge_deleted(engine: Engine, kept_days: float) -> int:
     Returns:
         How many were purged.
     """
-    return _purge_models(engine, kept_days) + _purge_corpora(engine, kept_days)
+    unused = ~exists().where(Model.corpus_id == Corpus.id)
+    models = _purge(engine, kept_days, Model, purge_model_row)
+    return models + _purge(engine, kept_days, Corpus, purge_corpus_row, unused)
 
 
 def purge_model_row(connection: Connection, model_id: str) -> list[blobs.Leftover]:
@@ -48,42 +52,29 @@ def purge_corpus_row(connection: Connection, corpus_id: str) -> list[blobs.Lefto
     return [blobs.Leftover(*row) for row in rows]
 
 
-def _purge_models(engine: Engine, kept_days: float) -> int:
+def _purge(
+    engine: Engine,
+    kept_days: float,
+    table: type[Corpus] | type[Model],
+    purge_row: Callable[[Connection, str], list[blobs.Leftover]],
+    *conditions: ColumnElement[bool],
+) -> int:
+    kind: Literal["model", "corpus"] = "model" if table is Model else "corpus"
     with Session(engine) as session, session.begin():
         connection = session.connection()
         oldest = database_now(connection) - timedelta(days=kept_days)
-        # One that somebody has locked is being restored or purged.
+        # A row that somebody has locked is being restored or purged.
         expired = session.execute(
-            select(Model.id, User.name)
-            .join(User, Model.user_id == User.id)
-            .where(Model.deleted_at <= oldest)
+            select(table.id, User.name)
+            .join(User, table.user_id == User.id)
+            .where(table.deleted_at <= oldest, *conditions)
             .limit(PURGED_AT_ONCE)
-            .with_for_update(of=Model, skip_locked=True)
+            .with_for_update(of=table, skip_locked=True)
         ).all()
         leftovers = []
-        for model_id, owner in expired:
-            leftovers += purge_model_row(connection, model_id)
-            resource = ("model", model_id)
-            audit.record(session, "model.purged", audit.LOCAL, user=owner, resource=resource)
-    blobs.drop(engine, leftovers)
-    return len(expired)
-
-
-def _purge_corpora(engine: Engine, kept_days: float) -> int:
-    with Session(engine) as session, session.begin():
-        connection = session.connection()
-        oldest = database_now(connection) - timedelta(days=kept_days)
-        expired = session.execute(
-            select(Corpus.id, User.name)
-            .join(User, Corpus.user_id == User.id)
-            .where(Corpus.deleted_at <= oldest, ~exists().where(Model.corpus_id == Corpus.id))
-            .limit(PURGED_AT_ONCE)
-            .with_for_update(of=Corpus, skip_locked=True)
-        ).all()
-        leftovers = []
-        for corpus_id, owner in expired:
-            leftovers += purge_corpus_row(connection, corpus_id)
-            resource = ("corpus", corpus_id)
-            audit.record(session, "corpus.purged", audit.LOCAL, user=owner, resource=resource)
+        for row_id, owner in expired:
+            leftovers += purge_row(connection, row_id)
+            action: audit.Action = "model.purged" if kind == "model" else "corpus.purged"
+            audit.record(session, action, audit.LOCAL, user=owner, resource=(kind, row_id))
     blobs.drop(engine, leftovers)
     return len(expired)

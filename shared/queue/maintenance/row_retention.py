@@ -30,12 +30,14 @@ from shared.tables import (
     TERMINAL_STATUSES,
     AuditEvent,
     Base,
+    Delivery,
     Device,
     GeneratedText,
     Job,
     JobEvent,
     Metric,
     Model,
+    Notification,
 )
 
 #: Rows that one transaction deletes: few, so that no writer waits long.
@@ -43,7 +45,9 @@ ROWS_AT_ONCE = 500
 #: Transactions of one round of maintenance, whose next round goes on.
 BATCHES_AT_ONCE = 20
 #: Tables whose rows are parts of a row, and go with it, or only say what runs.
-PARTS = frozenset(table.__tablename__ for table in (JobEvent, Metric, Device))
+PARTS = frozenset(
+    table.__tablename__ for table in (JobEvent, Metric, Notification, Delivery, Device)
+)
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,8 @@ def _old_jobs(before: datetime) -> Select[Any]:
         # Its numbers are those of its model, as long as that is there.
         or_(Job.kind != "train", Job.model_id.is_(None), ~exists().where(Model.id == Job.model_id)),
         ~exists().where(follower.after_job_id == Job.id, follower.status.not_in(TERMINAL_STATUSES)),
+        # A message about it is sent first, or given up.
+        ~exists().where(Delivery.job_id == Job.id, Delivery.status == "pending"),
         *_uncited(Job),
     )
 

@@ -1,84 +1,21 @@
-"""Webhooks and mails: an end is told surely, signed, and never where it must not be."""
+"""Who is told of what, signed with which secret, and how many may be."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, update
+from sqlalchemy import Engine, update
 from standardwebhooks import Webhook
 
-from api.app import create_app
-from api.services import EXTENSION
-from shared.broker import Broker
-from shared.clock import database_now
-from shared.database import make_engine, make_sessions
+from shared.database import make_sessions
 from shared.ids import new_id
-from shared.notifications.courier import CLAIM, RETRY_SECONDS, Courier
-from shared.queue import Queue
-from shared.settings import Settings
 from shared.tables import Delivery
 from tests.api.harness import ApiHarness, Person, problem
-from tests.services.webhooks import MailBox, Receiver, mailbox, receiving
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def box() -> Iterator[MailBox]:
-    with mailbox() as box:
-        yield box
-
-
-@pytest.fixture
-def harness(settings: Settings, box: MailBox) -> Iterator[ApiHarness]:
-    """An API that allows webhooks to this machine, and has a mail server."""
-    settings = Settings(
-        **settings.model_dump()
-        | {
-            "webhook_allow": "127.0.0.1",
-            "smtp_url": f"smtp+plain://127.0.0.1:{box.port}",
-            "mail_from": "quire@lab.example",
-            "mail_domains": "lab.example",
-        }
-    )
-    engine = make_engine(settings.database)
-    app = create_app(settings, engine, Broker(settings.broker))
-    yield ApiHarness(app, engine, Queue(engine, settings))
-    app.extensions[EXTENSION].close()
-
-
-class Later:
-    """The database's clock, moved on by a test."""
-
-    def __init__(self) -> None:
-        self.by = timedelta()
-
-    def __call__(self, connection: Connection) -> datetime:
-        return database_now(connection) + self.by
-
-
-@pytest.fixture
-def later() -> Later:
-    return Later()
-
-
-def courier(harness: ApiHarness, later: Later, **options: Any) -> Courier:
-    settings = harness.app.extensions[EXTENSION].settings
-    return Courier(
-        harness.engine, settings.address_policy, settings.mail_server, clock=later, **options
-    )
-
-
-def end(harness: ApiHarness, job: Any, kind: str = "train") -> None:
-    harness.queue.succeed(harness.claim(job["id"], kind))
+from tests.api.notifications.conftest import Later, courier
+from tests.services.webhooks import Receiver
 
 
 def test_the_end_of_a_training_is_told_and_signed(
@@ -94,7 +31,7 @@ def test_the_end_of_a_training_is_told_and_signed(
     while sender.send_due():
         pass
     assert [each.path for each in receiver.received] == ["/hook?from=quire"] * 2
-    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text()
     receives: dict[str, Any] = {}
     exec(page.split("```python\n")[1].split("```")[0], receives)  # noqa: S102
     told = [receives["take"](secret, each.body, each.headers) for each in receiver.received]
@@ -182,109 +119,6 @@ def test_every_end_is_told(
     assert ends[after["id"]]["type"] == "job.failed", "a job that waited for it"
     if way == "failed":
         assert ends[job["id"]]["data"]["job"]["error"]["detail"] == "It could not go on."
-
-
-def test_a_try_is_repeated_until_it_is_taken(
-    harness: ApiHarness, ann: Person, receiver: Receiver, later: Later
-) -> None:
-    receiver.statuses = [500, 429, 200]
-    end(harness, job := ann.train(ann.upload(), notify=[{"url": receiver.url}]))
-    sender = courier(harness, later, retry_seconds=(60, 600))
-    assert sender.send_due() == 1
-    assert sender.send_due() == 0, "its time has not come"
-    [waiting] = ann.items(f"/v1/jobs/{job['id']}/deliveries")
-    assert waiting["status"] == "pending"
-    assert waiting["tries"][0]["error"] == "answered 500"
-    for seconds in (70, 700):
-        later.by += timedelta(seconds=seconds)
-        assert sender.send_due() == 1
-    [done] = ann.items(f"/v1/jobs/{job['id']}/deliveries")
-    assert done["status"] == "delivered"
-    assert [each["status_code"] for each in done["tries"]] == [500, 429, 200]
-    ids = {each.headers["webhook-id"] for each in receiver.received}
-    assert ids == {done["message_id"]}
-    assert len({each.body for each in receiver.received}) == 1
-
-
-def test_a_message_is_given_up_after_its_tries(
-    harness: ApiHarness, ann: Person, receiver: Receiver, later: Later
-) -> None:
-    receiver.statuses = [503]
-    end(harness, job := ann.train(ann.upload(), notify=[{"url": receiver.url}]))
-    sender = courier(harness, later, retry_seconds=(0, 0))
-    while sender.send_due():
-        pass
-    [given_up] = ann.items(f"/v1/jobs/{job['id']}/deliveries")
-    assert (given_up["status"], len(given_up["tries"])) == ("failed", 3)
-    assert timedelta(days=2) < timedelta(seconds=sum(RETRY_SECONDS)) < timedelta(days=4)
-
-
-def test_a_courier_that_dies_loses_nothing(
-    harness: ApiHarness, ann: Person, receiver: Receiver, later: Later
-) -> None:
-    end(harness, job := ann.train(ann.upload(), notify=[{"url": receiver.url}]))
-    dying = courier(harness, later)
-    assert len(dying._claim()) == 1  # and here its process ends
-    others = courier(harness, later)
-    assert others.send_due() == 0, "the try may still be under way"
-    later.by += CLAIM + timedelta(seconds=1)
-    assert others.send_due() == 1
-    [done] = ann.items(f"/v1/jobs/{job['id']}/deliveries")
-    assert (done["status"], [each["number"] for each in done["tries"]]) == ("delivered", [2])
-
-
-def test_two_couriers_send_a_message_once(
-    harness: ApiHarness, ann: Person, receiver: Receiver, later: Later
-) -> None:
-    for _ in range(3):
-        end(harness, ann.train(ann.upload(), notify=[{"url": receiver.url}]))
-    first, second = courier(harness, later), courier(harness, later)
-    while first.send_due() + second.send_due():
-        pass
-    assert len({each.headers["webhook-id"] for each in receiver.received}) == 3
-    assert len(receiver.received) == 3
-
-
-def test_a_late_courier_does_not_overwrite_what_another_has_done(
-    harness: ApiHarness, ann: Person, receiver: Receiver, later: Later
-) -> None:
-    end(harness, job := ann.train(ann.upload(), notify=[{"url": receiver.url}]))
-    slow, other = courier(harness, later), courier(harness, later)
-    [due] = slow._claim()
-    later.by += CLAIM + timedelta(seconds=1)
-    assert other.send_due() == 1
-    receiver.statuses = [500]
-    slow._deliver(due)
-    [done] = ann.items(f"/v1/jobs/{job['id']}/deliveries")
-    assert (done["status"], len(done["tries"])) == ("delivered", 1)
-
-
-def test_a_redirect_is_not_followed(
-    harness: ApiHarness, ann: Person, receiver: Receiver, later: Later
-) -> None:
-    with receiving() as other:
-        receiver.statuses, receiver.location = [307], other.url
-        sent = ann.post("/v1/notifications/test", {"url": receiver.url}).json
-        courier(harness, later).send_due()
-        assert other.received == []
-    [tried] = ann.get(f"/v1/deliveries/{sent['id']}").json["tries"]
-    assert (tried["status_code"], tried["error"]) == (
-        307,
-        "answered 307: redirects are not followed",
-    )
-
-
-def test_a_name_that_leads_to_this_machine_gets_nothing(
-    harness: ApiHarness, ann: Person, receiver: Receiver, later: Later
-) -> None:
-    port = receiver.url.split(":")[2].split("/")[0]
-    sent = ann.post("/v1/notifications/test", {"url": f"https://localhost:{port}/"}).json
-    settings = harness.app.extensions[EXTENSION].settings.model_copy(update={"webhook_allow": ""})
-    Courier(harness.engine, settings.address_policy, None, clock=later).send_due()
-    done = ann.get(f"/v1/deliveries/{sent['id']}").json
-    assert done["status"] == "failed"
-    assert "private" in done["tries"][0]["error"]
-    assert receiver.received == []
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
@@ -376,84 +210,6 @@ def test_the_signature_is_that_of_the_scheme() -> None:
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_an_address_that_is_gone_is_told_no_more(
-    harness: ApiHarness, ann: Person, receiver: Receiver, later: Later
-) -> None:
-    receiver.statuses = [410]
-    ann.post("/v1/notifications", {"url": receiver.url})
-    model = harness.model(ann)
-    courier(harness, later).send_due()
-    [done] = ann.items(f"/v1/jobs/{model['job']}/deliveries")
-    assert done["status"] == "failed"
-    assert ann.items("/v1/notifications") == []
-
-
-def test_a_user_who_is_disabled_is_told_nothing(
-    harness: ApiHarness, ann: Person, admin: Person, receiver: Receiver, later: Later
-) -> None:
-    ann.post("/v1/notifications/test", {"url": receiver.url})
-    assert admin.patch("/v1/users/ann", {"disabled": True}).status_code == 200
-    assert courier(harness, later).send_due() == 0
-    assert receiver.received == []
-
-
-def test_a_slow_address_holds_up_nobody_else(
-    harness: ApiHarness, ann: Person, bob: Person, receiver: Receiver, later: Later
-) -> None:
-    with receiving() as slow:
-        slow.hold.clear()
-        for _ in range(3):
-            ann.post("/v1/notifications/test", {"url": slow.url})
-        sent = bob.post("/v1/notifications/test", {"url": receiver.url}).json
-        sender = courier(harness, later)
-        # One of ann's is tried beside bob's, and her others wait for it.
-        due = sender._claim()
-        assert len({each.user_id for each in due}) == len(due) == 2
-        sender._deliver(next(each for each in due if each.target == receiver.url))
-        assert bob.get(f"/v1/deliveries/{sent['id']}").json["status"] == "delivered"
-
-
-def test_a_mail_tells_the_same(
-    harness: ApiHarness, ann: Person, box: MailBox, later: Later
-) -> None:
-    to = {"mail": "ann@lab.example"}
-    job = ann.train(ann.upload(), notify=[to], name="Grüße «ñ»")
-    end(harness, job)
-    ann.post("/v1/notifications/test", to)
-    sender = courier(harness, later)
-    while sender.send_due():
-        pass
-    [(first, text), (second, trial)] = box.mails
-    assert (first, second) == ("ann@lab.example", "ann@lab.example")
-    assert "From: quire@lab.example" in text
-    assert "Auto-Submitted: auto-generated" in text
-    assert job["id"] in text
-    assert "Subject: Quire: a test" in trial
-    assert ann.items(f"/v1/jobs/{job['id']}/deliveries")[0]["tries"][0]["status_code"] == 250
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"), [("450 later", "pending"), ("550 no such box", "failed")]
-)
-def test_a_mail_that_is_refused_for_ever_is_given_up(
-    harness: ApiHarness, ann: Person, box: MailBox, later: Later, answer: str, status: str
-) -> None:
-    box.refuse = answer
-    sent = ann.post("/v1/notifications/test", {"mail": "ann@lab.example"}).json
-    courier(harness, later).send_due()
-    done = ann.get(f"/v1/deliveries/{sent['id']}").json
-    assert done["status"] == status
-    assert answer[:3] in done["tries"][0]["error"]
-
-
-def test_a_server_without_mail_says_so(harness: ApiHarness, ann: Person) -> None:
-    services = harness.app.extensions[EXTENSION]
-    without = services.settings.model_copy(update={"smtp_url": None})
-    object.__setattr__(services, "settings", without)
-    refused = problem(ann.post("/v1/notifications/test", {"mail": "ann@lab.example"}), 422)
-    assert "QUIRE_SMTP_URL" in refused["errors"][0]["message"]
-
-
 def test_tests_are_bounded_and_forgotten(harness: ApiHarness, ann: Person, later: Later) -> None:
     first = ann.post("/v1/notifications/test", {"url": "https://hooks.example/"}).json["id"]
     with make_sessions(harness.engine).begin() as session:
@@ -469,11 +225,6 @@ def test_tests_are_bounded_and_forgotten(harness: ApiHarness, ann: Person, later
     problem(ann.get(f"/v1/deliveries/{first}"), 404)
 
 
-def _end_all(engine: Engine) -> None:
-    with engine.begin() as connection:
-        connection.execute(update(Delivery).values(status="failed", next_try_at=None))
-
-
 def test_a_key_that_may_submit_tells_of_jobs_and_not_of_all(
     harness: ApiHarness, ann: Person
 ) -> None:
@@ -485,3 +236,8 @@ def test_a_key_that_may_submit_tells_of_jobs_and_not_of_all(
     assert narrow.post("/v1/notifications", {**url, "job": job["id"]}).status_code == 201
     assert problem(narrow.post("/v1/notifications", url), 403)["type"] == "/problems/missing-scope"
     problem(narrow.post("/v1/webhooks/secret"), 403)
+
+
+def _end_all(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(Delivery).values(status="failed", next_try_at=None))

@@ -1,87 +1,17 @@
 """Files of models that somebody has made up: each is refused, and the code says what is wrong."""
 
-import copy
-import json
 import pickle
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from shared.model_files.header import MAX_HEADER_BYTES, RefusedFile
-from shared.specs.presets import resolve_train
-from tests.api.exported import SMALL, state_of
-from worker.check_model.file import check
+from tests.api.exported import state_of
+from tests.unit.model_files.parts import CHARACTERS, DIGEST, HEADER_END, SPEC, WHOLE, Parts, checked
 from worker.ml.checkpoint import digest, pack
 from worker.ml.config import ITEM_BEGIN
-
-SPEC = resolve_train("default", SMALL, seed=1, threads=1, shards=1).model_dump(mode="json")
-CHARACTERS = "\n abcdefg"
-STATE = state_of(SPEC, CHARACTERS)
-PACKED, DIGEST = pack(STATE), digest(STATE)
-NOWHERE = "01890a5d-ac96-774b-bcce-b302099a8057"
-ABOUT = {
-    "format": 1,
-    "name": "letters",
-    "spec": SPEC,
-    "characters_per_token": 1.0,
-    "val_loss": 2.75,
-    "origin": {
-        "model": NOWHERE,
-        "checkpoint": NOWHERE,
-        "sha256": "0" * 64,
-        "digest": DIGEST,
-        "corpus_sha256": None,
-        "from_checkpoint": None,
-        "optimizer": True,
-    },
-}
-
-
-class Parts:
-    """A file taken apart: its header as JSON, the two entries of metadata, and the numbers."""
-
-    def __init__(self, packed: bytes | None = None) -> None:
-        packed = packed or PACKED
-        length = int.from_bytes(packed[:8], "little")
-        self.header: dict[str, Any] = json.loads(packed[8 : 8 + length])
-        self.quire: dict[str, Any] = json.loads(self.header.pop("__metadata__")["quire"])
-        self.about: dict[str, Any] = copy.deepcopy(ABOUT)
-        self.numbers = bytearray(packed[8 + length :])
-        self.raw: dict[str, str] = {}
-
-    def bytes(self) -> bytes:
-        metadata = {
-            "quire": json.dumps(self.quire),
-            "quire.model": json.dumps(self.about),
-            **self.raw,
-        }
-        header = json.dumps({"__metadata__": metadata, **self.header}).encode()
-        return len(header).to_bytes(8, "little") + header + bytes(self.numbers)
-
-    def put(self, name: str, index: int, number: float) -> None:
-        struct.pack_into(
-            "<f", self.numbers, self.header[name]["data_offsets"][0] + 4 * index, number
-        )
-
-    def drop(self, name: str) -> None:
-        """Take a tensor out, and close the gap."""
-        begin, end = self.header.pop(name)["data_offsets"]
-        del self.numbers[begin:end]
-        for entry in self.header.values():
-            if entry["data_offsets"][0] >= end:
-                entry["data_offsets"] = [each - (end - begin) for each in entry["data_offsets"]]
-
-
-def checked(data: bytes, directory: Path) -> dict[str, Any]:
-    path = directory / "file"
-    path.write_bytes(data)
-    return check(path)
 
 
 def test_a_whole_file_is_taken(tmp_path: Path) -> None:
@@ -105,6 +35,24 @@ def test_a_model_of_words_is_taken(tmp_path: Path, words: tuple[str, ...]) -> No
         with pytest.raises(RefusedFile) as refused:
             checked(parts.bytes(), tmp_path)
         assert refused.value.code == "bad-vocabulary"
+
+
+def test_a_model_with_a_tied_embedding_is_taken_and_every_number_is_checked(tmp_path: Path) -> None:
+    spec = SPEC | {"tied_embedding": True}
+    state = state_of(spec, CHARACTERS)
+    parts = Parts(pack(state))
+    parts.about["spec"] = spec
+    parts.about["origin"]["digest"] = digest(state)
+    assert checked(parts.bytes(), tmp_path)["digest"] == digest(state)
+    weights = [name for name in parts.header if not name.startswith("training.")]
+    assert set(weights) != {name for name in Parts().header if not name.startswith("training.")}
+    for name in weights:
+        parts = Parts(pack(state))
+        parts.about["spec"] = spec
+        parts.put(name, 0, float("nan"))
+        with pytest.raises(RefusedFile) as refused:
+            checked(parts.bytes(), tmp_path)
+        assert refused.value.code == "not-finite", name
 
 
 def reshape(parts: Parts) -> None:
@@ -243,8 +191,6 @@ def test_what_is_wrong_is_named(what: str, tmp_path: Path) -> None:
     assert len(str(refused.value)) < 500
 
 
-WHOLE = Parts().bytes()
-HEADER_END = 8 + int.from_bytes(WHOLE[:8], "little")
 BYTES = {
     "nothing": (b"", "truncated"),
     "seven bytes": (WHOLE[:7], "truncated"),
@@ -279,82 +225,3 @@ def test_bytes_that_are_no_file_are_named(what: str, tmp_path: Path) -> None:
     with pytest.raises(RefusedFile) as refused:
         checked(data, tmp_path)
     assert refused.value.code == code
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-fuzzed = settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-
-
-def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value of a JSON document."""
-    found = [way] if way else []
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, each in items if isinstance(value, (dict, list)) else ():
-        found += places(each, (*way, key)) if isinstance(each, (dict, list)) else [(*way, key)]
-    return found
-
-
-def assert_refused_or_same(data: bytes, directory: Path) -> None:
-    try:
-        facts = checked(data, directory)
-    except RefusedFile:
-        return
-    # What was taken in spite of the change has the very numbers, and JSON that a row can hold.
-    assert facts["digest"] == DIGEST
-    json.dumps(facts, allow_nan=False).encode()
-
-
-@given(st.data())
-@fuzzed
-def test_no_json_makes_the_reader_fail(tmp_path: Path, data: st.DataObject) -> None:
-    parts = Parts()
-    root = data.draw(st.sampled_from(["header", "quire", "about"]))
-    way = data.draw(st.sampled_from(places(getattr(parts, root))))
-    place = getattr(parts, root)
-    for key in way[:-1]:
-        place = place[key]
-    if data.draw(st.booleans()) and isinstance(place, dict):
-        del place[way[-1]]
-    else:
-        place[way[-1]] = data.draw(json_values)
-    assert_refused_or_same(parts.bytes(), tmp_path)
-
-
-@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=4))
-@fuzzed
-def test_no_bytes_make_the_reader_fail(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
-    data = bytearray(WHOLE)
-    for place, byte in changes:
-        data[place] = byte
-    assert_refused_or_same(bytes(data), tmp_path)
-
-
-@given(st.integers(0, len(WHOLE)), st.binary(max_size=64))
-@fuzzed
-def test_no_cut_makes_the_reader_fail(tmp_path: Path, place: int, more: bytes) -> None:
-    assert_refused_or_same(WHOLE[:place] + more, tmp_path)
-
-
-def test_numbers_in_another_order_are_the_same_model(tmp_path: Path) -> None:
-    parts = Parts()
-    arrays = {
-        name: bytes(parts.numbers[slice(*entry["data_offsets"])])
-        for name, entry in parts.header.items()
-    }
-    parts.numbers.clear()
-    for name in np.random.default_rng(0).permutation(sorted(arrays)):
-        begin = len(parts.numbers)
-        parts.numbers += arrays[name]
-        parts.header[name]["data_offsets"] = [begin, len(parts.numbers)]
-    assert checked(parts.bytes(), tmp_path)["digest"] == DIGEST
