@@ -9,7 +9,7 @@ import pytest
 from tests.api.test_server import START_SECONDS, STOP_SECONDS, address, key_for, process
 from tests.services.waiting import until
 from tests.services.webhooks import receiving
-from tests.unit.test_check_model import WHOLE
+from tests.unit.model_files.parts import WHOLE
 
 LIMIT_BYTES = 200_000
 
