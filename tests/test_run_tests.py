@@ -32,7 +32,7 @@ def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 def part(name: str, directory: Path, code: str) -> Part:
     file = directory / f"test_{name}.py"
     file.write_text(code)
-    alone = ("-c", os.devnull, "--rootdir", str(directory), "-p", "no:cacheprovider")
+    alone = ("-c", os.devnull, "--rootdir", str(directory))
     return Part(name, (*alone, str(file)))
 
 
@@ -43,8 +43,13 @@ def test_the_sum_of_both_is_the_last_line(
     assert run([good, part("mixed", tmp_path, MIXED)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "2 passed, 1 failed, 1 skipped"
-    assert lines[-2].startswith("mixed: 1 failed, 1 passed, 1 skipped in ")
-    assert lines[-3].startswith("good: 1 passed in ")
+    results = [line for line in lines if line.startswith(("good: ", "mixed: "))]
+    assert results[0].startswith("good: 1 passed in ")
+    assert results[1].startswith("mixed: 1 failed, 1 passed, 1 skipped in ")
+    # What failed has run once more, alone.
+    assert results[2].startswith("mixed: 1 failed, ")
+    assert "1 failed: once more, alone" in lines
+    assert not any("UNSTEADY" in line for line in lines)
     assert any(line.startswith("mixed     | ") and "test_mixed.py" in line for line in lines)
     reports = lines[lines.index("----- mixed -----") :]
     assert any("as it should" in line for line in reports)
@@ -54,6 +59,37 @@ def test_all_passed_is_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     names = ("one", "two")
     assert run([part(name, tmp_path, PASSES) for name in names]) == 0
     assert capsys.readouterr().out.endswith("\n2 passed, 0 failed, 0 skipped\n")
+
+
+def test_a_test_that_passes_alone_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    met = tmp_path / "met"
+    code = f"""
+import pathlib
+
+def test_passes(): pass
+def test_is_late():
+    met = pathlib.Path({str(met)!r})
+    first = not met.exists()
+    met.touch()
+    assert not first, "too late"
+"""
+    assert run([part("good", tmp_path, PASSES), part("unsteady", tmp_path, code)]) == 0
+    output = capsys.readouterr().out
+    assert "test_is_late" in output
+    assert "UNSTEADY: 1 of 1 passed alone" in output
+    assert output.endswith("\n3 passed, 0 failed, 0 skipped\n")
+
+
+def test_many_failures_are_not_tried_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test(n): assert 0"
+    assert run([part("bad", tmp_path, code)]) == 1
+    output = capsys.readouterr().out
+    assert "once more" not in output
+    assert output.endswith("\n0 passed, 6 failed, 0 skipped\n")
 
 
 def test_processes_that_run_no_test_are_failures(
