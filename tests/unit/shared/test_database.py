@@ -1,11 +1,14 @@
-"""The driver of SQLite: its own library, whatever else a process has loaded; and what it syncs."""
+"""SQLite: its own library, whatever else a process has loaded; what it syncs, and how it waits."""
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from shared.database import journal_mode, make_engine, unsynced
 
@@ -39,3 +42,27 @@ def test_only_an_unsynced_transaction_leaves_its_commit_to_the_next_one(tmp_path
         raise ZeroDivisionError
     assert level(engine) == 2, "after a rollback, too"
     engine.dispose()
+
+
+def test_a_writer_waits_for_another_process_and_no_longer_than_its_time_out(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'quire.db'}"
+    # Engines of their own stand for two processes: no lock in memory is shared.
+    one, two = make_engine(url), make_engine(f"{url}?timeout=0.2")
+    with one.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE seen (number INTEGER)")
+    held = one.connect()
+    held.begin()
+    held.exec_driver_sql("INSERT INTO seen VALUES (1)")
+    began = time.monotonic()
+    with pytest.raises(OperationalError, match="database is locked"), two.begin():
+        pass
+    assert 0.2 <= time.monotonic() - began < 10
+    threading.Timer(0.05, held.commit).start()
+    with two.begin() as connection:
+        assert connection.exec_driver_sql("SELECT number FROM seen").scalar_one() == 1
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 200
+    held.close()
+    one.dispose()
+    two.dispose()
