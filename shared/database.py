@@ -187,8 +187,8 @@ class _WriteLock:
     """Admits one write transaction of this process to SQLite at a time.
 
     SQLite itself admits one writer, and the others poll at intervals of up to a tenth of a second,
-    in no order: many threads of one process would mostly sleep. This also polls for other processes,
-    often at first: most transactions are over in a few milliseconds.
+    in no order: many threads of one process would mostly sleep. Other processes are waited for
+    here, too, with short pauses at first: most transactions take a few milliseconds.
     """
 
     def __init__(self, seconds: float) -> None:

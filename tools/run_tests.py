@@ -149,9 +149,12 @@ def run(parts: Sequence[Part]) -> int:
         failed = sum(failures)
         if 0 < failed <= RERUN_AT_MOST and not runs.received:
             print(f"\n{failed} failed: once more, alone", flush=True)
-            again = [part.failed_only() for part, count in zip(parts, failures, strict=True) if count]
             runs.clear()
-            still = sum(sum(_run_together([part], runs)) for part in again)
+            still = sum(
+                sum(_run_together([part.failed_only()], runs))
+                for part, count in zip(parts, failures, strict=True)
+                if count
+            )
             passed = sum(each.counts()["passed"] for each in runs)
             print(f"UNSTEADY: {passed} of {failed} passed alone; see above which" if passed else "")
             total["passed"] += passed

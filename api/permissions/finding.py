@@ -85,7 +85,7 @@ def own(
         session: The session to load it in.
         table: `Corpus` or `Model`.
         reference: The id from the request.
-        deleted: Find it even if it was deleted, and can be had back.
+        deleted: Find it even if it was deleted and can be restored.
 
     Raises:
         NotFound: It does not exist, or the user may not see it.

@@ -33,7 +33,7 @@ def may_see(table: type[Corpus] | type[Model], user: CurrentUser) -> ColumnEleme
     """Return the condition that a row is the user's, or is shared with them.
 
     It is shared with everybody, or with a live group that the user is in. Nobody sees what was
-    deleted, not even its owner: only to have it back or to purge it is it looked up otherwise.
+    deleted, not even its owner: only to restore or to purge it is it looked up otherwise.
     """
     return visible_to(table, user.id)
 
@@ -94,7 +94,7 @@ def not_of_deleted_model(model_id: InstrumentedAttribute[Any]) -> ColumnElement[
 
 
 def deleted_models(session: Session, models: Collection[str]) -> set[str]:
-    """Return those of some models that were deleted and can be had back.
+    """Return those of some models that were deleted and can be restored.
 
     A reply names none of them, as if they were gone.
     """

@@ -165,7 +165,7 @@ def delete_corpus(path: IdPath, query: DeletionQuery) -> Response:
     """Delete a corpus. It is refused with 409 while a model or an unfinished job needs it.
 
     You can restore it for some days (`purge_at` of `GET /v1/corpora?deleted=true`); until then it
-    counts to your caps, and is missing to everybody, you included. `purge=true` deletes it for
+    counts towards your caps, and is missing to everybody, you included. `purge=true` deletes it for
     good, which is refused while a deleted model that needs it can be restored.
     """
     remove_corpus(path.id, purge=query.purge)

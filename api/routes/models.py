@@ -80,7 +80,7 @@ def delete_model(path: IdPath, query: DeletionQuery) -> Response:
     """Delete a model and its checkpoints. Your texts stay.
 
     You can restore it for some days (`purge_at` of `GET /v1/models?deleted=true`); until then it
-    counts to your caps, and is missing to everybody, you included. `purge=true` deletes it for
+    counts towards your caps, and is missing to everybody, you included. `purge=true` deletes it for
     good. It is refused with 409 while an unfinished job needs it, or if other users have texts
     of it.
     """

@@ -1,4 +1,4 @@
-"""What can be had back, links that show one thing, and what is known of a text if asked for."""
+"""What can be restored, links that show one thing, and what is known of a text if asked for."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -55,7 +55,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert the migration. What was deleted and could be had back is there again."""
+    """Revert the migration. What was deleted and could be restored is there again."""
     op.drop_table("share_links")
     op.drop_index("ix_texts_kept", "texts")
     for column in ("note", "kept", "next_tokens", "copied_spans", "top_logprobs", "tokens"):

@@ -41,8 +41,8 @@ class StorageFields(BaseSettings):
     )
     deleted_days: float = setting(
         "QUIRE_DELETED_DAYS",
-        "days for which a deleted model or corpus can be had back; until then it counts to its "
-        "owner's caps. 0 deletes for good at once",
+        "days for which a deleted model or corpus can be restored; until then it counts towards "
+        "its owner's caps. 0 deletes for good at once",
         7.0,
         ge=0,
         le=366,

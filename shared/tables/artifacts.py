@@ -79,7 +79,7 @@ class Corpus(Base):
     #: See shared/texts/items.py; null for one text.
     items: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
-    #: Its owner can have it back until it is purged; to everybody it is as if it was gone.
+    #: Its owner can restore it until it is purged; to everybody else it is as if it was gone.
     deleted_at: Mapped[datetime | None]
 
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""A deleted model or corpus is missing to everybody, and its owner can have it back for a while."""
+"""A deleted model or corpus is missing to everybody, and its owner can restore it for a while."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What one has: deleted and had back, kept with a note, shared by a link."""
+"""What one has: deleted and restored, kept with a note, shared by a link."""
 
 import re
 

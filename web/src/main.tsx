@@ -2,6 +2,7 @@ import { type ComponentChild, render } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { findSession, isAway, session, signOut } from "./api/client";
 import { language, languages, speak, t } from "./i18n";
+import { Announcement } from "./parts/announced";
 import { place } from "./router";
 import { forgetDrafts, useStore } from "./store";
 import "./style.css";
@@ -50,6 +51,7 @@ function Page() {
         {t("skip")}
       </a>
       <Away />
+      {who && <Announcement />}
       <header>
         <a class="wordmark" href="/" data-view>
           Quire

@@ -1,7 +1,8 @@
-"""Delete a model with its checkpoints, or a corpus; have it back; or purge it for good.
+"""Delete a model with its checkpoints, or a corpus; restore it; or purge it for good.
 
-What was deleted is a missing one to everybody, and counts to its owner's caps, until it is purged:
-when its time is over (shared/queue/maintenance/deleted.py), or at once if its owner says so.
+What was deleted is a missing one to everybody, and counts towards its owner's caps, until it is
+purged: when its time is over (shared/queue/maintenance/deleted.py), or at once if its owner says
+so.
 """
 
 from sqlalchemy.orm import Session

@@ -31,7 +31,7 @@ def refuse_if_corpus_in_use(session: Session, corpus: Corpus) -> None:
 
 
 def refuse_to_purge_corpus(session: Session, corpus: Corpus) -> None:
-    """Refuse to purge a corpus on which a model was trained that can be had back.
+    """Refuse to purge a corpus on which a model was trained that can be restored.
 
     Raises:
         ResourceInUse: The message says which.
@@ -40,7 +40,7 @@ def refuse_to_purge_corpus(session: Session, corpus: Corpus) -> None:
     reasons = _describe(session, trained, "deleted model")
     if reasons:
         raise ResourceInUse(
-            f"corpus {corpus.name!r} can't be purged yet: {' and '.join(reasons)} can be had back "
+            f"corpus {corpus.name!r} can't be purged yet: {' and '.join(reasons)} can be restored "
             "and would need it. Purge these first, or delete the corpus without `purge`: it goes "
             "after them"
         )

@@ -253,7 +253,7 @@ add_shared_commands(
     {
         "rename": "Rename a corpus.",
         "share": "Let everyone on the server, or in a group, read a corpus and train on it.",
-        "rm": "Delete a corpus, which must not be in use; for some days you can have it back.",
+        "rm": "Delete a corpus, which must not be in use; you can restore it for some days.",
         "restore": "Have a deleted corpus back.",
     },
 )

@@ -110,7 +110,7 @@ add_shared_commands(
     {
         "rename": "Rename a model.",
         "share": "Let everyone on the server use a model, or everyone in a group.",
-        "rm": "Delete a model and its checkpoints; for some days you can have it back.",
+        "rm": "Delete a model and its checkpoints; you can restore it for some days.",
         "restore": "Have a deleted model back, and your corpus that it was trained on.",
     },
 )

@@ -81,7 +81,7 @@ class Shareable(ABC, Generic[Resource]):
         for each in left:
             until = formatting.when(each.purge_at)
             print_note(
-                f"[dim]Until {until} it counts to your caps, and you can have it back:[/] "
+                f"[dim]Until {until} it counts towards your caps, and you can restore it:[/] "
                 f"quire {self.noun} restore {shell_quoted(found.name)}"
             )
 

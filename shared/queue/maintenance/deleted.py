@@ -1,4 +1,4 @@
-"""Purge models and corpora that were deleted so long ago that nobody can have them back."""
+"""Purge models and corpora that were deleted so long ago that nobody can restore them."""
 
 from collections.abc import Callable
 from datetime import timedelta

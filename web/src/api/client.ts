@@ -13,6 +13,7 @@ export type Metric = Schemas["MetricReply"];
 export type Text = Schemas["TextReply"];
 export type TrainDryRun = Schemas["TrainDryRunReply"];
 export type Device = Schemas["DeviceReply"];
+export type Announced = Schemas["CurrentAnnouncementReply"];
 export type Queue = Schemas["QueueReply"];
 export type Usage = Schemas["UsageReply"];
 export type Cap = Schemas["CapReply"];

@@ -215,7 +215,7 @@ export const en = {
   noCorpora: "No text yet. Teach begins with one.",
   delete: "Delete",
   deleted: "Deleted",
-  deletedHint: "It can be had back until it is gone, and counts to what you store until then.",
+  deletedHint: "You can restore it until it is gone. Until then it counts towards what you store.",
   goneAt: "gone {time}",
   restore: "Restore",
   purge: "Delete for good",

@@ -1,4 +1,4 @@
-// What one has: models and texts, what was kept and shared, and what was deleted and can be had back.
+// What one has: models and texts, what was kept and shared, and what was deleted and can be restored.
 import { useEffect, useState } from "preact/hooks";
 import { type Corpus, type Model, type Share, type Text, call, post, remove, session } from "../api/client";
 import { moment, number, t } from "../i18n";
@@ -104,7 +104,7 @@ function Things<T extends Owned>({ title, empty, path, list, onMoved, link, abou
   );
 }
 
-/** What was deleted can be had back for some days. */
+/** What was deleted can be restored for some days. */
 function Deleted({ onMoved }: { onMoved(): void }) {
   const models = useList<Model>("/v1/models?deleted=true&limit=50");
   const corpora = useList<Corpus>("/v1/corpora?deleted=true&limit=50");

@@ -119,7 +119,7 @@ class AsyncCorpora(AsyncBase):
         return await self._patch(Corpus, f"/v1/corpora/{corpus_id}", changes)
 
     async def delete_corpus(self, corpus_id: str, *, purge: bool = False) -> None:
-        """Delete a corpus that no job or model uses; `restore_corpus` has it back.
+        """Delete a corpus that no job or model uses; `restore_corpus` restores it.
 
         Args:
             corpus_id: Its id.

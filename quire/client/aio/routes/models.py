@@ -31,7 +31,7 @@ class AsyncModels(AsyncBase):
         return await self._patch(Model, f"/v1/models/{model_id}", changes)
 
     async def delete_model(self, model_id: str, *, purge: bool = False) -> None:
-        """Delete a model and its checkpoints; `restore_model` has it back.
+        """Delete a model and its checkpoints; `restore_model` restores it.
 
         Args:
             model_id: Its id.

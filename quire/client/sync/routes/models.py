@@ -32,7 +32,7 @@ class Models(Base):
         return self._patch(Model, f"/v1/models/{model_id}", changes)
 
     def delete_model(self, model_id: str, *, purge: bool = False) -> None:
-        """Delete a model and its checkpoints; `restore_model` has it back.
+        """Delete a model and its checkpoints; `restore_model` restores it.
 
         Args:
             model_id: Its id.

@@ -1,55 +1,30 @@
 // Devices, the line, and one's own share, use, caps and keys.
-import { type Cap, type Device, type Job, type Page, type Queue, type Usage, get, post, session } from "../../api/client";
+import { type Cap, type Job, type Page, type Queue, type Usage, get, post, session } from "../../api/client";
 import { useState } from "preact/hooks";
 import { clock, duration, number, size, t } from "../../i18n";
 import type { en } from "../../i18n/en";
 import { Button, Input, Refusal } from "../../parts/form";
 import { useAction, useLoaded } from "../../parts/load";
+import { Announce } from "./announce";
+import { Devices } from "./devices";
 import { Keys } from "./keys";
 
 const POLL_MILLISECONDS = 5000;
 
 export function Overview() {
-  const devices = useLoaded(() => get<Page<Device>>("/v1/devices?limit=200"), "", POLL_MILLISECONDS);
   const usage = useLoaded(() => get<Usage>("/v1/usage"), "", POLL_MILLISECONDS);
   const me = session.get()?.user;
+  const isAdmin = me?.role === "admin";
   return (
     <>
-      <Refusal problem={devices.problem ?? usage.problem} />
-      <section>
-        <h2>{t("devices")}</h2>
-        {devices.value?.items.length === 0 && <p class="soft">{t("noDevices")}</p>}
-        <ul class="list">
-          {devices.value?.items.map((device) => (
-            <li key={device.id}>
-              <span>
-                {device.gpu_name ?? device.device} · {device.host} ·{" "}
-                {t(device.lane === "train" ? "lane_train" : "lane_generate")}
-              </span>
-              <span class="soft">
-                {device.current_job ? (
-                  <a href={`/watch/${device.current_job}`} data-view>
-                    {t("busyOwn")}
-                  </a>
-                ) : (
-                  t(stateOf(device))
-                )}
-              </span>
-            </li>
-          ))}
-        </ul>
-      </section>
-      <Line isAdmin={me?.role === "admin"} />
+      <Refusal problem={usage.problem} />
+      <Devices isAdmin={isAdmin} />
+      <Line isAdmin={isAdmin} />
+      {isAdmin && <Announce />}
       {usage.value && <Share usage={usage.value} title={t("usage")} />}
       {me && <Keys user={me.name} title={t("keys")} />}
     </>
   );
-}
-
-function stateOf(device: Device): keyof typeof en {
-  if (!device.alive) return "dead";
-  if (device.draining) return "draining";
-  return device.ready ? "idle" : "starting";
 }
 
 function Line({ isAdmin }: { isAdmin: boolean }) {
