@@ -108,7 +108,8 @@ def resolve_wheels(lock: Path, python: str, target: Path) -> "subprocess.Complet
             *("--no-build", "--no-deps", "--require-hashes"),
             *("--python", sys.executable, "--target", str(target), "--requirement", str(lock)),
         ],
-        env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"},
+        # The system knows a company's own certificate authority; uv's list does not.
+        env={"UV_SYSTEM_CERTS": "1", **os.environ, "UV_PYTHON_DOWNLOADS": "never"},
         capture_output=True,
         text=True,
         check=False,
