@@ -54,7 +54,7 @@ def test_texts_of_one_temperature_through_the_epochs(visit: Visit, taught: Taugh
 
 def test_trainings_over_each_other(server: Server, visit: Visit, taught: Taught) -> None:
     with server.client(taught.user) as ann:
-        running = ann.submit_training({"corpus": taught.corpus, "name": "onward", **ENDLESS})
+        running = ann.submit_training({"corpus": taught.corpus, "name": "overlaid", **ENDLESS})
         visitor = visit(taught.user)
         page = visitor.page
         visitor.go("/watch")
@@ -62,7 +62,7 @@ def test_trainings_over_each_other(server: Server, visit: Visit, taught: Taught)
         page.get_by_label("Compare reynard").check()
         expect(page.get_by_text("Choose another training")).to_be_visible()
         page.get_by_label("Compare renart").check()
-        page.get_by_label("Compare onward").check()
+        page.get_by_label("Compare overlaid").check()
         page.get_by_role("link", name="Show 3 over each other").click()
         expect(page.get_by_role("row")).to_have_count(4)
         points = "Number(document.querySelector('[role=img]')?.dataset.points)"
@@ -75,7 +75,7 @@ def test_trainings_over_each_other(server: Server, visit: Visit, taught: Taught)
         page.reload()
         expect(page.get_by_role("row")).to_have_count(4)
         ann.cancel_job(running.id)
-        row = page.get_by_role("row").filter(has_text="onward")
+        row = page.get_by_role("row").filter(has_text="overlaid")
         expect(row).to_contain_text("cancelled", timeout=PATIENCE_MILLISECONDS)
 
 
