@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
 from quire.client import Client
+from quire.errors import QuireError
 from quire.watch.wait import wait_for_job
 from tests.e2e.home import Home, Up
 
@@ -65,6 +67,17 @@ def server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         key = (home.data_dir / "admin.key").read_text().strip()
         with Client(url, key) as admin:
             yield Server(home, up, url, admin, {"admin": key})
+
+
+@pytest.fixture(autouse=True)
+def no_training_goes_on(server: Server) -> Iterator[None]:
+    """Cancel what a test has left running, or a failed one would slow all that follow."""
+    yield
+    for name in list(server.keys):
+        # The key of a test about keys may be revoked.
+        with suppress(QuireError), server.client(name) as client:
+            for job in list(client.jobs(status="running")):
+                client.cancel_job(job.id)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 // A job as its stream tells it: its state, the points of its curve, its texts as they are written.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { type Job, type JobEvent, type Metric, type Page, type Problem, type Text, comebacks, everyItem, get } from "../api/client";
 import { type Listener, type Piece, type Report, follow } from "../api/events";
 import { type CurvePoint, pointOf, withPoint } from "./curve";
@@ -55,7 +55,13 @@ const HISTORY_MILLISECONDS = 5000;
 
 export const useJob = (id: string) => useSource(ownJob(id));
 
-export function useSource(source: Source): Followed & { update(job: Job): void } {
+/** A job, and how to ask something of it. */
+export interface Asked extends Followed {
+  ask(request: () => Promise<Job>): Promise<void>;
+}
+
+export function useSource(source: Source): Asked {
+  const told = useRef(0);
   const [found, setFound] = useState<Followed>(NOTHING);
   const change = (part: (before: Followed) => Partial<Followed>) =>
     setFound((before) => ({ ...before, ...part(before) }));
@@ -96,6 +102,7 @@ export function useSource(source: Source): Followed & { update(job: Job): void }
       }
       stop = source.follow({
         state: (job) => {
+          told.current += 1;
           change(() => ({ job }));
           if (job.kind === "train") historyLater();
         },
@@ -129,7 +136,13 @@ export function useSource(source: Source): Followed & { update(job: Job): void }
     };
   }, [source.name]);
 
-  return { ...found, update: (job) => change(() => ({ job })) };
+  const ask = async (request: () => Promise<Job>) => {
+    const before = told.current;
+    const job = await request();
+    // The stream may have told more by now: a resumed job runs before its answer is here.
+    if (told.current === before) change(() => ({ job }));
+  };
+  return { ...found, ask };
 }
 
 /** A live report repeats the validation loss until the next validation; the curve's points don't. */

@@ -14,7 +14,7 @@ import { Figures } from "./figures";
 import { Samples } from "./samples";
 
 export function JobView({ id }: { id: string }) {
-  const { job, problem, points, history, drafts, texts, update } = useJob(id);
+  const { job, problem, points, history, drafts, texts, ask: askJob } = useJob(id);
   const action = useAction();
   const share = job ? progressOf(job) : null;
   useEffect(() => {
@@ -25,7 +25,7 @@ export function JobView({ id }: { id: string }) {
   if (!job) return <p class="soft">{t("loading")}</p>;
 
   const ask = (what: string) => () =>
-    action.run(async () => update(await post<Job>(`/v1/jobs/${id}/${what}`)));
+    action.run(() => askJob(() => post<Job>(`/v1/jobs/${id}/${what}`)));
   const trainOn = () => {
     sessionStorage.setItem("draft teach.from", JSON.stringify(job.checkpoints?.best ?? ""));
     sessionStorage.setItem("draft teach.corpus", JSON.stringify(job.corpus ?? ""));

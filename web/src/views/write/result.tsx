@@ -5,11 +5,11 @@ import { Button, Refusal } from "../../parts/form";
 import { Place, Status, hasEnded } from "../../parts/job";
 import { useAction } from "../../parts/load";
 import { TellMe } from "../../parts/notify";
-import type { Followed } from "../../parts/writing";
+import type { Asked } from "../../parts/writing";
 import { Columns } from "./columns";
 
 interface Props {
-  followed: Followed & { update(job: Job): void };
+  followed: Asked;
   /** The model's name, if there are several. */
   title: string;
   onGoOn(beginning: string): void;
@@ -19,8 +19,7 @@ export function Result({ followed, title, onGoOn }: Props) {
   const action = useAction();
   const job = followed.job;
   if (!job) return <Refusal problem={followed.problem} />;
-  const cancel = () =>
-    action.run(async () => followed.update(await post<Job>(`/v1/jobs/${job.id}/cancel`)));
+  const cancel = () => action.run(() => followed.ask(() => post<Job>(`/v1/jobs/${job.id}/cancel`)));
   return (
     <section class="result" data-job={job.id} aria-label={title || t("result")}>
       {title && <h2 dir="auto">{title}</h2>}
