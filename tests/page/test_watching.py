@@ -1,5 +1,7 @@
 """Curves with marks, trainings over each other, and the notification at the end."""
 
+import re
+
 from playwright.sync_api import expect
 
 from quire.watch.wait import wait_for_job
@@ -24,7 +26,8 @@ def test_rollbacks_pauses_and_resumes_are_marked(
         page.get_by_role("button", name="Resume").click()
         expect(marks.locator(".pause")).to_have_count(1, timeout=PATIENCE_MILLISECONDS)
         expect(marks.locator(".resume")).to_have_count(1, timeout=PATIENCE_MILLISECONDS)
-        expect(page.get_by_role("img")).to_have_attribute("data-marks", "1")
+        # At one step, or at two if it went on for some steps before it paused.
+        expect(page.get_by_role("img")).to_have_attribute("data-marks", re.compile("^[12]$"))
         page.get_by_text("by time").click()
         expect(page.get_by_role("radio", name="by time")).to_be_checked()
         page.get_by_role("button", name="Cancel").click()
