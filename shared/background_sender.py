@@ -14,9 +14,6 @@ from redis.retry import Retry
 
 from shared.broker import CONNECT_TIMEOUT_SECONDS, redis_url
 
-#: How long items that are not urgent wait for others, to be sent with them.
-HOLD_SECONDS = 0.02
-
 Item = TypeVar("Item")
 
 log = structlog.get_logger(__name__)
@@ -62,10 +59,6 @@ class BackgroundSender(ABC, Generic[Item]):
             OSError: The same.
         """
 
-    def _is_urgent(self) -> bool:
-        """Return whether what waits must be sent at once, rather than `HOLD_SECONDS` later."""
-        return True
-
     def _on_unreachable(self) -> None:
         """Redis could not be reached."""
 
@@ -104,9 +97,6 @@ class BackgroundSender(ABC, Generic[Item]):
             with self._not_empty:
                 while not (self._pending or self._is_asked or self._closed):
                     self._not_empty.wait()
-                self._not_empty.wait_for(
-                    lambda: self._is_asked or self._closed or self._is_urgent(), HOLD_SECONDS
-                )
                 if not (self._pending or self._is_asked):
                     return
                 # Before the items leave the queue, since `flush` looks without the lock.

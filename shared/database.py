@@ -17,8 +17,6 @@ from sqlalchemy.orm import Session, sessionmaker
 
 BUSY_TIMEOUT_SECONDS = 30
 JOURNAL_RETRY_SECONDS = 0.02
-#: How often a writer looks whether another process has ended its transaction on SQLite.
-LEAST_POLL_SECONDS, MOST_POLL_SECONDS = 0.0005, 0.02
 CONNECT_TIMEOUT_SECONDS = 10
 #: How long a connection to PostgreSQL may be cut before it counts as lost. The kernel's default is
 #: a quarter of an hour, and unlimited while nothing is sent.
@@ -187,8 +185,7 @@ class _WriteLock:
     """Admits one write transaction of this process to SQLite at a time.
 
     SQLite itself admits one writer, and the others poll at intervals of up to a tenth of a second,
-    in no order: many threads of one process would mostly sleep. Other processes are waited for
-    here, too, with short pauses at first: most transactions take a few milliseconds.
+    in no order: many threads of one process would mostly sleep.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -208,27 +205,7 @@ class _WriteLock:
         if connection.get_execution_options().get(UNSYNCED_OPTION, False) and self._has_wal:
             connection.info[UNSYNCED_OPTION] = True
             connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
-        self._begin_soon(connection)
-
-    def _begin_soon(self, connection: Connection) -> None:
-        """Begin soon after another process has ended its transaction, within the time-out."""
-        driver: Any = connection.connection.dbapi_connection
-        began = time.monotonic()
-        driver.execute("PRAGMA busy_timeout = 0")
-        try:
-            while (waited := time.monotonic() - began) < self._seconds:
-                try:
-                    driver.execute("BEGIN IMMEDIATE")
-                    return
-                except sqlite.OperationalError as error:
-                    if "locked" not in str(error):
-                        break
-                # A tenth longer than it has been is soon enough.
-                time.sleep(min(LEAST_POLL_SECONDS + waited / 10, MOST_POLL_SECONDS))
-            # SQLAlchemy words the error.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        finally:
-            driver.execute(f"PRAGMA busy_timeout = {round(self._seconds * 1000)}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def release(self, connection: Any, record: Any) -> None:
         """Release the lock when a connection returns to the pool, and let it sync again."""

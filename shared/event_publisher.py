@@ -106,12 +106,6 @@ class EventPublisher(BackgroundSender[_Pending]):
             [entry for entry in batch if not entry.for_listeners or entry.job_id in self._listened]
         )
 
-    def _is_urgent(self) -> bool:
-        # Nobody is known to listen: one look is then enough for the start and the end of a text.
-        return len(self._pending) >= BATCH_SIZE or any(
-            not entry.for_listeners or entry.job_id in self._listened for entry in self._pending
-        )
-
     def _on_unreachable(self) -> None:
         self._listened = frozenset()
 

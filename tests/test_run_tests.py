@@ -48,8 +48,8 @@ def test_the_sum_of_both_is_the_last_line(
     assert results[1].startswith("mixed: 1 failed, 1 passed, 1 skipped in ")
     # What failed has run once more, alone.
     assert results[2].startswith("mixed: 1 failed, ")
-    assert "1 failed: once more, alone" in lines
-    assert not any("UNSTEADY" in line for line in lines)
+    assert "1 failed; running them again, alone" in lines
+    assert not any("FLAKY" in line for line in lines)
     assert any(line.startswith("mixed     | ") and "test_mixed.py" in line for line in lines)
     reports = lines[lines.index("----- mixed -----") :]
     assert any("as it should" in line for line in reports)
@@ -61,9 +61,7 @@ def test_all_passed_is_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out.endswith("\n2 passed, 0 failed, 0 skipped\n")
 
 
-def test_a_test_that_passes_alone_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_flaky_test_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     met = tmp_path / "met"
     code = f"""
 import pathlib
@@ -75,10 +73,11 @@ def test_is_late():
     met.touch()
     assert not first, "too late"
 """
-    assert run([part("good", tmp_path, PASSES), part("unsteady", tmp_path, code)]) == 0
+    assert run([part("good", tmp_path, PASSES), part("flaky", tmp_path, code)]) == 0
     output = capsys.readouterr().out
     assert "test_is_late" in output
-    assert "UNSTEADY: 1 of 1 passed alone" in output
+    assert "FLAKY: 1 of 1 passed when run alone" in output
+    assert "test_is_late PASSED" in output
     assert output.endswith("\n3 passed, 0 failed, 0 skipped\n")
 
 
@@ -88,7 +87,7 @@ def test_many_failures_are_not_tried_again(
     code = "import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test(n): assert 0"
     assert run([part("bad", tmp_path, code)]) == 1
     output = capsys.readouterr().out
-    assert "once more" not in output
+    assert "again, alone" not in output
     assert output.endswith("\n0 passed, 6 failed, 0 skipped\n")
 
 

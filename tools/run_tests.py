@@ -3,7 +3,7 @@
 ``python -m tools.run_tests`` gives the tests that wait (for workers, leases and restarts) to one
 process and all others to the second, so that one computes while the other waits. Each process has
 its own Redis and PostgreSQL. A few tests that fail there run once more, with the machine for
-themselves: one that passes then is named as unsteady, and the suite passes. ``--quick`` runs a
+themselves: one that passes then is reported as flaky, and the suite passes. ``--quick`` runs a
 subset for a first look.
 """
 
@@ -64,7 +64,9 @@ class Part:
 
     def failed_only(self) -> "Part":
         """The part that runs again what failed of this one, by pytest's record of it."""
-        return Part(self.name, (*self.arguments, "--last-failed", "--last-failed-no-failures=none"))
+        return Part(
+            self.name, (*self.arguments, "-v", "--last-failed", "--last-failed-no-failures=none")
+        )
 
 
 class Run:
@@ -148,7 +150,7 @@ def run(parts: Sequence[Part]) -> int:
         total = sum((each.counts() for each in runs), Counter[str]())
         failed = sum(failures)
         if 0 < failed <= RERUN_AT_MOST and not runs.received:
-            print(f"\n{failed} failed: once more, alone", flush=True)
+            print(f"\n{failed} failed; running them again, alone", flush=True)
             runs.clear()
             still = sum(
                 sum(_run_together([part.failed_only()], runs))
@@ -156,7 +158,8 @@ def run(parts: Sequence[Part]) -> int:
                 if count
             )
             passed = sum(each.counts()["passed"] for each in runs)
-            print(f"UNSTEADY: {passed} of {failed} passed alone; see above which" if passed else "")
+            if passed:
+                print(f"FLAKY: {passed} of {failed} passed when run alone, as listed above")
             total["passed"] += passed
             failed = still
         interrupted = runs.received

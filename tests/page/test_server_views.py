@@ -149,10 +149,10 @@ def test_an_announcement_is_above_every_view_until_it_is_ended(
     admin = visitor.page
     visitor.go("/server")
     said = "The server restarts at six. \u202e<b>Save</b> what you need."
-    admin.get_by_label("What everybody should know").fill(said)
-    button = admin.get_by_role("button", name="Tell everybody")
-    admin.get_by_label("How long it stays").select_option("a day")
-    admin.get_by_text("as a warning").click()
+    admin.get_by_label("Message to everyone").fill(said)
+    button = admin.get_by_role("button", name="Announce", exact=True)
+    admin.get_by_label("Shown for").select_option("a day")
+    admin.get_by_text("a warning").click()
     button.click()
     shown = admin.locator(".announced.warning")
     expect(shown).to_contain_text(said)
@@ -162,23 +162,24 @@ def test_an_announcement_is_above_every_view_until_it_is_ended(
     for view in ("/write", "/library", "/server"):
         visitor.go(view)
         expect(visitor.page.locator(".announced.warning")).to_contain_text(said)
-    expect(visitor.page.get_by_label("What everybody should know")).to_have_count(0)
-    admin.get_by_role("button", name="End what is told").click()
+    expect(visitor.page.get_by_label("Message to everyone")).to_have_count(0)
+    admin.get_by_role("button", name="End the announcement").click()
     expect(shown).to_have_count(0)
 
 
-def test_only_admins_can_take_a_device_out_of_work(server: Server, visit: Visit) -> None:
+def test_only_admins_can_drain_a_device(server: Server, visit: Visit) -> None:
     server.key_of("onlooker")
     visitor = visit("onlooker")
     visitor.go("/server")
-    stop = re.compile("^Stop \\(its jobs go on elsewhere\\)")
+    stop = re.compile("^Drain ")
     expect(visitor.page.get_by_text("writes", exact=False).first).to_be_visible()
     expect(visitor.page.get_by_role("button", name=stop)).to_have_count(0)
     visitor = visit("admin")
     visitor.go("/server")
-    expect(visitor.page.get_by_role("button", name=stop).first).to_be_visible()
+    # One button for both lanes of the one device.
+    expect(visitor.page.get_by_role("button", name=stop)).to_have_count(1)
     # It asks before it acts.
-    visitor.page.get_by_role("button", name=stop).first.click()
+    visitor.page.get_by_role("button", name=stop).click()
     expect(visitor.page.get_by_role("button", name=re.compile("^Sure"))).to_be_visible()
     visitor.page.get_by_role("heading", name="Devices").click()
     expect(visitor.page.get_by_role("button", name=re.compile("^Sure"))).to_have_count(0)

@@ -148,10 +148,9 @@ class BatchRunner:
 
     def _note_followers(self) -> None:
         """Mark the texts that somebody reads, or is about to read, while they are written."""
+        followed = self._listened()
         if len(self._runs) <= FEW_RUNS:
             followed = frozenset(run.lease.claim.job_id for run in self._runs.values())
-        else:
-            followed = self._listened()
         if followed == self._followed:
             return
         self._followed = followed

@@ -1,11 +1,11 @@
-// What the server's admin tells everybody, above every view.
+// The admin's announcement, shown above every view.
 import { type Announced, get } from "../api/client";
 import { clock, t } from "../i18n";
 import { store, useStore } from "../store";
 import { useLoaded } from "./load";
 
 const POLL_MILLISECONDS = 60_000;
-/** Counts what this page announced or ended itself, so that it is shown at once. */
+/** Counts what this tab has announced or ended, so that the change is shown at once. */
 export const announcements = store(0);
 
 export function Announcement() {

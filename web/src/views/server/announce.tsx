@@ -1,4 +1,4 @@
-// An admin tells everybody something, or ends what was told.
+// An admin announces something to everyone, or ends the announcement.
 import { useState } from "preact/hooks";
 import { post, remove } from "../../api/client";
 import { t } from "../../i18n";

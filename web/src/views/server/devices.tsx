@@ -1,4 +1,4 @@
-// The devices: what each does, what is wrong with it, and, for admins, how to stop or free it.
+// The devices: what each does, what is wrong with it, and buttons that drain or free it.
 import { type Device, type Page, get, post } from "../../api/client";
 import { clock, t } from "../../i18n";
 import type { en } from "../../i18n/en";
@@ -21,7 +21,7 @@ export function Devices({ isAdmin }: { isAdmin: boolean }) {
       <Refusal problem={devices.problem} />
       {devices.value?.items.length === 0 && <p class="soft">{t("noDevices")}</p>}
       <ul class="list">
-        {devices.value?.items.map((device) => (
+        {devices.value?.items.map((device, index, all) => (
           <li key={device.id}>
             <span>
               {device.gpu_name ?? device.device} · {device.host} ·{" "}
@@ -43,13 +43,13 @@ export function Devices({ isAdmin }: { isAdmin: boolean }) {
                   t(stateOf(device))
                 )}
               </span>
-              {isAdmin && device.problem && (
-                <Button onClick={() => ask("free", device)} aria-label={`${t("free")} ${device.id}`}>
+              {isAdmin && device.problem && isFirstLane(index, all) && (
+                <Button onClick={() => ask("free", device)} aria-label={`${t("free")} ${nameOf(device)}`}>
                   {t("free")}
                 </Button>
               )}
-              {isAdmin && device.alive && !device.draining && (
-                <SureButton label={t("drain")} name={device.id} onSure={() => ask("drain", device)} />
+              {isAdmin && device.alive && !device.draining && isFirstLane(index, all) && (
+                <SureButton label={t("drain")} name={nameOf(device)} onSure={() => ask("drain", device)} />
               )}
             </span>
           </li>
@@ -58,6 +58,14 @@ export function Devices({ isAdmin }: { isAdmin: boolean }) {
       <Refusal problem={action.problem} />
     </section>
   );
+}
+
+const nameOf = ({ host, device }: Device) => `${host}/${device}`;
+
+/** A device has a row for each of its lanes, and is drained or freed as a whole. */
+function isFirstLane(index: number, all: Device[]): boolean {
+  const own = all[index];
+  return own !== undefined && all.findIndex((each) => nameOf(each) === nameOf(own)) === index;
 }
 
 function stateOf(device: Device): keyof typeof en {
