@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 
 from api.app import create_app
 from api.services import EXTENSION
@@ -16,9 +16,10 @@ from shared.broker import Broker
 from shared.database import make_engine, make_sessions, reading
 from shared.queue import Queue
 from shared.settings import Settings, load_settings
-from shared.tables import Base, User
+from shared.tables import ApiKey, Base, User
 from tests.api.conftest import settings_for
 from tests.api.harness import ApiHarness, Person
+from tests.services.waiting import until
 
 STRANGE = '«ñandú» 紅樓夢 😀 \u2028 \\n "quoted"'
 
@@ -62,9 +63,17 @@ def full(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Full]:
     with make_sessions(engine).begin() as session:
         sessions.make_link(session, session.scalars(select(User)).one())
         sessions.begin(session, ann.key.split("_")[1], "key", None, 1000)
+    # A key's use is written a little later, and not again for a minute: nothing changes by itself.
+    until(lambda: _was_used(engine, ann.key.split("_")[1]), "the note of the key's use")
     yield Full(world, ann, settings, first["id"], second["id"])
     app.extensions[EXTENSION].close()
     engine.dispose()
+
+
+def _was_used(engine: Engine, prefix: str) -> bool:
+    with reading(engine) as connection:
+        used_at = select(ApiKey.last_used_at).where(ApiKey.prefix == prefix)
+        return connection.scalar(used_at) is not None
 
 
 @pytest.fixture
