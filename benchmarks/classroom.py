@@ -1,4 +1,4 @@
-"""A class of thirty users on one machine for a quarter of an hour, with random faults.
+"""A class of thirty users on one machine for a quarter of an hour or longer, with random faults.
 
 All processes are real: PostgreSQL, Redis, the API, and workers on `cpu:0` and `cpu:1`. Each user
 trains models, generates texts with them and with a shared one, polls, streams, lists and cancels,
@@ -9,7 +9,9 @@ stored once, and equal trainings must have equal digests.
 With `--two-machines` the workers of `cpu:1` run on a second machine (a network namespace, which
 needs root), and the link to it is cut halfway through, for longer than a lease.
 
-    python -m benchmarks.classroom [--quick]     # 15 minutes, or 50 s with a fault every 10 s
+    python -m benchmarks.classroom                 # 15 minutes, with a fault every 30 s
+    python -m benchmarks.classroom --minutes 60    # a soak
+    python -m benchmarks.classroom --quick         # 50 s, with a fault every 10 s
 """
 
 import argparse
@@ -162,9 +164,8 @@ def _lag_quanta(deployment: Deployment) -> float:
     return worst / QUANTUM_SECONDS / len(DEVICES)
 
 
-def main(*, quick: bool, two_machines: bool) -> int:
-    """Run the class and print the results; return 0 if nothing was lost."""
-    seconds, every = (50.0, 10.0) if quick else (900.0, 30.0)
+def main(seconds: float, every: float, *, two_machines: bool) -> int:
+    """Run the class for `seconds`, with a fault `every` so many; return 0 if nothing was lost."""
     measurements, dice = Measurements(), random.Random(4)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quire-class-")))
@@ -206,11 +207,14 @@ def main(*, quick: bool, two_machines: bool) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.classroom")
-    parser.add_argument("--quick", action="store_true", help="50 s with a fault every 10 s")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="50 s with a fault every 10 s")
+    length.add_argument("--minutes", type=float, default=15.0, help="with a fault every 30 s")
     parser.add_argument(
         "--two-machines",
         action="store_true",
         help="run half of the workers on a second machine (needs root)",
     )
     asked = parser.parse_args()
-    sys.exit(main(quick=asked.quick, two_machines=asked.two_machines))
+    seconds, every = (50.0, 10.0) if asked.quick else (asked.minutes * 60, 30.0)
+    sys.exit(main(seconds, every, two_machines=asked.two_machines))
