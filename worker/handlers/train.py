@@ -1,7 +1,6 @@
 """Runs a `train` job: a corpus becomes checkpoints, a loss curve and sampled texts."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from shared.queue import Queue
@@ -10,6 +9,7 @@ from shared.specs.training import TrainSpec
 from worker.data import checkpoints, corpora
 from worker.data.corpora import Corpora
 from worker.data.model_cache import Processor, backend_of
+from worker.handlers.aside import Aside
 from worker.execution.failures import CorpusDeleted, VocabularyMismatch
 from worker.execution.lease import Lease
 from worker.handlers.job_history import record_event
@@ -64,19 +64,31 @@ class Train:
         corpora: The texts, for their novelty indexes.
         processor: What TensorFlow runs on.
         threads: TensorFlow's threads in this process; fixed when it started.
+        aside: Whether checkpoints, texts and reports are written by another thread; by default on
+            a GPU, which would idle meanwhile. A CPU has no core to spare for it.
     """
 
-    def __init__(self, queue: Queue, corpora: Corpora, processor: Processor, threads: int) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        corpora: Corpora,
+        processor: Processor,
+        threads: int,
+        *,
+        aside: bool | None = None,
+    ) -> None:
         self._queue = queue
         self._corpora = corpora
         self._processor: Processor = processor
         self._threads = threads
+        self._aside = processor == "gpu" if aside is None else aside
 
     def __call__(self, lease: Lease) -> tuple[TextRecord, ...]:
         """Train a job to its end, from its newest checkpoint if it has one."""
         inputs = self._load(lease)
-        trainer = self._build_trainer(lease, inputs)
-        self._run(lease, inputs, trainer)
+        with Aside("training-aside", inline=not self._aside) as aside:
+            trainer = self._build_trainer(lease, inputs, aside)
+            self._run(lease, inputs, trainer, aside)
         return ()
 
     def _load(self, lease: Lease) -> _Inputs:
@@ -98,7 +110,7 @@ class Train:
             corpus_sha256=corpus_sha256,
         )
 
-    def _build_trainer(self, lease: Lease, inputs: _Inputs) -> Trainer:
+    def _build_trainer(self, lease: Lease, inputs: _Inputs, aside: Aside) -> Trainer:
         """A trainer at the step where this attempt begins; deviations go into the history."""
         spec, start = inputs.spec, inputs.start
         config = TrainConfig.from_spec(spec.model_dump(), len(inputs.vocabulary))
@@ -122,6 +134,12 @@ class Train:
                 # This training continues another one and counts its steps, so that an earlier
                 # step's checkpoint may be the other one's.
                 recall_from.append(start.job_id)
+
+        def recall(step: int) -> TrainingState | None:
+            # The best checkpoint may be on its way.
+            aside.wait()
+            return inputs.checkpoints.recall(recall_from, step)
+
         trainer = Trainer(
             config,
             inputs.ids,
@@ -129,7 +147,7 @@ class Train:
             lowercase=spec.lowercase,
             state=state,
             backend=backend_of(self._processor),
-            load_state=partial(inputs.checkpoints.recall, recall_from),
+            load_state=recall,
         )
         trainer.exact &= spec.threads == self._threads
         if inputs.resumed is None:
@@ -138,7 +156,7 @@ class Train:
             record_event(self._queue, lease, "inexact", **changes)
         return trainer
 
-    def _run(self, lease: Lease, inputs: _Inputs, trainer: Trainer) -> None:
+    def _run(self, lease: Lease, inputs: _Inputs, trainer: Trainer, aside: Aside) -> None:
         spec, vocabulary, ids = inputs.spec, inputs.vocabulary, inputs.ids
         per_token = characters_per_token(vocabulary, ids, trainer.holdout)
         if spec.tokenizer == "word":
@@ -148,7 +166,7 @@ class Train:
         if spec.sample is not None:
             index = self._corpora.index(lease.claim.corpus_id, lowercase=spec.lowercase)
         texts = TrainingTexts(self._queue, lease, spec, trainer, ids, self._processor, index)
-        run = TrainingRun(self._queue, lease, trainer, inputs.checkpoints, texts, per_token)
+        run = TrainingRun(self._queue, lease, trainer, inputs.checkpoints, texts, aside, per_token)
         if inputs.resumed is not None:
             run.resume(inputs.resumed)
         run.run()

@@ -2,17 +2,20 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import structlog
 
 from shared.queue import Queue
 from shared.queue.types import ProgressReport
+from worker.handlers.aside import Aside
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.handlers.job_history import record_event
 from worker.handlers.training_checkpoints import TrainingCheckpoints
-from worker.handlers.training_texts import TrainingTexts
+from worker.handlers.training_texts import DueTexts, TrainingTexts
 from worker.ml.checkpoint import TrainingState
 from worker.ml.training.progress import (
     EpochEnd,
@@ -40,6 +43,7 @@ class TrainingRun:
         trainer: What trains, from its beginning or from a checkpoint.
         checkpoints: The job's checkpoints.
         texts: The job's sampled texts.
+        aside: Where all of it is written, while the trainer goes on.
         characters_per_token: In the held-out pieces.
     """
 
@@ -50,6 +54,7 @@ class TrainingRun:
         trainer: Trainer,
         checkpoints: TrainingCheckpoints,
         texts: TrainingTexts,
+        aside: Aside,
         characters_per_token: float,
     ) -> None:
         self._queue = queue
@@ -57,19 +62,21 @@ class TrainingRun:
         self._trainer = trainer
         self._checkpoints = checkpoints
         self._texts = texts
+        self._aside = aside
         self._characters_per_token = characters_per_token
         self._reported_at = 0.0
         self._validated_at = self._saved_at = time.monotonic()
         self._validated_step = self._saved_step = trainer.step
 
     def run(self) -> None:
-        """Train to the last step.
+        """Train to the last step. What is written last may still be under way then.
 
         Raises:
             LeaseLost: Another attempt may have the job.
             CancelRequested: The owner has cancelled the job.
-            DeadlineReached: The deadline has passed; a checkpoint holds everything up to here.
-            Interrupted: The job goes on later; a checkpoint holds everything up to here.
+            DeadlineReached: The deadline has passed; a checkpoint holds everything up to here, once
+                `aside` is done.
+            Interrupted: The job goes on later, from such a checkpoint.
             Diverged: The loss exploded too often; the best checkpoint is kept.
         """
         # Without the second argument a stop would wait for the next report.
@@ -102,12 +109,15 @@ class TrainingRun:
         """
         step = self._trainer.step
         self._record("resumed", step=step, epoch=self._trainer.epoch)
-        if self._texts.are_missing() and (stored := self._checkpoints.find(step)) is not None:
-            self._texts.write_due(state, stored.id)
+        due = self._texts.due()
+        if due is None or not self._texts.are_missing(due):
+            return
+        if (stored := self._checkpoints.find(step)) is not None:
+            self._texts.write(due, state, stored.id)
 
     def _on_progress(self, event: TrainingProgress) -> None:
         if time.monotonic() - self._reported_at >= PROGRESS_SECONDS:
-            self._report(
+            report = self._report(
                 event.step,
                 event.epoch,
                 event.loss,
@@ -115,13 +125,16 @@ class TrainingRun:
                 event.tokens_per_second,
                 event.seconds_left,
             )
+            # One that finds no room is replaced by the next.
+            self._aside.offer(partial(self._write_report, report))
         if time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
             self._save(validated=False)
 
     def _on_texts_due(self) -> None:
         """Write the texts of a step between two validations; they cite no checkpoint."""
         started = time.monotonic()
-        self._texts.write_due(self._trainer.state(), None)
+        if (due := self._texts.due()) is not None:
+            self._aside.run(partial(self._texts.write, due, self._trainer.state(), None))
         # The reported speed is that of the steps alone.
         self._validated_at += time.monotonic() - started
 
@@ -130,15 +143,15 @@ class TrainingRun:
         seconds = time.monotonic() - self._validated_at
         steps = event.step - self._validated_step
         steps_left = 0 if trainer.finished else (trainer.steps_total or event.step) - event.step
-        self._report(
+        report = self._report(
             event.step,
             event.epoch,
             event.loss,
             trainer.learning_rate(event.step - 1),
             steps * config.batch_size * config.window / seconds,
             steps_left * seconds / steps,
-            piece_losses=event.piece_losses,
         )
+        self._aside.run(partial(self._write_report, report, piece_losses=event.piece_losses))
         log.info(
             "epoch_ended" if isinstance(event, EpochEnd) else "validated",
             epoch=event.epoch,
@@ -148,14 +161,13 @@ class TrainingRun:
             best=event.best,
             seconds=round(seconds, 1),
         )
-        state, checkpoint_id = self._save(validated=True)
-        self._texts.write_due(state, checkpoint_id)
+        self._save(validated=True, due=self._texts.due())
         self._validated_at, self._validated_step = time.monotonic(), event.step
 
     def _on_rolled_back(self, event: RolledBack) -> None:
-        state, checkpoint_id = self._save(validated=False)
         loss = event.loss if math.isfinite(event.loss) else str(event.loss)
-        self._record(
+        record = partial(
+            self._record,
             "rolled_back",
             step=event.step,
             loss=loss,
@@ -163,15 +175,34 @@ class TrainingRun:
             learning_rate=event.learning_rate,
             rollbacks=event.rollbacks,
         )
-        log.warning("rolled_back", step=event.step, loss=loss, back_to=event.back_to)
         # No other event comes for this step, so texts that are due at it are written now.
-        self._texts.write_due(state, checkpoint_id)
+        self._save(validated=False, due=self._texts.due(), then=record)
+        log.warning("rolled_back", step=event.step, loss=loss, back_to=event.back_to)
 
-    def _save(self, *, validated: bool) -> tuple[TrainingState, str]:
+    def _save(
+        self,
+        *,
+        validated: bool,
+        due: DueTexts | None = None,
+        then: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Store the trainer's state.
+
+        Args:
+            validated: Whether its validation loss was measured with these very weights.
+            due: Texts of this step, which cite the checkpoint.
+            then: Called once the checkpoint is stored, before the texts are written.
+        """
         state = self._trainer.state()
-        checkpoint_id = self._checkpoints.save(state, validated=validated)
-        self._saved_at, self._saved_step = time.monotonic(), self._trainer.step
-        return state, checkpoint_id
+
+        def store() -> None:
+            checkpoint_id = self._checkpoints.save(state, validated=validated)
+            then()
+            if due is not None:
+                self._texts.write(due, state, checkpoint_id)
+
+        self._aside.run(store)
+        self._saved_at, self._saved_step = time.monotonic(), state.meta["step"]
 
     def _record(self, kind: str, **data: object) -> None:
         record_event(self._queue, self._lease, kind, **data)
@@ -184,12 +215,10 @@ class TrainingRun:
         rate: float,
         tokens_per_second: float,
         seconds_left: float,
-        *,
-        piece_losses: tuple[float | None, ...] | None = None,
-    ) -> None:
-        """Record the progress; the losses of the pieces are given after a validation."""
+    ) -> ProgressReport:
         trainer = self._trainer
-        report = ProgressReport(
+        self._reported_at = time.monotonic()
+        return ProgressReport(
             step=step,
             steps_total=trainer.steps_total or step,
             epoch=epoch,
@@ -201,7 +230,11 @@ class TrainingRun:
             seconds_left=seconds_left,
             bits_per_char=self._bits_per_char,
         )
-        self._reported_at = time.monotonic()
+
+    def _write_report(
+        self, report: ProgressReport, *, piece_losses: tuple[float | None, ...] | None = None
+    ) -> None:
+        """Record the progress; the losses of the pieces are given after a validation."""
         try:
             validated = piece_losses is not None
             self._queue.record_progress(

@@ -1,6 +1,7 @@
 """Samples texts while a network trains, at the steps that the spec asks for."""
 
 import re
+from dataclasses import dataclass
 
 from shared.queue import Queue
 from shared.queue.types import TextRecord
@@ -16,6 +17,23 @@ from worker.ml.novelty import NoveltyIndex
 from worker.ml.sampling.request import SamplingRequest
 from worker.ml.training.trainer import Trainer
 from worker.ml.vocabulary import Ids
+
+
+@dataclass(frozen=True, slots=True)
+class DueTexts:
+    """Texts to sample from the weights of one step.
+
+    Attributes:
+        sample: What the spec asks for.
+        number: Seeds them: the epoch, or the step between two epochs.
+        step: The step.
+        epoch: The same as a fraction of epochs.
+    """
+
+    sample: SampleSpec
+    number: int
+    step: int
+    epoch: float
 
 
 class TrainingTexts:
@@ -54,45 +72,16 @@ class TrainingTexts:
         """Steps between two samplings, besides those at the ends of epochs."""
         return None if self._spec.sample is None else self._spec.sample.every_steps
 
-    def are_missing(self) -> bool:
-        """Whether texts are due at the current step and not stored yet."""
-        job_id, step = self._lease.claim.job_id, self._trainer.step
-        return self._due_number() is not None and not checkpoints.has_texts(
-            self._queue.engine, job_id, step
-        )
+    def are_missing(self, due: DueTexts) -> bool:
+        """Whether due texts are not stored yet."""
+        job_id = self._lease.claim.job_id
+        return not checkpoints.has_texts(self._queue.engine, job_id, due.step)
 
-    def write_due(self, state: TrainingState, checkpoint_id: str | None) -> None:
-        """Sample and store the texts that are due at the current step, if any.
+    def due(self) -> DueTexts | None:
+        """The texts that are due at the trainer's step; None if there are none.
 
-        They share one prompt from the corpus and differ in temperature.
-
-        Args:
-            state: The weights to sample from.
-            checkpoint_id: The checkpoint that the texts cite; None if there is none of this step.
-
-        Raises:
-            LeaseLost: Nothing was stored.
-        """
-        sample, number = self._spec.sample, self._due_number()
-        if sample is None or number is None or self._lease.must_stop:
-            return
-        requests = self._requests(sample, number, state.network.window)
-        sampler = make_sampler(state.weights, state.network, self._processor)
-        written = sampler.generate(requests, lambda: self._lease.must_stop)
-        if self._lease.must_stop:
-            return
-        texts = [
-            self._record(position, request, self._trainer.vocabulary.decode(ids), checkpoint_id)
-            for position, (request, ids) in enumerate(zip(requests, written, strict=True))
-        ]
-        self._lease.persist(lambda: self._queue.record_texts(self._lease.claim, texts))
-        self._lease.publish("texts", step=self._trainer.step)
-
-    def _due_number(self) -> int | None:
-        """The number that seeds the texts due at the current step; None if none are due.
-
-        At the end of an epoch it is the epoch, at the training's end the last epoch, and in
-        between the step.
+        At the end of an epoch the epoch is their number, at the training's end the last epoch,
+        and in between the step.
         """
         sample, trainer = self._spec.sample, self._trainer
         if sample is None or trainer.step <= trainer.start_step:
@@ -100,8 +89,40 @@ class TrainingTexts:
         epoch, within = divmod(trainer.step, trainer.steps_per_epoch)
         steps = (trainer.steps_total or trainer.step) - trainer.start_step
         if sample.due(trainer.step, trainer.steps_per_epoch, steps):
-            return trainer.step if within else epoch
-        return epoch + bool(within) if trainer.finished else None
+            number = trainer.step if within else epoch
+        elif trainer.finished:
+            number = epoch + bool(within)
+        else:
+            return None
+        return DueTexts(sample, number, trainer.step, trainer.epoch)
+
+    def write(self, due: DueTexts, state: TrainingState, checkpoint_id: str | None) -> None:
+        """Sample texts and store them, unless the training is to stop.
+
+        They share one prompt from the corpus and differ in temperature. The trainer may be steps
+        ahead meanwhile.
+
+        Args:
+            due: The texts.
+            state: The weights of their step.
+            checkpoint_id: The checkpoint that the texts cite; None if there is none of this step.
+
+        Raises:
+            LeaseLost: Nothing was stored.
+        """
+        if self._lease.must_stop:
+            return
+        requests = self._requests(due.sample, due.number, state.network.window)
+        sampler = make_sampler(state.weights, state.network, self._processor)
+        written = sampler.generate(requests, lambda: self._lease.must_stop)
+        if self._lease.must_stop:
+            return
+        texts = [
+            self._record(position, request, state.vocabulary.decode(ids), due, checkpoint_id)
+            for position, (request, ids) in enumerate(zip(requests, written, strict=True))
+        ]
+        self._lease.persist(lambda: self._queue.record_texts(self._lease.claim, texts))
+        self._lease.publish("texts", step=due.step)
 
     def _requests(
         self, sample: SampleSpec, number: int, window: int | None
@@ -116,7 +137,12 @@ class TrainingTexts:
         ]
 
     def _record(
-        self, position: int, request: SamplingRequest, text: str, checkpoint_id: str | None
+        self,
+        position: int,
+        request: SamplingRequest,
+        text: str,
+        due: DueTexts,
+        checkpoint_id: str | None,
     ) -> TextRecord:
         written, marks = text, re.search(f"[{ITEM_BEGIN}{ITEM_END}]", text)
         if self._spec.items and marks is not None:
@@ -132,7 +158,7 @@ class TrainingTexts:
             finish_reason="length" if written == text else "end",
             checkpoint_id=checkpoint_id,
             requested=False,
-            step=self._trainer.step,
-            epoch=self._trainer.epoch,
+            step=due.step,
+            epoch=due.epoch,
             **novelty(self._index, written),
         )
