@@ -9,9 +9,9 @@ from shared.specs.training import TrainSpec
 from worker.data import checkpoints, corpora
 from worker.data.corpora import Corpora
 from worker.data.model_cache import Processor, backend_of
-from worker.handlers.aside import Aside
 from worker.execution.failures import CorpusDeleted, VocabularyMismatch
 from worker.execution.lease import Lease
+from worker.handlers.aside import Aside
 from worker.handlers.job_history import record_event
 from worker.handlers.starting_point import StartingPoint, read_model
 from worker.handlers.training_checkpoints import TrainingCheckpoints

@@ -10,9 +10,9 @@ import structlog
 
 from shared.queue import Queue
 from shared.queue.types import ProgressReport
-from worker.handlers.aside import Aside
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY, driver_message
+from worker.handlers.aside import Aside
 from worker.handlers.job_history import record_event
 from worker.handlers.training_checkpoints import TrainingCheckpoints
 from worker.handlers.training_texts import DueTexts, TrainingTexts
