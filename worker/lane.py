@@ -162,8 +162,9 @@ def memory_part(lane: Lane, settings: Settings) -> int | None:
     """The part of a GPU's memory that a lane may use, in bytes; None on a CPU."""
     if lane.gpu_memory_bytes is None:
         return None
-    share = settings.gpu_memory_share or GPU_SHARES[lane.kind]
-    return _slot_bytes(int(share * lane.gpu_memory_bytes), lane.slots)
+    whole = int((settings.gpu_memory_share or GPU_SHARES[lane.kind]) * lane.gpu_memory_bytes)
+    # A lane alone in its part leaves room for its context, since its arena only grows as needed.
+    return whole if lane.slots == 1 else max(0, whole // lane.slots - CONTEXT_BYTES)
 
 
 def memory_limit(lane: Lane, settings: Settings) -> int | None:
@@ -197,15 +198,15 @@ def train_slots(device: LocalDevice, settings: Settings) -> int:
     """How many trainings run on a device at once."""
     if settings.train_slots is not None:
         return settings.train_slots
-    if device.gpu is None:
-        return 1
-    whole = int((settings.gpu_memory_share or GPU_SHARES["train"]) * device.gpu.memory_bytes)
+    return (
+        1 if device.gpu is None else auto_slots(device.gpu.memory_bytes, settings.gpu_memory_share)
+    )
+
+
+def auto_slots(memory_bytes: int, share: float | None = None) -> int:
+    """How many trainings a GPU of so much memory is good for, given their share of it."""
+    whole = int((share or GPU_SHARES["train"]) * memory_bytes)
     return max(1, min(AUTO_MOST_SLOTS, whole // (AUTO_SLOT_BYTES + CONTEXT_BYTES)))
-
-
-def _slot_bytes(whole: int, slots: int) -> int:
-    # A lane that has its part alone leaves room for its context by not asking for the whole card.
-    return whole if slots == 1 else max(0, whole // slots - CONTEXT_BYTES)
 
 
 def quarantine_rule(settings: Settings) -> Quarantine:
