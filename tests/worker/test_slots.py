@@ -13,7 +13,7 @@ from tests.worker.harness import Worker, WorkerHarness, until
 pytestmark = pytest.mark.slow
 
 #: Some seconds of training, which is longer than a quantum, in epochs of a fraction of a second.
-EPOCHS = 60
+EPOCHS = 90
 QUANTUM_SECONDS = 1
 VARIABLES = {"QUIRE_TRAIN_SLOTS": "2", "QUIRE_QUANTUM_SECONDS": str(QUANTUM_SECONDS)}
 SLOTS = ("here/cpu/train", "here/cpu/train:1")
