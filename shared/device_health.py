@@ -3,7 +3,7 @@
 Each change locks the device's row, because the workers of a device find its errors at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,11 +30,21 @@ class Quarantine:
         faults: So many errors …
         window_seconds: … within so long.
         seconds: How long until it is probed.
+        together_seconds: Errors within so long of one count with it as one.
     """
 
     faults: int
     window_seconds: float
     seconds: float
+    together_seconds: float = 0.0
+
+    def count(self, moments: Iterable[datetime]) -> int:
+        """How many errors those at these moments are, which ascend."""
+        count, first = 0, None
+        for moment in moments:
+            if first is None or (moment - first).total_seconds() >= self.together_seconds:
+                count, first = count + 1, moment
+        return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +118,12 @@ def record_fault(
             {"at": now.isoformat(), "reason": _one_line(reason)},
         ]
         since = now - timedelta(seconds=rule.window_seconds)
-        recent = [each for each in row.faults if datetime.fromisoformat(each["at"]) > since]
-        if at_once or len(recent) >= rule.faults:
+        moments = (datetime.fromisoformat(each["at"]) for each in row.faults)
+        recent = rule.count(moment for moment in moments if moment > since)
+        if at_once or recent >= rule.faults:
             said = reason
-            if len(recent) > 1:
-                said = f"{len(recent)} errors in {rule.window_seconds:g} s, the last: {reason}"
+            if recent > 1:
+                said = f"{recent} errors in {rule.window_seconds:g} s, the last: {reason}"
             row.quarantined = True
             _set_problem(row, said, now, rule.seconds)
 

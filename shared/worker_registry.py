@@ -1,4 +1,4 @@
-"""The registry of workers: one row per host, device and lane."""
+"""The registry of workers: one row per host, device, lane and slot."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +22,8 @@ _READY = (
     )
 )
 _IDLE = _READY.where(Device.current_job_id.is_(None))
+#: And how many devices their slots are together.
+_READY_DEVICES = _READY.add_columns(func.sum(1.0 / Device.slots))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +39,26 @@ class WorkerInfo:
     gpu_name: str | None = None
     #: The part of the GPU's memory that the worker may use.
     gpu_memory_bytes: int | None = None
+    #: Which of its lane's `slots` on the device it is, from 0.
+    slot: int = 0
+    slots: int = 1
     #: The start of the worker that may use the row; see shared/worker_instances.py.
     instance_id: str | None = None
 
     @property
     def id(self) -> str:
         """The primary key of its row, which `jobs.worker_id` refers to."""
-        return worker_id(self.host, self.device, self.lane)
+        return worker_id(self.host, self.device, self.lane, self.slot)
 
 
-def worker_id(host: str, device: str, lane: str) -> str:
-    """Join ``host/device/lane``."""
-    return f"{host}/{device}/{lane}"
+def worker_id(host: str, device: str, lane: str, slot: int = 0) -> str:
+    """Join ``host/device/lane``, or ``host/device/lane:slot`` for another slot than the first."""
+    return f"{host}/{device}/{lane_name(lane, slot)}"
+
+
+def lane_name(lane: str, slot: int) -> str:
+    """The lane of a slot: ``train`` of the first, which a device always has; ``train:1``, …."""
+    return f"{lane}:{slot}" if slot else lane
 
 
 class WorkerReplaced(Exception):
@@ -88,6 +98,8 @@ def row_values(worker: WorkerInfo, now: datetime, *, ready: bool) -> dict[str, A
         "host": worker.host,
         "device": worker.device,
         "lane": worker.lane,
+        "slot": worker.slot,
+        "slots": worker.slots,
         "gpu_uuid": worker.gpu_uuid,
         "gpu_name": worker.gpu_name,
         "gpu_memory_bytes": worker.gpu_memory_bytes,
@@ -160,8 +172,18 @@ def count_ready(
     connection: Connection, lane: Kind, now: datetime, lease_seconds: float, *, idle: bool = False
 ) -> int:
     """Count the workers of a lane that take jobs; with `idle`, only those that run none."""
-    values = {"lane": lane, "fresh": now - timedelta(seconds=lease_seconds)}
-    return connection.scalar(_IDLE if idle else _READY, values) or 0
+    return connection.scalar(_IDLE if idle else _READY, _fresh(lane, now, lease_seconds)) or 0
+
+
+def mean_slots(connection: Connection, lane: Kind, now: datetime, lease_seconds: float) -> float:
+    """Into how many slots a lane's devices are divided: the ready workers per device; 1 without."""
+    values = _fresh(lane, now, lease_seconds)
+    workers, devices = connection.execute(_READY_DEVICES, values).one()
+    return float(workers / devices) if workers else 1.0
+
+
+def _fresh(lane: Kind, now: datetime, lease_seconds: float) -> dict[str, Any]:
+    return {"lane": lane, "fresh": now - timedelta(seconds=lease_seconds)}
 
 
 def ready_workers(engine: Engine, worker_ids: set[str]) -> set[str]:

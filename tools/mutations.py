@@ -75,6 +75,13 @@ MUTATIONS = (
         ("tests/queue/test_claim.py", "-k", "charged_before_the_next"),
     ),
     Mutation(
+        "the part of a device that a slot is charged",
+        "shared/queue/types.py",
+        "(held if ran is None else min(ran, held)) / self.device_slots",
+        "held if ran is None else min(ran, held)",
+        ("tests/queue/test_device_slots.py", "-k", "costs_half and sqlite"),
+    ),
+    Mutation(
         "the check of a key's scope",
         "api/http/authentication.py",
         "        require_scope(scope_of(handler), user)",

@@ -28,7 +28,7 @@ from worker.execution.runner import Runner
 from worker.execution.wake_relay import WakeRelay
 from worker.handlers.generate import Generate
 from worker.handlers.train import Train
-from worker.lane import Lane, memory_part, quarantine_rule
+from worker.lane import Lane, memory_limit, memory_part, quarantine_rule
 from worker.ml import probe, runtime
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import BUCKETS, EXACT_BUCKETS
@@ -59,7 +59,7 @@ def start(
         _announce(probe.find_one_gpu())
     # The batch runner runs several batches at once; one thread each keeps results exact.
     threads = settings.train_threads if lane.kind == "train" else 1
-    runtime.configure(threads, processor, _memory_limit(lane, settings))
+    runtime.configure(threads, processor, memory_limit(lane, settings))
     engine = make_engine(settings.database)
     log_database(engine)
     if processor == "gpu" or device_health.find_problem(engine, lane.host, lane.device):
@@ -77,6 +77,8 @@ def start(
         gpu_name=lane.gpu_name,
         gpu_memory_bytes=memory_part(lane, settings),
         instance_id=lane.instance_id,
+        slot=lane.slot,
+        slots=lane.slots,
     )
     corpora = Corpora(engine)
     publisher = EventPublisher(settings.broker)
@@ -138,9 +140,3 @@ def _announce(gpu: probe.FoundGpu) -> None:
 def renew() -> None:
     """End this process as a drain does; its parent replaces it."""
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _memory_limit(lane: Lane, settings: Settings) -> int | None:
-    if settings.gpu_memory_share is None or lane.gpu_memory_bytes is None:
-        return None
-    return int(settings.gpu_memory_share * lane.gpu_memory_bytes)

@@ -65,7 +65,7 @@ def main() -> int:
     shutdown = _GracefulShutdown(engine, lane.worker_id, lane.instance_id)
     worker_shutting_down.connect(shutdown)
     worker = app.Worker(
-        hostname=f"{lane.kind}.{lane.device}@{lane.host}",
+        hostname=f"{lane.name}.{lane.device}@{lane.host}",
         queues=[lane.kind],
         pool_cls="prefork",
         concurrency=1,

@@ -14,6 +14,7 @@ from shared.process.python_module import python_module
 from worker.devices import NO_GPU, BadDevice, LocalDevice, find_devices
 from worker.gpu.inventory import Gpu, find_gpus, mps_runs, nvml
 from worker.gpu.visible import VARIABLE
+from worker.lane import auto_slots
 
 EXIT_PROBLEM, EXIT_NO_GPU = 1, 3
 #: A GPU whose memory others use to more than this share has too little for Quire.
@@ -102,6 +103,7 @@ def _check(device: LocalDevice, cpu: Mapping[str, Any], *, tiny: bool) -> dict[s
         "name": gpu.name,
         "capability": gpu.capability,
         "memory_bytes": gpu.memory_bytes,
+        "auto_slots": auto_slots(gpu.memory_bytes),
     }
     if gpu.problem is not None:
         return facts | {"problems": [gpu.problem]}
@@ -176,7 +178,10 @@ def _read(process: "subprocess.Popen[str]") -> dict[str, Any]:
 def lines_of(report: Mapping[str, Any]) -> list[str]:
     """The report as people read it."""
     cpu = report["cpu"]
-    lines = [f"driver {report['driver']}, MPS {'runs' if report['mps'] else 'does not run'}"]
+    mps = "does not run: the processes of a card take turns"
+    if report["mps"]:
+        mps = "runs: the processes of a card compute at once, and one's fault can end the others"
+    lines = [f"driver {report['driver']}, MPS {mps}"]
     for gpu in report["gpus"]:
         lines.append(f"{gpu['device']}  {gpu['name']}  {gpu['uuid']}")
         for preset, step in gpu.get("steps", {}).items():
@@ -196,7 +201,10 @@ def lines_of(report: Mapping[str, Any]) -> list[str]:
             lines.append(f"  writes faster than the CPU: {where}")
             lines.append(f"  checkpoint of large: {gpu['checkpoint_seconds']:.2f} s")
         if gpu.get("two_slots") is not None:
-            lines.append(f"  two trainings together: {gpu['two_slots']:.2f} × one")
+            lines.append(
+                f"  two trainings together: {gpu['two_slots']:.2f} × one (QUIRE_TRAIN_SLOTS=auto: "
+                f"{gpu['auto_slots']})"
+            )
         lines += [f"  PROBLEM: {problem}" for problem in gpu["problems"]] or ["  all is well"]
     return lines
 

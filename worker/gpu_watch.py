@@ -77,7 +77,11 @@ class GpuWatch:
             # The lanes start at once, and probe it.
             device_health.free(self._engine, self._settings.host_name, name)
         return [
-            (device, Lane.of(lane.host, lane.kind, device, lane.instance_id))
+            # As many slots as it had: their names were taken at the start.
+            (
+                device,
+                Lane.of(lane.host, lane.kind, device, lane.instance_id, lane.slot, lane.slots),
+            )
             for device, lane in back
         ]
 

@@ -9,12 +9,29 @@ from typing import Any
 from shared.device_health import Quarantine
 from shared.settings import Settings
 from shared.tables import KINDS, Kind
-from shared.worker_registry import WorkerInfo, worker_id
+from shared.worker_registry import WorkerInfo, lane_name, worker_id
 from worker.devices import LocalDevice
 
 #: How the lanes of a GPU divide its memory, unless `QUIRE_GPU_MEMORY_SHARE` is set. It bounds which
-#: trainings are accepted; the arenas themselves grow as needed.
+#: trainings are accepted; the arenas themselves grow as needed, unless several trainings share a
+#: card: then each has its part for itself from the start.
 GPU_SHARES: Mapping[Kind, float] = {"train": 0.7, "generate": 0.25}
+#: What each process takes of a shared card beside its arena: CUDA's context and its libraries. An
+#: assumption, which only a card can measure.
+CONTEXT_BYTES = 512 << 20
+#: With `QUIRE_TRAIN_SLOTS=auto` a slot has at least so much of a card …
+AUTO_SLOT_BYTES = 12 << 30
+#: … and a card has at most so many.
+AUTO_MOST_SLOTS = 4
+#: With less, no network of a preset's size trains.
+LEAST_SLOT_BYTES = 1 << 30
+#: Errors of a device within so long are one, where several trainings share it: under MPS, a fault
+#: of one process ends the others'.
+FAULT_TOGETHER_SECONDS = 10.0
+
+
+class BadSlots(ValueError):
+    """A device can't be divided into as many slots as `QUIRE_TRAIN_SLOTS` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,8 @@ class Lane:
         gpu_name: The GPU's product name.
         gpu_memory_bytes: The GPU's memory.
         instance_id: The start of the supervisor; see shared/worker_instances.py.
+        slot: Which of the device's lanes of this kind it is, from 0.
+        slots: How many there are.
     """
 
     host: str
@@ -40,12 +59,20 @@ class Lane:
     gpu_name: str | None = None
     gpu_memory_bytes: int | None = None
     instance_id: str | None = None
+    slot: int = 0
+    slots: int = 1
 
     @classmethod
     def of(
-        cls, host: str, kind: Kind, device: LocalDevice, instance_id: str | None = None
+        cls,
+        host: str,
+        kind: Kind,
+        device: LocalDevice,
+        instance_id: str | None = None,
+        slot: int = 0,
+        slots: int = 1,
     ) -> "Lane":
-        """The lane of a kind on a device."""
+        """A lane of a kind on a device."""
         gpu = device.gpu
         return cls(
             host=host,
@@ -56,17 +83,24 @@ class Lane:
             gpu_name=gpu.name if gpu else None,
             gpu_memory_bytes=gpu.memory_bytes if gpu else None,
             instance_id=instance_id,
+            slot=slot,
+            slots=slots,
         )
+
+    @property
+    def name(self) -> str:
+        """The kind, and the slot unless it is the first: ``train``, ``train:1``."""
+        return lane_name(self.kind, self.slot)
 
     @property
     def worker_id(self) -> str:
         """The key of the worker's row in `devices`."""
-        return worker_id(self.host, self.device, self.kind)
+        return worker_id(self.host, self.device, self.kind, self.slot)
 
     @property
     def title(self) -> str:
         """What `ps` calls the processes of this lane."""
-        return f"{self.kind} {self.device}"
+        return f"{self.name} {self.device}"
 
     def arguments(self) -> tuple[str, ...]:
         """The command line that `parse` reads."""
@@ -78,6 +112,8 @@ class Lane:
             arguments += ["--gpu-memory-bytes", str(self.gpu_memory_bytes)]
         if self.instance_id is not None:
             arguments += ["--instance-id", self.instance_id]
+        if self.slots > 1:
+            arguments += ["--slot", str(self.slot), "--slots", str(self.slots)]
         return tuple(arguments)
 
     @classmethod
@@ -92,6 +128,8 @@ class Lane:
         parser.add_argument("--gpu-name")
         parser.add_argument("--gpu-memory-bytes", type=int)
         parser.add_argument("--instance-id")
+        parser.add_argument("--slot", default=0, type=int)
+        parser.add_argument("--slots", default=1, type=int)
         return cls(**vars(parser.parse_args(arguments)))
 
     def describe(self, settings: Settings) -> WorkerInfo:
@@ -106,6 +144,8 @@ class Lane:
             gpu_name=self.gpu_name,
             gpu_memory_bytes=memory_part(self, settings),
             instance_id=self.instance_id,
+            slot=self.slot,
+            slots=self.slots,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -119,11 +159,54 @@ class Lane:
 
 
 def memory_part(lane: Lane, settings: Settings) -> int | None:
-    """The part of a GPU's memory that a lane may use; None on a CPU."""
+    """The part of a GPU's memory that a lane may use, in bytes; None on a CPU."""
     if lane.gpu_memory_bytes is None:
         return None
-    share = settings.gpu_memory_share or GPU_SHARES[lane.kind]
-    return int(share * lane.gpu_memory_bytes)
+    whole = int((settings.gpu_memory_share or GPU_SHARES[lane.kind]) * lane.gpu_memory_bytes)
+    # A lane alone in its part leaves room for its context, since its arena only grows as needed.
+    return whole if lane.slots == 1 else max(0, whole // lane.slots - CONTEXT_BYTES)
+
+
+def memory_limit(lane: Lane, settings: Settings) -> int | None:
+    """The bound of a lane's arena on its GPU, in bytes; None if it may grow as needed."""
+    if settings.gpu_memory_share is None and lane.slots == 1:
+        return None
+    return memory_part(lane, settings)
+
+
+def lanes_of(
+    host: str, device: LocalDevice, settings: Settings, instance_id: str | None = None
+) -> list[Lane]:
+    """The lanes of a device: one for each of its train slots, and one that generates.
+
+    Raises:
+        BadSlots: A slot would have too little of the GPU's memory.
+    """
+    slots = train_slots(device, settings)
+    trains = [Lane.of(host, "train", device, instance_id, slot, slots) for slot in range(slots)]
+    part = memory_part(trains[0], settings)
+    # The memory of a lost GPU is not known.
+    if slots > 1 and part is not None and device.problem is None and part < LEAST_SLOT_BYTES:
+        raise BadSlots(
+            f"QUIRE_TRAIN_SLOTS: {slots} trainings on {device.name} would have {part >> 20} MiB of "
+            f"its memory each, and need {LEAST_SLOT_BYTES >> 20}; use fewer slots"
+        )
+    return [*trains, Lane.of(host, "generate", device, instance_id)]
+
+
+def train_slots(device: LocalDevice, settings: Settings) -> int:
+    """How many trainings run on a device at once."""
+    if settings.train_slots is not None:
+        return settings.train_slots
+    return (
+        1 if device.gpu is None else auto_slots(device.gpu.memory_bytes, settings.gpu_memory_share)
+    )
+
+
+def auto_slots(memory_bytes: int, share: float | None = None) -> int:
+    """How many trainings a GPU of so much memory is good for, given their share of it."""
+    whole = int((share or GPU_SHARES["train"]) * memory_bytes)
+    return max(1, min(AUTO_MOST_SLOTS, whole // (AUTO_SLOT_BYTES + CONTEXT_BYTES)))
 
 
 def quarantine_rule(settings: Settings) -> Quarantine:
@@ -132,6 +215,7 @@ def quarantine_rule(settings: Settings) -> Quarantine:
         faults=settings.device_faults,
         window_seconds=settings.device_fault_seconds,
         seconds=settings.device_quarantine_seconds,
+        together_seconds=FAULT_TOGETHER_SECONDS if settings.train_slots != 1 else 0.0,
     )
 
 

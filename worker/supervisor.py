@@ -1,11 +1,10 @@
-"""Supervises one host's workers, two Celery workers for each device, and runs maintenance."""
+"""Supervises one host's workers, two or more Celery workers a device, and runs maintenance."""
 
 import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from itertools import product
 
 import structlog
 
@@ -18,16 +17,14 @@ from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
 from shared.process.title import set_title
 from shared.queue import Queue
 from shared.settings import Settings, SettingsError, load_settings
-from shared.tables import Kind
 from shared.worker_instances import NameHeld, new_instance_id
 from worker.devices import BadDevice, LocalDevice, find_devices
+from worker.gpu.inventory import mps_runs
 from worker.gpu_watch import GpuWatch
 from worker.instance import WorkerNames
-from worker.lane import Lane
+from worker.lane import BadSlots, Lane, lanes_of, memory_part
 from worker.maintenance import Maintenance
 
-#: Each kind has its own lane, so that a short text never waits behind a long training.
-LANES: tuple[Kind, ...] = ("train", "generate")
 #: Time for a training to save a checkpoint and return to the queue. All lanes stop at once, and
 #: within the 30 s after which process managers kill.
 LANE_GRACE_SECONDS = 25.0
@@ -48,24 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = _settings(arguments)
         broker = Broker(settings.broker)
         devices = find_devices(settings.devices)
-    except (SettingsError, BadDevice) as error:
+        instance_id = new_instance_id()
+        lanes = [
+            (device, lane)
+            for device in devices
+            for lane in lanes_of(settings.host_name, device, settings, instance_id)
+        ]
+    except (SettingsError, BadDevice, BadSlots) as error:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings)
     set_title(f"supervisor {settings.host_name}")
     engine = make_engine(settings.database)
     log_database(engine)
-    instance_id = new_instance_id()
-    lanes = [
-        (device, Lane.of(settings.host_name, kind, device, instance_id))
-        for device, kind in product(devices, LANES)
-    ]
     log.info(
         "supervisor_started",
         host=settings.host_name,
         devices=[device.name for device in devices],
         instance=instance_id,
     )
+    _tell_slots(lanes, settings)
     queue = Queue(engine, settings)
     maintenance = Maintenance(queue, broker, EventPublisher(queue.settings.broker))
     with ProcessSupervisor() as supervisor, supervisor.signals():
@@ -96,6 +95,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names.stop()
     log.info("supervisor_stopped", host=settings.host_name)
     return EXIT_NAME_TAKEN if names.lost else 0
+
+
+def _tell_slots(lanes: Sequence[tuple[LocalDevice, Lane]], settings: Settings) -> None:
+    """Say of each divided device how its trainings share it."""
+    for device, lane in lanes:
+        if lane.slots == 1 or lane.slot:
+            continue
+        sharing = "cores"
+        if device.gpu is not None:
+            sharing = "at once, through MPS" if mps_runs() else "in turns, as MPS does not run"
+        log.info(
+            "train_slots",
+            device=device.name,
+            slots=lane.slots,
+            bytes_of_each=memory_part(lane, settings),
+            sharing=sharing,
+        )
 
 
 def _settings(arguments: Sequence[str] | None) -> Settings:
@@ -132,7 +148,7 @@ def _child(device: LocalDevice, lane: Lane, settings: Settings) -> Child:
     }
     argv = python_module("worker.celery_process", *lane.arguments())
     return Child(
-        name=f"{lane.kind} on {lane.device}",
+        name=f"{lane.name} on {lane.device}",
         argv=argv,
         environment=environment,
         grace_seconds=LANE_GRACE_SECONDS,

@@ -28,7 +28,7 @@ BY_ID = SortOrder("devices", (Device.id,), newest_first=False)
 
 @devices.get("/devices", Listing[DeviceReply])
 def list_devices(query: Page) -> Response:
-    """List the workers by host, device and lane. Other users' jobs are hidden."""
+    """List the workers by host, device, lane and slot. Other users' jobs are hidden."""
     own_job = and_(Job.id == Device.current_job_id, Job.user_id == current_user().id)
     of_device = and_(DeviceHealth.host == Device.host, DeviceHealth.device == Device.device)
     statement = (
@@ -99,6 +99,8 @@ def _reply(
         host=device.host,
         device=device.device,
         lane=device.lane,
+        slot=device.slot,
+        slots=device.slots,
         gpu_name=device.gpu_name,
         gpu_uuid=device.gpu_uuid,
         versions=device.versions,

@@ -20,6 +20,11 @@ class DeviceReply(Reply):
     host: str
     device: str
     lane: Kind
+    slot: int = Field(description="which of the lane's `slots` on its device the worker is, from 0")
+    slots: int = Field(
+        description="how many workers of the lane share the device; each of their jobs is charged "
+        "1/slots of its seconds"
+    )
     gpu_name: str | None
     gpu_uuid: str | None
     versions: dict[str, Any]
@@ -65,7 +70,9 @@ class FreedDeviceReply(Reply):
 class DrainReply(Reply):
     """The workers that were asked to stop."""
 
-    workers: list[str] = Field(description="their ids, `host/device/lane`")
+    workers: list[str] = Field(
+        description="their ids, `host/device/lane`, or `host/device/lane:slot` of a further slot"
+    )
 
 
 class AnnouncementReply(Reply):

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -170,19 +171,19 @@ class _Workers:
             self._since = database_now(connection)
 
     def are_ready(self) -> bool:
-        """Whether both lanes of every registered device are ready for a job."""
+        """Whether all lanes of every registered device are ready for a job."""
         devices = self._registered()
         return {device.lane for device in devices} == set(KINDS) and all(
             device.ready_at is not None for device in devices
         )
 
     def names(self) -> str:
-        """List the lanes of each device, as ``cpu: train, generate``."""
+        """List the lanes of each device, as ``cpu: train, generate`` or ``cpu: 2 × train, …``."""
         lanes: dict[str, list[str]] = {}
         for device in self._registered():
             lanes.setdefault(device.gpu_name or device.device, []).append(device.lane)
         return " · ".join(
-            f"{device}: {', '.join(sorted(names, reverse=True))}"
+            f"{device}: {', '.join(_counted(sorted(names, reverse=True)))}"
             for device, names in sorted(lanes.items())
         )
 
@@ -192,6 +193,10 @@ class _Workers:
         )
         with reading(self._engine) as connection:
             return [_RegisteredDevice(*row) for row in connection.execute(query)]
+
+
+def _counted(names: list[str]) -> list[str]:
+    return [name if count == 1 else f"{count} × {name}" for name, count in Counter(names).items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class QueueBase:
             status: The new status. ``queued`` becomes ``paused`` or ``cancelled`` if the owner
                 has asked for that meanwhile.
             ledger: Receives the settlement.
-            seconds: Device-seconds used; by default the time since the claim.
+            seconds: How long it ran; by default the time since the claim.
             event_data: Further data of the event.
             values: Further columns.
 
@@ -92,7 +92,6 @@ class QueueBase:
             elif row.pause_requested_at is not None:
                 status = "paused"
         held = max(0.0, (now - claim.claimed_at).total_seconds())
-        used = held if seconds is None else min(seconds, held)
         statement = sql.END_COUNTED.values(**values) if values else sql.END_COUNTED
         ended = {
             "new_status": status,
@@ -104,6 +103,7 @@ class QueueBase:
             raise LeaseLost(claim)
         if status in TERMINAL_STATUSES:
             count_end(ledger.tally, claim, row, row.ran_seconds, status, values.get("error"))
+        used = claim.device_seconds(held, seconds)
         ledger.settle(claim.user_id, claim.charged_seconds, used, claim.claimed_at, now)
         connection.execute(
             sql.CLEAR_CURRENT_JOB, {"worker": claim.worker_id, "ended": [claim.job_id]}

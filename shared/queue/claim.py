@@ -47,6 +47,7 @@ class JobClaims(QueueBase):
         busy: bool = False,
         without: Collection[str] = (),
         memory: NetworkMemory | None = None,
+        device_slots: int = 1,
     ) -> list[Claim]:
         """Take the jobs that the scheduling policy picks, with a lease on each.
 
@@ -63,10 +64,11 @@ class JobClaims(QueueBase):
             busy: Whether the worker runs other jobs already.
             without: Users to pass over.
             memory: What the networks of the worker's jobs take; None for no bound.
+            device_slots: Into how many slots the device is divided, of which the worker is one.
         """
         if not self.any_runnable(kind):
             return []
-        rules = Rules.of(self.settings, kind, max(limit, slots or 1))
+        rules = Rules.of(self.settings, kind, max(limit, slots or 1), device_slots)
         pick = partial(policy.pick, kind=kind, limit=limit, rules=rules, without=without)
         whole = memory is None or not memory.has_waiting
         try:
@@ -134,6 +136,7 @@ class JobClaims(QueueBase):
                 values = {
                     "picked": picked,
                     "charged": rules.charge_seconds,
+                    "device_slots": rules.device_slots,
                     "worker": device,
                     "lease": now + self._lease,
                     "now": now,
@@ -166,6 +169,7 @@ class JobClaims(QueueBase):
                     charged_seconds=rules.charge_seconds,
                     alone=row.alone,
                     checkpoint_id=checkpoints.get(row.id),
+                    device_slots=rules.device_slots,
                 )
                 for row in sorted(rows, key=lambda row: picked.index(row.id))
             ]

@@ -58,7 +58,7 @@ class JobCompletion(QueueBase):
         Args:
             claim: The job.
             texts: What it wrote.
-            seconds: Device-seconds used; by default the time since the claim.
+            seconds: How long it ran; by default the time since the claim.
 
         Raises:
             LeaseLost: Another attempt has the job, or it has ended; nothing was written.
@@ -80,8 +80,8 @@ class JobCompletion(QueueBase):
 
         Args:
             finished: The jobs and their texts.
-            seconds: Device-seconds used, by the job's id: each of thirty jobs in one batch used
-                a thirtieth. For jobs not named, the time since their claim.
+            seconds: How long each ran, by the job's id: each of thirty jobs in one batch ran a
+                thirtieth. For jobs not named, the time since their claim.
             generated: What was generated, by the job's id, to be counted.
 
         Returns:
@@ -144,7 +144,7 @@ class JobCompletion(QueueBase):
         """Replace the charges of ended jobs by the device time that they used."""
         for claim in claims:
             held = _held_seconds(claim, now)
-            used = min(seconds.get(claim.job_id, held), held)
+            used = claim.device_seconds(held, seconds.get(claim.job_id))
             ledger.settle(claim.user_id, claim.charged_seconds, used, claim.claimed_at, now)
 
     def fail(

@@ -80,7 +80,7 @@ class JobLeases(QueueBase):
             return row.yield_requested_at is not None
         if _held_seconds(row, now) < self.settings.quantum_seconds:
             return False
-        rules = Rules.of(self.settings, "train")
+        rules = Rules.of(self.settings, "train", device_slots=row.device_slots)
         idle = worker_registry.count_ready(
             connection, "train", now, self.settings.lease_seconds, idle=True
         )

@@ -24,7 +24,8 @@ SUBMIT = insert(Job)
 ANY_RUNNABLE = PreparedSelect(
     select(Job.id).where(Job.kind == bindparam("kind"), text(RUNNABLE)).limit(1)
 )
-#: Lease those of `picked` that may still start. Also takes `charged`, `worker`, `lease`, `now`.
+#: Lease those of `picked` that may still start. Also takes `charged`, `device_slots`, `worker`,
+#: `lease`, `now`.
 CLAIM = (
     update(Job)
     .where(
@@ -42,6 +43,7 @@ CLAIM = (
         attempt=Job.attempt + 1,
         fruitless_attempts=Job.fruitless_attempts + 1,
         charged_seconds=bindparam("charged"),
+        device_slots=bindparam("device_slots"),
         yield_requested_at=None,
         worker_id=bindparam("worker"),
         lease_expires_at=bindparam("lease"),
@@ -128,6 +130,7 @@ LOCK_HELD = (
         Job.claimed_at,
         Job.ran_seconds,
         Job.deadline_seconds,
+        Job.device_slots,
     )
     .where(
         tuple_(Job.id, Job.attempt).in_(bindparam("mine", expanding=True)),

@@ -64,6 +64,8 @@ class Claim:
         attempt: The fencing token.
         claimed_at: When the worker claimed it.
         charged_seconds: Device time that its owner was charged in advance.
+        device_slots: It holds one of so many slots of its device. Each second costs 1/slots of a
+            device-second, whether the neighbours work or not.
         alone: The job must not share a batch.
         checkpoint_id: The checkpoint that a generation uses in all its attempts; None if the
             model has no checkpoint of the requested name.
@@ -82,6 +84,16 @@ class Claim:
     charged_seconds: float
     alone: bool = False
     checkpoint_id: str | None = None
+    device_slots: int = 1
+
+    def device_seconds(self, held: float, ran: float | None = None) -> float:
+        """The device time of a run: its slot's part of the seconds.
+
+        Args:
+            held: Seconds since the claim.
+            ran: Seconds that the run used, which are no more; None for all.
+        """
+        return (held if ran is None else min(ran, held)) / self.device_slots
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ _TRAININGS = PreparedSelect(
         Job.user_id,
         Job.claimed_at,
         Job.charged_seconds,
+        Job.device_slots,
         Job.lifted_at,
         Job.yield_requested_at,
         Job.pause_requested_at,
@@ -45,15 +46,16 @@ _GENERATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class RunningTraining:
-    """A training that holds a device.
+    """A training that holds a device, or a slot of one.
 
     Attributes:
         held_seconds: Since its claim.
         charged_seconds: At its claim.
-        today_seconds: What it takes of the day's cap: the time since its claim or midnight, or
-            what it was charged, whichever is more.
+        today_seconds: What it takes of the day's cap: the device time since its claim or midnight,
+            or what it was charged, whichever is more.
         promoted: An admin put it ahead of others.
         leaving: It was asked to yield, pause or cancel.
+        device_slots: It holds one of so many slots of its device.
     """
 
     job_id: str
@@ -63,11 +65,12 @@ class RunningTraining:
     today_seconds: float
     promoted: bool
     leaving: bool
+    device_slots: int = 1
 
     @property
     def over_seconds(self) -> float:
-        """How long it has held the device beyond its charge."""
-        return max(0.0, self.held_seconds - self.charged_seconds)
+        """The device time that it has held beyond its charge."""
+        return max(0.0, self.held_seconds / self.device_slots - self.charged_seconds)
 
 
 @dataclass(slots=True)
@@ -159,7 +162,7 @@ def midnight(now: datetime) -> datetime:
 
 
 def running_trainings(connection: Connection, now: datetime) -> list[RunningTraining]:
-    """Read the running trainings; there are at most as many as devices."""
+    """Read the running trainings; there are at most as many as slots of devices."""
     trainings = []
     for row in _TRAININGS.all(connection, {}):
         held = max(0.0, (now - row.claimed_at).total_seconds())
@@ -171,9 +174,10 @@ def running_trainings(connection: Connection, now: datetime) -> list[RunningTrai
                 user_id=row.user_id,
                 held_seconds=held,
                 charged_seconds=row.charged_seconds,
-                today_seconds=max(today, row.charged_seconds),
+                today_seconds=max(today / row.device_slots, row.charged_seconds),
                 promoted=row.lifted_at is not None,
                 leaving=any(moment is not None for moment in asked),
+                device_slots=row.device_slots,
             )
         )
     return trainings

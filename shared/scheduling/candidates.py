@@ -104,6 +104,7 @@ class Rules:
     Attributes:
         quantum_seconds: After this time a training yields to a less served user.
         charge_seconds: Device time charged at a claim: the quantum, or a slot's share of it.
+        device_slots: Into how many slots the device is divided.
         half_life_seconds: The time in which service decays to half.
         max_running: How many trainings of one user may run at once, by default. None for no cap
             (`generate`, whose jobs are short).
@@ -115,22 +116,25 @@ class Rules:
     half_life_seconds: float
     max_running: int | None
     day_seconds: float | None
+    device_slots: int = 1
 
     @classmethod
-    def of(cls, settings: Settings, kind: Kind, slots: int = 1) -> "Rules":
+    def of(cls, settings: Settings, kind: Kind, slots: float = 1, device_slots: int = 1) -> Self:
         """Take the numbers from the settings.
 
         Args:
             settings: Of this process.
             kind: ``train`` or ``generate``.
-            slots: How many jobs share a device.
+            slots: How many jobs share a worker.
+            device_slots: How many workers share a device.
         """
         return cls(
             quantum_seconds=settings.quantum_seconds,
-            charge_seconds=settings.quantum_seconds / slots,
+            charge_seconds=settings.quantum_seconds / (slots * device_slots),
             half_life_seconds=settings.half_life_seconds,
             max_running=settings.max_running_per_user if kind == "train" else None,
             day_seconds=settings.max_device_seconds_per_day,
+            device_slots=device_slots,
         )
 
 

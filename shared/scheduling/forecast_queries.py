@@ -111,9 +111,11 @@ def read_forecast(
     connection: Connection, kind: Kind, settings: Settings, now: datetime
 ) -> Forecast:
     """Read the forecast of a kind."""
-    # As in a worker's claim: a generation takes one of many slots, and is charged for one.
+    # As in a worker's claim: a generation takes one of many slots, and is charged for one. Which
+    # device takes a training isn't known here: it is charged what its claim costs on the average.
     slots = settings.generate_jobs if kind == "generate" else 1
-    rules = Rules.of(settings, kind, slots)
+    lanes = worker_registry.mean_slots(connection, kind, now, settings.lease_seconds)
+    rules = Rules.of(settings, kind, slots * lanes)
     candidates = candidates_of(connection, kind, rules, running_trainings(connection, now), now)
     promoted, candidates = _claim_promoted(connection, kind, candidates)
     workers = worker_registry.count_ready(connection, kind, now, settings.lease_seconds)

@@ -1,12 +1,16 @@
 """Settings of the workers."""
 
 import socket
+from typing import Annotated
 
+from pydantic import BeforeValidator
 from pydantic_settings import BaseSettings
 
 from shared.setting_fields.define import Seconds, setting
 from shared.setting_fields.machine import cores, memory_bytes
 
+#: A number of slots; None for ``auto``.
+Slots = Annotated[int | None, BeforeValidator(lambda value: None if value == "auto" else value)]
 #: The share of the memory that one training may use.
 TRAIN_MEMORY_SHARE = 0.75
 
@@ -27,6 +31,15 @@ class WorkerFields(BaseSettings):
         default_text="its host name",
         default_factory=socket.gethostname,
         min_length=1,
+    )
+    train_slots: Slots = setting(
+        "QUIRE_TRAIN_SLOTS",
+        "trainings that run on a device at once, each with its part of a GPU's memory and charged "
+        "its part of the device's seconds; `auto`: as many as a GPU's memory is good for, 1 on a "
+        "CPU",
+        1,
+        ge=1,
+        le=16,
     )
     train_threads: int = setting(
         "QUIRE_TRAIN_THREADS",
@@ -75,8 +88,8 @@ class WorkerFields(BaseSettings):
     )
     train_memory_bytes: int = setting(
         "QUIRE_TRAIN_MEMORY_BYTES",
-        "memory that a training may use; the API checks it before it queues one, so set it if the "
-        "workers' machines have more or less than the API's",
+        "memory that the trainings of a device may use together; the API checks a training's part "
+        "before it queues one, so set it if the workers' machines have more or less than the API's",
         default_text=f"{TRAIN_MEMORY_SHARE:.0%} of the memory",
         default_factory=lambda: int(memory_bytes() * TRAIN_MEMORY_SHARE),
         ge=1024**2,
@@ -90,7 +103,7 @@ class WorkerFields(BaseSettings):
     )
     gpu_memory_share: float | None = setting(
         "QUIRE_GPU_MEMORY_SHARE",
-        "share of a GPU's memory for each of its two workers",
+        "share of a GPU's memory for its trainings, and the same for its generations",
         None,
         default_text="grows as needed",
         gt=0,

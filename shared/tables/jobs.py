@@ -54,6 +54,8 @@ class Job(Base):
     #: Its worker died while it ran a batch: the job must not share a batch any more.
     alone: Mapped[bool] = mapped_column(default=False, server_default=false())
     charged_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    #: A training holds one of so many slots of its device, and each second costs 1/slots.
+    device_slots: Mapped[int] = mapped_column(default=1, server_default="1")
     #: Running time over all its ended attempts.
     ran_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
     worker_id: Mapped[str | None] = mapped_column(String(200))
@@ -136,13 +138,16 @@ class Metric(Base):
 
 
 class Device(Base):
-    """A worker as it last registered: one row per host, device and lane."""
+    """A worker as it last registered: one row per host, device, lane and slot."""
 
     __tablename__ = "devices"
     id: Mapped[str] = mapped_column(String(200), primary_key=True)
     host: Mapped[str] = mapped_column(String(100))
     device: Mapped[str] = mapped_column(String(60))
     lane: Mapped[Kind] = mapped_column(String(10))
+    #: Which of the lane's `slots` on its device this worker is, from 0.
+    slot: Mapped[int] = mapped_column(default=0, server_default="0")
+    slots: Mapped[int] = mapped_column(default=1, server_default="1")
     gpu_uuid: Mapped[str | None] = mapped_column(String(60))
     gpu_name: Mapped[str | None] = mapped_column(String(100))
     #: The part of the GPU's memory that this worker may use; null on a CPU.

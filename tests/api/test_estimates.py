@@ -223,6 +223,18 @@ def test_a_dry_run_tells_the_place_behind_what_waits(
     assert "queued" in refused["detail"]
 
 
+def test_trainings_that_share_a_device_share_its_memory(harness: ApiHarness, ann: Person) -> None:
+    corpus = ann.upload()
+    large = {"units": 900, "layers": 4, "batch_size": 16, "window": 12}
+    memory = ann.train(corpus, **large)["estimate"]["memory_bytes"]
+    assert MEMORY_BYTES / 4 < memory < MEMORY_BYTES
+    for slot in range(4):
+        worker = WorkerInfo("host", "cpu", "train", 1, {}, slot=slot, slots=4)
+        register(harness.engine, worker, ready=True)
+    _, message = refused(ann, corpus=corpus, **large)
+    assert "1,000,000,000" in message or "1 GB" in message or "1.0 GB" in message, message
+
+
 def on_gpus(harness: ApiHarness, **gpus: tuple[str, int]) -> None:
     """Register train workers of GPUs by number, each with its model and memory."""
     for number, (name, memory) in gpus.items():

@@ -34,3 +34,23 @@ def test_the_commands(
     capsys.readouterr()
     assert run(["queue"]) == 0
     assert "Away" not in capsys.readouterr().err
+
+
+def test_devices_names_the_slots_of_a_divided_device(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for slot in range(2):
+        worker = WorkerInfo("lab", "gpu:0", "train", 1, {}, slot=slot, slots=2)
+        register(served.world.engine, worker, ready=True)
+    register(served.world.engine, WorkerInfo("lab", "gpu:0", "generate", 1, {}), ready=True)
+    monkeypatch.setenv("QUIRE_KEY", served.ann.key)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert run(["devices"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [
+        line.split("gpu:0")[1].split("free")[0].strip() for line in lines if "gpu:0" in line
+    ] == [
+        "generate",
+        "train (slot 0 of 2)",
+        "train (slot 1 of 2)",
+    ]

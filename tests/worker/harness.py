@@ -93,7 +93,8 @@ class WorkerHarness(JobFactory):
         worker = Worker(process, log_path)
         try:
             if ready:
-                count = 2 * len(devices.split(","))
+                slots = int((variables or {}).get("QUIRE_TRAIN_SLOTS", "1"))
+                count = (slots + 1) * len(devices.split(","))
                 try:
                     until(
                         lambda: len([d for d in self.devices(host) if d.ready_at]) == count,

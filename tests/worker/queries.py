@@ -18,6 +18,7 @@ from shared.tables import (
     Kind,
     Metric,
 )
+from shared.worker_registry import worker_id
 from tests.services.waiting import PATIENCE_SECONDS, until
 
 
@@ -37,10 +38,10 @@ class JobQueries:
             query = select(Device).where(Device.host == host).order_by(Device.id)
             return list(session.scalars(query))
 
-    def child_pid(self, lane: Kind, device: str = "cpu", host: str = "here") -> int:
+    def child_pid(self, lane: Kind, device: str = "cpu", host: str = "here", slot: int = 0) -> int:
         """The id of the process that runs a lane's jobs."""
         with self.reading() as session:
-            row = session.get_one(Device, f"{host}/{device}/{lane}")
+            row = session.get_one(Device, worker_id(host, device, lane, slot))
             return row.pid
 
     def job(self, job_id: str) -> Job:

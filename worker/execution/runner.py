@@ -78,7 +78,9 @@ class Runner:
             Whether there was a job.
         """
         asked_at = time.monotonic()
-        claims = self._queue.claim(self._worker.lane, self._worker.id, limit=1)
+        claims = self._queue.claim(
+            self._worker.lane, self._worker.id, limit=1, device_slots=self._worker.slots
+        )
         if claims and self._relay is not None:
             self._relay.pass_on(wake)
         for claim in claims:

@@ -193,8 +193,7 @@ def _worker_gauges(connection: Connection, settings: Settings) -> Iterator[Metri
     now: datetime = database_now(connection)
     busy = GaugeMetricFamily(
         "quire_device_busy",
-        "Whether a live worker runs a job.",
-        labels=("host", "device", "lane"),
+        "Whether a live worker runs a job; with `slot` where several trainings share a device.",
     )
     broken = GaugeMetricFamily(
         "quire_device_broken",
@@ -207,8 +206,10 @@ def _worker_gauges(connection: Connection, settings: Settings) -> Iterator[Metri
     for row in connection.execute(select(*columns).order_by(Device.id)):
         device: Any = row
         if is_alive(device, now, settings.lease_seconds):
-            place = (row.host, row.device, row.lane)
-            busy.add_metric(place, row.current_job_id is not None)
+            place = {"host": row.host, "device": row.device, "lane": row.lane}
+            if row.slots > 1:
+                place["slot"] = str(row.slot)
+            busy.add_sample(busy.name, place, row.current_job_id is not None)
         if (is_broken := _is_broken(row, now, settings.lease_seconds)) is not None:
             key = (row.host, row.device)
             found[key] = found.get(key, False) or is_broken

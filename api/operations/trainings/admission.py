@@ -44,7 +44,9 @@ def admit(
     settings = services().settings
     workers = _train_workers(session)
     bounds = ResourceLimits(
-        settings.train_memory_bytes, settings.train_max_seconds, workers.gpu_memory_bytes
+        settings.train_memory_bytes // workers.slots,
+        settings.train_max_seconds,
+        workers.gpu_memory_bytes,
     )
     speeds = _speeds(session, spec, text, workers)
     excess = find_exceeded_limit(spec, text, bounds, speeds, fixed)
@@ -67,11 +69,13 @@ class _TrainWorkers:
         kinds: What they are: ``cpu``, or the names of GPUs.
         gpu_memory_bytes: The smallest memory that a GPU has for a training, since any of them may
             take it; None if a training may run on a CPU.
+        slots: The most trainings that share a device, and so its machine's memory.
         kind_of: The kind of each worker that is known, by its id.
     """
 
     kinds: frozenset[str]
     gpu_memory_bytes: int | None
+    slots: int
     kind_of: dict[str, str]
 
     @property
@@ -133,6 +137,7 @@ def _train_workers(session: Session) -> _TrainWorkers:
     return _TrainWorkers(
         kinds=frozenset(_kind_of(device) for device in alive),
         gpu_memory_bytes=min(d.gpu_memory_bytes or 0 for d in alive) if on_gpu else None,
+        slots=max((device.slots for device in alive), default=1),
         kind_of={device.id: _kind_of(device) for device in devices},
     )
 

@@ -108,6 +108,8 @@ class Device(Reply):
     host: str
     device: str
     lane: str
+    slot: int = 0
+    slots: int = 1
     gpu_name: str | None = None
     pid: int | None = None
     started_at: datetime | None = None

@@ -24,7 +24,7 @@ def list_devices(as_json: Json = False) -> None:
             (
                 escape(device.host),
                 escape(device.gpu_name or device.device),
-                device.lane,
+                _lane(device),
                 _state(device),
                 formatting.ago(device.heartbeat_at),
             )
@@ -32,7 +32,7 @@ def list_devices(as_json: Json = False) -> None:
         ],
         empty="No workers. `quire worker` starts them on this machine.",
     )
-    # Both lanes of a device share its problem.
+    # All lanes of a device share its problem.
     for host, device, problem in dict.fromkeys(
         (each.host, each.device, each.problem) for each in devices if each.problem
     ):
@@ -56,6 +56,14 @@ def free_device(
         out.print(f"{escape(device)} had no problem. Its recent errors are forgotten.")
     else:
         out.print(f"{escape(device)} is probed, and takes jobs again if it passes.")
+
+
+def _lane(device: Device) -> str:
+    return (
+        device.lane
+        if device.slots == 1
+        else f"{device.lane} (slot {device.slot} of {device.slots})"
+    )
 
 
 def _state(device: Device) -> str:

@@ -92,7 +92,6 @@ def _workers(client: Client) -> Iterator[Finding]:
         if not device.alive:
             yield warning(
                 "workers",
-                f"{device.host}/{device.device}/{device.lane} was heard of last at "
-                f"{device.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC",
+                f"{device.id} was heard of last at {device.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC",
                 f"start the workers on {device.host} again",
             )

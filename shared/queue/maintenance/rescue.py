@@ -141,4 +141,5 @@ def _claim_of(row: Any) -> Claim:
         worker_id=row.worker_id,
         claimed_at=row.claimed_at,
         charged_seconds=row.charged_seconds,
+        device_slots=row.device_slots,
     )

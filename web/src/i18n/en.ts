@@ -242,6 +242,7 @@ export const en = {
   devices: "Devices",
   lane_train: "trains",
   lane_generate: "writes",
+  slotOf: "slot {slot} of {slots}",
   idle: "is free",
   busyOwn: "works for you",
   starting: "starts",

@@ -233,6 +233,7 @@ export const zh: Messages = {
   devices: "设备",
   lane_train: "训练",
   lane_generate: "写作",
+  slotOf: "槽位 {slot}（共 {slots} 个）",
   idle: "空闲",
   busyOwn: "正在为您工作",
   starting: "正在启动",

@@ -26,6 +26,7 @@ export function Devices({ isAdmin }: { isAdmin: boolean }) {
             <span>
               {device.gpu_name ?? device.device} · {device.host} ·{" "}
               {t(device.lane === "train" ? "lane_train" : "lane_generate")}
+              {device.slots > 1 && ` · ${t("slotOf", { slot: device.slot, slots: device.slots })}`}
               {device.problem && (
                 <small class="reason" dir="auto">
                   {device.problem}
