@@ -109,7 +109,7 @@ classroom: env ## load a server with thirty users while processes are killed; se
 	@$(RUN) -m benchmarks.classroom $(ARGS)
 
 lock: env ## write the locks from pyproject.toml; ARGS=--upgrade takes newer releases
-	@$(COMPILE) $(ARGS) --extra server --extra dev pyproject.toml --output-file requirements.lock
+	@$(COMPILE) $(ARGS) --extra server --extra otel --extra dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) $(ARGS) --extra server --extra gpu --constraint requirements.lock pyproject.toml --output-file requirements-gpu.lock
 	@$(COMPILE) $(ARGS) --python-version 3.11 tests/clients/requirements.in --output-file requirements-clients.lock
 

@@ -20,6 +20,7 @@ from shared.database import make_sessions
 from shared.event_publisher import EventPublisher
 from shared.job_ends import JobEndListener, JobEndPublisher
 from shared.job_events import EventReader
+from shared.job_traces import JobTraces, job_traces
 from shared.queue import Queue
 from shared.scheduling.forecast_queries import ForecastCache
 from shared.settings import Settings
@@ -50,6 +51,7 @@ class Services:
         key_uses: Notes when keys are used.
         refusals: Counts refused requests and sign-ins.
         http_figures: Counts requests and open streams, for `/metrics`.
+        traces: Records the spans of requests that submit jobs; None if nobody asks for them.
         stopping: Set when the process shuts down, so that waiting requests return.
     """
 
@@ -75,6 +77,7 @@ class Services:
     key_uses: KeyUses
     refusals: Refusals
     http_figures: HttpFigures
+    traces: JobTraces | None
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -119,6 +122,7 @@ class Services:
             key_uses=key_uses,
             refusals=refusals,
             http_figures=http_figures,
+            traces=job_traces(settings, "quire-api"),
         )
 
     def close(self) -> None:
@@ -131,6 +135,8 @@ class Services:
         self.job_ends.close()
         self.event_reader.close()
         self.http_figures.close()
+        if self.traces is not None:
+            self.traces.close()
         self.engine.dispose()
 
 

@@ -74,7 +74,7 @@ class Settings(Fields):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
-    @field_validator("client_url")
+    @field_validator("client_url", "traces_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):

@@ -14,6 +14,7 @@ from shared.broker import Broker
 from shared.database import log_database, make_engine
 from shared.event_publisher import EventPublisher
 from shared.job_ends import JobEndPublisher
+from shared.job_traces import job_traces
 from shared.settings import Settings
 from shared.worker_registry import WorkerInfo
 from worker.data.corpora import Corpora
@@ -24,6 +25,7 @@ from worker.execution.device_guard import DeviceGuard
 from worker.execution.failpoints import make_queue
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.linger import LOOK_SECONDS, Linger
+from worker.execution.run_spans import RunSpans
 from worker.execution.runner import Runner
 from worker.execution.wake_relay import WakeRelay
 from worker.handlers.generate import Generate
@@ -85,8 +87,10 @@ def start(
     guard = DeviceGuard(
         engine, lane.host, lane.device, quarantine_rule(settings), leave=leave_device, renew=renew
     )
-    heartbeat = Heartbeat(queue, worker, publisher, guard)
-    finisher = RunFinisher(queue, JobEndPublisher(settings.broker).publish, guard)
+    traces = job_traces(settings, "quire-worker")
+    spans = None if traces is None else RunSpans(traces)
+    heartbeat = Heartbeat(queue, worker, publisher, guard, spans)
+    finisher = RunFinisher(queue, JobEndPublisher(settings.broker).publish, guard, spans)
     any_runnable = partial(queue.any_runnable, lane.kind)
     relay = WakeRelay(any_runnable, partial(Broker(settings.broker).wake_soon, lane.kind))
     linger: Linger | None = None

@@ -9,6 +9,7 @@ from flask import Response, g, request
 
 from api.error_forms import is_openai
 from api.errors import NotAcceptable
+from api.http import job_spans
 from api.http.openapi import JSON, PROBLEM_JSON, RETURNS_NON_JSON, handler_of_request
 from api.permissions import CurrentUser
 from api.services import services
@@ -76,6 +77,7 @@ def end(response: Response) -> Response:
     services().http_figures.note(
         request.method, "" if rule is None else rule.rule, response.status_code, seconds
     )
+    job_spans.end_request(response.status_code, seconds)
     _log(response, seconds)
     return response
 

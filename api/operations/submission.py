@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
+from api.http import job_spans
 from api.http.idempotency import Creation
 from api.permissions import own_job
 from api.schemas.jobs import JobReply
@@ -38,6 +39,7 @@ def submit(
         shared.scheduling.errors.CapReached: The user has reached a cap.
         shared.queue.errors.PredecessorFailed: The job in `after` has failed or was cancelled.
     """
+    job_spans.begin_submission()
     session.flush()
     if scheduling is not None:
         if scheduling.after is not None:
@@ -52,6 +54,7 @@ def creation_of(job: SubmittedJob, reply: JobReply) -> Creation:
     """Return a submitted job as the creation of its request."""
 
     def wake() -> None:
+        job_spans.submitted(job.id)
         services().broker.wake_soon(job.kind, job.id)
 
     def add_place(session: Session, reply: BaseModel) -> BaseModel:

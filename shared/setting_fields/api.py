@@ -146,6 +146,13 @@ class ApiFields(BaseSettings):
         "show who has how many unfinished jobs in `/metrics` (`quire_user_jobs`)",
         False,
     )
+    traces_url: str | None = setting(
+        "QUIRE_TRACES_URL",
+        "a collector of OpenTelemetry to which API and workers send traces of jobs (OTLP over "
+        "HTTP), such as `http://127.0.0.1:4318`; needs the extra `otel`",
+        None,
+        default_text="none",
+    )
     max_model_bytes: int = setting(
         "QUIRE_MAX_MODEL_BYTES", "the size of an imported model", 1024**3, ge=1024, le=2**31 - 1
     )

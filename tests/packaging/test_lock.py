@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from tests.conftest import without
 from tests.packaging.project import ROOT, Pin, pins, pyproject, requirements
 
-LOCKS = {"requirements.lock": ("server", "dev"), "requirements-gpu.lock": ("server", "gpu")}
+LOCKS = {"requirements.lock": ("server", "otel", "dev"), "requirements-gpu.lock": ("server", "gpu")}
 #: All locks; the last one has an environment of its own, and nothing of pyproject.toml.
 ALL = (*LOCKS, "requirements-clients.lock")
 PYTHONS = ("3.11.9", "3.12.4", "3.13.1")

@@ -111,7 +111,7 @@ def test_the_metadata_names_the_extras(wheel: ZipFile) -> None:
     assert metadata["Version"] == pyproject()["project"]["version"]
     assert set(metadata["Requires-Python"].split(",")) == {">=3.11", "<3.14"}
     assert "Private :: Do Not Upload" in metadata.get_all("Classifier")
-    assert set(metadata.get_all("Provides-Extra") or ()) == {"server", "gpu", "dev"}
+    assert set(metadata.get_all("Provides-Extra") or ()) == {"server", "gpu", "otel", "dev"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from worker.execution.device_guard import DeviceGuard
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY, RETRY_SECONDS, driver_message
 from worker.execution.outcome import RunOutcome, outcome_of
+from worker.execution.run_spans import RunSpans
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,7 @@ class RunFinisher:
         queue: The queue.
         publish_ends: Publishes ends once they are committed.
         guard: Hears of runs that the device ended; None for nobody.
+        spans: Records the runs; None records none.
     """
 
     def __init__(
@@ -41,13 +43,16 @@ class RunFinisher:
         queue: Queue,
         publish_ends: Callable[[Iterable[JobEnd]], object] = lambda ends: None,
         guard: DeviceGuard | None = None,
+        spans: RunSpans | None = None,
     ) -> None:
         self._queue = queue
         self._publish_ends = publish_ends
         self._guard = guard
+        self._spans = spans
 
     def finish(self, lease: Lease, outcome: RunOutcome) -> None:
         """Persist how a run ended, retrying while the database is away and the lease holds."""
+        ended_at, lost = time.monotonic(), False
         if self._guard is not None:
             # First, so that this worker claims nothing once the job is in the queue again.
             if outcome.device_fault is not None:
@@ -60,10 +65,13 @@ class RunFinisher:
         except LeaseLost:
             log.warning("lease_lost", status=outcome.status)
             self._note_lost(1)
+            lost = True
         else:
             if outcome.status in ("succeeded", "failed", "cancelled"):
                 # The texts of a success by itself are rare, and whoever waits reads the rows.
                 self._publish_ends([JobEnd(lease.claim.job_id, lease.claim.attempt)])
+        if self._spans is not None:
+            self._spans.ended(lease, outcome, ended_at, lost=lost)
         if outcome.problem is not None:
             log.warning(
                 "run_failed", slug=outcome.problem["type"], detail=outcome.problem["detail"]
@@ -94,6 +102,7 @@ class RunFinisher:
 
     def finish_together(self, finished: Sequence[Finished]) -> None:
         """Persist succeeded runs in one transaction; a run that cannot be persisted fails alone."""
+        ended_at = time.monotonic()
         while finished := [(lease, outcome) for lease, outcome in finished if _holds(lease)]:
             jobs: list[FinishedJob] = [(lease.claim, outcome.texts) for lease, outcome in finished]
             used = {lease.claim.job_id: outcome.seconds or 0.0 for lease, outcome in finished}
@@ -119,11 +128,14 @@ class RunFinisher:
                 self._publish_ends(completion.ends)
                 self._note_lost(len(completion.lost))
                 ended = {(end.job_id, end.attempt) for end in completion.ends}
-                for lease, _ in finished:
-                    if (lease.claim.job_id, lease.claim.attempt) in ended:
-                        lease.publish_state()
-                    else:
+                for lease, outcome in finished:
+                    lost = (lease.claim.job_id, lease.claim.attempt) not in ended
+                    if lost:
                         _log_lost(lease)
+                    else:
+                        lease.publish_state()
+                    if self._spans is not None:
+                        self._spans.ended(lease, outcome, ended_at, lost=lost)
                 return
 
     def _note_lost(self, count: int) -> None:

@@ -20,6 +20,7 @@ from worker.execution.device_guard import DeviceGuard
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY
 from worker.execution.periodic import PeriodicThread
+from worker.execution.run_spans import RunSpans
 from worker.execution.watchdog import Watchdog
 
 #: How soon a cancel, a pause or a drain is noticed. A poll is one short read; renewals are rarer.
@@ -36,6 +37,7 @@ class Heartbeat:
         worker: This worker.
         publisher: Publishes the jobs' events; None publishes none.
         guard: Says whether the device may be used; None if nobody watches it.
+        spans: Records claims; None records none.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Heartbeat:
         worker: WorkerInfo,
         publisher: EventPublisher | None = None,
         guard: DeviceGuard | None = None,
+        spans: RunSpans | None = None,
     ) -> None:
         self._queue = queue
         self._worker = worker
         self._publisher = publisher
         self._guard = guard
+        self._spans = spans
         self._leases: dict[str, Lease] = {}
         self._draining = threading.Event()
         self._heartbeat_seconds = queue.settings.heartbeat_seconds
@@ -112,6 +116,8 @@ class Heartbeat:
             self.untrack(earlier)
         self._watchdog.arm()
         self._leases[claim.job_id] = lease
+        if self._spans is not None:
+            self._spans.claimed(lease)
         return lease
 
     def untrack(self, lease: Lease) -> None:

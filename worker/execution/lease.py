@@ -73,7 +73,9 @@ class Lease:
     ) -> None:
         self.claim = claim
         self._seconds = seconds
-        self._claimed_at = self._renewed_at = asked_at
+        self.asked_at = self._renewed_at = asked_at
+        #: When the claim was there, by `time.monotonic`.
+        self.began_at = time.monotonic()
         self._draining = draining
         # Nobody waits for these, and an event costs a condition and a lock.
         self._cancelled = self._paused = self._yielding = self._overdue = self._fenced = False
@@ -93,7 +95,7 @@ class Lease:
     @property
     def held_seconds(self) -> float:
         """How long the run has held the job."""
-        return time.monotonic() - self._claimed_at
+        return time.monotonic() - self.asked_at
 
     @property
     def draining(self) -> bool:

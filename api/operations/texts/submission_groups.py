@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from api.errors import ApiError
+from api.http import job_spans
 from api.http.idempotency import (
     Creation,
     Result,
@@ -91,6 +92,7 @@ def enqueue_in_group(
     Raises:
         KeyReused: The key came with a different request before.
     """
+    job_spans.begin_submission()
     if len(request.prompt or "") <= MAX_PROMPT_CHARACTERS and not request.nearest:
         text = GroupedText(
             request, job_id, waits, header.idempotency_key, digest_if_keyed(header, body)
