@@ -34,3 +34,15 @@ def test_the_commands(
     capsys.readouterr()
     assert run(["queue"]) == 0
     assert "Away" not in capsys.readouterr().err
+
+
+def test_the_disk_is_shown_to_admins(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QUIRE_KEY", served.world.person("root", "admin").key)
+    assert run(["storage"]) == 0
+    assert "free disk" in capsys.readouterr().out
+    assert run(["storage", "--json"]) == 0
+    assert '"disk_free_bytes"' in capsys.readouterr().out
+    monkeypatch.setenv("QUIRE_KEY", served.ann.key)
+    assert run(["storage"]) == 4
