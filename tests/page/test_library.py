@@ -1,6 +1,7 @@
 """What one has: deleted and restored, kept with a note, shared by a link."""
 
 import re
+from pathlib import Path
 
 from playwright.sync_api import expect
 
@@ -49,6 +50,39 @@ def test_a_text_is_kept_with_a_note(server: Server, visit: Visit, taught: Taught
     expect(kept).to_have_count(0)
     with server.client(taught.user) as ann:
         assert list(ann.texts(kept=True)) == []
+
+
+def test_a_model_is_taken_along_and_brought_back(
+    visit: Visit, taught: Taught, tmp_path: Path
+) -> None:
+    visitor = visit(taught.user)
+    page = visitor.page
+    visitor.go("/library")
+    page.get_by_role("button", name="About reynard").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export reynard").click()
+    whole = tmp_path / download.value.suggested_filename
+    assert whole.name == "reynard.safetensors"
+    download.value.save_as(whole)
+    page.get_by_text("Import a model").click()
+    field = page.get_by_label("File", exact=True)
+    half = tmp_path / "half.safetensors"
+    half.write_bytes(whole.read_bytes()[:500])
+    field.set_input_files(half)
+    bring = page.get_by_role("button", name="Import", exact=True)
+    bring.click()
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    assert (alert.get_attribute("id") or "none") in (field.get_attribute("aria-describedby") or "")
+    field.set_input_files(whole)
+    page.get_by_label("Name", exact=True).fill("brought back")
+    bring.click()
+    page.get_by_role("button", name="About brought back").click()
+    expect(page.get_by_text("It was imported")).to_be_visible()
+    expect(page.locator(".opened").get_by_text(taught.model)).to_be_visible()
+    page.get_by_role("button", name="Delete brought back").click()
+    page.get_by_role("button", name="Sure? brought back").click()
+    expect(page.get_by_role("button", name="About brought back")).to_have_count(0)
 
 
 def test_a_training_is_shown_to_whoever_has_its_link(

@@ -1,11 +1,14 @@
 // What one has: models and texts, what was kept and shared, and what was deleted and can be restored.
+import { type ComponentChild } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { type Corpus, type Model, type Share, type Text, call, post, remove, session } from "../api/client";
-import { moment, number, t } from "../i18n";
-import { Button, Refusal, SureButton } from "../parts/form";
-import { type Listed, useAction, useList } from "../parts/load";
-import { Passage } from "../parts/passage";
-import { TextActions } from "../parts/text";
+import { type Corpus, type Model, type Share, type Text, call, post, remove, session } from "../../api/client";
+import { moment, number, t } from "../../i18n";
+import { Button, Refusal, SureButton } from "../../parts/form";
+import { type Listed, useAction, useList } from "../../parts/load";
+import { Passage } from "../../parts/passage";
+import { TextActions } from "../../parts/text";
+import { ImportModel } from "./import";
+import { AboutModel } from "./model";
 
 type Owned = Model | Corpus;
 
@@ -32,7 +35,10 @@ export function Library() {
         onMoved={reload}
         link={(model) => `/write/${model.id}`}
         about={(model) => moment(model.created_at)}
-      />
+        details={(model) => <AboutModel model={model} />}
+      >
+        <ImportModel onDone={models.reload} />
+      </Things>
       <Things
         title={t("corporaTitle")}
         empty={t("noCorpora")}
@@ -64,9 +70,14 @@ interface ThingsProps<T extends Owned> {
   onMoved(): void;
   link?(thing: T): string;
   about(thing: T): string;
+  /** What is shown below a thing when it is opened. */
+  details?(thing: T): ComponentChild;
+  /** What is shown below the list. */
+  children?: ComponentChild;
 }
 
-function Things<T extends Owned>({ title, empty, path, list, onMoved, link, about }: ThingsProps<T>) {
+function Things<T extends Owned>({ title, empty, path, list, onMoved, link, about, details, children }: ThingsProps<T>) {
+  const [opened, setOpened] = useState("");
   const action = useAction();
   const me = session.get()?.user.name;
   const discard = (thing: T) =>
@@ -92,14 +103,25 @@ function Things<T extends Owned>({ title, empty, path, list, onMoved, link, abou
             <span class="soft buttons">
               {thing.owner !== me && `${t("shared", { owner: thing.owner })} · `}
               {about(thing)}
+              {details && (
+                <Button
+                  onClick={() => setOpened(opened === thing.id ? "" : thing.id)}
+                  aria-expanded={opened === thing.id}
+                  aria-label={t("aboutOf", { name: thing.name })}
+                >
+                  {t("about")}
+                </Button>
+              )}
               {thing.owner === me && (
                 <SureButton label={t("delete")} name={thing.name} onSure={() => discard(thing)} />
               )}
             </span>
+            {details && opened === thing.id && <div class="opened">{details(thing)}</div>}
           </li>
         ))}
       </ul>
       <More list={list} />
+      {children}
     </section>
   );
 }
