@@ -105,6 +105,10 @@ def test_a_training_is_shown_to_whoever_has_its_link(
         stranger.page.wait_for_function(f"() => {points} > {before}", timeout=PATIENCE_MILLISECONDS)
         for name in ("Pause", "Cancel", "Keep", "Share a link"):
             expect(stranger.page.get_by_role("button", name=name)).to_have_count(0)
+        ann.pause_job(job.id)
+        # A pause is a mark on the curve of whoever has the link, too.
+        mark = stranger.page.locator(".marks").get_by_text(re.compile(r"Step [\d,]+: paused"))
+        expect(mark).to_be_visible(timeout=PATIENCE_MILLISECONDS)
         ann.cancel_job(job.id)
         wait_for_job(ann, job, watch=False)
         expect(stranger.page.locator(".status")).to_have_text(
