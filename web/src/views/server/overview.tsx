@@ -9,6 +9,7 @@ import { Announce } from "./announce";
 import { Devices } from "./devices";
 import { Disk } from "./disk";
 import { Keys } from "./keys";
+import { Notifications } from "./notifications";
 
 const POLL_MILLISECONDS = 5000;
 
@@ -25,6 +26,7 @@ export function Overview() {
       {isAdmin && <Disk />}
       {usage.value && <Share usage={usage.value} title={t("usage")} />}
       {me && <Keys user={me.name} title={t("keys")} />}
+      <Notifications />
     </>
   );
 }
