@@ -33,6 +33,33 @@ def test_what_was_deleted_is_had_back_or_gone_for_good(server: Server, visit: Vi
         assert list(keeper.corpora(deleted=True)) == []
 
 
+def test_a_text_is_renamed_and_shared_with_a_group(
+    server: Server, visit: Visit, taught: Taught
+) -> None:
+    with server.client(taught.user) as ann:
+        letters = ann.upload_corpus(b"Dear all, here are some letters. " * 20, name="letters")
+        visitor = visit(taught.user)
+        page = visitor.page
+        visitor.go("/library")
+        page.get_by_role("button", name="About letters").click()
+        page.get_by_label("Name", exact=True).last.fill("post")
+        page.get_by_label("Who sees it").select_option("the group class")
+        page.get_by_label("Models of it may show excerpts").check()
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Saved.")).to_be_visible()
+        expect(page.get_by_role("listitem").filter(has_text="post")).to_contain_text(
+            "the group class"
+        )
+        found = ann.corpus(letters.id)
+        assert (found.name, found.visibility, found.group) == ("post", "group", "class")
+        assert found.allow_excerpts
+        page.get_by_label("Who sees it").select_option("only me")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Saved.")).to_be_visible()
+        assert ann.corpus(letters.id).visibility == "private"
+        ann.delete_corpus(letters.id, purge=True)
+
+
 def test_a_text_is_kept_with_a_note(server: Server, visit: Visit, taught: Taught) -> None:
     visitor = visit(taught.user)
     page = visitor.page

@@ -50,4 +50,16 @@ export const enLibrary = {
   newSecretHint: "The secret before signs beside it for 24 hours.",
   newSecretShown: "The secret, shown only this once:",
   deliveries: "Who was told ({n})",
+  seen: "Who sees it",
+  seenByMe: "only me",
+  seenByAll: "everyone here",
+  seenByGroup: "the group {group}",
+  seenModelHint:
+    "They may write with it, train on from it and download it. Its texts can hold passages that it learned by heart, even of a private text.",
+  seenTextHint: "They may read and download it, and train with it.",
+  excerpts: "Models of it may show excerpts",
+  excerptsHint: "Whoever may use a model of this text then begins with pieces of it, and sees what was copied.",
+  textSize: "Size",
+  textCharacters: "Characters",
+  textDistinct: "Different ones",
 };

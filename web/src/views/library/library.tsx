@@ -9,6 +9,7 @@ import { Passage } from "../../parts/passage";
 import { TextActions } from "../../parts/text";
 import { ImportModel } from "./import";
 import { AboutModel } from "./model";
+import { AboutCorpus, Sharing, seenBy } from "./sharing";
 
 type Owned = Model | Corpus;
 
@@ -16,6 +17,7 @@ export function Library() {
   const models = useList<Model>("/v1/models?limit=50");
   const corpora = useList<Corpus>("/v1/corpora?limit=50");
   const [moved, setMoved] = useState(0);
+  const me = session.get()?.user.name;
   useEffect(() => {
     document.title = `${t("library")} · Quire`;
   });
@@ -35,7 +37,14 @@ export function Library() {
         onMoved={reload}
         link={(model) => `/write/${model.id}`}
         about={(model) => moment(model.created_at)}
-        details={(model) => <AboutModel model={model} />}
+        details={(model) => (
+          <>
+            <AboutModel model={model} />
+            {model.owner === me && (
+              <Sharing path="/v1/models" thing={model} hint={t("seenModelHint")} onChange={models.reload} />
+            )}
+          </>
+        )}
       >
         <ImportModel onDone={models.reload} />
       </Things>
@@ -46,6 +55,9 @@ export function Library() {
         list={corpora}
         onMoved={reload}
         about={(corpus) => t("characters", { n: number(corpus.characters) })}
+        details={(corpus) => (
+          <AboutCorpus corpus={corpus} isOwn={corpus.owner === me} onChange={corpora.reload} />
+        )}
       />
       <Kept />
       <Shares />
@@ -102,6 +114,7 @@ function Things<T extends Owned>({ title, empty, path, list, onMoved, link, abou
             )}
             <span class="soft buttons">
               {thing.owner !== me && `${t("shared", { owner: thing.owner })} · `}
+              {thing.owner === me && seenBy(thing) && `${seenBy(thing)} · `}
               {about(thing)}
               {details && (
                 <Button
