@@ -102,7 +102,7 @@ def test_a_model_is_taken_along_and_brought_back(
     alert.wait_for()
     assert (alert.get_attribute("id") or "none") in (field.get_attribute("aria-describedby") or "")
     field.set_input_files(whole)
-    page.get_by_label("Name", exact=True).fill("brought back")
+    page.get_by_label("Name", exact=True).last.fill("brought back")
     bring.click()
     page.get_by_role("button", name="About brought back").click()
     expect(page.get_by_text("It was imported")).to_be_visible()
