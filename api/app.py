@@ -33,6 +33,7 @@ from api.routes.queue import queue
 from api.routes.scrape import scrape
 from api.routes.sessions import sessions, sign_in_resource
 from api.routes.shares import shared, shares
+from api.routes.storage import storage
 from api.routes.texts import texts
 from api.routes.train import train
 from api.routes.usage import usage
@@ -44,7 +45,7 @@ from shared.settings import Settings
 RESOURCES = (
     corpora, train, generate, jobs, events, metrics, model_files, models, checkpoints, texts, queue,
     notifications, usage, devices, users, groups, keys, enrolments, enrol, audit, sign_in_resource,
-    sessions, shares, shared, health, scrape, announcement,
+    sessions, shares, shared, health, scrape, announcement, storage,
 )  # fmt: skip
 #: Corpus uploads have a limit of their own.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024

@@ -22,7 +22,7 @@ from quire.commands.accounts import (
     webhook,
 )
 from quire.commands.jobs import generate, job, next_tokens, queue, report, score, train
-from quire.commands.library import checkpoint, corpus, model, texts
+from quire.commands.library import checkpoint, corpus, model, storage, texts
 from quire.commands.server import (
     api,
     backup,
@@ -95,6 +95,7 @@ app.command("migrate", rich_help_panel=SERVER)(migrate.migrate)
 app.add_typer(backup.backup, name="backup", rich_help_panel=SERVER)
 app.command("restore", rich_help_panel=SERVER)(backup.restore)
 app.command("gc", rich_help_panel=SERVER)(gc.gc)
+app.command("storage", rich_help_panel=SERVER)(storage.show_storage)
 app.command("doctor", rich_help_panel=SERVER)(doctor.doctor)
 app.command("devices", rich_help_panel=SERVER)(devices.list_devices)
 app.command("drain", rich_help_panel=SERVER)(drain.drain)

@@ -1,22 +1,18 @@
 """Loss curves of a training, and the history of a job."""
 
 from flask import Response
-from sqlalchemy import select
 
 from api.http.openapi import Resource
-from api.http.paging import SortOrder, read_page
 from api.http.responses import page_response
 from api.operations.following.curves import points_of
+from api.operations.following.history import history_of
 from api.permissions import own_job
 from api.schemas.jobs import EventReply, MetricReply
 from api.schemas.params import HistoryPage, IdPath, MetricsPage
 from api.schemas.replies import Listing
 from api.services import reading
-from shared.tables import JobEvent
 
 metrics = Resource("metrics", "Loss curves of trainings, and the history of jobs")
-
-HISTORY = SortOrder("history", (JobEvent.id,), newest_first=False)
 
 
 @metrics.get("/jobs/<id>/metrics", Listing[MetricReply])
@@ -41,14 +37,5 @@ def list_job_history(path: IdPath, query: HistoryPage) -> Response:
     """
     with reading() as session:
         job = own_job(session, path.id)
-        statement = select(JobEvent).where(JobEvent.job_id == job.id)
-        if query.after is not None:
-            statement = statement.where(JobEvent.id > query.after)
-        rows, next_cursor = read_page(session, statement, HISTORY, query)
-    return page_response((_event_reply(row[0]) for row in rows), next_cursor)
-
-
-def _event_reply(event: JobEvent) -> EventReply:
-    return EventReply(
-        id=event.id, type=event.type, attempt=event.attempt, data=event.data, at=event.at
-    )
+        events, next_cursor = history_of(session, job.id, query)
+    return page_response(events, next_cursor)

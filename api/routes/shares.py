@@ -12,22 +12,25 @@ from api.http.rate_limits import creates, shows_strangers
 from api.http.responses import json_response, no_content, page_response
 from api.operations.following.curves import points_of
 from api.operations.following.event_stream import encode_of_job
+from api.operations.following.history import history_of
 from api.operations.following.job_follower import JobFollower, has_received_end
 from api.operations.following.job_texts import texts_of
 from api.operations.following.stream_response import DESCRIPTION, stream_response
 from api.operations.people.share_links import (
+    SHARED_EVENTS,
     SharedView,
     create_share,
     open_share,
     revoke_share,
     share_reply,
+    shared_event,
     shared_reply,
     shared_text,
 )
 from api.permissions import current_user
 from api.schemas.headers import IdempotencyHeader, LastEventIdHeader
-from api.schemas.jobs import MetricReply
-from api.schemas.params import IdPath, JobTextsPage, MetricsPage, Page
+from api.schemas.jobs import EventReply, MetricReply
+from api.schemas.params import HistoryPage, IdPath, JobTextsPage, MetricsPage, Page
 from api.schemas.replies import Listing
 from api.schemas.shares import NewShare, NewShareReply, SharedPath, SharedReply, ShareReply
 from api.schemas.texts import TextReply
@@ -96,6 +99,21 @@ def list_shared_metrics(path: SharedPath, query: MetricsPage) -> Response:
         link = open_share(session, path.token, kind="job")
         points, next_cursor = points_of(session, link.job_id or "", query)
     return page_response(points, next_cursor)
+
+
+@shared.get("/shared/<token>/history", Listing[EventReply])
+@allow_anonymous
+@shows_strangers
+def list_shared_history(path: SharedPath, query: HistoryPage) -> Response:
+    """List what a shared job's curve is marked with, oldest first.
+
+    These are its starts and ends, pauses, resumes and rollbacks, with their steps; no worker and
+    no reason is named.
+    """
+    with reading() as session:
+        link = open_share(session, path.token, kind="job")
+        events, next_cursor = history_of(session, link.job_id or "", query, SHARED_EVENTS)
+    return page_response(map(shared_event, events), next_cursor)
 
 
 @shared.get("/shared/<token>/texts", Listing[TextReply])

@@ -229,6 +229,25 @@ class AuditEventReply(Reply):
     count: int = Field(description="refused sign-ins of this address in this minute; or 1")
 
 
+class StorageReply(Reply):
+    """What is stored on the server, and how much room is left, in bytes."""
+
+    corpora_bytes: int = Field(description="texts, as users count them")
+    checkpoints_bytes: int = Field(description="checkpoints, as users count them")
+    blobs_bytes: int = Field(description="what is kept of both: equal contents are kept once")
+    database_bytes: int | None = Field(description="the whole database with its indices")
+    disk_bytes: int | None = Field(
+        description="the size of the disk of the database; null with PostgreSQL, which tells none"
+    )
+    disk_free_bytes: int | None = Field(
+        description="what is free of it; null with PostgreSQL, which tells none"
+    )
+    min_free_bytes: int = Field(
+        description="with less than this free, uploads are refused and checkpoints wait "
+        "(`QUIRE_MIN_FREE_BYTES`); 0 for no limit"
+    )
+
+
 class LiveReply(Reply):
     """The process is alive."""
 

@@ -42,7 +42,10 @@ WITHOUT_KEY = {
     ("post", "/v1/session"),
     ("get", "/v1/session"),
     ("post", "/v1/enrol"),
-    *(("get", f"/v1/shared/{{token}}{rest}") for rest in ("", "/metrics", "/texts", "/events")),
+    *(
+        ("get", f"/v1/shared/{{token}}{rest}")
+        for rest in ("", "/metrics", "/texts", "/history", "/events")
+    ),
 }
 
 

@@ -82,3 +82,21 @@ def test_what_can_not_be_announced(ann: Person, admin: Person) -> None:
     past = "2020-01-01T00:00:00Z"
     refused = problem(admin.post("/v1/announcement", {"text": "x", "ends_at": past}), 422)
     assert "future" in refused["detail"]
+
+
+def test_an_admin_reads_what_is_stored_and_free(
+    harness: ApiHarness, admin: Person, ann: Person
+) -> None:
+    before = admin.get("/v1/storage").json
+    ann.upload("a text " * 1000, "one")
+    ann.upload("a text " * 1000, "the same again")
+    after = admin.get("/v1/storage").json
+    assert after["corpora_bytes"] - before["corpora_bytes"] == 14_000
+    # Equal texts are kept once, and compressed.
+    assert 0 < after["blobs_bytes"] - before["blobs_bytes"] <= 7_000
+    assert after["database_bytes"] > 0
+    is_known = harness.engine.dialect.name == "sqlite"
+    assert (after["disk_free_bytes"] is not None) == (after["disk_bytes"] is not None) == is_known
+    if is_known:
+        assert 0 < after["disk_free_bytes"] < after["disk_bytes"]
+    problem(ann.get("/v1/storage"), 403)

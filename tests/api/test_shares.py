@@ -64,6 +64,14 @@ def test_a_job_is_shown_to_whoever_has_its_link(
     assert shown["job"]["model"] is shown["job"]["corpus"] is shown["job"]["after"] is None
     for secret in (job["model"], job["corpus"]):
         assert secret not in seen.text
+    harness.queue.record_event(claim, "rolled_back", step=90, back_to=80, loss="nan")
+    harness.queue.record_event(claim, "checkpoint_waits", reason="a secret of the server's")
+    events = see(harness, made["token"], "/history").json["items"]
+    assert [(each["type"], each["data"]) for each in events] == [
+        ("claimed", {}), ("rolled_back", {"step": 90, "back_to": 80}),
+    ]  # fmt: skip
+    after = see(harness, made["token"], f"/history?after={events[0]['id']}").json["items"]
+    assert after == events[1:]
     whole = ann.get(f"/v1/jobs/{job['id']}/metrics").json
     assert see(harness, made["token"], "/metrics").json == whole
     assert see(harness, made["token"], "/metrics?points=10").status_code == 200
@@ -73,7 +81,7 @@ def test_a_job_is_shown_to_whoever_has_its_link(
     assert "token" not in ann.items("/v1/shares")[0]
     assert ann.delete(f"/v1/shares/{made['id']}").status_code == 204
     assert ann.items("/v1/shares") == []
-    for rest in ("", "/metrics", "/texts", "/events"):
+    for rest in ("", "/metrics", "/texts", "/history", "/events"):
         refused = problem(see(harness, made["token"], rest), 404)
         assert refused["type"] == "/problems/share-link-unknown"
     actions = [each["action"] for each in admin.items("/v1/audit?user=ann")]

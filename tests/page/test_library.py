@@ -1,6 +1,7 @@
 """What one has: deleted and restored, kept with a note, shared by a link."""
 
 import re
+from pathlib import Path
 
 from playwright.sync_api import expect
 
@@ -32,6 +33,33 @@ def test_what_was_deleted_is_had_back_or_gone_for_good(server: Server, visit: Vi
         assert list(keeper.corpora(deleted=True)) == []
 
 
+def test_a_text_is_renamed_and_shared_with_a_group(
+    server: Server, visit: Visit, taught: Taught
+) -> None:
+    with server.client(taught.user) as ann:
+        letters = ann.upload_corpus(b"Dear all, here are some letters. " * 20, name="letters")
+        visitor = visit(taught.user)
+        page = visitor.page
+        visitor.go("/library")
+        page.get_by_role("button", name="About letters").click()
+        page.get_by_label("Name", exact=True).last.fill("post")
+        page.get_by_label("Who sees it").select_option("the group class")
+        page.get_by_label("Models of it may show excerpts").check()
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Saved.")).to_be_visible()
+        expect(page.get_by_role("listitem").filter(has_text="post")).to_contain_text(
+            "the group class"
+        )
+        found = ann.corpus(letters.id)
+        assert (found.name, found.visibility, found.group) == ("post", "group", "class")
+        assert found.allow_excerpts
+        page.get_by_label("Who sees it").select_option("only me")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Saved.")).to_be_visible()
+        assert ann.corpus(letters.id).visibility == "private"
+        ann.delete_corpus(letters.id, purge=True)
+
+
 def test_a_text_is_kept_with_a_note(server: Server, visit: Visit, taught: Taught) -> None:
     visitor = visit(taught.user)
     page = visitor.page
@@ -49,6 +77,39 @@ def test_a_text_is_kept_with_a_note(server: Server, visit: Visit, taught: Taught
     expect(kept).to_have_count(0)
     with server.client(taught.user) as ann:
         assert list(ann.texts(kept=True)) == []
+
+
+def test_a_model_is_taken_along_and_brought_back(
+    visit: Visit, taught: Taught, tmp_path: Path
+) -> None:
+    visitor = visit(taught.user)
+    page = visitor.page
+    visitor.go("/library")
+    page.get_by_role("button", name="About reynard").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export reynard").click()
+    whole = tmp_path / download.value.suggested_filename
+    assert whole.name == "reynard.safetensors"
+    download.value.save_as(whole)
+    page.get_by_text("Import a model").click()
+    field = page.get_by_label("File", exact=True)
+    half = tmp_path / "half.safetensors"
+    half.write_bytes(whole.read_bytes()[:500])
+    field.set_input_files(half)
+    bring = page.get_by_role("button", name="Import", exact=True)
+    bring.click()
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    assert (alert.get_attribute("id") or "none") in (field.get_attribute("aria-describedby") or "")
+    field.set_input_files(whole)
+    page.get_by_label("Name", exact=True).last.fill("brought back")
+    bring.click()
+    page.get_by_role("button", name="About brought back").click()
+    expect(page.get_by_text("It was imported")).to_be_visible()
+    expect(page.locator(".opened").get_by_text(taught.model)).to_be_visible()
+    page.get_by_role("button", name="Delete brought back").click()
+    page.get_by_role("button", name="Sure? brought back").click()
+    expect(page.get_by_role("button", name="About brought back")).to_have_count(0)
 
 
 def test_a_training_is_shown_to_whoever_has_its_link(
@@ -71,6 +132,10 @@ def test_a_training_is_shown_to_whoever_has_its_link(
         stranger.page.wait_for_function(f"() => {points} > {before}", timeout=PATIENCE_MILLISECONDS)
         for name in ("Pause", "Cancel", "Keep", "Share a link"):
             expect(stranger.page.get_by_role("button", name=name)).to_have_count(0)
+        ann.pause_job(job.id)
+        # A pause is a mark on the curve of whoever has the link, too.
+        mark = stranger.page.locator(".marks").get_by_text(re.compile(r"Step [\d,]+: paused"))
+        expect(mark).to_be_visible(timeout=PATIENCE_MILLISECONDS)
         ann.cancel_job(job.id)
         wait_for_job(ann, job, watch=False)
         expect(stranger.page.locator(".status")).to_have_text(

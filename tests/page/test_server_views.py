@@ -183,3 +183,29 @@ def test_only_admins_can_drain_a_device(server: Server, visit: Visit) -> None:
     expect(visitor.page.get_by_role("button", name=re.compile("^Sure"))).to_be_visible()
     visitor.page.get_by_role("heading", name="Devices").click()
     expect(visitor.page.get_by_role("button", name=re.compile("^Sure"))).to_have_count(0)
+
+
+def test_a_webhook_is_added_tried_and_ended(server: Server, visit: Visit) -> None:
+    server.key_of("hooked")
+    visitor = visit("hooked")
+    page = visitor.page
+    visitor.go("/server")
+    field = page.get_by_label("Address", exact=True)
+    field.fill("https://127.0.0.1/hook")
+    page.get_by_role("button", name="Tell it").click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("private")
+    assert (alert.get_attribute("id") or "none") in (field.get_attribute("aria-describedby") or "")
+    target = "https://quire.invalid/hook"
+    field.fill(target)
+    page.get_by_label("also of each checkpoint").check()
+    page.get_by_role("button", name="Tell it").click()
+    page.get_by_role("button", name=f"Try {target}").click()
+    row = page.get_by_role("listitem").filter(has_text=target)
+    expect(row).to_contain_text("is being sent: ", timeout=PATIENCE_MILLISECONDS)
+    expect(row).to_contain_text("all your trainings · also of each checkpoint")
+    page.get_by_role("button", name=f"Delete {target}").click()
+    page.get_by_role("button", name=f"Sure? {target}").click()
+    expect(row).to_have_count(0)
+    with server.client("hooked") as hooked:
+        assert list(hooked.notifications()) == []

@@ -4,6 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
+from quire.client import Client
 from tests.page.conftest import PATIENCE_MILLISECONDS, Server, Taught, Visit
 
 
@@ -17,6 +18,38 @@ def test_a_link_signs_in_once_and_leaves_the_address(server: Server, visit: Visi
     second.page.goto(link)
     expect(second.page.get_by_role("alert")).to_contain_text("used already")
     assert "#" not in second.page.url
+
+
+def test_a_link_for_somebody_new_makes_a_key_and_signs_in(server: Server, visit: Visit) -> None:
+    server.admin.create_user("nia", "member")
+    link = server.admin.create_enrolment("nia").link or ""
+    visitor = visit()
+    page = visitor.page
+    page.goto(link)
+    make = page.get_by_role("button", name="Make my key and sign in")
+    make.wait_for()
+    assert page.url == f"{server.url}/enrol", "the token leaves the address"
+    [enrolment] = server.admin.enrolments("nia")
+    assert enrolment.state == "open", "opening a link redeems nothing"
+    page.get_by_label("What the key is for").fill("a\tb")
+    make.click()
+    expect(page.get_by_role("alert")).to_contain_text("control characters")
+    page.get_by_label("What the key is for").fill("the blue laptop")
+    make.click()
+    expect(page.get_by_role("heading", name="Welcome, nia")).to_be_visible()
+    key = page.locator(".secret").inner_text()
+    with Client(server.url, key) as nia:
+        assert nia.me().name == "nia"
+        assert [each.name for each in nia.keys("nia")] == ["the blue laptop"]
+    page.get_by_role("link", name="Go on").click()
+    expect(page.get_by_role("heading", name="Drop a text, watch")).to_be_visible()
+    expect(page.get_by_text("nia", exact=True)).to_be_visible()
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert "quire_" not in kept
+    other = visit()
+    other.page.goto(link)
+    other.page.get_by_role("button", name="Make my key").click()
+    expect(other.page.get_by_role("alert")).to_contain_text("was used at")
 
 
 def test_a_wrong_key_is_refused_beside_its_field(server: Server, visit: Visit) -> None:

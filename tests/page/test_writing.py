@@ -87,13 +87,17 @@ def test_a_list_is_recognized_taught_and_written(
     visitor.go(f"/write/{model}")
     page.get_by_text("More", exact=True).click()
     page.get_by_label("Texts of each temperature").fill("20")
+    page.get_by_label("Only what is new").check()
+    page.get_by_label("The nearest of what it learned").check()
     page.get_by_role("button", name="Write", exact=True).click()
     expect(page.get_by_text("60 of 60 texts")).to_be_visible(timeout=PATIENCE_MILLISECONDS)
     rows = page.locator(".result li")
     expect(rows).to_have_count(60)
     expect(rows.filter(has_text="ended by itself").first).to_be_visible()
-    marks = rows.filter(has_text=re.compile("one of the items it learned|new"))
-    assert marks.count() > 0
+    new = rows.filter(has_text=re.compile(r"· new · .*nearest: \w+ \(changes: [1-9]"))
+    assert new.count() > 0
+    expect(rows.filter(has_text="one of the items it learned")).to_have_count(0)
+    expect(page.locator(".result").get_by_role("status").last).to_contain_text("thrown away")
 
 
 def test_a_character_tells_how_likely_it_was(visit: Visit, taught: Taught) -> None:

@@ -54,3 +54,15 @@ def test_devices_names_the_slots_of_a_divided_device(
         "train (slot 0 of 2)",
         "train (slot 1 of 2)",
     ]
+
+
+def test_the_disk_is_shown_to_admins(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QUIRE_KEY", served.world.person("root", "admin").key)
+    assert run(["storage"]) == 0
+    assert "free disk" in capsys.readouterr().out
+    assert run(["storage", "--json"]) == 0
+    assert '"disk_free_bytes"' in capsys.readouterr().out
+    monkeypatch.setenv("QUIRE_KEY", served.ann.key)
+    assert run(["storage"]) == 4

@@ -6,9 +6,10 @@ import { Announcement } from "./parts/announced";
 import { place } from "./router";
 import { forgetDrafts, useStore } from "./store";
 import "./style.css";
+import { Enrol } from "./views/enrol";
 import { Home } from "./views/home";
 import { Compare } from "./views/watch/compare";
-import { Library } from "./views/library";
+import { Library } from "./views/library/library";
 import { SharedView } from "./views/shared";
 import { JobView } from "./views/watch/job";
 import { Server } from "./views/server/server";
@@ -62,6 +63,8 @@ function Page() {
       <main id="main" ref={main} tabIndex={-1}>
         {here.view === "shared" ? (
           <SharedView key={here.id} token={here.id} />
+        ) : here.view === "enrol" ? (
+          <Enrol />
         ) : who === undefined ? (
           <p class="soft">{t("loading")}</p>
         ) : who === null ? (

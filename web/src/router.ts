@@ -1,4 +1,4 @@
-// Addresses: /, /sign-in, /shared#token, /library, /teach, /watch[/job[,job…]], /write[/model], /server[/part];
+// Addresses: /, /sign-in, /enrol#token, /shared#token, /library, /teach, /watch[/job[,job…]], /write[/model], /server[/part];
 // api/http/page.py serves them.
 import { store } from "./store";
 

@@ -6,12 +6,10 @@ them fall.
 """
 
 import json
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import Metric
@@ -19,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from sqlalchemy import Connection, Engine, func, literal_column, select, text
 
+from api.operations.figures.storage import measure_storage
 from shared.clock import database_now
 from shared.counters import (
     BUCKETS,
@@ -42,9 +41,6 @@ from shared.tables import (
     SUCCEEDED,
     UNSUCCESSFUL,
     WAITING,
-    Blob,
-    Checkpoint,
-    Corpus,
     Counter,
     Device,
     DeviceHealth,
@@ -98,11 +94,6 @@ _OF_USERS = tuple(
     .group_by(User.name, Job.kind, Job.status)
     for which in (WAITING, RUNNING)
 )
-_STORED = (
-    ("corpora", select(func.sum(Corpus.bytes))),
-    ("checkpoints", select(func.sum(Checkpoint.size_bytes))),
-    ("blobs", select(func.sum(Blob.size_bytes))),
-)
 
 
 def expose(engine: Engine, settings: Settings, open_streams: int | None) -> bytes:
@@ -114,7 +105,7 @@ def expose(engine: Engine, settings: Settings, open_streams: int | None) -> byte
         open_streams: The open event streams; None if it is not known.
     """
     with reading(engine) as connection:
-        families = list(_families(connection, engine, settings, open_streams))
+        families = list(_families(connection, settings, open_streams))
     return bytes(generate_latest(_Collected(families)))
 
 
@@ -127,11 +118,11 @@ class _Collected:
 
 
 def _families(
-    connection: Connection, engine: Engine, settings: Settings, open_streams: int | None
+    connection: Connection, settings: Settings, open_streams: int | None
 ) -> Iterator[Metric]:
     yield from _job_gauges(connection, settings)
     yield from _worker_gauges(connection, settings)
-    yield from _storage_gauges(connection, engine)
+    yield from _storage_gauges(connection)
     if open_streams is not None:
         yield GaugeMetricFamily("quire_streams", "Open event streams.", value=open_streams)
     totals: defaultdict[str, dict[tuple[str, ...], float]] = defaultdict(dict)
@@ -235,25 +226,22 @@ def _is_broken(row: Any, now: datetime, lease_seconds: float) -> bool | None:
     return bool(row.heartbeat_at < fresh)
 
 
-def _storage_gauges(connection: Connection, engine: Engine) -> Iterator[Metric]:
+def _storage_gauges(connection: Connection) -> Iterator[Metric]:
+    storage = measure_storage(connection)
     stored = GaugeMetricFamily(
         "quire_stored_bytes",
         "Bytes of corpora and of checkpoints as users count them, of distinct blobs, and of the "
         "database with its indices.",
         labels=("what",),
     )
-    for what, query in _STORED:
-        stored.add_metric((what,), connection.scalar(query) or 0)
-    path = engine.url.database
-    if engine.dialect.name == "postgresql":
-        size = connection.scalar(text("SELECT pg_database_size(current_database())"))
-        stored.add_metric(("database",), size)
-    elif path:
-        stored.add_metric(("database",), Path(path).stat().st_size)
+    for what in ("corpora", "checkpoints", "blobs", "database"):
+        size = getattr(storage, what)
+        if size is not None:
+            stored.add_metric((what,), size)
     yield stored
-    if engine.dialect.name == "sqlite" and path:
+    if storage.disk_free is not None:
         yield GaugeMetricFamily(
             "quire_disk_free_bytes",
             "Free bytes on the disk of an SQLite database. PostgreSQL tells no client of its own.",
-            value=shutil.disk_usage(Path(path).parent).free,
+            value=storage.disk_free,
         )

@@ -17,7 +17,7 @@ from api.http.idempotency import Creation
 from api.operations.audit import address, record
 from api.operations.people.people import check_future
 from api.permissions import as_id, current_user, own_job, own_text
-from api.schemas.jobs import JobReply
+from api.schemas.jobs import EventReply, JobReply
 from api.schemas.shares import NewShare, NewShareReply, SharedReply, ShareReply
 from api.schemas.texts import TextReply
 from api.serializers.jobs import render_job
@@ -30,6 +30,11 @@ from shared.tables import GeneratedText, Job, ShareLink
 
 #: Where the page shows what a link shares. The token is in the fragment, which no server logs.
 PAGE_PATH = "/shared"
+#: What of a job's history strangers see, and what of each event: where a curve has its marks.
+SHARED_EVENTS = frozenset(
+    {"claimed", "rolled_back", "resumed", "queued", "paused", "succeeded", "failed", "cancelled"}
+)
+SHARED_DATA = frozenset({"step", "back_to"})
 ENDED = "the link was revoked or has expired. Ask whoever sent it for another one"
 
 
@@ -138,6 +143,12 @@ def shared_text(text: GeneratedText, link: LiveLink) -> TextReply:
     """Return a text as strangers see it."""
     reply = render_text(text, link.owner, placed=False, model_deleted=True)
     return reply.model_copy(update={"kept": False, "note": None})
+
+
+def shared_event(event: EventReply) -> EventReply:
+    """Return an event of a job's history as strangers see it."""
+    data = {name: value for name, value in event.data.items() if name in SHARED_DATA}
+    return event.model_copy(update={"data": data})
 
 
 def share_reply(row: ShareLink) -> ShareReply:

@@ -18,6 +18,7 @@ from api.errors import (
 from api.http.authentication import allow_anonymous
 from api.http.idempotency import Creation, create_once
 from api.http.openapi import Resource, returns_non_json
+from api.http.page import read_page as read_view
 from api.http.paging import SortOrder, read_page
 from api.http.rate_limits import creates
 from api.http.responses import json_response, no_content, page_response
@@ -55,7 +56,7 @@ ENROLMENTS = SortOrder("enrolments", (Enrolment.id,))
 PAGE_PATH = "/enrol"
 PAGE = """This link makes you an API key of this Quire server, once. Nothing has happened yet.
 
-To redeem it, give the whole link, with all that follows the #, to:
+To redeem it, open it in a browser, or give the whole link, with all that follows the #, to:
 
     quire login 'LINK'
 
@@ -65,7 +66,10 @@ or send what follows the # to {url}/v1/enrol:
 """
 _PAGE: dict[str, Any] = {
     "description": "What to do with the link",
-    "content": {"text/plain": {"schema": {"type": "string"}}},
+    "content": {
+        "text/plain": {"schema": {"type": "string"}},
+        "text/html": {"schema": {"type": "string"}},
+    },
 }
 
 
@@ -105,9 +109,16 @@ def remove_enrolment(path: IdPath) -> Response:
 @allow_anonymous
 @returns_non_json
 def read_enrolment_page() -> Response:
-    """Say what to do with an enrolment's link. It redeems nothing, and learns no token."""
+    """Show the page, where a press of a button redeems the link, or tell a program what to do.
+
+    It redeems nothing, and learns no token: browsers send no fragment.
+    """
+    if request.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html":
+        response = read_view()
+        response.headers["Vary"] = "Accept"
+        return response
     text = PAGE.format(url=request.host_url.rstrip("/"))
-    return Response(text, content_type="text/plain; charset=utf-8")
+    return Response(text, content_type="text/plain; charset=utf-8", headers={"Vary": "Accept"})
 
 
 @enrol.post("/v1/enrol", 201, EnrolledReply)

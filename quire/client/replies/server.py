@@ -140,6 +140,18 @@ class Drained(Reply):
     workers: list[str]
 
 
+class Storage(Reply):
+    """What is stored on the server, and how much room is left, in bytes."""
+
+    corpora_bytes: int
+    checkpoints_bytes: int
+    blobs_bytes: int
+    database_bytes: int | None = None
+    disk_bytes: int | None = None
+    disk_free_bytes: int | None = None
+    min_free_bytes: int
+
+
 class Announcement(Reply):
     """What is announced to all users."""
 

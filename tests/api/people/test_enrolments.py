@@ -57,6 +57,11 @@ def test_opening_a_link_redeems_nothing(harness: ApiHarness, ann: Person, admin:
     assert page.content_type == "text/plain; charset=utf-8"
     assert "quire login" in page.text
     assert harness.app.test_client().head("/enrol").status_code == 200
+    # A browser gets the page, which asks before it redeems anything.
+    view = harness.app.test_client().get("/enrol", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (view.status_code, view.mimetype) == (200, "text/html")
+    assert "default-src 'none'" in view.headers["Content-Security-Policy"]
+    assert view.headers["Vary"] == page.headers["Vary"] == "Accept"
     # A chat that fetches what it was sent sends no fragment. Whatever it sends redeems nothing.
     problem(harness.app.test_client().get(f"/enrol?token={token_of(made)}"), 422)
     problem(harness.app.test_client().get("/v1/enrol"), 405)

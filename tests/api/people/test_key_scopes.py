@@ -21,6 +21,7 @@ OTHER_SCOPES = {
     ("POST", "/v1/jobs/{id}/promote"): "admin",
     ("POST", "/v1/jobs/{id}/lift"): "admin",
     ("GET", "/v1/audit"): "admin",
+    ("GET", "/v1/storage"): "admin",
     ("GET", "/metrics"): "metrics",
     ("POST", "/v1/devices/drain"): "admin",
     ("POST", "/v1/announcement"): "admin",

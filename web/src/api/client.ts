@@ -9,10 +9,12 @@ export type DryRun = Schemas["DryRunReply"];
 export type Finding = Schemas["FindingReply"];
 export type Job = Schemas["JobReply"];
 export type Model = Schemas["ModelReply"];
+export type Checkpoint = Schemas["CheckpointReply"];
 export type Metric = Schemas["MetricReply"];
 export type Text = Schemas["TextReply"];
 export type TrainDryRun = Schemas["TrainDryRunReply"];
 export type Device = Schemas["DeviceReply"];
+export type Storage = Schemas["StorageReply"];
 export type Announced = Schemas["CurrentAnnouncementReply"];
 export type Queue = Schemas["QueueReply"];
 export type Usage = Schemas["UsageReply"];
@@ -23,7 +25,11 @@ export type NewKey = Schemas["NewKeyReply"];
 export type Group = Schemas["GroupReply"];
 export type Member = Schemas["MemberReply"];
 export type NewEnrolment = Schemas["NewEnrolmentReply"];
+export type Enrolled = Schemas["EnrolledReply"];
 export type AuditEvent = Schemas["AuditEventReply"];
+export type Notification = Schemas["NotificationReply"];
+export type Delivery = Schemas["DeliveryReply"];
+export type NewSecret = Schemas["NewSecretReply"];
 export type JobEvent = Schemas["EventReply"];
 export type Share = Schemas["ShareReply"];
 export type NewShare = Schemas["NewShareReply"];
@@ -70,19 +76,22 @@ export const comebacks = store(0);
 const ALIVE = "/health/live";
 const RETRY_MILLISECONDS = 1500;
 
-export async function call<T>(
+/** Send a request; an answer that is an error is thrown as a `Problem`. */
+async function send(
   method: string,
   path: string,
   body?: unknown,
   more: Record<string, string> = {},
-): Promise<T> {
+): Promise<Response> {
   const headers: Record<string, string> = { Accept: "application/json", ...more };
+  const isFile = body instanceof Blob;
   const isForm = body instanceof FormData;
-  if (body !== undefined && !isForm) headers["Content-Type"] = "application/json";
+  if (isFile) headers["Content-Type"] = "application/octet-stream";
+  else if (body !== undefined && !isForm) headers["Content-Type"] = "application/json";
   const csrf = session.get()?.csrf_token;
   if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
   const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store" };
-  if (body !== undefined) init.body = isForm ? body : JSON.stringify(body);
+  if (body !== undefined) init.body = isForm || isFile ? body : JSON.stringify(body);
   let response: Response;
   try {
     response = await fetch(path, init);
@@ -90,10 +99,8 @@ export async function call<T>(
     lost();
     throw new Problem(0, "");
   }
-  if (response.status === 204) return null as T;
-  const reply: unknown = await response.json().catch(() => null);
-  if (response.ok) return reply as T;
-  const problem = reply as ProblemReply | null;
+  if (response.ok) return response;
+  const problem = (await response.json().catch(() => null)) as ProblemReply | null;
   const detail = problem?.detail ?? response.statusText;
   if (response.status === 401 && session.get()) {
     signedOutBecause.set(detail);
@@ -101,6 +108,25 @@ export async function call<T>(
   }
   const retrySeconds = Number(response.headers.get("Retry-After") ?? 0) || 0;
   throw new Problem(response.status, detail, problem?.errors ?? [], retrySeconds, problem?.ways);
+}
+
+export async function call<T>(
+  method: string,
+  path: string,
+  body?: unknown,
+  more: Record<string, string> = {},
+): Promise<T> {
+  const response = await send(method, path, body, more);
+  return (response.status === 204 ? null : await response.json().catch(() => null)) as T;
+}
+
+/** The bytes of a file. */
+export async function getFile(path: string): Promise<Blob> {
+  const response = await send("GET", path);
+  return response.blob().catch(() => {
+    lost();
+    throw new Problem(0, "");
+  });
 }
 
 export const get = <T>(path: string) => call<T>("GET", path);

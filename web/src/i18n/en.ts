@@ -1,3 +1,4 @@
+import { enLibrary } from "./en-library";
 import { enServer } from "./en-server";
 
 export const en = {
@@ -23,6 +24,19 @@ export const en = {
   signInLead: "Teach a network to write like a text of yours, on a machine that you share.",
   key: "Your key",
   keyHint: "It begins with quire_ and an admin made it. The page does not keep it.",
+  enrolTitle: "A key of your own",
+  enrolHint: "Somebody made this link for you. It makes your key and signs this browser in. It works once.",
+  enrolInstead: "This browser is signed in as {user}. It will be signed in as the link's person instead.",
+  enrolName: "What the key is for",
+  enrolNameHint: "A name by which you know it again, such as of this computer.",
+  enrolBrowser: "my browser",
+  enrolMake: "Make my key and sign in",
+  enrolDone: "Welcome, {user}",
+  enrolKey: "Your key, shown only this once:",
+  enrolKeyHint:
+    "Put it into a password manager. With it you sign in on another computer, here once this session ends, and with “quire login”.",
+  enrolGoOn: "Go on",
+  enrolNoToken: "The link is not whole, or was opened before. Open it again, with all that follows the #.",
   linkSigning: "Signing in …",
   // Start
   startTitle: "Drop a text, watch it learn to write, write with it",
@@ -276,6 +290,7 @@ export const en = {
   newKeyShown: "The new key, shown only this once:",
   sure: "Sure?",
   ...enServer,
+  ...enLibrary,
 };
 
 export type Messages = Record<keyof typeof en, string>;

@@ -1,4 +1,5 @@
 import type { Messages } from "./en";
+import { zhLibrary } from "./zh-library";
 import { zhServer } from "./zh-server";
 
 export const zh: Messages = {
@@ -23,6 +24,18 @@ export const zh: Messages = {
   signInLead: "在共享的机器上，教一个网络像您的文本那样写作。",
   key: "您的密钥",
   keyHint: "以 quire_ 开头，由管理员创建。本页面不会保存它。",
+  enrolTitle: "您自己的密钥",
+  enrolHint: "有人为您创建了这个链接。它会创建您的密钥并让此浏览器登录，只能使用一次。",
+  enrolInstead: "此浏览器现以 {user} 登录，将改以链接所属的人登录。",
+  enrolName: "密钥的用途",
+  enrolNameHint: "便于您日后辨认的名称，例如这台电脑。",
+  enrolBrowser: "我的浏览器",
+  enrolMake: "创建密钥并登录",
+  enrolDone: "欢迎，{user}",
+  enrolKey: "您的密钥，仅显示这一次：",
+  enrolKeyHint: "请存入密码管理器。可用它在其他电脑上登录，在本次会话结束后再次登录，或用于“quire login”。",
+  enrolGoOn: "继续",
+  enrolNoToken: "链接不完整，或已打开过。请用包括 # 之后全部内容的完整链接重新打开。",
   linkSigning: "正在登录……",
   startTitle: "放入一篇文本，看它学会写作，再与它一起写",
   stepText: "放入文本",
@@ -267,4 +280,5 @@ export const zh: Messages = {
   newKeyShown: "新密钥，仅显示这一次：",
   sure: "确定？",
   ...zhServer,
+  ...zhLibrary,
 };

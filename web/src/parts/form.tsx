@@ -92,6 +92,42 @@ export function Select({ label, value, options, onValue, hint, error }: SelectPr
   );
 }
 
+interface CheckProps {
+  label: string;
+  checked: boolean;
+  onChecked(checked: boolean): void;
+  hint?: string;
+  error?: string | undefined;
+}
+
+/** Something that is wanted or not, with its hint and the API's own refusal below. */
+export function Check({ label, checked, onChecked, hint, error }: CheckProps) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={checked}
+          aria-describedby={[hint && `${id}h`, error && `${id}e`].filter(Boolean).join(" ") || undefined}
+          onChange={(event) => onChecked(event.currentTarget.checked)}
+        />
+        {label}
+      </label>
+      {hint && (
+        <p class="hint" id={`${id}h`}>
+          {hint}
+        </p>
+      )}
+      {error && (
+        <p class="error" id={`${id}e`} role="alert">
+          {error}
+        </p>
+      )}
+    </div>
+  );
+}
+
 /** What of a problem no field shows. */
 export function Refusal({ problem, shown = [] }: { problem?: Problem | undefined; shown?: string[] }) {
   if (!problem || problem.status === 0) return null; // the bar tells that the server is away

@@ -6,9 +6,10 @@ import { Button } from "./form";
 import { Keep, ShareLink } from "./keep";
 import type { Written } from "./passage";
 
-/** Save a text as a file. */
-export function download(name: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+/** Save a text, or bytes, as a file. */
+export function download(name: string, what: string | Blob): void {
+  const blob = typeof what === "string" ? new Blob([what], { type: "text/plain;charset=utf-8" }) : what;
+  const url = URL.createObjectURL(blob);
   Object.assign(document.createElement("a"), { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url));
 }
@@ -55,6 +56,14 @@ export function ItemMarks({ text }: { text: Partial<Text> }) {
     text.finish_reason === "end" && t("endedByItself"),
     text.copy === true && t("isCopy"),
     text.copy === false && t("isNew"),
+    text.finish_reason === "exhausted" && t("exhausted"),
+    text.discarded ? t("discarded", { n: text.discarded }) : "",
+    text.nearest && t("nearestIs", { item: text.nearest.item, n: text.nearest.distance }),
   ].filter(Boolean);
-  return marks.length ? <span class={text.copy ? "hint copy" : "hint"}>{marks.join(" · ")}</span> : null;
+  if (!marks.length) return null;
+  return (
+    <span class={text.copy ? "hint copy" : "hint"} dir="auto">
+      {marks.join(" · ")}
+    </span>
+  );
 }

@@ -54,7 +54,7 @@ function SharedJob({ path, token }: { path: string; token: string }) {
     name: path,
     job: async () => (await get<Shared>(path)).job as Job,
     metrics: (points) => get<Page<Metric>>(`${path}/metrics?points=${points}`),
-    history: async () => [] as JobEvent[],
+    history: (after) => everyItem<JobEvent>(`${path}/history?after=${after}`),
     texts: () => everyItem<Text>(`${path}/texts`),
     follow: (listener) => followShared(token, listener, setClosed),
   };

@@ -1,11 +1,11 @@
-"""The operations of those who run the server: drain workers, announce something."""
+"""The operations of those who run the server: drain, announce, look at the disk."""
 
 from quire.client.aio.base import AsyncBase
-from quire.client.replies.server import Announcement, CurrentAnnouncement, Drained
+from quire.client.replies.server import Announcement, CurrentAnnouncement, Drained, Storage
 
 
 class AsyncOperations(AsyncBase):
-    """Draining and announcements; most of it is for admins."""
+    """Draining, announcements and the disk; most of it is for admins."""
 
     async def drain(self, host: str, device: str | None = None) -> Drained:
         """Ask the workers of a host, or of one device, to return their jobs (admins only)."""
@@ -28,3 +28,7 @@ class AsyncOperations(AsyncBase):
     async def end_announcement(self) -> None:
         """End what is announced (admins only)."""
         await self._transport.request("DELETE", "/v1/announcement")
+
+    async def storage(self) -> Storage:
+        """Get what is stored on the server, and how much of its disk is free (admins only)."""
+        return await self._get(Storage, "/v1/storage")

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from httpx2 import EventSource
 
 from quire.client.aio.base import AsyncBase, quote_segment
-from quire.client.replies import Metric, NewShare, Share, Shared, Text
+from quire.client.replies import Event, Metric, NewShare, Share, Shared, Text
 
 
 class AsyncShares(AsyncBase):
@@ -45,6 +45,10 @@ class AsyncShares(AsyncBase):
     def shared_texts(self, token: str, *, after: int | None = None) -> AsyncIterator[Text]:
         """List the texts of a shared job in order; `after` leaves out steps up to that one."""
         return self._list(Text, f"{_path(token)}/texts", after=after)
+
+    def shared_history(self, token: str, *, after: int | None = None) -> AsyncIterator[Event]:
+        """List the starts, pauses, resumes and rollbacks of a shared job, oldest first."""
+        return self._list(Event, f"{_path(token)}/history", after=after)
 
     def open_event_stream_of_share(
         self, token: str, last_event_id: str | None = None

@@ -1,12 +1,12 @@
 # Written by `make client` from quire/client/aio/routes/operations.py: change that file.
-"""The operations of those who run the server: drain workers, announce something."""
+"""The operations of those who run the server: drain, announce, look at the disk."""
 
-from quire.client.replies.server import Announcement, CurrentAnnouncement, Drained
+from quire.client.replies.server import Announcement, CurrentAnnouncement, Drained, Storage
 from quire.client.sync.base import Base
 
 
 class Operations(Base):
-    """Draining and announcements; most of it is for admins."""
+    """Draining, announcements and the disk; most of it is for admins."""
 
     def drain(self, host: str, device: str | None = None) -> Drained:
         """Ask the workers of a host, or of one device, to return their jobs (admins only)."""
@@ -29,3 +29,7 @@ class Operations(Base):
     def end_announcement(self) -> None:
         """End what is announced (admins only)."""
         self._transport.request("DELETE", "/v1/announcement")
+
+    def storage(self) -> Storage:
+        """Get what is stored on the server, and how much of its disk is free (admins only)."""
+        return self._get(Storage, "/v1/storage")

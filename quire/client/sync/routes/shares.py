@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from httpx2 import EventSource
 
-from quire.client.replies import Metric, NewShare, Share, Shared, Text
+from quire.client.replies import Event, Metric, NewShare, Share, Shared, Text
 from quire.client.sync.base import Base, quote_segment
 
 
@@ -46,6 +46,10 @@ class Shares(Base):
     def shared_texts(self, token: str, *, after: int | None = None) -> Iterator[Text]:
         """List the texts of a shared job in order; `after` leaves out steps up to that one."""
         return self._list(Text, f"{_path(token)}/texts", after=after)
+
+    def shared_history(self, token: str, *, after: int | None = None) -> Iterator[Event]:
+        """List the starts, pauses, resumes and rollbacks of a shared job, oldest first."""
+        return self._list(Event, f"{_path(token)}/history", after=after)
 
     def open_event_stream_of_share(
         self, token: str, last_event_id: str | None = None

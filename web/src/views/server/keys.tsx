@@ -1,20 +1,13 @@
 // Keys of a person, and the browsers that are signed in with them.
-import { useState } from "preact/hooks";
-import { type Key, type NewKey, type Page, get, post, remove } from "../../api/client";
+import { type Key, type Page, get, remove } from "../../api/client";
 import { moment, t } from "../../i18n";
-import { Button, Refusal, SureButton } from "../../parts/form";
+import { Refusal, SureButton } from "../../parts/form";
 import { useAction, useLoaded } from "../../parts/load";
+import { NewKeyForm } from "./new-key";
 
 export function Keys({ user, title }: { user: string; title: string }) {
   const keys = useLoaded(() => get<Page<Key>>(`/v1/users/${encodeURIComponent(user)}/keys?limit=200`), user);
-  const [shown, setShown] = useState("");
   const action = useAction();
-  const make = () =>
-    action.run(async () => {
-      const made = await post<NewKey>(`/v1/users/${encodeURIComponent(user)}/keys`, {});
-      setShown(made.key ?? "");
-      keys.reload();
-    });
   const revoke = (key: Key) =>
     action.run(async () => {
       await remove(`/v1/keys/${key.id}`);
@@ -28,11 +21,13 @@ export function Keys({ user, title }: { user: string; title: string }) {
         {keys.value?.items.map((key) => (
           <li key={key.id}>
             <span>
-              <code>{key.prefix}</code> {key.name}
+              <code>{key.prefix}</code> <bdi>{key.name}</bdi>
+              <small class="reason">{key.scopes.join(" · ")}</small>
             </span>
             <span class="soft">
               {key.sessions.length > 0 && `${t("browsers", { n: key.sessions.length })} · `}
-              {moment(key.created_at)} ·{" "}
+              {key.last_used_at && `${t("usedAt", { time: moment(key.last_used_at) })} · `}
+              {key.expires_at ? t("endsAt", { time: moment(key.expires_at) }) : moment(key.created_at)} ·{" "}
               {key.revoked_at ? (
                 t("revoked")
               ) : (
@@ -43,12 +38,7 @@ export function Keys({ user, title }: { user: string; title: string }) {
         ))}
       </ul>
       <Refusal problem={action.problem} />
-      <p class="actions">
-        <Button onClick={make} busy={action.isBusy}>
-          {t("newKey")}
-        </Button>
-      </p>
-      {shown && <Secret label={t("newKeyShown")} value={shown} />}
+      <NewKeyForm user={user} onDone={keys.reload} />
     </section>
   );
 }

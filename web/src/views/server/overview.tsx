@@ -7,7 +7,9 @@ import { Button, Input, Refusal } from "../../parts/form";
 import { useAction, useLoaded } from "../../parts/load";
 import { Announce } from "./announce";
 import { Devices } from "./devices";
+import { Disk } from "./disk";
 import { Keys } from "./keys";
+import { Notifications } from "./notifications";
 
 const POLL_MILLISECONDS = 5000;
 
@@ -21,8 +23,10 @@ export function Overview() {
       <Devices isAdmin={isAdmin} />
       <Line isAdmin={isAdmin} />
       {isAdmin && <Announce />}
+      {isAdmin && <Disk />}
       {usage.value && <Share usage={usage.value} title={t("usage")} />}
       {me && <Keys user={me.name} title={t("keys")} />}
+      <Notifications />
     </>
   );
 }

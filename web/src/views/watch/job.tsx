@@ -10,6 +10,7 @@ import { useJob } from "../../parts/writing";
 import { go } from "../../router";
 import { Columns } from "../write/columns";
 import { Curves } from "./curves";
+import { Deliveries } from "./deliveries";
 import { Figures } from "./figures";
 import { Samples } from "./samples";
 
@@ -76,6 +77,7 @@ export function JobView({ id }: { id: string }) {
         <ShareLink what={{ job: id }} />
       </p>
       <Refusal problem={action.problem} />
+      {hasEnded(job) && <Deliveries job={id} />}
       {job.kind === "train" ? (
         <>
           <Figures job={job} />

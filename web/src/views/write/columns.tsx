@@ -55,12 +55,17 @@ export function Columns({ job, drafts, texts, onGoOn, isReadOnly = false }: Prop
 function Many({ job, texts, count }: { job: Job; texts: Text[]; count: number }) {
   const [shown, setShown] = useState(LISTED);
   const sorted = [...texts].sort((a, b) => a.index - b.index);
-  const save = () => download(`quire-${job.id}.txt`, sorted.map((text) => `${text.prompt}${text.text}\n`).join(""));
+  const found = sorted.filter((text) => text.finish_reason !== "exhausted");
+  const save = () => download(`quire-${job.id}.txt`, found.map((text) => `${text.prompt}${text.text}\n`).join(""));
+  const thrownAway = texts.reduce((sum, text) => sum + (text.discarded ?? 0), 0);
+  const exhausted = sorted.length - found.length;
   return (
     <div aria-busy={!hasEnded(job)}>
       <p class="actions">
         <span class="soft" role="status">
           {t("writtenOf", { n: number(texts.length), of: number(count) })}
+          {thrownAway > 0 && ` · ${t("discarded", { n: number(thrownAway) })}`}
+          {exhausted > 0 && ` · ${t("exhaustedOf", { n: number(exhausted) })}`}
         </span>
         {texts.length > 0 && <Button onClick={save}>{t("download")}</Button>}
       </p>

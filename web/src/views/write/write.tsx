@@ -1,7 +1,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { type Job, type Model, type Page, get, post } from "../../api/client";
 import { t } from "../../i18n";
-import { Button, Field, Input, Refusal, Select } from "../../parts/form";
+import { Button, Check, Field, Input, Refusal, Select } from "../../parts/form";
 import { hasEnded } from "../../parts/job";
 import { useAction, useLoaded } from "../../parts/load";
 import { useJob } from "../../parts/writing";
@@ -10,7 +10,7 @@ import { Next } from "./next";
 import { Result } from "./result";
 
 const TEMPERATURES = ["0.2", "0.5", "0.8", "1", "1.2"];
-const FIELDS = ["prompt", "length", "temperature", "seed", "top_k", "top_p", "stop", "repetition_penalty", "model", "n"];
+const FIELDS = ["prompt", "length", "temperature", "seed", "top_k", "top_p", "stop", "repetition_penalty", "model", "n", "only_new", "nearest"];
 /** So many of the likeliest tokens are asked for, for so many tokens together. */
 const LOOKED_INTO = 5;
 const MOST_LOOKED_INTO = 100_000;
@@ -36,6 +36,8 @@ export function Write({ model: given }: { model: string }) {
   const [count, setCount] = useDraft("write.n", "");
   const [beside, setBeside] = useDraft("write.beside", "");
   const [isLooked, setLooked] = useDraft("write.looked", true);
+  const [onlyNew, setOnlyNew] = useDraft("write.only_new", false);
+  const [nearest, setNearest] = useDraft("write.nearest", false);
   const [jobIds, setJobIds] = useDraft<string[]>("write.jobs", []);
   const action = useAction();
   const results = [useJob(jobIds[0] ?? ""), useJob(jobIds[1] ?? "")];
@@ -53,6 +55,7 @@ export function Write({ model: given }: { model: string }) {
   });
 
   const other = ready.find((each) => each.id === beside && each.id !== model);
+  const isList = learnedItems(ready.find((each) => each.id === model));
 
   const submit = (seedValue: string) =>
     action.run(async () => {
@@ -72,12 +75,14 @@ export function Write({ model: given }: { model: string }) {
       const sorted = all.every((each) => typeof each === "number")
         ? [...new Set(all as number[])].sort((a, b) => a - b)
         : all;
-      const first = await post<Job>("/v1/generate", { model, temperature: sorted, ...more });
+      const ofItems = { ...(onlyNew && { only_new: true }), ...(nearest && { nearest: true }) };
+      const body = { model, temperature: sorted, ...more, ...(isList && ofItems) };
+      const first = await post<Job>("/v1/generate", body);
       const used = first.spec["seed"] ?? numberOrText(seedValue);
       setJobIds([first.id]);
       setSeed(String(used));
       if (!other) return;
-      const same = { temperature: sorted, ...more, seed: used };
+      const same = { temperature: sorted, ...more, ...(learnedItems(other) && ofItems), seed: used };
       const second = await post<Job>("/v1/generate", { model: other.id, ...same });
       setJobIds([first.id, second.id]);
     });
@@ -218,14 +223,25 @@ export function Write({ model: given }: { model: string }) {
             <Input label={t("topP")} hint={t("topPHint")} value={topP} onValue={setTopP} error={refused["top_p"]} inputMode="decimal" />
             <Input label={t("penalty")} hint={t("penaltyHint")} value={penalty} onValue={setPenalty} error={refused["repetition_penalty"]} inputMode="decimal" />
             <Input label={t("count")} hint={t("countHint")} value={count} onValue={setCount} error={refused["n"]} inputMode="numeric" />
-            <label class="check">
-              <input
-                type="checkbox"
-                checked={isLooked}
-                onChange={(event) => setLooked(event.currentTarget.checked)}
-              />
-              {t("lookInto")}
-            </label>
+            <Check label={t("lookInto")} checked={isLooked} onChecked={setLooked} />
+            {isList && (
+              <>
+                <Check
+                  label={t("onlyNew")}
+                  hint={t("onlyNewHint")}
+                  checked={onlyNew}
+                  onChecked={setOnlyNew}
+                  error={refused["only_new"]}
+                />
+                <Check
+                  label={t("nearest")}
+                  hint={t("nearestHint")}
+                  checked={nearest}
+                  onChecked={setNearest}
+                  error={refused["nearest"]}
+                />
+              </>
+            )}
             <Input label={t("stop")} hint={t("stopHint")} value={stop} onValue={setStop} error={refused["stop"]} />
           </div>
         </details>
@@ -253,6 +269,9 @@ export function Write({ model: given }: { model: string }) {
     </>
   );
 }
+
+/** Whether a model writes the items of a list, such as names. */
+const learnedItems = (model: Model | undefined): boolean => model?.spec["items"] === true;
 
 /** A number if it is one; otherwise the text, which the API refuses in its own words. */
 function numberOrText(value: string): number | string {

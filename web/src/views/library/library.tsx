@@ -1,11 +1,15 @@
 // What one has: models and texts, what was kept and shared, and what was deleted and can be restored.
+import { type ComponentChild } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { type Corpus, type Model, type Share, type Text, call, post, remove, session } from "../api/client";
-import { moment, number, t } from "../i18n";
-import { Button, Refusal, SureButton } from "../parts/form";
-import { type Listed, useAction, useList } from "../parts/load";
-import { Passage } from "../parts/passage";
-import { TextActions } from "../parts/text";
+import { type Corpus, type Model, type Share, type Text, call, post, remove, session } from "../../api/client";
+import { moment, number, t } from "../../i18n";
+import { Button, Refusal, SureButton } from "../../parts/form";
+import { type Listed, useAction, useList } from "../../parts/load";
+import { Passage } from "../../parts/passage";
+import { TextActions } from "../../parts/text";
+import { ImportModel } from "./import";
+import { AboutModel } from "./model";
+import { AboutCorpus, Sharing, seenBy } from "./sharing";
 
 type Owned = Model | Corpus;
 
@@ -13,6 +17,7 @@ export function Library() {
   const models = useList<Model>("/v1/models?limit=50");
   const corpora = useList<Corpus>("/v1/corpora?limit=50");
   const [moved, setMoved] = useState(0);
+  const me = session.get()?.user.name;
   useEffect(() => {
     document.title = `${t("library")} · Quire`;
   });
@@ -32,7 +37,17 @@ export function Library() {
         onMoved={reload}
         link={(model) => `/write/${model.id}`}
         about={(model) => moment(model.created_at)}
-      />
+        details={(model) => (
+          <>
+            <AboutModel model={model} />
+            {model.owner === me && (
+              <Sharing path="/v1/models" thing={model} hint={t("seenModelHint")} onChange={models.reload} />
+            )}
+          </>
+        )}
+      >
+        <ImportModel onDone={models.reload} />
+      </Things>
       <Things
         title={t("corporaTitle")}
         empty={t("noCorpora")}
@@ -40,6 +55,9 @@ export function Library() {
         list={corpora}
         onMoved={reload}
         about={(corpus) => t("characters", { n: number(corpus.characters) })}
+        details={(corpus) => (
+          <AboutCorpus corpus={corpus} isOwn={corpus.owner === me} onChange={corpora.reload} />
+        )}
       />
       <Kept />
       <Shares />
@@ -64,9 +82,14 @@ interface ThingsProps<T extends Owned> {
   onMoved(): void;
   link?(thing: T): string;
   about(thing: T): string;
+  /** What is shown below a thing when it is opened. */
+  details?(thing: T): ComponentChild;
+  /** What is shown below the list. */
+  children?: ComponentChild;
 }
 
-function Things<T extends Owned>({ title, empty, path, list, onMoved, link, about }: ThingsProps<T>) {
+function Things<T extends Owned>({ title, empty, path, list, onMoved, link, about, details, children }: ThingsProps<T>) {
+  const [opened, setOpened] = useState("");
   const action = useAction();
   const me = session.get()?.user.name;
   const discard = (thing: T) =>
@@ -91,15 +114,27 @@ function Things<T extends Owned>({ title, empty, path, list, onMoved, link, abou
             )}
             <span class="soft buttons">
               {thing.owner !== me && `${t("shared", { owner: thing.owner })} · `}
+              {thing.owner === me && seenBy(thing) && `${seenBy(thing)} · `}
               {about(thing)}
+              {details && (
+                <Button
+                  onClick={() => setOpened(opened === thing.id ? "" : thing.id)}
+                  aria-expanded={opened === thing.id}
+                  aria-label={t("aboutOf", { name: thing.name })}
+                >
+                  {t("about")}
+                </Button>
+              )}
               {thing.owner === me && (
                 <SureButton label={t("delete")} name={thing.name} onSure={() => discard(thing)} />
               )}
             </span>
+            {details && opened === thing.id && <div class="opened">{details(thing)}</div>}
           </li>
         ))}
       </ul>
       <More list={list} />
+      {children}
     </section>
   );
 }
