@@ -28,7 +28,7 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 INLINE = sorted(set(re.findall(r"`(quire [^`]+)`", " ".join(PAGE.split()))))
 #: How the blocks begin, each of which a test below runs.
 BACKUP, RESTORE, MOVE, METRICS = (
-    *('quire backup "backups/', "quire restore", "quire backup move", "quire key add prometheus"),
+    *("mkdir -p backups", "quire restore", "quire backup move", "(umask 077"),
 )
 COMPOSE = "docker compose exec -T postgres"
 POSTGRES = [("pg_dump", "pg_restore"), (f"{COMPOSE} pg_dump", f"{COMPOSE} pg_restore")]
@@ -177,6 +177,7 @@ def test_a_key_for_prometheus(
     root = served.world.person("root", "admin")
     environment = with_quire | {"QUIRE_URL": served.url, "QUIRE_KEY": root.key}
     run_block(METRICS, environment, tmp_path)
+    assert (tmp_path / "prometheus.key").stat().st_mode & 0o777 == 0o600
     key = (tmp_path / "prometheus.key").read_text().strip()
     answer = httpx2.get(
         f"{served.url}/metrics", headers={"Authorization": f"Bearer {key}"}, trust_env=False

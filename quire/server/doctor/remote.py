@@ -57,7 +57,7 @@ def check_server(client: Client, own_version: str) -> Iterator[Finding]:
         )
     try:
         me = client.me()
-        yield ok("key", f"of {me.name}, a {me.role}")
+        yield ok("key", f"of {me.name}, whose role is {me.role}")
         yield from _workers(client)
     except (ApiError, ServerUnreachable) as reason:
         yield error("key", str(reason), f"run `quire login {client.url}`")
