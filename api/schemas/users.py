@@ -40,8 +40,8 @@ class NewApiKey(Request):
     scopes: Scopes | None = Field(
         None,
         description="what it may be used for: `read`, `submit` uploads and jobs, `manage` what "
-        "exists and make keys, `admin` of the server. By default all that its user's role and the "
-        "key that makes it allow",
+        "exists and make keys, `admin` of the server, `metrics` of `/metrics`. By default all that "
+        "its user's role and the key that makes it allow",
         json_schema_extra=without_default,
     )
     expires_at: Timestamp | None = Field(
