@@ -1,10 +1,12 @@
 """The fixtures give each test a real, empty server or database of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
 from sqlalchemy import text
@@ -99,3 +101,21 @@ def test_settings_reach_a_subprocess(settings_env: dict[str, str]) -> None:
 def test_the_english_text_is_long_enough_to_learn_from(english_text: str) -> None:
     assert 460_000 < len(english_text) <= 500_000
     assert set("etaoin \n") <= set(english_text)
+
+
+def test_a_commit_survives_a_postgresql_that_is_stopped_at_once(
+    migrated_postgres: postgres.Databases,
+) -> None:
+    # `migrated_postgres` skips where there is no PostgreSQL.
+    with postgres.cluster() as own:
+        acknowledged: list[int] = []
+        with own.serve() as postmaster, psycopg.connect(own.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE numbers (number integer)")
+            for number in range(500):
+                connection.execute("INSERT INTO numbers VALUES (%s)", (number,))
+                acknowledged.append(number)
+            postmaster.send_signal(signal.SIGQUIT)
+            postmaster.wait(20)
+        with own.serve(), psycopg.connect(own.url) as connection:
+            rows = connection.execute("SELECT number FROM numbers ORDER BY number").fetchall()
+    assert [number for (number,) in rows] == acknowledged

@@ -181,6 +181,19 @@ def test_the_schema(look: Look, engine: Engine, database_url: str) -> None:
     assert (code, "newer version" in found["schema"][0]["detail"]) == (2, True)
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_postgresql_that_forgets_commits(look: Look, engine: Engine, database_url: str) -> None:
+    add_workers(engine)
+    assert level(look()[1], "database") == {"ok"}
+    name = engine.url.database
+    with engine.begin() as connection:
+        connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
+    engine.dispose()
+    code, found = look()
+    assert (code, level(found, "database")) == (1, {"warning"})
+    assert "synchronous_commit = on" in found["database"][0]["repair"]
+
+
 @pytest.mark.parametrize(
     ("variables", "named"),
     [

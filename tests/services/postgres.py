@@ -26,10 +26,10 @@ from tests.services.servers import ServerBroken, ServerMissing, running, short_d
 Completed = subprocess.CompletedProcess[str]
 USER = "quire"
 UNPRIVILEGED_USERS = ("nobody", "postgres")
-#: No test needs safety against power cuts, and it would take most of the time.
+#: No test needs safety against power cuts, and it would take most of the time. A commit still
+#: reaches the system: tests stop the server at once, and count what it has acknowledged.
 FAST = (
     "fsync=off",
-    "synchronous_commit=off",
     "full_page_writes=off",
     "autovacuum=off",
     "max_connections=200",

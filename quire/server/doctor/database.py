@@ -84,6 +84,13 @@ def _schema(settings: Settings) -> Finding | None:
 def _version(engine: Engine, connection: Connection) -> Finding:
     if engine.dialect.name == "postgresql":
         version = connection.scalar(text("SHOW server_version"))
+        if connection.scalar(text("SHOW synchronous_commit")) == "off":
+            return warning(
+                "database",
+                f"PostgreSQL {version} has synchronous_commit off: if it dies, it forgets jobs that "
+                "were just accepted",
+                "set synchronous_commit = on in postgresql.conf, and reload it",
+            )
         return ok("database", f"PostgreSQL {version}, schema {migrate.newest()}")
     version = connection.scalar(text("SELECT sqlite_version()"))
     journal = str(connection.scalar(text("PRAGMA journal_mode"))).upper()
