@@ -87,8 +87,8 @@ def _version(engine: Engine, connection: Connection) -> Finding:
         if connection.scalar(text("SHOW synchronous_commit")) == "off":
             return warning(
                 "database",
-                f"PostgreSQL {version} has synchronous_commit off: if it dies, it forgets jobs that "
-                "were just accepted",
+                f"PostgreSQL {version} has synchronous_commit off: if it dies, it forgets jobs "
+                "that it just accepted",
                 "set synchronous_commit = on in postgresql.conf, and reload it",
             )
         return ok("database", f"PostgreSQL {version}, schema {migrate.newest()}")
