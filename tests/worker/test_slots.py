@@ -1,4 +1,7 @@
-"""Two trainings on one device: real workers of a CPU that is divided into two slots."""
+"""Two trainings on one device: real workers of a CPU that is divided into two slots.
+
+The rows are the same on both databases: tests/queue/test_device_slots.py.
+"""
 
 import os
 import signal
@@ -20,8 +23,8 @@ SLOTS = ("here/cpu/train", "here/cpu/train:1")
 
 
 @pytest.fixture(scope="module")
-def worker(harness: WorkerHarness) -> Iterator[Worker]:
-    with harness.worker(variables=VARIABLES) as worker:
+def worker(sqlite_harness: WorkerHarness) -> Iterator[Worker]:
+    with sqlite_harness.worker(variables=VARIABLES) as worker:
         yield worker
 
 
@@ -58,8 +61,9 @@ def rescues(harness: WorkerHarness, job_id: str) -> int:
 
 
 def test_a_killed_slot_leaves_its_neighbour_and_both_pay_half(
-    harness: WorkerHarness, worker: Worker
+    sqlite_harness: WorkerHarness, worker: Worker
 ) -> None:
+    harness = sqlite_harness
     lost, neighbour = jobs = train(harness, "ada", "grace")
     workers = both_learn(harness, jobs)
     assert sorted(workers.values()) == list(SLOTS)
@@ -78,7 +82,10 @@ def test_a_killed_slot_leaves_its_neighbour_and_both_pay_half(
         assert used_seconds(harness, user) == pytest.approx(ran / 2, rel=0.1)
 
 
-def test_three_people_take_turns_and_one_is_paused(harness: WorkerHarness, worker: Worker) -> None:
+def test_three_people_take_turns_and_one_is_paused(
+    sqlite_harness: WorkerHarness, worker: Worker
+) -> None:
+    harness = sqlite_harness
     first, second, third = jobs = train(harness, "hedy", "joan", "mary")
     until(lambda: harness.job(third).status == "running", "the third one's turn")
     assert [harness.job(job_id).finished_at for job_id in (first, second)] == [None, None]
