@@ -84,9 +84,8 @@ def start(
     )
     corpora = Corpora(engine)
     publisher = EventPublisher(settings.broker)
-    guard = DeviceGuard(
-        engine, lane.host, lane.device, quarantine_rule(settings), leave=leave_device, renew=renew
-    )
+    rule = quarantine_rule(settings, of_gpu=processor == "gpu")
+    guard = DeviceGuard(engine, lane.host, lane.device, rule, leave=leave_device, renew=renew)
     traces = job_traces(settings, "quire-worker")
     spans = None if traces is None else RunSpans(traces)
     heartbeat = Heartbeat(queue, worker, publisher, guard, spans)

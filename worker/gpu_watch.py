@@ -112,7 +112,7 @@ class GpuWatch:
                 self._settings.host_name,
                 gpu.device,
                 f"the driver reports {what}",
-                quarantine_rule(self._settings),
+                quarantine_rule(self._settings, of_gpu=True),
                 at_once=True,
             )
         except DATABASE_AWAY as error:

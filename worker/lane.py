@@ -209,13 +209,13 @@ def auto_slots(memory_bytes: int, share: float | None = None) -> int:
     return max(1, min(AUTO_MOST_SLOTS, whole // (AUTO_SLOT_BYTES + CONTEXT_BYTES)))
 
 
-def quarantine_rule(settings: Settings) -> Quarantine:
+def quarantine_rule(settings: Settings, *, of_gpu: bool) -> Quarantine:
     """When errors quarantine a device, from the settings."""
     return Quarantine(
         faults=settings.device_faults,
         window_seconds=settings.device_fault_seconds,
         seconds=settings.device_quarantine_seconds,
-        together_seconds=FAULT_TOGETHER_SECONDS if settings.train_slots != 1 else 0.0,
+        together_seconds=FAULT_TOGETHER_SECONDS if of_gpu and settings.train_slots != 1 else 0.0,
     )
 
 

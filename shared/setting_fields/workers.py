@@ -37,7 +37,8 @@ class WorkerFields(BaseSettings):
         "trainings that run on a device at once, each with its part of a GPU's memory and charged "
         "its part of the device's seconds; `auto`: as many as a GPU's memory is good for, 1 on a "
         "CPU",
-        1,
+        None,
+        default_text="`auto`",
         ge=1,
         le=16,
     )

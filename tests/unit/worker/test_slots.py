@@ -20,8 +20,9 @@ def lanes(device: LocalDevice, slots: object = 1, **settings: object) -> list[La
     return lanes_of("here", device, given, "1f")
 
 
-def test_a_device_has_one_lane_of_each_kind_by_default() -> None:
-    for device in (CPU, card(80)):
+def test_a_device_has_one_lane_of_each_kind_unless_it_is_a_large_card() -> None:
+    assert len(lanes_of("here", card(80), Settings())) == 4 + 1
+    for device in (CPU, card(24)):
         train, generate = lanes_of("here", device, Settings())
         assert (train.worker_id, generate.worker_id) == (
             f"here/{device.name}/train", f"here/{device.name}/generate",

@@ -49,7 +49,10 @@ def test_a_lane_whose_gpu_tensorflow_does_not_see_is_broken_and_computes_nothing
     harness = sqlite_harness
     job = harness.train(epochs=1)
     with harness.worker(
-        devices="gpu", host="gpus", ready=False, variables=nvml_stub.variables
+        devices="gpu",
+        host="gpus",
+        ready=False,
+        variables={**nvml_stub.variables, "QUIRE_TRAIN_SLOTS": "1"},
     ) as worker:
         # Probed again after a pause, and broken still.
         until(
