@@ -262,6 +262,6 @@ def test_what_to_watch(
 
 def test_the_addresses_to_watch_exist(served: Served) -> None:  # noqa: F811
     paths = re.findall(r"`GET (/[\w/]+)`", PAGE)
-    assert len(paths) == 3
+    assert len(paths) == 4
     known = {str(rule) for rule in served.world.app.url_map.iter_rules()}
     assert set(paths) <= known

@@ -16,19 +16,21 @@ NAMES = {
     "Client": """
         add_member announce announcement anonymous audit cancel_job checkpoint
         checkpoint_of_model checkpoints close corpora corpus corpus_text
-        create_enrolment create_group create_key create_user delete_corpus delete_group
-        delete_model delete_notification deliveries delivery devices disable_user
-        download_checkpoint drain dry_run_train dry_run_upload enable_user
-        end_announcement end_session enrolments export_model free_device group groups
-        import_model is_alive job job_history job_metrics job_texts jobs keys me members
-        model models next_tokens notifications notify open_event_stream
-        open_event_stream_of_jobs open_event_stream_of_share pause_job promote_job queue
-        readiness redeem_enrolment remove_member rerun_job restore_corpus restore_model
-        resume_job revoke_enrolment revoke_key revoke_share rotate_webhook_secret
-        send_test set_caps set_member_role share shared shared_metrics shared_texts
-        shares submit_generation submit_score submit_training text texts train
-        update_corpus update_group update_model update_text upload upload_corpus usage
-        users webhook_secrets
+        create_enrolment create_group create_key create_user delete_corpus
+        delete_group delete_model delete_notification deliveries delivery
+        devices disable_user download_checkpoint drain dry_run_train
+        dry_run_upload enable_user end_announcement end_session enrolments
+        export_model free_device group groups import_model is_alive job
+        job_history job_metrics job_texts jobs keys me members model models
+        next_tokens notifications notify open_event_stream
+        open_event_stream_of_jobs open_event_stream_of_share pause_job
+        promote_job queue readiness redeem_enrolment remove_member rerun_job
+        restore_corpus restore_model resume_job revoke_enrolment revoke_key
+        revoke_share rotate_webhook_secret send_test set_caps set_member_role
+        share shared shared_history shared_metrics shared_texts shares storage
+        submit_generation submit_score submit_training text texts train
+        update_corpus update_group update_model update_text upload upload_corpus
+        usage users webhook_secrets
     """,
     "Corpus": """
         as_json delete read refresh rename share unshare update
