@@ -112,6 +112,11 @@ class Lease:
         """Whether the run must stop for any reason; `check` raises which."""
         return self._cancelled or self.must_save or self.lost
 
+    @property
+    def must_abandon(self) -> bool:
+        """Whether nobody wants what the run is making: it stops, and does not go on later."""
+        return self._cancelled or self._overdue or self.lost
+
     def check(self) -> None:
         """Return if the run may go on.
 

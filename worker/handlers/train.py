@@ -165,7 +165,16 @@ class Train:
         index = None
         if spec.sample is not None:
             index = self._corpora.index(lease.claim.corpus_id, lowercase=spec.lowercase)
-        texts = TrainingTexts(self._queue, lease, spec, trainer, ids, self._processor, index)
+        texts = TrainingTexts(
+            self._queue,
+            lease,
+            spec,
+            trainer,
+            ids,
+            self._processor,
+            index,
+            trainer_waits=not self._aside,
+        )
         run = TrainingRun(self._queue, lease, trainer, inputs.checkpoints, texts, aside, per_token)
         if inputs.resumed is not None:
             run.resume(inputs.resumed)

@@ -47,6 +47,9 @@ class TrainingTexts:
         ids: The corpus, from which prompts are taken.
         processor: What TensorFlow runs on.
         index: Finds what a text copies from the corpus; None if the corpus has no index.
+        trainer_waits: Whether the trainer stands still while texts are written. If it does not,
+            texts that were begun are finished though the job is to go on later: by then it would
+            be past their step.
     """
 
     def __init__(
@@ -58,6 +61,8 @@ class TrainingTexts:
         ids: Ids,
         processor: Processor,
         index: NoveltyIndex | None,
+        *,
+        trainer_waits: bool = True,
     ) -> None:
         self._queue = queue
         self._lease = lease
@@ -66,6 +71,7 @@ class TrainingTexts:
         self._ids = ids
         self._processor: Processor = processor
         self._index = index
+        self._trainer_waits = trainer_waits
 
     @property
     def every_steps(self) -> int | None:
@@ -97,7 +103,7 @@ class TrainingTexts:
         return DueTexts(sample, number, trainer.step, trainer.epoch)
 
     def write(self, due: DueTexts, state: TrainingState, checkpoint_id: str | None) -> None:
-        """Sample texts and store them, unless the training is to stop.
+        """Sample texts and store them, unless the training is to stop before.
 
         They share one prompt from the corpus and differ in temperature. The trainer may be steps
         ahead meanwhile.
@@ -110,12 +116,12 @@ class TrainingTexts:
         Raises:
             LeaseLost: Nothing was stored.
         """
-        if self._lease.must_stop:
+        if self._must_stop():
             return
         requests = self._requests(due.sample, due.number, state.network.window)
         sampler = make_sampler(state.weights, state.network, self._processor)
-        written = sampler.generate(requests, lambda: self._lease.must_stop)
-        if self._lease.must_stop:
+        written = sampler.generate(requests, self._must_stop)
+        if self._must_stop():
             return
         texts = [
             self._record(position, request, state.vocabulary.decode(ids), due, checkpoint_id)
@@ -123,6 +129,10 @@ class TrainingTexts:
         ]
         self._lease.persist(lambda: self._queue.record_texts(self._lease.claim, texts))
         self._lease.publish("texts", step=due.step)
+
+    def _must_stop(self) -> bool:
+        lease = self._lease
+        return lease.must_stop if self._trainer_waits else lease.must_abandon
 
     def _requests(
         self, sample: SampleSpec, number: int, window: int | None
