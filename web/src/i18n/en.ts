@@ -84,7 +84,7 @@ export const en = {
   presetClassic: "The classic script",
   presetClassicHint: "The well-known recipe, to the letter: one layer, 20 epochs, slow.",
   presetLarge: "For a GPU",
-  presetLargeHint: "Two layers of 512 units. On a CPU it takes hours.",
+  presetLargeHint: "Two layers of 1,024 units. On a CPU it takes days.",
   numbers: "Every number",
   bounds: "from {from} to {to}",
   boundsAbove: "above {from}, up to {to}",

@@ -81,7 +81,7 @@ export const zh: Messages = {
   presetClassic: "经典脚本",
   presetClassicHint: "原样照搬著名的配方：单层，20 轮，较慢。",
   presetLarge: "适合 GPU",
-  presetLargeHint: "两层，每层 512 个单元。在 CPU 上需要数小时。",
+  presetLargeHint: "两层，每层 1024 个单元。在 CPU 上需要数天。",
   numbers: "所有数值",
   bounds: "从 {from} 到 {to}",
   boundsAbove: "大于 {from}，至多 {to}",
