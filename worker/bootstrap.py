@@ -106,13 +106,15 @@ def start(
         warm_novelty(engine, corpora)
         # On one GPU, batches would only wait for each other.
         batches = settings.generate_threads if processor == "cpu" else 1
+        one_batch = (EXACT_BUCKETS if processor == "cpu" else BUCKETS)[-1]
         runner = BatchRunner(
             queue,
             heartbeat,
             worker,
             Generate(corpora, models),
             Engine(batches),
-            full_batch=batches * (EXACT_BUCKETS if processor == "cpu" else BUCKETS)[-1],
+            full_batch=batches * one_batch,
+            one_batch=one_batch,
             max_jobs=settings.generate_jobs,
             memory_bytes=settings.generate_memory_bytes,
             finisher=finisher,

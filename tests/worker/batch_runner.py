@@ -25,6 +25,8 @@ from worker.ml.sampling.engine import Engine
 UNREACHABLE_REDIS = "redis://127.0.0.1:1/0"
 WORKER = WorkerInfo("here", "cpu", "generate", 1, {})
 CHARACTERS = "".join(sorted(set(some_text())))
+#: The most jobs that a batch runner claims at once.
+ONE_BATCH = 32
 #: So long that the text is surely unfinished when a test cancels or drains it.
 ENDLESS = 1_000_000
 SMALL = NetworkConfig(len(CHARACTERS), embedding=8, units=16, layers=1, window=None)
@@ -98,7 +100,8 @@ def make_batch_runner(
         WORKER,
         generate,
         Engine(2),
-        full_batch=64,
+        full_batch=2 * ONE_BATCH,
+        one_batch=ONE_BATCH,
         max_jobs=max_jobs,
         memory_bytes=memory_bytes,
         relay=relay,

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import func, select, update
 
 from shared import worker_registry
-from shared.tables import Job
+from shared.tables import Job, JobEvent
 from tests.worker.batch_runner import (
     ENDLESS,
+    ONE_BATCH,
     WORKER,
     bare_harness,
     begin_training,
@@ -127,6 +128,17 @@ def test_it_runs_at_most_max_jobs(harness: WorkerHarness, model: str) -> None:
         assert sorted(statuses) == ["queued", "queued", "running", "running"]
         for job_id in jobs:
             harness.cancel(job_id)
+
+
+def test_it_claims_at_most_one_batch_at_once(harness: WorkerHarness, model: str) -> None:
+    jobs = [harness.generate(model, wake=False, seed=seed) for seed in range(70)]
+    assert run(harness) == 70
+    assert all(harness.job(job_id).status == "succeeded" for job_id in jobs)
+    with harness.reading() as session:
+        claimed = select(func.count()).where(JobEvent.type == "claimed", JobEvent.job_id.in_(jobs))
+        at_once = list(session.scalars(claimed.group_by(JobEvent.at)))
+    assert sum(at_once) == 70
+    assert max(at_once) == ONE_BATCH
 
 
 def test_one_users_long_texts_do_not_fill_the_batch(harness: WorkerHarness, model: str) -> None:

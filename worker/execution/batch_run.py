@@ -1,7 +1,9 @@
 """One job of a running batch: its claim, its texts, and how it ended."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from shared.queue.types import Generated
 from worker.execution.handler import BatchHandler, Generation
@@ -106,3 +108,23 @@ def add_texts(handler: BatchHandler, all_ended: Sequence[EndedRun]) -> None:
         return
     for ended, texts in zip(all_ended, written, strict=True):
         ended.outcome = replace(ended.outcome, texts=texts)
+
+
+def take_portion(ended: list[EndedRun], tokens: int) -> list[EndedRun]:
+    """Take the shortest of some ended runs out of the list: at least one, if there is any.
+
+    Args:
+        ended: Runs with their outcomes.
+        tokens: The most that the taken ones have written together, if they are several.
+    """
+    ended.sort(key=_written)
+    total = list(accumulate(map(_written, ended)))
+    count = max(1, bisect_right(total, tokens))
+    taken = ended[:count]
+    del ended[:count]
+    return taken
+
+
+def _written(ended: EndedRun) -> int:
+    generated = ended.outcome.generated
+    return 0 if generated is None else generated.tokens

@@ -11,7 +11,7 @@ from shared.logs import LeanLogger
 from shared.queue import Queue
 from shared.scheduling.network_memory import NetworkMemory
 from shared.worker_registry import WorkerInfo
-from worker.execution.batch_run import BatchRun, EndedRun, add_texts, look_after
+from worker.execution.batch_run import BatchRun, EndedRun, add_texts, look_after, take_portion
 from worker.execution.completion import RunFinisher, log_fields
 from worker.execution.handler import BatchHandler
 from worker.execution.heartbeat import Heartbeat
@@ -21,11 +21,12 @@ from worker.execution.outcome import RunOutcome, outcome_of
 from worker.execution.wake_relay import WakeRelay
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sequence import Sequence
+from worker.ml.sampling.step import BLOCK
 
-#: How often a busy batch runner claims new jobs, at most once a block: soon while the engine has
-#: room, and later, but more of them at once, while it is full. An idle one is woken.
+#: How often a busy batch runner claims new jobs: soon while the engine has room, and later, but
+#: more of them at once, while it is full. An idle one is woken.
 CLAIM_SECONDS = 0.004
-FULL_CLAIM_SECONDS = 0.05
+FULL_CLAIM_SECONDS = 0.02
 #: Jobs that a busy batch runner claims at once: few, so that other workers get some too.
 FEW_JOBS = 8
 #: With no more runs than this, the pieces of all are published: there is time for it, and a
@@ -53,6 +54,7 @@ class BatchRunner:
         handler: Starts a job.
         engine: Runs the sequences.
         full_batch: Sequences that keep the engine busy; below that, jobs are claimed freely.
+        one_batch: The most jobs to claim at once: what one of the engine's batches holds.
         max_jobs: The most jobs to run at once.
         memory_bytes: The most that the networks in use may take; None for no bound.
         finisher: Persists how runs ended; by default nobody is told.
@@ -70,6 +72,7 @@ class BatchRunner:
         engine: Engine,
         *,
         full_batch: int,
+        one_batch: int,
         max_jobs: int,
         memory_bytes: int | None = None,
         finisher: RunFinisher | None = None,
@@ -82,6 +85,7 @@ class BatchRunner:
         self._handler = handler
         self._engine = engine
         self._full_batch = full_batch
+        self._one_batch = one_batch
         self._max_jobs = max_jobs
         self._memory = None if memory_bytes is None else NetworkMemory(memory_bytes)
         self._finisher = finisher or RunFinisher(queue)
@@ -122,7 +126,7 @@ class BatchRunner:
             self._collect_finished()
             if not len(self._engine):
                 # No block will run meanwhile, so persist at once.
-                self._persist_finished()
+                self._persist_portion()
                 self._claim(wake)
         if self._relay is not None and self._heartbeat.draining:
             self._relay.leave(wake)
@@ -138,13 +142,18 @@ class BatchRunner:
         self._runs.clear()
         self._finished.clear()
 
-    def _persist_and_claim(self, wake: str) -> None:
-        """Persist finished jobs and claim new ones while a block runs."""
-        self._persist_finished()
+    def _persist_and_claim(self, wake: str) -> float:
+        """Persist finished jobs and claim new ones while a block runs.
+
+        Returns:
+            After how many seconds to call this again.
+        """
+        self._persist_portion()
         is_full = self._engine.staying >= self._full_batch
         pause = FULL_CLAIM_SECONDS if is_full else CLAIM_SECONDS
         if time.monotonic() - self._claimed_at >= pause:
             self._claim(wake)
+        return 0.0 if self._finished else CLAIM_SECONDS
 
     def _note_followers(self) -> None:
         """Mark the texts that somebody reads, or is about to read, while they are written."""
@@ -206,7 +215,9 @@ class BatchRunner:
             free_slots -= self._reserved_slots
         # While a block runs, jobs are claimed in place of those that will end with it.
         wanted = max(FEW_JOBS, self._full_batch - self._engine.staying)
-        return min(wanted, free_slots), excluded_users
+        # All at once would end at once, and this worker would be idle while their senders, who
+        # often ask for the next text then, are answered.
+        return min(wanted, self._one_batch, free_slots), excluded_users
 
     def _start(self, lease: Lease) -> None:
         claim = lease.claim
@@ -250,8 +261,9 @@ class BatchRunner:
         except DATABASE_AWAY as error:
             log.warning("progress_not_written", reason=driver_message(error))
 
-    def _persist_finished(self) -> None:
-        finished, self._finished = self._finished, []
+    def _persist_portion(self) -> None:
+        """Persist as many texts as a block writes: the next one must not wait for dozens."""
+        finished = take_portion(self._finished, self._full_batch * BLOCK)
         add_texts(self._handler, [ended for ended in finished if ended.keeps_texts])
         self._finisher.finish_together(
             [

@@ -283,7 +283,7 @@ def test_an_error_in_meanwhile_harms_no_sequence() -> None:
     sequence = sampler.new_sequence(make_request(length=300))
     engine.add(sequence, sampler, owner="ann")
 
-    def fail() -> None:
+    def fail() -> float:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

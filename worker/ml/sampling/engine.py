@@ -3,8 +3,9 @@
 import time
 from collections import Counter, abc
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import takewhile
 
 from worker.ml.sampling.sampler import (
     STACK,
@@ -21,9 +22,16 @@ from worker.ml.sampling.sequence import Sequence
 FIRST_TOKENS = 8
 #: A sequence with no more steps than this is complete about as soon as its first tokens would be.
 SHORT_STEPS = 128
+#: Short sequences of owners who have no more than this run ahead of the others …
+FEW_SEQUENCES = 2
+#: … together if they are no more than this: for more of them, a block is no shorter.
+MOST_AHEAD = 8
 #: With more waiting samplers per thread than this, a stack is faster than turns: its step takes
 #: equally long however many of its places are filled.
 STACKING_SAMPLERS = 2
+
+#: A scheduled sequence, its sampler and its owner.
+_Entry = tuple[Sequence, tuple[Sampler, Hashable]]
 
 
 class Engine:
@@ -32,9 +40,10 @@ class Engine:
     A sequence keeps its own state, so skipping a block costs nothing, and moving to another batch
     costs a copy of some kilobytes. Each block is scheduled anew: sequences of the least served
     owner first, of one owner those that have waited longest, and then whatever of the same sampler
-    fits beside them. Where many samplers of one shape wait, their weights are stacked and they
-    share the step. A long text therefore never makes a short one wait for its end, whoever asked
-    for either.
+    fits beside them. A short text or two of such an owner run ahead, in a block of their own: it
+    takes a tenth of the time of a full one. Where many samplers of one shape wait, their weights
+    are stacked and they share the step. A long text therefore never makes a short one wait for its
+    end, whoever asked for either.
 
     Args:
         threads: Batches that run side by side, each on its own core.
@@ -48,6 +57,7 @@ class Engine:
         self._served_seconds: dict[Hashable, float] = {}
         self._counts: Counter[Hashable] = Counter()
         self._ending = 0
+        self._ran_ahead = False
 
     def __len__(self) -> int:
         return len(self._active)
@@ -81,11 +91,12 @@ class Engine:
         if not self._counts[owner]:
             del self._counts[owner], self._served_seconds[owner]
 
-    def step(self, meanwhile: Callable[[], None] | None = None) -> list[Sequence]:
+    def step(self, meanwhile: Callable[[], float] | None = None) -> list[Sequence]:
         """Run one block.
 
         Args:
-            meanwhile: Called on this thread while the block runs on others.
+            meanwhile: Called on this thread while the block runs on others, and as long as it runs
+                called again: after so many seconds as it has returned.
 
         Returns:
             The sequences that advanced. Those that are complete or have failed are removed.
@@ -95,7 +106,9 @@ class Engine:
         running = [self._pool.submit(_advance, batch.groups) for batch in batches]
         try:
             if meanwhile is not None:
-                meanwhile()
+                pause = meanwhile()
+                while wait(running, pause).not_done:
+                    pause = meanwhile()
         finally:
             # Wait even after an error: nobody may touch a sequence while its batch runs.
             seconds = [future.result() for future in running]
@@ -126,9 +139,11 @@ class Engine:
         """The batches of the next block, at most `threads`."""
         batches: list[_Batch] = []
         stacking = self._stacking_keys()
-        # Sorting is stable: of one owner, the sequences that have waited longest go first.
-        in_turn = sorted(self._active.items(), key=lambda entry: self._served_seconds[entry[1][1]])
-        for sequence, (sampler, _) in in_turn:
+        in_turn = sorted(self._active.items(), key=self._turn)
+        ahead = [] if self._ran_ahead else self._ahead(in_turn)
+        # Never twice in a row: many who ask for little must not stop one who asks for much.
+        self._ran_ahead = bool(ahead)
+        for sequence, (sampler, _) in ahead or in_turn:
             if any(batch.try_add(sequence, sampler) for batch in batches):
                 continue
             if len(batches) < self._threads:
@@ -141,6 +156,28 @@ class Engine:
                 break
             batches.append(largest.split())
         return batches
+
+    def _turn(self, entry: "_Entry") -> tuple[float, int]:
+        """Sort the least served owner first, and of equals who has fewer sequences: a new one.
+
+        Sorting is stable: of one owner, the sequences that have waited longest go first.
+        """
+        _, (_, owner) = entry
+        return self._served_seconds[owner], self._counts[owner]
+
+    def _ahead(self, in_turn: abc.Sequence["_Entry"]) -> list["_Entry"]:
+        """The sequences at the beginning that would be complete after a short block of their own.
+
+        Empty if nobody would be left to wait for them.
+        """
+        ahead = list(takewhile(self._is_small, in_turn[: MOST_AHEAD + 1]))
+        return ahead if len(ahead) <= MOST_AHEAD and len(ahead) < len(in_turn) else []
+
+    def _is_small(self, entry: "_Entry") -> bool:
+        sequence, (sampler, owner) = entry
+        if self._counts[owner] > FEW_SEQUENCES:
+            return False
+        return sequence.remaining_steps <= sampler.batch_shape(1).steps_per_call
 
     def _stacking_keys(self) -> set[Hashable]:
         """The batching keys with so many waiting samplers that these should share steps."""

@@ -1,0 +1,103 @@
+"""Whose sequences the next block advances, and what the engine's thread does meanwhile."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.ml.networks import STATEFUL, make_request, make_weights
+from worker.ml.sampling.engine import MOST_AHEAD, Engine
+from worker.ml.sampling.sampler import Sampler
+from worker.ml.sampling.sequence import Sequence
+
+LONG, SHORT = 2_000, 50
+
+
+@pytest.fixture(scope="module")
+def sampler() -> Sampler:
+    return Sampler(make_weights(STATEFUL), STATEFUL)
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine(threads=2)
+    yield engine
+    engine.close()
+
+
+def add(engine: Engine, sampler: Sampler, owner: str, length: int, count: int = 1) -> set[Sequence]:
+    sequences = [sampler.new_sequence(make_request(length=length)) for _ in range(count)]
+    for sequence in sequences:
+        sequence.followed = False
+        engine.add(sequence, sampler, owner=owner)
+    return set(sequences)
+
+
+def test_a_short_text_runs_ahead_of_a_crowd_in_one_block(engine: Engine, sampler: Sampler) -> None:
+    crowd = add(engine, sampler, "ann", LONG, 2 * sampler.capacity)
+    assert set(engine.step()) == crowd
+    short = add(engine, sampler, "bob", SHORT)
+    assert set(engine.step()) == short
+    assert not any(sequence.remaining_steps for sequence in short)
+    assert set(engine.step()) == crowd
+
+
+def test_no_two_blocks_in_a_row_run_ahead(engine: Engine, sampler: Sampler) -> None:
+    crowd = add(engine, sampler, "ann", LONG, 2 * sampler.capacity)
+    for number in range(3):
+        short = add(engine, sampler, f"{number}", SHORT)
+        another = add(engine, sampler, f"{number} too", SHORT, 2)
+        # Both at once, and not a third: it comes before the crowd's block, but not beside it.
+        assert set(engine.step()) == short | another
+        late = add(engine, sampler, f"{number} late", LONG)
+        assert late < set(engine.step()) <= crowd | late
+        for sequence in late:
+            engine.remove(sequence)
+
+
+@pytest.mark.parametrize(
+    ("length", "each", "users"),
+    [(LONG, 1, 1), (SHORT, 3, 1), (SHORT, 1, MOST_AHEAD + 1)],
+    ids=["a long text", "several texts", "many users"],
+)
+def test_only_a_few_short_texts_run_ahead(
+    engine: Engine, sampler: Sampler, length: int, each: int, users: int
+) -> None:
+    crowd = add(engine, sampler, "ann", LONG, 2 * sampler.capacity)
+    others = set[Sequence]()
+    for user in range(users):
+        others |= add(engine, sampler, f"{user}", length, each)
+    advanced = set(engine.step())
+    # They have their turn, and the crowd has what is left.
+    assert others < advanced
+    assert advanced & crowd
+
+
+def test_short_texts_without_a_crowd_share_a_block(engine: Engine, sampler: Sampler) -> None:
+    texts = add(engine, sampler, "ann", SHORT) | add(engine, sampler, "bob", SHORT, 2)
+    assert set(engine.step()) == texts
+
+
+def test_meanwhile_is_called_as_long_as_the_block_runs(engine: Engine, sampler: Sampler) -> None:
+    add(engine, sampler, "ann", LONG, 2 * sampler.capacity)
+    calls = []
+
+    def meanwhile() -> float:
+        calls.append(engine.staying)
+        return 0.0
+
+    engine.step(meanwhile)
+    assert len(calls) > 1
+    assert set(calls) == {2 * sampler.capacity}
+
+
+def test_meanwhile_is_called_for_the_shortest_block_too(engine: Engine, sampler: Sampler) -> None:
+    add(engine, sampler, "ann", 1)
+    calls = []
+
+    def meanwhile() -> float:
+        calls.append(True)
+        return 60.0
+
+    # A block that ends ends the pause as well.
+    engine.step(meanwhile)
+    assert calls == [True]
