@@ -17,7 +17,9 @@ import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, TrainConfig, padded_vocabulary
 from worker.ml.model import initial_weights, pad
-from worker.ml.sampling.step import BLOCK, StepShape, fold_weights, step_function
+from worker.ml.sampling.network import fold_weights
+from worker.ml.sampling.shape import BLOCK, StepShape
+from worker.ml.sampling.step import step_function
 from worker.ml.training.keras_gradients import KerasGradients
 from worker.ml.training.xla_gradients import XlaGradients
 

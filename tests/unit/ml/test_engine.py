@@ -30,7 +30,8 @@ from worker.ml.sampling import step
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import STACK, Sampler
 from worker.ml.sampling.sequence import Sequence
-from worker.ml.sampling.step import BLOCK, GRAPHS, MULTIPLY_ADDS_PER_CALL, step_function
+from worker.ml.sampling.shape import BLOCK, MULTIPLY_ADDS_PER_CALL
+from worker.ml.sampling.step import GRAPHS, step_function
 
 
 def test_many_checkpoints_share_steps_and_few_take_turns() -> None:

@@ -24,7 +24,8 @@ from worker.ml.sampling.sampler import (
     advance_stack,
 )
 from worker.ml.sampling.sequence import Sequence
-from worker.ml.sampling.step import StepShape, step_function
+from worker.ml.sampling.shape import StepShape
+from worker.ml.sampling.step import step_function
 
 DEFAULT = preset("default")
 DEEP = NetworkConfig(vocabulary_size=96, embedding=128, units=512, layers=2, window=None)

@@ -10,7 +10,7 @@ from tests.unit.ml.networks import CLASSIC, STATEFUL, make_request, make_weights
 from worker.ml.config import NetworkConfig
 from worker.ml.sampling.draw import draw
 from worker.ml.sampling.sampler import Sampler
-from worker.ml.sampling.step import BLOCK, StepShape
+from worker.ml.sampling.shape import BLOCK, StepShape
 
 
 def below(random: np.random.Generator, rows: int, size: int, *, ties: bool) -> Any:

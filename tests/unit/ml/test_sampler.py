@@ -19,7 +19,7 @@ from worker.ml.sampling import step
 from worker.ml.sampling.request import SamplingRequest
 from worker.ml.sampling.rng import uniforms
 from worker.ml.sampling.sampler import NonFiniteWeights, Sampler
-from worker.ml.sampling.step import BLOCK
+from worker.ml.sampling.shape import BLOCK
 
 STACKED = NetworkConfig(vocabulary_size=30, embedding=0, units=16, layers=2, window=None)
 CLASSIC_STACKED = NetworkConfig(vocabulary_size=40, embedding=6, units=12, layers=2, window=7)

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from worker.ml.sampling.report import Report
 from worker.ml.sampling.sequence import SMALLEST_UNIFORM, IdArray, Sequence
-from worker.ml.sampling.step import BLOCK, DRAWN, FloatArray, StepShape, step_function
+from worker.ml.sampling.shape import BLOCK, DRAWN, FloatArray, StepShape
+from worker.ml.sampling.step import step_function
 
 
 def run_batch(

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, padded_vocabulary
 from worker.ml.sampling.batch import run_batch
+from worker.ml.sampling.network import fold_weights
 from worker.ml.sampling.request import SamplingRequest
 from worker.ml.sampling.sequence import IdArray, Sequence
-from worker.ml.sampling.step import FloatArray, StepShape, fold_weights
+from worker.ml.sampling.shape import FloatArray, StepShape
 
 #: Batch sizes on a CPU; a batch is padded to the next one. XLA sums products in one order for 2 to
 #: 32 rows, in another for one row, and in a third for more. Within these sizes the bits of a row

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from worker.ml.sampling.request import SamplingRequest
 from worker.ml.sampling.rng import uniforms
-from worker.ml.sampling.step import REPETITION_WINDOW, FloatArray
+from worker.ml.sampling.shape import REPETITION_WINDOW, FloatArray
 
 #: Bounds of 1/temperature as a float32. At the upper one, temperature 0, every logit but the
 #: largest is out of reach.
