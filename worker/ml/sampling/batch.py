@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from worker.ml.sampling.device_rng import Streams, pack_streams
 from worker.ml.sampling.report import Report
-from worker.ml.sampling.sequence import SMALLEST_UNIFORM, IdArray, Sequence
+from worker.ml.sampling.rng import SMALLEST_UNIFORM
+from worker.ml.sampling.sequence import IdArray, Sequence
 from worker.ml.sampling.shape import BLOCK, DRAWN, FloatArray, StepShape
 from worker.ml.sampling.step import step_function
 
@@ -62,16 +64,20 @@ class _Batch:
         self._sequences, self._rows = sequences, rows
         self._states = shape.window or 1
         known = np.zeros((BLOCK, shape.rows), np.int32)
-        uniform = np.full((BLOCK, shape.rows), SMALLEST_UNIFORM, np.float32)
+        uniform = None
+        if not shape.gpu:
+            uniform = np.full((BLOCK, shape.rows), SMALLEST_UNIFORM, np.float32)
         inverse = np.ones((BLOCK, shape.rows), np.float32)
         last, clock = np.zeros(shape.rows, np.int32), np.zeros(shape.rows, np.int32)
         state = shape.new_state()
         for row, sequence in zip(rows, sequences, strict=True):
             known[:, row] = DRAWN
             last[row], clock[row] = sequence.input_token, sequence.computed_tokens
-            sequence.fill_inputs(known[:steps, row], uniform[:steps, row], inverse[:steps, row])
+            numbers = None if uniform is None else uniform[:steps, row]
+            sequence.fill_inputs(known[:steps, row], numbers, inverse[:steps, row])
             state[:, :, self._states_of(row)] = sequence.state
-        self.arguments = (state, last, clock, known, uniform, inverse, np.int32(steps))
+        random = _streams(shape, sequences, rows) if uniform is None else uniform
+        self.arguments = (state, last, clock, known, random, inverse, np.int32(steps))
         self.limits = _limits(shape, sequences, rows) if shape.filtered else []
         self._steps = steps
 
@@ -95,6 +101,16 @@ class _Batch:
 
     def _states_of(self, row: int) -> slice:
         return slice(row * self._states, (row + 1) * self._states)
+
+
+def _streams(
+    shape: StepShape, sequences: abc.Sequence[Sequence], rows: abc.Sequence[int]
+) -> Streams:
+    """Where each row's random numbers begin; padding has those of seed 0."""
+    seeds, positions = np.zeros(shape.rows, np.uint64), np.zeros(shape.rows, np.int64)
+    for row, sequence in zip(rows, sequences, strict=True):
+        seeds[row], positions[row] = sequence.request.seed, sequence.draw_position
+    return pack_streams(seeds, positions)
 
 
 def _limits(

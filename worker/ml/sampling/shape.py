@@ -43,7 +43,8 @@ class StepShape:
         stack: Checkpoints that share a step, K; each has B / K consecutive rows.
         logits: Whether the graph also returns the logits, so that their bits can be compared.
         report: What the graph returns beside the tokens; None costs nothing.
-        gpu: Whether a GPU runs it: then calls are long, and rows are sorted to restrict draws.
+        gpu: Whether a GPU's rules hold: calls are long, rows are sorted to restrict draws, and the
+            device makes the random numbers.
     """
 
     vocabulary: int

@@ -13,9 +13,11 @@ from typing import Any, cast
 import structlog
 import tensorflow as tf
 
+from worker.ml.sampling.device_rng import device_uniforms
 from worker.ml.sampling.draw import draw
 from worker.ml.sampling.network import step_network
 from worker.ml.sampling.report import empty_report, report_step, results_of_report
+from worker.ml.sampling.rng import SMALLEST_UNIFORM
 from worker.ml.sampling.shape import BLOCK, DRAWN, REPETITION_WINDOW, StepShape
 
 #: Compiled graphs that a process keeps; the least recently used is dropped first. A shape has up to
@@ -42,8 +44,10 @@ def step_function(shape: StepShape) -> Step:
         last: The token that each row's first step feeds, [B] int32.
         clock: Tokens fed to each row before this call, [B] int32.
         known: The token that each step is to yield, [BLOCK, B] int32, or DRAWN.
-        uniform: One random number for each draw, [BLOCK, B].
-        inverse_temperature: Of each draw, [BLOCK, B]; see `draw.draw`.
+        uniform: One random number for each draw, [BLOCK, B]; for a GPU where each row's numbers
+            begin, [B, 4] int32 from `device_rng.pack_streams`.
+        inverse_temperature: Of each draw, [BLOCK, B]; see `draw.draw`. For a GPU, a negative one
+            takes the smallest random number, as temperature 0 does.
         steps: How many steps to run, [] int32, at most BLOCK.
         limits: Empty, or for a filtered shape `top_k` [B] int32, `top_p` [B], the logarithm of
             the repetition penalty [B], and the `clock` at which each token was last seen
@@ -72,6 +76,10 @@ def step_function(shape: StepShape) -> Step:
     ) -> tuple[tf.Tensor, ...]:
         top_k, top_p, penalty, seen = limits or (None, None, None, None)
         alphabet = tf.range(shape.vocabulary)[None]
+        if shape.gpu:
+            uniform = device_uniforms(uniform, BLOCK)
+            uniform = tf.where(inverse_temperature < 0, SMALLEST_UNIFORM, uniform)
+            inverse_temperature = tf.abs(inverse_temperature)
 
         def body(index: tf.Tensor, *loop: Any) -> tuple[Any, ...]:
             yielded, logprobs, last, seen, states, report, kept_logits = loop
@@ -142,7 +150,7 @@ def _signature(shape: StepShape) -> list[Any]:
         ints(rows),
         ints(rows),
         ints(BLOCK, rows),
-        floats(BLOCK, rows),
+        ints(rows, 4) if shape.gpu else floats(BLOCK, rows),
         floats(BLOCK, rows),
         ints(),
         limits if shape.filtered else [],
