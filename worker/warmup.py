@@ -15,6 +15,7 @@ from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.ml.config import NetworkConfig, TrainConfig
 from worker.ml.model import initial_weights
 from worker.ml.sampling.sampler import Sampler
+from worker.ml.sampling.stack import warm_up_stacks
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 
@@ -66,7 +67,7 @@ def _warm(sampler: Sampler) -> None:
         sampler.warm_up(rows)
     sampler.warm_up(filtered=True)
     if sampler.stackable:
-        sampler.warm_up(stacked=True)
+        warm_up_stacks(sampler)
 
 
 def warm_novelty(engine: Engine, corpora: Corpora) -> None:

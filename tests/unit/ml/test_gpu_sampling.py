@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.unit.ml.networks import CLASSIC, STATEFUL, make_request, make_weights
+from tests.unit.ml.networks import CLASSIC, STATEFUL, make_request, make_weights, preset
 from worker.ml.config import NetworkConfig
+from worker.ml.sampling import batch, pace
 from worker.ml.sampling.draw import _keep_likeliest, _keep_likeliest_sorted, draw
-from worker.ml.sampling.sampler import Sampler
+from worker.ml.sampling.engine import Engine
+from worker.ml.sampling.pace import GPU_STEPS, Pace, pace_of
+from worker.ml.sampling.sampler import GPU_MAX_STACKED_BYTES, Sampler
 from worker.ml.sampling.shape import BLOCK, StepShape
+from worker.ml.sampling.stack import GPU_RULE
 from worker.ml.sampling.step import step_function
 
 
@@ -92,12 +96,46 @@ def test_a_gpus_graph_has_one_loop_and_sorts_where_a_cpus_bisects() -> None:
     assert plain["TopKV2"] == 0, "nothing is sorted that restricts nothing"
 
 
-@pytest.mark.parametrize("rows", [1, 32, 512, 2048])
-@pytest.mark.parametrize(("units", "layers"), [(128, 1), (256, 1), (1024, 2)])
-def test_a_call_runs_64_to_256_steps_whatever_its_rows(rows: int, units: int, layers: int) -> None:
-    shape = StepShape(96, units, layers, None, rows, False, True, gpu=True)
-    assert shape.steps_per_call == 64
-    assert 64 <= shape.unfollowed_steps_per_call <= BLOCK
+@pytest.mark.parametrize(
+    ("step_seconds", "followed", "unfollowed"),
+    [(1e-5, BLOCK, BLOCK), (1e-4, 100, BLOCK), (2e-4, 64, 150), (1e-2, 64, 64)],
+)
+def test_a_call_runs_64_to_256_steps_by_the_time_that_they_took(
+    step_seconds: float, followed: int, unfollowed: int
+) -> None:
+    of_shape = Pace()
+    assert of_shape.steps(followed=True) == of_shape.steps(followed=False) == GPU_STEPS == 64
+    of_shape.record(BLOCK, 30.0)  # compiles
+    of_shape.record(1, 1.0)  # is only the price of a call
+    assert of_shape.steps(followed=False) == 64
+    of_shape.record(64, 64 * step_seconds)
+    assert of_shape.steps(followed=True) == pytest.approx(followed, abs=1)
+    assert of_shape.steps(followed=False) == pytest.approx(unfollowed, abs=1)
+    for _ in range(40):
+        of_shape.record(64, 64 * 1e-2)
+    assert of_shape.steps(followed=False) == 64, (
+        "a card that others use meanwhile gets shorter calls"
+    )
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(1e9, BLOCK), (0.0, GPU_STEPS)])
+def test_the_engine_runs_as_many_steps_as_the_time_allows(
+    seconds: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "UNFOLLOWED_SECONDS", seconds)
+    pace_of.cache_clear()
+    sampler = Sampler(make_weights(STATEFUL), STATEFUL, exact=False)
+    sequence = sampler.new_sequence(make_request(length=2000))
+    engine = Engine(threads=1)
+    engine.add(sequence, sampler, owner="ann")
+    counts = []
+    for _ in range(4):
+        before = sequence.computed_tokens
+        engine.step()
+        counts.append(sequence.computed_tokens - before)
+    # The first call may compile, the second is measured.
+    assert counts == [GPU_STEPS, GPU_STEPS, most, most]
+    engine.close()
 
 
 def test_a_batch_holds_2048_sequences_and_classic_shares_one() -> None:
@@ -126,3 +164,56 @@ def test_texts_are_those_of_a_cpu(network: NetworkConfig) -> None:
     theirs = Sampler(weights, network, exact=False).generate(requests)
     same = sum(np.array_equal(one, other) for one, other in zip(mine, theirs, strict=True))
     assert same >= 0.95 * len(requests)
+
+
+@pytest.mark.parametrize(("checkpoints", "size"), [(3, 8), (8, 8), (20, 64)])
+def test_checkpoints_of_one_shape_are_stacked_and_write_what_each_writes_alone(
+    checkpoints: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[StepShape] = []
+
+    def noted(shape: StepShape) -> Any:
+        shapes.append(shape)
+        return step_function(shape)
+
+    monkeypatch.setattr(batch, "step_function", noted)
+    samplers = [
+        Sampler(make_weights(STATEFUL, seed), STATEFUL, exact=False) for seed in range(checkpoints)
+    ]
+    requests = [make_request(length=50, seed=seed) for seed in range(3)]
+    engine = Engine(threads=1)
+    written = []
+    for sampler in samplers:
+        for request in requests:
+            sequence = sampler.new_sequence(request)
+            engine.add(sequence, sampler, owner="ann")
+            written.append(sequence)
+    assert len(engine.step()) == 3 * checkpoints
+    assert {(shape.stack, shape.rows) for shape in shapes} == {(size, 8 * size)}
+    while len(engine):
+        engine.step()
+    engine.close()
+    alone = [text for sampler in samplers for text in sampler.generate(requests)]
+    same = [np.array_equal(one.output_ids, text) for one, text in zip(written, alone, strict=True)]
+    assert np.mean(same) > 0.9, "only a draw on an edge may differ"
+
+
+def test_a_stack_is_taken_only_where_it_advances_more_than_turns() -> None:
+    """Three checkpoints with 40 texts each advance 40 in turns; a stack has room for 24."""
+    samplers = [Sampler(make_weights(STATEFUL, seed), STATEFUL, exact=False) for seed in range(3)]
+    engine = Engine(threads=1)
+    for sampler in samplers:
+        for seed in range(40):
+            engine.add(sampler.new_sequence(make_request(seed=seed)), sampler, owner="ann")
+    assert len(engine.step()) == 40
+    engine.close()
+
+
+def test_what_is_stacked_on_a_gpu_is_bounded_by_memory_and_windows() -> None:
+    """The preset `default` is stacked there, which a CPU's cache could not hold."""
+    for network, on_gpu in ((STATEFUL, True), (preset("default"), True), (preset("large"), False)):
+        sampler = Sampler(make_weights(network), network, exact=False)
+        assert sampler.stackable is on_gpu
+    assert not Sampler(make_weights(CLASSIC), CLASSIC, exact=False).stackable
+    assert GPU_RULE.sizes == (8, 64)
+    assert GPU_RULE.sizes[-1] * GPU_MAX_STACKED_BYTES <= GPU_RULE.kept_bytes

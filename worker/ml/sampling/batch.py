@@ -1,6 +1,7 @@
 """One call of the compiled loop: packs sequences into its arrays and unpacks the results."""
 
 import math
+import time
 from collections import abc
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from worker.ml.sampling.device_rng import Streams, pack_streams
+from worker.ml.sampling.pace import pace_of, steps_of_call
 from worker.ml.sampling.report import Report
 from worker.ml.sampling.rng import SMALLEST_UNIFORM
 from worker.ml.sampling.sequence import IdArray, Sequence
@@ -38,17 +40,20 @@ def run_batch(
     """
     filtered, report = sequences[0].request.graph
     shape = replace(shape, filtered=filtered, report=report)
-    most = shape.steps_per_call if followed else shape.unfollowed_steps_per_call
+    most = steps_of_call(shape, followed=followed)
     most = min(most, max(sequence.remaining_steps for sequence in sequences))
     steps = most if steps is None else min(steps, most)
     if steps < 1:
         return
     batch = _Batch(shape, sequences, rows, steps)
-    yielded, logprobs, state, *reported = step_function(shape)(
+    began = time.perf_counter()
+    results = step_function(shape)(
         weights, *map(tf.constant, batch.arguments), list(map(tf.constant, batch.limits))
     )
-    found = [each.numpy() for each in reported]
-    batch.unpack(yielded.numpy(), logprobs.numpy(), state.numpy(), report, found)
+    yielded, logprobs, state, *found = (each.numpy() for each in results)
+    if shape.gpu:
+        pace_of(shape).record(steps, time.perf_counter() - began)
+    batch.unpack(yielded, logprobs, state, report, found)
 
 
 class _Batch:

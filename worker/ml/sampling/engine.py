@@ -6,15 +6,9 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from worker.ml.sampling.sampler import (
-    STACK,
-    STACKED_ROWS,
-    Group,
-    Sampler,
-    advance_stack,
-    steps_per_call,
-)
+from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
+from worker.ml.sampling.stack import Group, advance_stack, stack_rule, steps_per_call
 
 #: The first block of a followed sequence ends this many tokens into its text, so that they come at
 #: once.
@@ -144,16 +138,36 @@ class Engine:
 
     def _stacking_keys(self) -> set[Hashable]:
         """The batching keys with so many waiting samplers that these should share steps."""
-        waiting: dict[Hashable, set[Sampler]] = {}
+        waiting: dict[Hashable, Counter[Sampler]] = {}
         for sequence, (sampler, _) in self._active.items():
             if sampler.stackable:
-                waiting.setdefault(_batching_key(sequence, sampler), set()).add(sampler)
+                waiting.setdefault(_batching_key(sequence, sampler), Counter())[sampler] += 1
         threshold = STACKING_SAMPLERS * self._threads
-        return {key for key, samplers in waiting.items() if len(samplers) > threshold}
+        return {
+            key
+            for key, samplers in waiting.items()
+            if len(samplers) > threshold and _gains_by_stacking(samplers)
+        }
 
 
 def _batching_key(sequence: Sequence, sampler: Sampler) -> Hashable:
     return sampler.shape, sequence.request.graph
+
+
+def _gains_by_stacking(waiting: Counter[Sampler]) -> bool:
+    """Whether a stack of these samplers advances more than turns, by how many sequences each has.
+
+    A GPU's step takes about equally long whatever its rows, so there the most rows win. On a CPU
+    a stack's step is as short as its few rows.
+    """
+    sampler = next(iter(waiting))
+    if not sampler.shape.gpu:
+        return True
+    rule = stack_rule(sampler)
+    fullest = sorted(waiting.values(), reverse=True)[: rule.sizes[-1]]
+    stacked = sum(min(count, rule.rows) for count in fullest)
+    in_turns = sum(min(count, sampler.capacity) for count in waiting.values()) / len(waiting)
+    return stacked > in_turns
 
 
 @dataclass(slots=True)
@@ -168,14 +182,16 @@ class _Batch:
         first, sequences = self.groups[0]
         if sequences[0].request.graph != sequence.request.graph:
             return False
-        room = STACKED_ROWS if self.stacked else sampler.capacity
+        rule = stack_rule(sampler)
+        room = rule.rows if self.stacked else sampler.capacity
         for other, members in self.groups:
             if other is sampler:
                 if len(members) < room:
                     members.append(sequence)
                     return True
                 return False
-        if self.stacked and len(self.groups) < STACK and first.shape == sampler.shape:
+        full = len(self.groups) >= rule.sizes[-1]
+        if self.stacked and not full and first.shape == sampler.shape:
             self.groups.append((sampler, [sequence]))
             return True
         return False

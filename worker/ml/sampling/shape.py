@@ -18,11 +18,6 @@ DRAWN = -1
 MULTIPLY_ADDS_PER_CALL = 200_000_000
 #: The same if nobody reads its texts meanwhile: fewer, longer calls leave more time to the rest.
 UNFOLLOWED_MULTIPLY_ADDS_PER_CALL = 600_000_000
-#: The steps of a call on a GPU, whose steps take about equally long whatever they multiply: few
-#: while somebody reads its texts, and at most so much work …
-GPU_STEPS = 64
-#: … which a modern card does in some 20 ms. Assumed: no card has been measured yet.
-GPU_MULTIPLY_ADDS_PER_CALL = 200_000_000_000
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -66,20 +61,22 @@ class StepShape:
 
     @property
     def steps_per_call(self) -> int:
-        """How many steps a call should run: BLOCK, or fewer for a large network."""
-        return GPU_STEPS if self.gpu else self._steps_within(MULTIPLY_ADDS_PER_CALL)
+        """How many steps a call should run on a CPU: BLOCK, or fewer for a large network."""
+        return self._steps_within(MULTIPLY_ADDS_PER_CALL)
 
     @property
     def unfollowed_steps_per_call(self) -> int:
         """The same if nobody reads its sequences meanwhile."""
-        if self.gpu:
-            return max(GPU_STEPS, self._steps_within(GPU_MULTIPLY_ADDS_PER_CALL))
         return self._steps_within(UNFOLLOWED_MULTIPLY_ADDS_PER_CALL)
 
-    def _steps_within(self, multiply_adds: int) -> int:
+    @property
+    def multiply_adds(self) -> int:
+        """The multiply-adds of a step's products."""
         lstm = self.states * (2 * self.layers - 1) * 4 * self.units**2
-        head = self.rows * self.units * self.vocabulary
-        return max(1, min(BLOCK, multiply_adds // (lstm + head)))
+        return lstm + self.rows * self.units * self.vocabulary
+
+    def _steps_within(self, multiply_adds: int) -> int:
+        return max(1, min(BLOCK, multiply_adds // self.multiply_adds))
 
     def new_state(self) -> FloatArray:
         """The state before the first token, [layers, 2 (h, c), states, U]."""
