@@ -27,6 +27,7 @@ def run_batch(
     steps: int | None,
     *,
     followed: bool = True,
+    device: str | None = None,
 ) -> None:
     """Advance sequences by one call of the compiled loop.
 
@@ -37,6 +38,7 @@ def run_batch(
         shape: Shape of the call; `filtered` and `report` are set here.
         steps: At most this many steps; None runs as many as a call should.
         followed: Whether somebody reads the sequences as they are written: the call is short then.
+        device: TensorFlow's name of what computes; None leaves it to TensorFlow.
     """
     filtered, report = sequences[0].request.graph
     shape = replace(shape, filtered=filtered, report=report)
@@ -47,9 +49,10 @@ def run_batch(
         return
     batch = _Batch(shape, sequences, rows, steps)
     began = time.perf_counter()
-    results = step_function(shape)(
-        weights, *map(tf.constant, batch.arguments), list(map(tf.constant, batch.limits))
-    )
+    with tf.device(device):
+        results = step_function(shape)(
+            weights, *map(tf.constant, batch.arguments), list(map(tf.constant, batch.limits))
+        )
     yielded, logprobs, state, *found = (each.numpy() for each in results)
     if shape.gpu:
         pace_of(shape).record(steps, time.perf_counter() - began)

@@ -4,7 +4,7 @@ import time
 from collections import Counter, abc
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
@@ -30,15 +30,24 @@ class Engine:
     share the step. A long text therefore never makes a short one wait for its end, whoever asked
     for either.
 
+    On a GPU, a step of few sequences of a small network takes longer than on the CPU. A sequence of
+    a GPU's sampler therefore begins on the CPU while its step would be less work than the
+    crossover. It stays where it began: the two round differently, and a text that moved would have
+    neither's bits.
+
     Args:
-        threads: Batches that run side by side, each on its own core.
+        threads: Batches that run side by side on each device: on a CPU, each on its own core.
+        crossover: The multiply-adds of a step from which on a GPU is faster than the CPU, as
+            `worker.ml.crossover` measures them. With 0 nothing goes to another device.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, crossover: int = 0) -> None:
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="engine")
+        self._crossover = crossover
+        devices = 2 if crossover else 1
+        self._pool = ThreadPoolExecutor(threads * devices, thread_name_prefix="engine")
         # In the order in which they have waited, longest first.
-        self._active: dict[Sequence, tuple[Sampler, Hashable]] = {}
+        self._active: dict[Sequence, _Entry] = {}
         self._served_seconds: dict[Hashable, float] = {}
         self._counts: Counter[Hashable] = Counter()
         self._ending = 0
@@ -63,14 +72,14 @@ class Engine:
             # A new owner has no claim to the time before they came.
             self._served_seconds[owner] = min(self._served_seconds.values(), default=0.0)
         self._counts[owner] += 1
-        self._active[sequence] = sampler, owner
+        self._active[sequence] = _Entry(sampler, owner, sampler)
 
     def remove(self, sequence: Sequence) -> None:
         """Stop scheduling a sequence; does nothing for one that has already left."""
         entry = self._active.pop(sequence, None)
         if entry is None:
             return
-        _, owner = entry
+        owner = entry.owner
         self._counts[owner] -= 1
         if not self._counts[owner]:
             del self._counts[owner], self._served_seconds[owner]
@@ -103,7 +112,7 @@ class Engine:
             for sequence in sequences:
                 sequence.seconds += share
                 if sequence in self._active:
-                    self._served_seconds[self._active[sequence][1]] += share
+                    self._served_seconds[self._active[sequence].owner] += share
                     advanced.append(sequence)
         for sequence in advanced:
             if not sequence.remaining_steps or sequence.error is not None:
@@ -117,15 +126,17 @@ class Engine:
         self._pool.shutdown()
 
     def _schedule(self) -> list["_Batch"]:
-        """The batches of the next block, at most `threads`."""
+        """The batches of the next block, at most `threads` on each device."""
+        self._choose_devices()
         batches: list[_Batch] = []
         stacking = self._stacking_keys()
         # Sorting is stable: of one owner, the sequences that have waited longest go first.
-        in_turn = sorted(self._active.items(), key=lambda entry: self._served_seconds[entry[1][1]])
-        for sequence, (sampler, _) in in_turn:
+        in_turn = sorted(self._active.items(), key=lambda item: self._served_seconds[item[1].owner])
+        for sequence, entry in in_turn:
+            sampler = entry.sampler
             if any(batch.try_add(sequence, sampler) for batch in batches):
                 continue
-            if len(batches) < self._threads:
+            if sum(batch.on_gpu == sampler.shape.gpu for batch in batches) < self._threads:
                 stacked = _batching_key(sequence, sampler) in stacking
                 batches.append(_Batch(stacked, [(sampler, [sequence])]))
         while batches and len(batches) < self._threads:
@@ -136,11 +147,25 @@ class Engine:
             batches.append(largest.split())
         return batches
 
+    def _choose_devices(self) -> None:
+        """Let each sequence that has not begun compute where its step is shorter."""
+        if not self._crossover:
+            return
+        together = Counter(_company(sequence, entry) for sequence, entry in self._active.items())
+        for sequence, entry in self._active.items():
+            if not sequence.computed_tokens:
+                home, rows = entry.home, together[_company(sequence, entry)]
+                on_cpu = (
+                    replace(home.shape, rows=rows).multiply_adds < self._crossover
+                    and rows <= home.on_cpu.capacity
+                )
+                entry.sampler = home.on_cpu if on_cpu else home
+
     def _stacking_keys(self) -> set[Hashable]:
         """The batching keys with so many waiting samplers that these should share steps."""
         waiting: dict[Hashable, Counter[Sampler]] = {}
-        for sequence, (sampler, _) in self._active.items():
-            if sampler.stackable:
+        for sequence, entry in self._active.items():
+            if (sampler := entry.sampler).stackable:
                 waiting.setdefault(_batching_key(sequence, sampler), Counter())[sampler] += 1
         threshold = STACKING_SAMPLERS * self._threads
         return {
@@ -148,6 +173,21 @@ class Engine:
             for key, samplers in waiting.items()
             if len(samplers) > threshold and _gains_by_stacking(samplers)
         }
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A scheduled sequence: the sampler that made it, its owner, and the sampler that runs it."""
+
+    home: Sampler
+    owner: Hashable
+    sampler: Sampler
+
+
+def _company(sequence: Sequence, entry: _Entry) -> Hashable:
+    """What sequences have in common that would share a step if all were on one device."""
+    home = entry.home
+    return home.shape if home.stackable else home, sequence.request.graph
 
 
 def _batching_key(sequence: Sequence, sampler: Sampler) -> Hashable:
@@ -195,6 +235,11 @@ class _Batch:
             self.groups.append((sampler, [sequence]))
             return True
         return False
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU runs it."""
+        return self.groups[0][0].shape.gpu
 
     @property
     def half_size(self) -> int:

@@ -2,7 +2,9 @@
 
 from collections import abc
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -30,6 +32,9 @@ WINDOW_BUCKETS = (1,)
 #: On a GPU one sequence is too little even so: 32 of `classic` are 1,920 rows.
 GPU_WINDOW_BUCKETS = (1, 8, 32)
 
+#: TensorFlow's name of the CPU, for a process that has a GPU too.
+CPU = "/CPU:0"
+
 _serials = count()
 
 
@@ -56,6 +61,7 @@ class Sampler:
         *,
         xla: bool = True,
         exact: bool = True,
+        device: str | None = None,
     ) -> None:
         """Fold the weights into the arguments of the compiled loop.
 
@@ -66,6 +72,8 @@ class Sampler:
             exact: Use batch sizes that give a row the same bits in each, as a CPU can. Without
                 it, batches hold hundreds of sequences, which suits a GPU, and equal requests may
                 give different texts.
+            device: TensorFlow's name of what computes; None leaves it to TensorFlow, which takes a
+                GPU where it sees one.
 
         Raises:
             ValueError: A weight is missing or has another shape.
@@ -79,8 +87,15 @@ class Sampler:
         #: Orders the samplers of a stack, whatever order they are scheduled in.
         self.serial = next(_serials)
         self._network = network
-        folded = fold_weights(weights, network)
-        self.weights = [tf.constant(array) for array in folded]
+        self._place(fold_weights(weights, network), xla=xla, exact=exact, device=device)
+
+    def _place(
+        self, folded: abc.Sequence[FloatArray], *, xla: bool, exact: bool, device: str | None
+    ) -> None:
+        network = self._network
+        self.device = device
+        with tf.device(device):
+            self.weights = [tf.constant(array) for array in folded]
         self.buckets: tuple[int, ...] = EXACT_BUCKETS if exact else BUCKETS
         if network.window is not None:
             self.buckets = WINDOW_BUCKETS if exact else GPU_WINDOW_BUCKETS
@@ -98,6 +113,19 @@ class Sampler:
             xla=xla,
             gpu=not exact,
         )
+
+    @cached_property
+    def on_cpu(self) -> "Sampler":
+        """The same network on the CPU and by a CPU's rules; itself if it is there already.
+
+        It is made when first asked for, and takes the memory of the weights once more.
+        """
+        if not self.shape.gpu:
+            return self
+        twin = copy(self)
+        folded = [tensor.numpy() for tensor in self.weights]
+        twin._place(folded, xla=self.shape.xla, exact=True, device=CPU)
+        return twin
 
     @property
     def capacity(self) -> int:
@@ -147,7 +175,10 @@ class Sampler:
             followed: Whether somebody reads them as they are written: the call is short then.
         """
         shape = self.batch_shape(len(sequences))
-        run_batch(self.weights, sequences, range(len(sequences)), shape, steps, followed=followed)
+        rows = range(len(sequences))
+        run_batch(
+            self.weights, sequences, rows, shape, steps, followed=followed, device=self.device
+        )
 
     def generate(
         self, requests: abc.Sequence[SamplingRequest], should_stop: Callable[[], bool] | None = None

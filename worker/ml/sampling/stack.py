@@ -93,7 +93,7 @@ def advance_stack(
         for row in range(len(members))
     ]
     weights = _stack_weights_on_gpu(samplers) if shape.gpu else _stack_weights(samplers)
-    run_batch(weights, sequences, rows, shape, steps, followed=followed)
+    run_batch(weights, sequences, rows, shape, steps, followed=followed, device=first.device)
 
 
 def warm_up_stacks(sampler: Sampler, *, filtered: bool = False) -> None:
@@ -110,7 +110,8 @@ def warm_up_stacks(sampler: Sampler, *, filtered: bool = False) -> None:
 
 def _stacked(samplers: tuple[Sampler, ...]) -> list[tf.Tensor]:
     stacks = zip(*(sampler.weights for sampler in samplers), strict=True)
-    return [tf.stack(weights) for weights in stacks]
+    with tf.device(samplers[0].device):
+        return [tf.stack(weights) for weights in stacks]
 
 
 def _size(weights: list[tf.Tensor]) -> int:
