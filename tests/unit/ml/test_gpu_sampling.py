@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import kernels
 
 from tests.unit.ml.networks import CLASSIC, STATEFUL, make_request, make_weights, preset
 from worker.ml.config import NetworkConfig
@@ -94,6 +95,34 @@ def test_a_gpus_graph_has_one_loop_and_sorts_where_a_cpus_bisects() -> None:
     assert (cpu["TopKV2"], gpu["TopKV2"]) == (0, 1)
     plain = operations_of(replace(shape, gpu=True, filtered=False))
     assert plain["TopKV2"] == 0, "nothing is sorted that restricts nothing"
+
+
+@pytest.mark.parametrize("stack", [1, 8])
+@pytest.mark.parametrize("filtered", [False, True])
+def test_xla_has_every_operation_of_a_gpus_graph_for_gpus(stack: int, filtered: bool) -> None:
+    """In its types too: random numbers are 64-bit integers. XLA knows these without a GPU."""
+    # XLA registers its kernels when it first compiles.
+    tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1.0))
+    shape = StepShape(96, 16, 2, None, 64, filtered, True, stack=stack, gpu=True)
+    graph = step_function(shape).graph.as_graph_def()
+    nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
+    assert any(node.attr["T"].type == tf.uint64.as_datatype_enum for node in nodes)
+    for node in nodes:
+        if node.op != "Placeholder":
+            assert any(takes(kernel, node) for kernel in kernels_for_gpus(node.op)), node
+
+
+def kernels_for_gpus(operation: str) -> list[Any]:
+    found = kernels.get_registered_kernels_for_op(operation).kernel
+    return [kernel for kernel in found if kernel.device_type == "XLA_GPU_JIT"]
+
+
+def takes(kernel: Any, node: Any) -> bool:
+    return all(
+        node.attr[constraint.name].type in constraint.allowed_values.list.type
+        for constraint in kernel.constraint
+        if node.attr[constraint.name].type
+    )
 
 
 @pytest.mark.parametrize(
