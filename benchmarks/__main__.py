@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,15 @@ SCRIPTS = {
         *("fairness/service_lag", "fairness/share_error", "fairness/light_wait"),
         *("fairness/idle", "fairness/claim_p95_ms", "fairness/switch_share"),
     ),
+    "gpu": (
+        *("gpu/step_classic", "gpu/step_default", "gpu/step_large"),
+        *("gpu/streams_1", "gpu/streams_32", "gpu/streams_512", "gpu/streams_2048"),
+        *("gpu/crossover", "gpu/two_slots", "gpu/checkpoint"),
+    ),
     "switching": ("fairness/switch_seconds",),
 }
+#: What a machine may lack for a whole script, whose rows are then left out as one.
+NEEDS = {"gpu": "no GPU"}
 README = Path(__file__).parent / "README.md"
 RESULTS = README.with_name("results.json")
 PLOT = README.with_name("ratios.svg")
@@ -181,14 +188,23 @@ def page(rows: Sequence[Row], here: str) -> str:
         f"- `{row['name']}`: {row['conditions'].removesuffix(f'; {here}')}." for row in rows
     ]
     there = {row["name"] for row in rows}
-    every = [name for names in SCRIPTS.values() for name in names]
-    missing = ", ".join(f"`{name}`" for name in every if name not in there)
+    missing = ", ".join(_missing(there))
     return HEAD.format(
         machine=here,
         left_out=f"Not measured: {missing}.\n\n" if missing else "",
         rows="\n".join(table),
         conditions="\n".join(conditions),
     )
+
+
+def _missing(there: Container[str]) -> Iterator[str]:
+    """The rows that were not measured."""
+    for script, names in SCRIPTS.items():
+        absent = [name for name in names if name not in there]
+        if script in NEEDS and len(absent) == len(names):
+            yield f"`{script}/…` ({NEEDS[script]})"
+        else:
+            yield from (f"`{name}`" for name in absent)
 
 
 def figure(value: float) -> str:

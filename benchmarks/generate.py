@@ -22,6 +22,7 @@ from worker.ml.runtime import configure
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.request import SamplingRequest
 from worker.ml.sampling.sampler import Sampler
+from worker.ml.sampling.stack import warm_up_stacks
 
 VOCABULARY = 57
 WINDOW = 60
@@ -147,7 +148,7 @@ def warmed(network: NetworkConfig, seed: int = 0) -> Sampler:
     for rows in sampler.buckets:
         sampler.warm_up(rows)
     if sampler.stackable:
-        sampler.warm_up(stacked=True)
+        warm_up_stacks(sampler)
     return sampler
 
 

@@ -1,16 +1,24 @@
 """The page that all benchmarks together write."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks import __main__ as all_of_them
+from benchmarks import gpu as gpu_rows
 from benchmarks.peers.ngrams import KneserNey
 from benchmarks.support.abc_tunes import tunes
 from benchmarks.support.harness import machine, row, table
+from shared.specs.presets import PRESETS
+from worker.gpu_check import lines_of
+from worker.gpu_measure import STREAMS
 from worker.ml.checkpoint import cpu_features
 
 ROW = {
@@ -94,6 +102,62 @@ def test_a_row_that_could_not_be_measured_is_missed() -> None:
     assert "Not measured" not in all_of_them.page(rows, "a machine")
     text = all_of_them.page(rows[:-1], "a machine")
     assert f"\nNot measured: `{every[-1]}`.\n" in text
+
+
+def test_without_a_gpu_its_rows_are_told_as_one() -> None:
+    every = [name for names in all_of_them.SCRIPTS.values() for name in names]
+    rows = [{**ROW, "name": name} for name in every]
+    without = [row for row in rows if not str(row["name"]).startswith("gpu/")]
+    text = all_of_them.page(without, "a machine")
+    assert "\nNot measured: `gpu/…` (no GPU).\n" in text
+    # A card that gave some rows lacks the others by their names.
+    most = [row for row in rows if row["name"] != "gpu/two_slots"]
+    assert "\nNot measured: `gpu/two_slots`.\n" in all_of_them.page(most, "a machine")
+
+
+def test_without_a_gpu_the_script_says_so_and_gives_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--json", str(path)],
+        # Also where there is a GPU: nothing is lent to this process.
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "gpu/… is not measured: " in done.stdout
+    assert json.loads(path.read_text()) == []
+
+
+def measured(scale: float) -> dict[str, Any]:
+    step = {"ms": 8.0 / scale, "characters_per_second": 1e5 * scale, "multiply_adds": 1e9}
+    return {
+        "steps": {name: step for name in PRESETS},
+        "sampling": {str(streams): 1e4 * scale for streams in STREAMS},
+        "checkpoint_seconds": 0.5,
+    }
+
+
+def test_a_gpu_gives_the_rows_of_gpu_check() -> None:
+    card = {"device": "gpu:0", "name": "H100", "uuid": "GPU-0", "auto_slots": 4, "problems": []}
+    limits = {"multiply_adds_per_second": 1e12}
+    gpu = card | measured(4.0) | {"limits": limits, "two_slots": 1.5, "crossover_streams": 1}
+    report = {"driver": "575.1", "mps": False, "cpu": measured(1.0), "gpus": [gpu]}
+    rows = {each.name: each for each in gpu_rows.rows_of(report, quick=False)}
+    assert tuple(rows) == all_of_them.SCRIPTS["gpu"]
+    assert rows["gpu/step_large"].ratio == rows["gpu/streams_2048"].ratio == 4.0
+    assert rows["gpu/two_slots"].ratio == 1.5
+    assert all(each.met and "H100, driver 575.1" in each.conditions for each in rows.values())
+    # What the command prints has a line for each of them, with the same figures.
+    printed = "\n".join(lines_of(report))
+    for each in (*PRESETS, "2048 streams", "at 1 streams", "1.50 × one", "checkpoint of large"):
+        assert each in printed
+
+
+def test_a_broken_gpu_gives_its_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    report = {"cpu": measured(1.0), "gpus": [{"problems": ["GPU is lost"]}]}
+    assert list(gpu_rows.rows_of(report, quick=False)) == []
+    assert "gpu/… is not measured: GPU is lost" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

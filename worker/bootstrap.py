@@ -35,7 +35,7 @@ from worker.ml import probe, runtime
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import BUCKETS, EXACT_BUCKETS
 from worker.wake_transport import WakeList
-from worker.warmup import warm_generate, warm_novelty, warm_train
+from worker.warmup import find_crossover, warm_generate, warm_novelty, warm_train
 
 REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "celery")
 
@@ -102,9 +102,10 @@ def start(
         models = ModelCache(
             engine, processor, settings.loaded_bytes, settings.generate_memory_bytes
         )
-        warm_generate(engine, models, processor)
+        crossover = find_crossover(processor)
+        warm_generate(engine, models, processor, crossover=crossover)
         warm_novelty(engine, corpora)
-        # On one GPU, batches would only wait for each other.
+        # On one GPU, batches would only wait for each other; one on the CPU may run beside it.
         batches = settings.generate_threads if processor == "cpu" else 1
         one_batch = (EXACT_BUCKETS if processor == "cpu" else BUCKETS)[-1]
         runner = BatchRunner(
@@ -112,7 +113,7 @@ def start(
             heartbeat,
             worker,
             Generate(corpora, models),
-            Engine(batches),
+            Engine(batches, crossover=crossover),
             full_batch=batches * one_batch,
             one_batch=one_batch,
             max_jobs=settings.generate_jobs,

@@ -33,19 +33,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    report = check(tiny=given.tiny)
+    if "problem" in report:
+        _print(report, as_json=given.json, lines=no_gpu_lines(report["problem"]))
+        return EXIT_NO_GPU
+    _print(report, as_json=given.json, lines=lines_of(report))
+    return EXIT_PROBLEM if any(gpu["problems"] for gpu in report["gpus"]) else 0
+
+
+def check(*, tiny: bool = False) -> dict[str, Any]:
+    """Find, probe and measure the GPUs and the CPU.
+
+    Args:
+        tiny: With tiny networks, whose figures say nothing.
+
+    Returns:
+        ``driver``, ``mps``, and of ``cpu`` and each of ``gpus`` what `worker.gpu_measure` found.
+        Without a GPU there is a ``problem`` in place of figures.
+    """
     found = find_gpus()
     report: dict[str, Any] = {"driver": found.driver, "mps": mps_runs(), "gpus": []}
     try:
         devices = find_devices("gpu")
     except BadDevice as error:
-        report["problem"] = found.problem or str(error)
-        _print(report, as_json=given.json, lines=no_gpu_lines(report["problem"]))
-        return EXIT_NO_GPU
-    cpu = _measure(NO_GPU, "cpu", tiny=given.tiny)
-    report["cpu"] = cpu
-    report["gpus"] = [_check(device, cpu, tiny=given.tiny) for device in devices]
-    _print(report, as_json=given.json, lines=lines_of(report))
-    return EXIT_PROBLEM if any(gpu["problems"] for gpu in report["gpus"]) else 0
+        return report | {"problem": found.problem or str(error)}
+    cpu = _measure(NO_GPU, "cpu", tiny=tiny)
+    gpus = [_check(device, cpu, tiny=tiny) for device in devices]
+    return report | {"cpu": cpu, "gpus": gpus}
 
 
 def no_gpu_lines(problem: str) -> list[str]:

@@ -13,8 +13,10 @@ from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache, Processor, backend_of, make_sampler
 from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.ml.config import NetworkConfig, TrainConfig
+from worker.ml.crossover import measure_crossover
 from worker.ml.model import initial_weights
 from worker.ml.sampling.sampler import Sampler
+from worker.ml.sampling.stack import warm_up_stacks
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 
@@ -39,34 +41,71 @@ def warm_train(processor: Processor, threads: int) -> None:
         pass
 
 
-def warm_generate(engine: Engine, models: ModelCache, processor: Processor) -> None:
-    """Compile the newest models' graphs, or without a model the default preset's."""
+def find_crossover(processor: Processor) -> int:
+    """From which work on a GPU writes faster than the CPU, measured with the default preset.
+
+    Returns:
+        Multiply-adds of a step; 0 for a processor that has no other beside it.
+    """
+    if processor == "cpu":
+        return 0
+    found = measure_crossover(_default_sampler(processor))
+    microseconds = {
+        str(rows): [round(1e6 * seconds, 1) for seconds in both]
+        for rows, both in found.step_seconds.items()
+    }
+    log.info(
+        "crossover_measured",
+        streams=found.streams,
+        multiply_adds=found.multiply_adds,
+        step_microseconds_of_cpu_and_gpu=microseconds,
+    )
+    return found.multiply_adds
+
+
+def warm_generate(
+    engine: Engine, models: ModelCache, processor: Processor, *, crossover: int = 0
+) -> None:
+    """Compile the newest models' graphs, or without a model the default preset's.
+
+    Args:
+        engine: The database.
+        models: The cache of models, which is filled.
+        processor: What TensorFlow runs on.
+        crossover: From `find_crossover`; what may go to the CPU is compiled there too.
+    """
     warmed = 0
     for checkpoint_id in _newest(engine):
         try:
-            _warm(models.get(checkpoint_id).sampler)
+            _warm(models.get(checkpoint_id).sampler, crossover)
             warmed += 1
         except Exception as error:
             # A job that uses this checkpoint will report what is wrong with it.
             log.warning("not_warmed", checkpoint=checkpoint_id, reason=str(error))
     if not warmed:
-        numbers = PRESETS["default"]
-        network = NetworkConfig(
-            vocabulary_size=TYPICAL_VOCABULARY,
-            embedding=numbers.embedding,
-            units=numbers.units,
-            layers=numbers.layers,
-            window=None,
-        )
-        _warm(make_sampler(initial_weights(network, seed=0), network, processor))
+        _warm(_default_sampler(processor), crossover)
 
 
-def _warm(sampler: Sampler) -> None:
+def _default_sampler(processor: Processor) -> Sampler:
+    numbers = PRESETS["default"]
+    network = NetworkConfig(
+        vocabulary_size=TYPICAL_VOCABULARY,
+        embedding=numbers.embedding,
+        units=numbers.units,
+        layers=numbers.layers,
+        window=None,
+    )
+    return make_sampler(initial_weights(network, seed=0), network, processor)
+
+
+def _warm(sampler: Sampler, crossover: int) -> None:
+    if sampler.shape.gpu and replace(sampler.shape, rows=1).multiply_adds < crossover:
+        _warm(sampler.on_cpu, 0)
     for rows in sampler.buckets:
         sampler.warm_up(rows)
     sampler.warm_up(filtered=True)
     if sampler.stackable:
-        sampler.warm_up(stacked=True)
+        warm_up_stacks(sampler)
 
 
 def warm_novelty(engine: Engine, corpora: Corpora) -> None:

@@ -21,7 +21,7 @@ from worker.execution.outcome import RunOutcome, outcome_of
 from worker.execution.wake_relay import WakeRelay
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sequence import Sequence
-from worker.ml.sampling.step import BLOCK
+from worker.ml.sampling.shape import BLOCK
 
 #: How often a busy batch runner claims new jobs: soon while the engine has room, and later, but
 #: more of them at once, while it is full. An idle one is woken.

@@ -14,7 +14,7 @@ from worker.data.model_cache import LoadedModel
 from worker.handlers.generation_run import LOGPROB_DIGITS, bits_per_char
 from worker.handlers.reading_run import ReadingRun
 from worker.ml.sampling.sequence import Sequence
-from worker.ml.sampling.step import BLOCK
+from worker.ml.sampling.shape import BLOCK
 
 #: Tokens that are read at once. No block of the engine takes more than `BLOCK` of them.
 PIECE_TOKENS = 100_000

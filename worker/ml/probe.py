@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,11 @@ import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, TrainConfig, padded_vocabulary
 from worker.ml.model import initial_weights, pad
-from worker.ml.sampling.step import BLOCK, StepShape, fold_weights, step_function
+from worker.ml.sampling.device_rng import device_uniforms, pack_streams
+from worker.ml.sampling.network import fold_weights
+from worker.ml.sampling.rng import SEEDS, uniforms
+from worker.ml.sampling.shape import BLOCK, StepShape
+from worker.ml.sampling.step import step_function
 from worker.ml.training.keras_gradients import KerasGradients
 from worker.ml.training.xla_gradients import XlaGradients
 
@@ -102,7 +106,7 @@ def captured_stderr() -> Iterator[list[str]]:
 
 
 def probe(processor: Literal["cpu", "gpu"]) -> None:
-    """Run a product, an LSTM's training step and a compiled block of sampling on the device.
+    """Run a product, an LSTM's training step, a compiled block and random numbers on the device.
 
     On a GPU the step must call cuDNN. All values must be those that the CPU computes.
 
@@ -114,6 +118,7 @@ def probe(processor: Literal["cpu", "gpu"]) -> None:
         ("a product", _product),
         ("an LSTM's training step", _training_step),
         ("a compiled block of sampling", _block),
+        ("random numbers", _random_numbers),
     ):
         try:
             found, expected = check(device)
@@ -183,9 +188,12 @@ def calls_cudnn(function: Any, *arguments: Any) -> bool:
 
 
 def _block(device: str) -> tuple[Values, Values]:
-    """The states and probabilities of a compiled block that reads given tokens."""
+    """The states and probabilities of a compiled block that reads given tokens.
+
+    A GPU computes it by its own rules.
+    """
     size = padded_vocabulary(NETWORK.vocabulary_size)
-    shape = StepShape(size, NETWORK.units, NETWORK.layers, None, ROWS, False, True)
+    on_cpu = StepShape(size, NETWORK.units, NETWORK.layers, None, ROWS, False, True)
     random = np.random.default_rng(2)
     folded = fold_weights(initial_weights(NETWORK, 0), NETWORK)
     known = random.integers(0, NETWORK.vocabulary_size, (BLOCK, ROWS)).astype(np.int32)
@@ -194,13 +202,26 @@ def _block(device: str) -> tuple[Values, Values]:
     zeros = np.zeros(ROWS, np.int32)
 
     def run(on: str) -> Values:
+        shape = replace(on_cpu, gpu=on == "/GPU:0")
+        numbers = np.zeros((ROWS, 4), np.int32) if shape.gpu else ones
         with tf.device(on):
-            given = (shape.new_state(), zeros, zeros, known, ones, ones, np.int32(STEPS))
+            given = (shape.new_state(), zeros, zeros, known, numbers, ones, np.int32(STEPS))
             weights = [tf.constant(array) for array in folded]
             _, logprobs, state = step_function(shape)(weights, *map(tf.constant, given), [])
             return [logprobs.numpy()[:STEPS], state.numpy()]
 
     return run(device), run("/CPU:0")
+
+
+def _random_numbers(device: str) -> tuple[Values, Values]:
+    """Those of two texts, of which every bit counts: an error of one bit is none of rounding."""
+    seeds, positions = (0, SEEDS - 1), (0, 2**33 + 3)
+    streams = pack_streams(np.array(seeds, np.uint64), np.array(positions, np.int64))
+    with tf.device(device):
+        made = tf.function(device_uniforms, jit_compile=True)
+        found = made(tf.constant(streams), STEPS).numpy()
+    expected = np.stack([uniforms(*text, STEPS) for text in zip(seeds, positions, strict=True)], 1)
+    return [found, (found == expected).astype(np.float32)], [expected, np.ones_like(expected)]
 
 
 def _config() -> TrainConfig:

@@ -13,6 +13,7 @@ from tests.unit.ml.networks import STATEFUL, make_requests, make_weights
 from worker.ml.runtime import configure
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import Sampler
+from worker.ml.sampling.stack import warm_up_stacks
 
 
 def warm_everything() -> None:
@@ -21,7 +22,7 @@ def warm_everything() -> None:
     for filtered in (False, True):
         for rows in sampler.buckets:
             sampler.warm_up(rows, filtered=filtered)
-        sampler.warm_up(stacked=True, filtered=filtered)
+        warm_up_stacks(sampler, filtered=filtered)
 
 
 def generate_with_others() -> None:

@@ -12,7 +12,7 @@ from shared.specs.training import PresetName
 from worker.ml.config import NetworkConfig, TrainConfig
 from worker.ml.sampling import step
 from worker.ml.sampling.request import SamplingRequest
-from worker.ml.sampling.step import StepShape
+from worker.ml.sampling.shape import StepShape
 
 #: A difference in one bit may take many characters to show.
 CHARACTERS = 400

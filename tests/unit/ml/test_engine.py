@@ -28,15 +28,17 @@ from tests.unit.ml.networks import (
 )
 from worker.ml.sampling import step
 from worker.ml.sampling.engine import Engine
-from worker.ml.sampling.sampler import STACK, Sampler
+from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
-from worker.ml.sampling.step import BLOCK, GRAPHS, MULTIPLY_ADDS_PER_CALL, step_function
+from worker.ml.sampling.shape import BLOCK, MULTIPLY_ADDS_PER_CALL
+from worker.ml.sampling.stack import CPU_RULE
+from worker.ml.sampling.step import GRAPHS, step_function
 
 
 def test_many_checkpoints_share_steps_and_few_take_turns() -> None:
     samplers = [Sampler(make_weights(STATEFUL, seed), STATEFUL) for seed in range(40)]
     engine = Engine(threads=2)
-    for count, advanced_at_once in ((2, 2), (4, 2), (5, 5), (40, 2 * STACK)):
+    for count, advanced_at_once in ((2, 2), (4, 2), (5, 5), (40, 2 * CPU_RULE.sizes[-1])):
         sequences = [sampler.new_sequence(make_request(length=400)) for sampler in samplers[:count]]
         for sequence, sampler in zip(sequences, samplers, strict=False):
             engine.add(sequence, sampler, owner="ann")

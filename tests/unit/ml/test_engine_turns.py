@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.unit.ml.networks import STATEFUL, make_request, make_weights
-from worker.ml.sampling.engine import MOST_AHEAD, Engine
+from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
+from worker.ml.sampling.turns import MOST_AHEAD
 
 LONG, SHORT = 2_000, 50
 

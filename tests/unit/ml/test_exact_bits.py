@@ -16,16 +16,15 @@ from worker.ml.sampling.batch import _Batch
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import (
     EXACT_BUCKETS,
-    STACK,
-    STACKED_ROWS,
     Sampler,
     SamplingRequest,
-    _stack_weights,
-    advance_stack,
 )
 from worker.ml.sampling.sequence import Sequence
-from worker.ml.sampling.step import StepShape, step_function
+from worker.ml.sampling.shape import StepShape
+from worker.ml.sampling.stack import CPU_RULE, _stack_weights, advance_stack
+from worker.ml.sampling.step import step_function
 
+STACK, STACKED_ROWS = CPU_RULE.sizes[0], CPU_RULE.rows
 DEFAULT = preset("default")
 DEEP = NetworkConfig(vocabulary_size=96, embedding=128, units=512, layers=2, window=None)
 #: A size that is stacked, and one that fills no register evenly.

@@ -20,7 +20,7 @@ def test_the_cpu_passes() -> None:
     probe.probe("cpu")
 
 
-CHECKS = ("_product", "_training_step", "_block")
+CHECKS = ("_product", "_training_step", "_block", "_random_numbers")
 
 
 def only(monkeypatch: pytest.MonkeyPatch, check: str, replacement: Any) -> None:

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, padded_vocabulary
+from worker.ml.sampling.network import fold_weights, step_network
 from worker.ml.sampling.request import SamplingRequest
 from worker.ml.sampling.sampler import Sampler
-from worker.ml.sampling.step import StepShape, fold_weights, step_network
+from worker.ml.sampling.shape import StepShape
 
 DRAWS = 20_000
 #: 57 is searched in one level, 700 in two.

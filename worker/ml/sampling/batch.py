@@ -1,6 +1,7 @@
 """One call of the compiled loop: packs sequences into its arrays and unpacks the results."""
 
 import math
+import time
 from collections import abc
 from dataclasses import replace
 from typing import Any
@@ -9,9 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from worker.ml.sampling.device_rng import Streams, pack_streams
+from worker.ml.sampling.pace import pace_of, steps_of_call
 from worker.ml.sampling.report import Report
-from worker.ml.sampling.sequence import SMALLEST_UNIFORM, IdArray, Sequence
-from worker.ml.sampling.step import BLOCK, DRAWN, FloatArray, StepShape, step_function
+from worker.ml.sampling.rng import SMALLEST_UNIFORM
+from worker.ml.sampling.sequence import IdArray, Sequence
+from worker.ml.sampling.shape import BLOCK, DRAWN, FloatArray, StepShape
+from worker.ml.sampling.step import step_function
 
 
 def run_batch(
@@ -22,6 +27,7 @@ def run_batch(
     steps: int | None,
     *,
     followed: bool = True,
+    device: str | None = None,
 ) -> None:
     """Advance sequences by one call of the compiled loop.
 
@@ -32,20 +38,25 @@ def run_batch(
         shape: Shape of the call; `filtered` and `report` are set here.
         steps: At most this many steps; None runs as many as a call should.
         followed: Whether somebody reads the sequences as they are written: the call is short then.
+        device: TensorFlow's name of what computes; None leaves it to TensorFlow.
     """
     filtered, report = sequences[0].request.graph
     shape = replace(shape, filtered=filtered, report=report)
-    most = shape.steps_per_call if followed else shape.unfollowed_steps_per_call
+    most = steps_of_call(shape, followed=followed)
     most = min(most, max(sequence.remaining_steps for sequence in sequences))
     steps = most if steps is None else min(steps, most)
     if steps < 1:
         return
     batch = _Batch(shape, sequences, rows, steps)
-    yielded, logprobs, state, *reported = step_function(shape)(
-        weights, *map(tf.constant, batch.arguments), list(map(tf.constant, batch.limits))
-    )
-    found = [each.numpy() for each in reported]
-    batch.unpack(yielded.numpy(), logprobs.numpy(), state.numpy(), report, found)
+    began = time.perf_counter()
+    with tf.device(device):
+        results = step_function(shape)(
+            weights, *map(tf.constant, batch.arguments), list(map(tf.constant, batch.limits))
+        )
+    yielded, logprobs, state, *found = (each.numpy() for each in results)
+    if shape.gpu:
+        pace_of(shape).record(steps, time.perf_counter() - began)
+    batch.unpack(yielded, logprobs, state, report, found)
 
 
 class _Batch:
@@ -61,16 +72,20 @@ class _Batch:
         self._sequences, self._rows = sequences, rows
         self._states = shape.window or 1
         known = np.zeros((BLOCK, shape.rows), np.int32)
-        uniform = np.full((BLOCK, shape.rows), SMALLEST_UNIFORM, np.float32)
+        uniform = None
+        if not shape.gpu:
+            uniform = np.full((BLOCK, shape.rows), SMALLEST_UNIFORM, np.float32)
         inverse = np.ones((BLOCK, shape.rows), np.float32)
         last, clock = np.zeros(shape.rows, np.int32), np.zeros(shape.rows, np.int32)
         state = shape.new_state()
         for row, sequence in zip(rows, sequences, strict=True):
             known[:, row] = DRAWN
             last[row], clock[row] = sequence.input_token, sequence.computed_tokens
-            sequence.fill_inputs(known[:steps, row], uniform[:steps, row], inverse[:steps, row])
+            numbers = None if uniform is None else uniform[:steps, row]
+            sequence.fill_inputs(known[:steps, row], numbers, inverse[:steps, row])
             state[:, :, self._states_of(row)] = sequence.state
-        self.arguments = (state, last, clock, known, uniform, inverse, np.int32(steps))
+        random = _streams(shape, sequences, rows) if uniform is None else uniform
+        self.arguments = (state, last, clock, known, random, inverse, np.int32(steps))
         self.limits = _limits(shape, sequences, rows) if shape.filtered else []
         self._steps = steps
 
@@ -94,6 +109,16 @@ class _Batch:
 
     def _states_of(self, row: int) -> slice:
         return slice(row * self._states, (row + 1) * self._states)
+
+
+def _streams(
+    shape: StepShape, sequences: abc.Sequence[Sequence], rows: abc.Sequence[int]
+) -> Streams:
+    """Where each row's random numbers begin; padding has those of seed 0."""
+    seeds, positions = np.zeros(shape.rows, np.uint64), np.zeros(shape.rows, np.int64)
+    for row, sequence in zip(rows, sequences, strict=True):
+        seeds[row], positions[row] = sequence.request.seed, sequence.draw_position
+    return pack_streams(seeds, positions)
 
 
 def _limits(

@@ -4,34 +4,21 @@ import time
 from collections import Counter, abc
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import dataclass, replace
 
-from worker.ml.sampling.sampler import (
-    STACK,
-    STACKED_ROWS,
-    Group,
-    Sampler,
-    advance_stack,
-    steps_per_call,
-)
+from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
+from worker.ml.sampling.stack import Group, advance_stack, stack_rule, steps_per_call
+from worker.ml.sampling.turns import Entry, Turns
 
 #: The first block of a followed sequence ends this many tokens into its text, so that they come at
 #: once.
 FIRST_TOKENS = 8
 #: A sequence with no more steps than this is complete about as soon as its first tokens would be.
 SHORT_STEPS = 128
-#: Short sequences of owners who have no more than this run ahead of the others …
-FEW_SEQUENCES = 2
-#: … together if they are no more than this: for more of them, a block is no shorter.
-MOST_AHEAD = 8
 #: With more waiting samplers per thread than this, a stack is faster than turns: its step takes
 #: equally long however many of its places are filled.
 STACKING_SAMPLERS = 2
-
-#: A scheduled sequence, its sampler and its owner.
-_Entry = tuple[Sequence, tuple[Sampler, Hashable]]
 
 
 class Engine:
@@ -45,27 +32,32 @@ class Engine:
     are stacked and they share the step. A long text therefore never makes a short one wait for its
     end, whoever asked for either.
 
+    On a GPU, a step of few sequences of a small network takes longer than on the CPU. A sequence of
+    a GPU's sampler therefore begins on the CPU while its step would be less work than the
+    crossover. It stays where it began: the two round differently, and a text that moved would have
+    neither's bits.
+
     Args:
-        threads: Batches that run side by side, each on its own core.
+        threads: Batches that run side by side on each device: on a CPU, each on its own core.
+        crossover: The multiply-adds of a step from which on a GPU is faster than the CPU, as
+            `worker.ml.crossover` measures them. With 0 nothing goes to another device.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, crossover: int = 0) -> None:
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="engine")
-        # In the order in which they have waited, longest first.
-        self._active: dict[Sequence, tuple[Sampler, Hashable]] = {}
-        self._served_seconds: dict[Hashable, float] = {}
-        self._counts: Counter[Hashable] = Counter()
+        self._crossover = crossover
+        devices = 2 if crossover else 1
+        self._pool = ThreadPoolExecutor(threads * devices, thread_name_prefix="engine")
+        self._turns = Turns()
         self._ending = 0
-        self._ran_ahead = False
 
     def __len__(self) -> int:
-        return len(self._active)
+        return len(self._turns)
 
     @property
     def staying(self) -> int:
         """How many sequences will be left after the block that runs now."""
-        return max(0, len(self._active) - self._ending)
+        return max(0, len(self._turns) - self._ending)
 
     def add(self, sequence: Sequence, sampler: Sampler, owner: Hashable) -> None:
         """Schedule a sequence from the next block on.
@@ -75,21 +67,11 @@ class Engine:
             sampler: The sampler that made it.
             owner: Whose share of the device it uses.
         """
-        if owner not in self._served_seconds:
-            # A new owner has no claim to the time before they came.
-            self._served_seconds[owner] = min(self._served_seconds.values(), default=0.0)
-        self._counts[owner] += 1
-        self._active[sequence] = sampler, owner
+        self._turns.add(sequence, sampler, owner)
 
     def remove(self, sequence: Sequence) -> None:
         """Stop scheduling a sequence; does nothing for one that has already left."""
-        entry = self._active.pop(sequence, None)
-        if entry is None:
-            return
-        _, owner = entry
-        self._counts[owner] -= 1
-        if not self._counts[owner]:
-            del self._counts[owner], self._served_seconds[owner]
+        self._turns.remove(sequence)
 
     def step(self, meanwhile: Callable[[], float] | None = None) -> list[Sequence]:
         """Run one block.
@@ -121,14 +103,13 @@ class Engine:
             share = spent / len(batches) / len(sequences)
             for sequence in sequences:
                 sequence.seconds += share
-                if sequence in self._active:
-                    self._served_seconds[self._active[sequence][1]] += share
+                if self._turns.charge(sequence, share):
                     advanced.append(sequence)
         for sequence in advanced:
             if not sequence.remaining_steps or sequence.error is not None:
-                self.remove(sequence)
+                self._turns.remove(sequence)
             else:
-                self._active[sequence] = self._active.pop(sequence)
+                self._turns.queue_again(sequence)
         return advanced
 
     def close(self) -> None:
@@ -136,17 +117,15 @@ class Engine:
         self._pool.shutdown()
 
     def _schedule(self) -> list["_Batch"]:
-        """The batches of the next block, at most `threads`."""
+        """The batches of the next block, at most `threads` on each device."""
+        self._choose_devices()
         batches: list[_Batch] = []
         stacking = self._stacking_keys()
-        in_turn = sorted(self._active.items(), key=self._turn)
-        ahead = [] if self._ran_ahead else self._ahead(in_turn)
-        # Never twice in a row: many who ask for little must not stop one who asks for much.
-        self._ran_ahead = bool(ahead)
-        for sequence, (sampler, _) in ahead or in_turn:
+        for sequence, entry in self._turns.take():
+            sampler = entry.sampler
             if any(batch.try_add(sequence, sampler) for batch in batches):
                 continue
-            if len(batches) < self._threads:
+            if sum(batch.on_gpu == sampler.shape.gpu for batch in batches) < self._threads:
                 stacked = _batching_key(sequence, sampler) in stacking
                 batches.append(_Batch(stacked, [(sampler, [sequence])]))
         while batches and len(batches) < self._threads:
@@ -157,40 +136,58 @@ class Engine:
             batches.append(largest.split())
         return batches
 
-    def _turn(self, entry: "_Entry") -> tuple[float, int]:
-        """Sort the least served owner first, and of equals who has fewer sequences: a new one.
-
-        Sorting is stable: of one owner, the sequences that have waited longest go first.
-        """
-        _, (_, owner) = entry
-        return self._served_seconds[owner], self._counts[owner]
-
-    def _ahead(self, in_turn: abc.Sequence["_Entry"]) -> list["_Entry"]:
-        """The sequences at the beginning that would be complete after a short block of their own.
-
-        Empty if nobody would be left to wait for them.
-        """
-        ahead = list(takewhile(self._is_small, in_turn[: MOST_AHEAD + 1]))
-        return ahead if len(ahead) <= MOST_AHEAD and len(ahead) < len(in_turn) else []
-
-    def _is_small(self, entry: "_Entry") -> bool:
-        sequence, (sampler, owner) = entry
-        if self._counts[owner] > FEW_SEQUENCES:
-            return False
-        return sequence.remaining_steps <= sampler.batch_shape(1).steps_per_call
+    def _choose_devices(self) -> None:
+        """Let each sequence that has not begun compute where its step is shorter."""
+        if not self._crossover:
+            return
+        together = Counter(_company(sequence, entry) for sequence, entry in self._turns.items())
+        for sequence, entry in self._turns.items():
+            if not sequence.computed_tokens:
+                home, rows = entry.home, together[_company(sequence, entry)]
+                on_cpu = (
+                    replace(home.shape, rows=rows).multiply_adds < self._crossover
+                    and rows <= home.on_cpu.capacity
+                )
+                entry.sampler = home.on_cpu if on_cpu else home
 
     def _stacking_keys(self) -> set[Hashable]:
         """The batching keys with so many waiting samplers that these should share steps."""
-        waiting: dict[Hashable, set[Sampler]] = {}
-        for sequence, (sampler, _) in self._active.items():
-            if sampler.stackable:
-                waiting.setdefault(_batching_key(sequence, sampler), set()).add(sampler)
+        waiting: dict[Hashable, Counter[Sampler]] = {}
+        for sequence, entry in self._turns.items():
+            if (sampler := entry.sampler).stackable:
+                waiting.setdefault(_batching_key(sequence, sampler), Counter())[sampler] += 1
         threshold = STACKING_SAMPLERS * self._threads
-        return {key for key, samplers in waiting.items() if len(samplers) > threshold}
+        return {
+            key
+            for key, samplers in waiting.items()
+            if len(samplers) > threshold and _gains_by_stacking(samplers)
+        }
+
+
+def _company(sequence: Sequence, entry: Entry) -> Hashable:
+    """What sequences have in common that would share a step if all were on one device."""
+    home = entry.home
+    return home.shape if home.stackable else home, sequence.request.graph
 
 
 def _batching_key(sequence: Sequence, sampler: Sampler) -> Hashable:
     return sampler.shape, sequence.request.graph
+
+
+def _gains_by_stacking(waiting: Counter[Sampler]) -> bool:
+    """Whether a stack of these samplers advances more than turns, by how many sequences each has.
+
+    A GPU's step takes about equally long whatever its rows, so there the most rows win. On a CPU
+    a stack's step is as short as its few rows.
+    """
+    sampler = next(iter(waiting))
+    if not sampler.shape.gpu:
+        return True
+    rule = stack_rule(sampler)
+    fullest = sorted(waiting.values(), reverse=True)[: rule.sizes[-1]]
+    stacked = sum(min(count, rule.rows) for count in fullest)
+    in_turns = sum(min(count, sampler.capacity) for count in waiting.values()) / len(waiting)
+    return stacked > in_turns
 
 
 @dataclass(slots=True)
@@ -205,17 +202,24 @@ class _Batch:
         first, sequences = self.groups[0]
         if sequences[0].request.graph != sequence.request.graph:
             return False
-        room = STACKED_ROWS if self.stacked else sampler.capacity
+        rule = stack_rule(sampler)
+        room = rule.rows if self.stacked else sampler.capacity
         for other, members in self.groups:
             if other is sampler:
                 if len(members) < room:
                     members.append(sequence)
                     return True
                 return False
-        if self.stacked and len(self.groups) < STACK and first.shape == sampler.shape:
+        full = len(self.groups) >= rule.sizes[-1]
+        if self.stacked and not full and first.shape == sampler.shape:
             self.groups.append((sampler, [sequence]))
             return True
         return False
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU runs it."""
+        return self.groups[0][0].shape.gpu
 
     @property
     def half_size(self) -> int:

@@ -9,6 +9,8 @@ DRAW_STREAM = 0x64726177  # "draw"
 WORDS_PER_COUNTER = 4
 #: Bits used of a word: the middle of each of 2^23 steps is exact in a float32.
 UNIFORM_BITS = 23
+#: The smallest number, which picks the first of several largest logits.
+SMALLEST_UNIFORM = np.float32(2.0**-24)
 #: Number of seeds: a seed is one word of the key.
 SEEDS = 1 << 64
 

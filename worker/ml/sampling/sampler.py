@@ -2,8 +2,9 @@
 
 from collections import abc
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -11,9 +12,10 @@ import tensorflow as tf
 
 from worker.ml.config import NetworkConfig, padded_vocabulary
 from worker.ml.sampling.batch import run_batch
+from worker.ml.sampling.network import fold_weights
 from worker.ml.sampling.request import SamplingRequest
 from worker.ml.sampling.sequence import IdArray, Sequence
-from worker.ml.sampling.step import FloatArray, StepShape, fold_weights
+from worker.ml.sampling.shape import FloatArray, StepShape
 
 #: Batch sizes on a CPU; a batch is padded to the next one. XLA sums products in one order for 2 to
 #: 32 rows, in another for one row, and in a third for more. Within these sizes the bits of a row
@@ -21,22 +23,24 @@ from worker.ml.sampling.step import FloatArray, StepShape, fold_weights
 EXACT_BUCKETS = (2, 8, 16, 32)
 #: Batch sizes where the bits of a row may depend on its batch: on a GPU, which wants many rows.
 BUCKETS = (1, 8, 32, 128, 512, 2048)
-#: Checkpoints that share a step on a CPU: as many as keep their weights in a core's cache. Each
-#: gets the smallest number of rows that gives a row the bits it has in any other batch.
-STACK = 4
-STACKED_ROWS = 2
-#: Larger networks spend their steps in matrix products, which gain nothing from a stack.
+#: Larger networks spend a CPU's steps in matrix products, which gain nothing from a stack.
 MAX_STACKED_BYTES = 2**19
-#: Stacks kept, because the same checkpoints often share many steps in a row. They take at most
-#: 32 MiB, and as much again in samplers that would otherwise be freed; `QUIRE_LOADED_BYTES` counts
-#: neither.
-KEPT_STACKS = 16
+#: A GPU's steps take long for other reasons, so only its memory bounds the networks of a stack.
+GPU_MAX_STACKED_BYTES = 2**22
 #: A network with a window fills a product with its windows in flight: one sequence at a time.
 WINDOW_BUCKETS = (1,)
 #: On a GPU one sequence is too little even so: 32 of `classic` are 1,920 rows.
 GPU_WINDOW_BUCKETS = (1, 8, 32)
 
+#: TensorFlow's name of the CPU, for a process that has a GPU too.
+CPU = "/CPU:0"
+
 _serials = count()
+
+
+def shortest_request(*, filtered: bool) -> SamplingRequest:
+    """A request of one token, to compile with; `filtered` restricts its draw."""
+    return SamplingRequest(np.zeros(1, np.int32), 1, 1.0, 1 if filtered else None, None, 0)
 
 
 class NonFiniteWeights(ValueError):
@@ -57,6 +61,7 @@ class Sampler:
         *,
         xla: bool = True,
         exact: bool = True,
+        device: str | None = None,
     ) -> None:
         """Fold the weights into the arguments of the compiled loop.
 
@@ -67,6 +72,8 @@ class Sampler:
             exact: Use batch sizes that give a row the same bits in each, as a CPU can. Without
                 it, batches hold hundreds of sequences, which suits a GPU, and equal requests may
                 give different texts.
+            device: TensorFlow's name of what computes; None leaves it to TensorFlow, which takes a
+                GPU where it sees one.
 
         Raises:
             ValueError: A weight is missing or has another shape.
@@ -80,14 +87,22 @@ class Sampler:
         #: Orders the samplers of a stack, whatever order they are scheduled in.
         self.serial = next(_serials)
         self._network = network
-        folded = fold_weights(weights, network)
-        self.weights = [tf.constant(array) for array in folded]
+        self._place(fold_weights(weights, network), xla=xla, exact=exact, device=device)
+
+    def _place(
+        self, folded: abc.Sequence[FloatArray], *, xla: bool, exact: bool, device: str | None
+    ) -> None:
+        network = self._network
+        self.device = device
+        with tf.device(device):
+            self.weights = [tf.constant(array) for array in folded]
         self.buckets: tuple[int, ...] = EXACT_BUCKETS if exact else BUCKETS
         if network.window is not None:
             self.buckets = WINDOW_BUCKETS if exact else GPU_WINDOW_BUCKETS
-        small = sum(array.nbytes for array in folded) <= MAX_STACKED_BYTES
+        most = MAX_STACKED_BYTES if exact else GPU_MAX_STACKED_BYTES
+        small = sum(array.nbytes for array in folded) <= most
         #: Whether it gains from sharing a step with other samplers of its shape.
-        self.stackable = exact and network.window is None and small
+        self.stackable = network.window is None and small
         self.shape = StepShape(
             vocabulary=padded_vocabulary(network.vocabulary_size),
             units=network.units,
@@ -98,6 +113,19 @@ class Sampler:
             xla=xla,
             gpu=not exact,
         )
+
+    @cached_property
+    def on_cpu(self) -> "Sampler":
+        """The same network on the CPU and by a CPU's rules; itself if it is there already.
+
+        It is made when first asked for, and takes the memory of the weights once more.
+        """
+        if not self.shape.gpu:
+            return self
+        twin = copy(self)
+        folded = [tensor.numpy() for tensor in self.weights]
+        twin._place(folded, xla=self.shape.xla, exact=True, device=CPU)
+        return twin
 
     @property
     def capacity(self) -> int:
@@ -118,19 +146,15 @@ class Sampler:
         alone = replace(self.shape, rows=1)
         return Sequence(request, self._network.window, alone.new_state())
 
-    def warm_up(self, rows: int = 1, *, filtered: bool = False, stacked: bool = False) -> None:
+    def warm_up(self, rows: int = 1, *, filtered: bool = False) -> None:
         """Compile the graph for `rows` sequences, so that the first of them needn't wait for it.
 
         Args:
             rows: Sequences in a batch.
             filtered: Compile for requests that restrict their draws.
-            stacked: Compile for samplers that share a step.
         """
-        request = SamplingRequest(np.zeros(1, np.int32), 1, 1.0, 1 if filtered else None, None, 0)
-        if stacked:
-            advance_stack([(self, [self.new_sequence(request)])])
-        else:
-            self.advance([self.new_sequence(request) for _ in range(min(rows, self.capacity))])
+        request = shortest_request(filtered=filtered)
+        self.advance([self.new_sequence(request) for _ in range(min(rows, self.capacity))])
 
     def batch_shape(self, count: int) -> StepShape:
         """The shape of a batch of so many sequences, padded to the next size."""
@@ -151,7 +175,10 @@ class Sampler:
             followed: Whether somebody reads them as they are written: the call is short then.
         """
         shape = self.batch_shape(len(sequences))
-        run_batch(self.weights, sequences, range(len(sequences)), shape, steps, followed=followed)
+        rows = range(len(sequences))
+        run_batch(
+            self.weights, sequences, rows, shape, steps, followed=followed, device=self.device
+        )
 
     def generate(
         self, requests: abc.Sequence[SamplingRequest], should_stop: Callable[[], bool] | None = None
@@ -176,58 +203,3 @@ class Sampler:
                         return [sequence.output_ids for sequence in sequences]
                     self.advance(batch)
         return [sequence.output_ids for sequence in sequences]
-
-
-#: A sampler and those of its sequences that advance.
-Group = tuple[Sampler, abc.Sequence[Sequence]]
-
-
-def steps_per_call(groups: abc.Sequence[Group], *, followed: bool) -> int:
-    """How many steps a call for these sequences may run.
-
-    Args:
-        groups: One, as for `Sampler.advance`, or several, as for `advance_stack`.
-        followed: As for `Sampler.advance`.
-    """
-    sampler, members = groups[0]
-    shape = sampler.batch_shape(len(members)) if len(groups) == 1 else stack_shape(sampler)
-    return shape.steps_per_call if followed else shape.unfollowed_steps_per_call
-
-
-def advance_stack(
-    groups: abc.Sequence[Group], steps: int | None = None, *, followed: bool = True
-) -> None:
-    """Advance sequences of several samplers in one call: `Sampler.advance` for a stack.
-
-    Each sequence gets the bits that it would get in any other batch.
-
-    Args:
-        groups: At most `STACK` samplers of one shape, each with at most `STACKED_ROWS` sequences,
-            all of one `graph`.
-        steps: As for `Sampler.advance`.
-        followed: As for `Sampler.advance`.
-    """
-    # In a fixed order, so that the same samplers are stacked only once.
-    groups = sorted(groups, key=lambda group: group[0].serial)
-    first = groups[0][0]
-    # Empty places repeat the first sampler; nobody reads their results.
-    samplers = (*(sampler for sampler, _ in groups), *[first] * (STACK - len(groups)))
-    sequences = [sequence for _, members in groups for sequence in members]
-    rows = [
-        number * STACKED_ROWS + row
-        for number, (_, members) in enumerate(groups)
-        for row in range(len(members))
-    ]
-    shape = stack_shape(first)
-    run_batch(_stack_weights(samplers), sequences, rows, shape, steps, followed=followed)
-
-
-def stack_shape(sampler: Sampler) -> StepShape:
-    """The shape of a stack of samplers that are shaped like this one."""
-    return replace(sampler.shape, rows=STACK * STACKED_ROWS, stack=STACK)
-
-
-@lru_cache(maxsize=KEPT_STACKS)
-def _stack_weights(samplers: tuple[Sampler, ...]) -> list[tf.Tensor]:
-    stacks = zip(*(sampler.weights for sampler in samplers), strict=True)
-    return [tf.stack(weights) for weights in stacks]

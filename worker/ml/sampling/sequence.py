@@ -4,14 +4,12 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.ml.sampling.request import SamplingRequest
-from worker.ml.sampling.rng import uniforms
-from worker.ml.sampling.step import REPETITION_WINDOW, FloatArray
+from worker.ml.sampling.rng import SMALLEST_UNIFORM, uniforms
+from worker.ml.sampling.shape import REPETITION_WINDOW, FloatArray
 
 #: Bounds of 1/temperature as a float32. At the upper one, temperature 0, every logit but the
 #: largest is out of reach.
 INVERSE_TEMPERATURES = (1e-30, 3e38)
-#: The smallest random number, which picks the first of several largest logits.
-SMALLEST_UNIFORM = np.float32(2.0**-24)
 #: Random numbers are generated for this many tokens at once: starting a generator costs more than
 #: continuing it.
 UNIFORMS_AHEAD = 1024
@@ -118,13 +116,19 @@ class Sequence:
         self._prompt_length = len(self._ids)
         self._logprobs = np.empty(len(self._ids), np.float32)
 
-    def fill_inputs(self, known: IdArray, uniform: FloatArray, inverse: FloatArray) -> None:
+    @property
+    def draw_position(self) -> int:
+        """Position in the text of what the next step yields; below 0 in the prompt."""
+        return self._place + 1 - self._prompt_length
+
+    def fill_inputs(self, known: IdArray, uniform: FloatArray | None, inverse: FloatArray) -> None:
         """Fill one row of the next steps' inputs.
 
         Args:
             known: Prompt tokens that the steps must yield, [steps].
-            uniform: Random numbers of the draws, [steps].
-            inverse: 1/temperature of the draws, [steps].
+            uniform: Random numbers of the draws, [steps]; None if a device makes them.
+            inverse: 1/temperature of the draws, [steps]. Without `uniform` it is negative where
+                the temperature is 0.
         """
         start = self._place + 1
         prompt = self._ids[start : min(self._prompt_length, start + len(known))]
@@ -138,6 +142,9 @@ class Sequence:
         least, most = INVERSE_TEMPERATURES
         with np.errstate(divide="ignore", over="ignore"):
             inverse[draws] = np.clip(1 / temperatures, least, most)
+        if uniform is None:
+            inverse[draws] *= np.where(temperatures > 0, 1, -1)
+            return
         numbers = self._uniforms_at(position, count)
         uniform[draws] = np.where(temperatures > 0, numbers, SMALLEST_UNIFORM)
 

@@ -6,137 +6,29 @@ prompts and lengths are arguments, so one graph serves all checkpoints of a shap
 advance several checkpoints in one step: their weights are stacked and their products batched.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
 import structlog
 import tensorflow as tf
 
-from worker.ml.config import NetworkConfig, padded_vocabulary
+from worker.ml.sampling.device_rng import device_uniforms
 from worker.ml.sampling.draw import draw
-from worker.ml.sampling.report import Report, empty_report, report_step, results_of_report
+from worker.ml.sampling.network import step_network
+from worker.ml.sampling.report import empty_report, report_step, results_of_report
+from worker.ml.sampling.rng import SMALLEST_UNIFORM
+from worker.ml.sampling.shape import BLOCK, DRAWN, REPETITION_WINDOW, StepShape
 
-#: The most steps that one call can run; the actual number is an argument.
-BLOCK = 256
-#: A repetition penalty applies to this many last tokens, prompt included.
-REPETITION_WINDOW = 64
-#: Marks a token that is to be drawn, among the tokens that a call is to yield.
-DRAWN = -1
-#: The most work of one call. Sequences come and go between calls, so a call should not take much
-#: longer than 10 ms on one core: 256 steps for one sequence of LSTM(128), 84 for 32 of them.
-MULTIPLY_ADDS_PER_CALL = 200_000_000
-#: The same if nobody reads its texts meanwhile: fewer, longer calls leave more time to the rest.
-UNFOLLOWED_MULTIPLY_ADDS_PER_CALL = 600_000_000
-#: The steps of a call on a GPU, whose steps take about equally long whatever they multiply: few
-#: while somebody reads its texts, and at most so much work …
-GPU_STEPS = 64
-#: … which a modern card does in some 20 ms. Assumed: no card has been measured yet.
-GPU_MULTIPLY_ADDS_PER_CALL = 200_000_000_000
 #: Compiled graphs that a process keeps; the least recently used is dropped first. A shape has up to
 #: ten, of some 4 MiB each. TensorFlow frees only a third of that for a dropped graph, and building
 #: it again takes a second, so few should ever be dropped.
 GRAPHS = 256
 
-FloatArray = npt.NDArray[np.float32]
+
 Step = Callable[..., tuple[Any, ...]]
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class StepShape:
-    """Everything that a compiled graph depends on; checkpoints of equal shape share the graph.
-
-    Attributes:
-        vocabulary: Size of the padded vocabulary, V.
-        units: Units of each layer, U.
-        layers: LSTM layers.
-        window: Windows in flight per row, W, for a network that starts each window from zero;
-            None for one that carries its state.
-        rows: Rows of the batch, B.
-        filtered: Whether top-k, top-p and the repetition penalty are part of the graph.
-        xla: Whether XLA compiles it; otherwise TensorFlow runs it op by op.
-        stack: Checkpoints that share a step, K; each has B / K consecutive rows.
-        logits: Whether the graph also returns the logits, so that their bits can be compared.
-        report: What the graph returns beside the tokens; None costs nothing.
-        gpu: Whether a GPU runs it: then calls are long, and rows are sorted to restrict draws.
-    """
-
-    vocabulary: int
-    units: int
-    layers: int
-    window: int | None
-    rows: int
-    filtered: bool
-    xla: bool
-    stack: int = 1
-    logits: bool = False
-    report: Report | None = None
-    gpu: bool = False
-
-    @property
-    def states(self) -> int:
-        """LSTM states per layer: one per row, or one per window in flight."""
-        return self.rows * (self.window or 1)
-
-    @property
-    def steps_per_call(self) -> int:
-        """How many steps a call should run: BLOCK, or fewer for a large network."""
-        return GPU_STEPS if self.gpu else self._steps_within(MULTIPLY_ADDS_PER_CALL)
-
-    @property
-    def unfollowed_steps_per_call(self) -> int:
-        """The same if nobody reads its sequences meanwhile."""
-        if self.gpu:
-            return max(GPU_STEPS, self._steps_within(GPU_MULTIPLY_ADDS_PER_CALL))
-        return self._steps_within(UNFOLLOWED_MULTIPLY_ADDS_PER_CALL)
-
-    def _steps_within(self, multiply_adds: int) -> int:
-        lstm = self.states * (2 * self.layers - 1) * 4 * self.units**2
-        head = self.rows * self.units * self.vocabulary
-        return max(1, min(BLOCK, multiply_adds // (lstm + head)))
-
-    def new_state(self) -> FloatArray:
-        """The state before the first token, [layers, 2 (h, c), states, U]."""
-        return np.zeros((self.layers, 2, self.states, self.units), np.float32)
-
-
-def fold_weights(weights: Mapping[str, FloatArray], network: NetworkConfig) -> list[FloatArray]:
-    """Convert weights to the arguments of the compiled graph.
-
-    Returns:
-        A look-up table [V, 4U] (embedding times kernel plus bias of the first layer; the kernel's
-        rows plus bias for one-hot input) and the first recurrent kernel [U, 4U]. Then, for each
-        further layer, the kernel above the recurrent kernel [2U, 4U] and the bias [4U]. Last, the
-        head's kernel [U, V] (of a tied embedding, the projection times it) and bias [V], which is
-        minus infinity for padding.
-
-    Gates i, f and o are halved: sigmoid(x) = 1/2 + tanh(x/2)/2, so one tanh serves all four.
-    """
-    padding = padded_vocabulary(network.vocabulary_size) - network.vocabulary_size
-    half = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), network.units)
-    table = weights["lstm.0.kernel"]
-    if network.embedding:
-        table = weights["embedding"] @ table
-    table = np.pad(table + weights["lstm.0.bias"], ((0, padding), (0, 0)))
-    folded = [table * half, weights["lstm.0.recurrent_kernel"] * half]
-    for layer in range(1, network.layers):
-        name = f"lstm.{layer}."
-        kernels = np.concatenate([weights[name + "kernel"], weights[name + "recurrent_kernel"]])
-        folded += [kernels * half, weights[name + "bias"] * half]
-    if network.tied_embedding:
-        # A projection without an activation folds into one kernel, and so does its bias.
-        head = weights["projection.kernel"] @ weights["embedding"].T
-        head_bias = weights["projection.bias"] @ weights["embedding"].T + weights["head.bias"]
-    else:
-        head, head_bias = weights["head.kernel"], weights["head.bias"]
-    folded.append(np.pad(head, ((0, 0), (0, padding))))
-    folded.append(np.pad(head_bias, (0, padding), constant_values=-np.inf))
-    return [np.ascontiguousarray(array, np.float32) for array in folded]
 
 
 @lru_cache(maxsize=GRAPHS)
@@ -152,8 +44,10 @@ def step_function(shape: StepShape) -> Step:
         last: The token that each row's first step feeds, [B] int32.
         clock: Tokens fed to each row before this call, [B] int32.
         known: The token that each step is to yield, [BLOCK, B] int32, or DRAWN.
-        uniform: One random number for each draw, [BLOCK, B].
-        inverse_temperature: Of each draw, [BLOCK, B]; see `draw.draw`.
+        uniform: One random number for each draw, [BLOCK, B]; for a GPU where each row's numbers
+            begin, [B, 4] int32 from `device_rng.pack_streams`.
+        inverse_temperature: Of each draw, [BLOCK, B]; see `draw.draw`. For a GPU, a negative one
+            takes the smallest random number, as temperature 0 does.
         steps: How many steps to run, [] int32, at most BLOCK.
         limits: Empty, or for a filtered shape `top_k` [B] int32, `top_p` [B], the logarithm of
             the repetition penalty [B], and the `clock` at which each token was last seen
@@ -182,6 +76,10 @@ def step_function(shape: StepShape) -> Step:
     ) -> tuple[tf.Tensor, ...]:
         top_k, top_p, penalty, seen = limits or (None, None, None, None)
         alphabet = tf.range(shape.vocabulary)[None]
+        if shape.gpu:
+            uniform = device_uniforms(uniform, BLOCK)
+            uniform = tf.where(inverse_temperature < 0, SMALLEST_UNIFORM, uniform)
+            inverse_temperature = tf.abs(inverse_temperature)
 
         def body(index: tf.Tensor, *loop: Any) -> tuple[Any, ...]:
             yielded, logprobs, last, seen, states, report, kept_logits = loop
@@ -230,78 +128,6 @@ def step_function(shape: StepShape) -> Step:
     return cast(Step, function.get_concrete_function(*_signature(shape)))
 
 
-def step_network(
-    shape: StepShape,
-    weights: Sequence[tf.Tensor],
-    states: Sequence[tf.Tensor],
-    fed: tf.Tensor,
-    clock: tf.Tensor,
-) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Feed one token [B] to each row; returns the new states and the logits [B, V].
-
-    With a window, each row has W windows in flight, each begun one token after the other and all
-    fed the same token. The window that has now seen W tokens (or, early on, all there were) gives
-    the logits; its place then restarts from zero. This equals running the network anew over the
-    last W tokens for every token, but computes each step only once.
-
-    Args:
-        shape: The graph's shape.
-        weights: From `fold_weights`; for K checkpoints, with K in front of each shape.
-        states: h and c of each layer, [states, U] each.
-        fed: The token to feed each row, [B].
-        clock: Tokens fed to each row before, [B].
-    """
-    table, recurrent, *middle, head, head_bias = weights
-    window = shape.window
-    if window is not None:
-        begins = tf.reshape(tf.range(window)[None] == clock[:, None] % window, [-1, 1])
-        states = [tf.where(begins, 0.0, part) for part in states]
-    drive = _look_up(shape, table, fed)
-    if window is not None:
-        drive = tf.repeat(drive, window, axis=0)
-    h, c = _cell(drive + _product(shape, states[0], recurrent), states[1])
-    new = [h, c]
-    for layer in range(1, shape.layers):
-        kernels, bias = middle[2 * layer - 2 : 2 * layer]
-        both = tf.concat([h, states[2 * layer]], -1)
-        gates = _product(shape, both, kernels) + _repeat_bias(shape, bias)
-        h, c = _cell(gates, states[2 * layer + 1])
-        new += [h, c]
-    if window is not None:
-        oldest = tf.maximum(clock - (window - 1), 0) % window
-        rows = tf.reshape(h, [shape.rows, window, shape.units])
-        h = tf.gather(rows, oldest, axis=1, batch_dims=1)
-    return new, _product(shape, h, head) + _repeat_bias(shape, head_bias)
-
-
-def _look_up(shape: StepShape, table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """Look up ids [B] in a table [V, N], each in that of its own checkpoint: [B, N]."""
-    if shape.stack == 1:
-        return tf.gather(table, ids)
-    found = tf.gather(table, tf.reshape(ids, [shape.stack, -1]), axis=1, batch_dims=1)
-    return tf.reshape(found, [shape.rows, -1])
-
-
-def _product(shape: StepShape, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Multiply rows [B, M] by a kernel [M, N], each by its own checkpoint's: [B, N]."""
-    if shape.stack == 1:
-        return tf.matmul(x, kernel)
-    product = tf.matmul(tf.reshape(x, [shape.stack, -1, x.shape[-1]]), kernel)
-    return tf.reshape(product, [shape.rows, -1])
-
-
-def _repeat_bias(shape: StepShape, bias: tf.Tensor) -> tf.Tensor:
-    """A bias [N] in the shape to add to rows; for K checkpoints, [B, N]."""
-    return bias if shape.stack == 1 else tf.repeat(bias, shape.rows // shape.stack, axis=0)
-
-
-def _cell(gates: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Keras' LSTM cell on gates i, f, c, o [N, 4U]; i, f and o are halved (`fold_weights`)."""
-    i, f, g, o = tf.split(tf.tanh(gates), 4, -1)
-    c = (0.5 + 0.5 * f) * c + (0.5 + 0.5 * i) * g
-    return (0.5 + 0.5 * o) * tf.tanh(c), c
-
-
 def _signature(shape: StepShape) -> list[Any]:
     units, gates, rows = shape.units, 4 * shape.units, shape.rows
     folded = [[shape.vocabulary, gates], [units, gates]]
@@ -324,7 +150,7 @@ def _signature(shape: StepShape) -> list[Any]:
         ints(rows),
         ints(rows),
         ints(BLOCK, rows),
-        floats(BLOCK, rows),
+        ints(rows, 4) if shape.gpu else floats(BLOCK, rows),
         floats(BLOCK, rows),
         ints(),
         limits if shape.filtered else [],
