@@ -216,7 +216,7 @@ def measure(options: Options) -> list[Row]:
         "quality/shakespeare_equal_time": lambda name: at_time(
             name, plays, recipe()[0], 1.56, quick
         ),
-        "quality/shakespeare_300s": lambda name: at_time(name, plays, 300, 1.52, quick),
+        "quality/shakespeare_300s": lambda name: at_time(name, plays, 300, 1.50, quick),
     }
     return [make(name) for name, make in rows.items() if options.wants(name)]
 
