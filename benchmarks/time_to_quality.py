@@ -17,7 +17,8 @@ from benchmarks.peers import nanogpt_recipe
 from benchmarks.peers.process import child, need_torch
 from benchmarks.support.harness import Options, Row, load_corpus, main, row
 from benchmarks.support.held_out import split_tail
-from shared.specs.presets import resolve_train
+from shared.specs.estimates import CorpusSize
+from shared.specs.presets import fit_to_budget, resolve_train
 from worker.ml.checkpoint import TrainingState
 from worker.ml.config import TrainConfig
 from worker.ml.holdout import Holdout
@@ -59,6 +60,8 @@ class Task:
         # The peers are judged on the tail.
         changes = {"budget": {"seconds": seconds}, "held_out": self.held_out, "holdout": "tail"}
         spec = resolve_train("default", changes, seed=SEED, threads=THREADS, shards=2)
+        size = CorpusSize(len(self.ids), len(self.vocabulary))
+        spec = fit_to_budget(spec, size, changes)
         return TrainConfig.from_spec(spec.model_dump(), len(self.vocabulary))
 
 
@@ -213,7 +216,7 @@ def measure(options: Options) -> list[Row]:
         "quality/shakespeare_equal_time": lambda name: at_time(
             name, plays, recipe()[0], 1.56, quick
         ),
-        "quality/shakespeare_300s": lambda name: at_time(name, plays, 300, 1.52, quick),
+        "quality/shakespeare_300s": lambda name: at_time(name, plays, 300, 1.50, quick),
     }
     return [make(name) for name, make in rows.items() if options.wants(name)]
 

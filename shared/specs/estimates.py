@@ -135,8 +135,7 @@ def estimate(
     keeps_average = spec.average_decay is not None
     weights = _weights(spec, vocabulary_size) * FLOAT_BYTES
     state = weights * (1 + SLOTS[spec.optimizer] + keeps_average)
-    rate = GPU_RATE if on_gpu else CORE_RATE * spec.threads
-    speed = max(speeds) if speeds else _speed(spec, vocabulary_size, rate)
+    speed = max(speeds) if speeds else assumed_speed(spec, vocabulary_size, processor)
     activations = _activations(spec, vocabulary_size)
     # The arrays before and after a step, and the gradients.
     of_step = 2 * state + (spec.shards + 1) * weights + activations
@@ -166,6 +165,25 @@ def estimate(
             int(GPU_CONTEXT_BYTES + of_step + GPU_WORKSPACE_SHARE * activations) if on_gpu else None
         ),
     )
+
+
+def assumed_speed(spec: TrainSpec, vocabulary_size: int, processor: Processor = "cpu") -> float:
+    """Estimate the characters per second of a step whose first layer is a look-up.
+
+    Args:
+        spec: The training.
+        vocabulary_size: The tokens of its model.
+        processor: What it runs on.
+    """
+    rate = GPU_RATE if processor == "gpu" else CORE_RATE * spec.threads
+    units = spec.units
+    recurrent = 4 * units * units * (2 * spec.layers - 1)
+    head = float(units * vocabulary_size)
+    if spec.tied_embedding:
+        head = spec.embedding * (units + vocabulary_size)
+    if spec.predict == "last":
+        head /= spec.window
+    return rate / (PASSES * (recurrent + head))
 
 
 def same_shape(left: dict[str, Any], right: dict[str, Any], processor: Processor = "cpu") -> bool:
@@ -206,18 +224,6 @@ def _sampling(spec: TrainSpec, corpus: CorpusSize) -> int:
         bytes_per_character = INDEX_BYTES_PER_CHARACTER + 2 * _id_bytes(corpus.alphabet_size)
         index = corpus.characters * bytes_per_character
     return SAMPLING_COPIES * weights * FLOAT_BYTES + index
-
-
-def _speed(spec: TrainSpec, vocabulary_size: int, rate: float) -> float:
-    """Estimate the characters per second of a step whose first layer is a look-up."""
-    units = spec.units
-    recurrent = 4 * units * units * (2 * spec.layers - 1)
-    head = float(units * vocabulary_size)
-    if spec.tied_embedding:
-        head = spec.embedding * (units + vocabulary_size)
-    if spec.predict == "last":
-        head /= spec.window
-    return rate / (PASSES * (recurrent + head))
 
 
 def _id_bytes(vocabulary_size: int) -> int:

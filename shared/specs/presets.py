@@ -7,6 +7,7 @@ learns faster; `large` is meant for a modern GPU, and takes a CPU days.
 from collections.abc import Collection
 from typing import Any
 
+from shared.specs.estimates import CorpusSize, assumed_speed
 from shared.specs.training import (
     LARGE_ALPHABET,
     MAX_BATCH_SIZE,
@@ -88,6 +89,15 @@ LARGE_ALPHABET_NUMBERS: dict[PresetName, dict[str, Any]] = {
     "default": {"embedding": 128},
     "large": {},
 }
+#: From this many passes over its corpus on, a budget is long. They are counted at the speed that is
+#: assumed of a CPU, so that the choice depends on the request and on the corpus alone.
+LONG_PASSES = 12.0
+#: What a preset changes for a long budget: what overfits less, and is slower to learn.
+LONG_BUDGET_NUMBERS: dict[PresetName, dict[str, Any]] = {
+    "classic": {},
+    "default": {"dropout": 0.3},
+    "large": {},
+}
 
 
 def resolve_train(
@@ -128,6 +138,26 @@ def fit_to_alphabet(spec: TrainSpec, size: int, given: Collection[str] = ()) -> 
         if name not in given
     }
     return spec.model_copy(update={"tied_embedding": True} | changes)
+
+
+def fit_to_budget(spec: TrainSpec, corpus: CorpusSize, given: Collection[str] = ()) -> TrainSpec:
+    """Return the spec of a training with a time budget: a long one for its corpus drops more.
+
+    Args:
+        spec: The spec, fitted to the alphabet.
+        corpus: The sizes of the corpus and its alphabet.
+        given: The fields that the request sets, which stay.
+    """
+    if spec.budget is None:
+        return spec
+    characters = corpus.characters * (1 - spec.held_out)
+    speed = assumed_speed(spec, corpus.vocabulary_size(spec))
+    if spec.budget.seconds * speed < LONG_PASSES * characters:
+        return spec
+    changes = {
+        name: value for name, value in LONG_BUDGET_NUMBERS[spec.preset].items() if name not in given
+    }
+    return spec.model_copy(update=changes)
 
 
 def fit_to_items(spec: TrainSpec, longest: int, given: Collection[str]) -> TrainSpec:

@@ -23,7 +23,7 @@ from shared.clock import database_now
 from shared.queue.types import Submission
 from shared.scheduling import cap_checks
 from shared.specs.estimates import CorpusSize, Estimate
-from shared.specs.presets import fit_to_alphabet, fit_to_items, resolve_train
+from shared.specs.presets import fit_to_alphabet, fit_to_budget, fit_to_items, resolve_train
 from shared.specs.seeds import new_seed
 from shared.specs.training import SMALLEST_WINDOW, TrainNumbers, TrainSpec
 from shared.specs.windows import largest_window, longest_piece
@@ -165,6 +165,7 @@ def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None, corpus: Corpus) 
     if base is None:
         alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
         spec = fit_to_alphabet(spec, len(alphabet), changes)
+        spec = fit_to_budget(spec, CorpusSize(corpus.characters, len(alphabet)), changes)
     if spec.tied_embedding and not spec.embedding:
         raise Invalid(
             "tied_embedding",

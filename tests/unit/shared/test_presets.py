@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.specs.presets import LARGE_ALPHABET_NUMBERS, PRESETS, fit_to_alphabet, resolve_train
+from shared.specs.estimates import CorpusSize
+from shared.specs.presets import (
+    LARGE_ALPHABET_NUMBERS,
+    LONG_BUDGET_NUMBERS,
+    PRESETS,
+    fit_to_alphabet,
+    fit_to_budget,
+    resolve_train,
+)
 from shared.specs.seeds import new_seed, text_seed
 from shared.specs.training import LARGE_ALPHABET, MAX_EPOCH_SAMPLES, SEED_LIMIT, SampleSpec
 from shared.specs.windows import largest_window, minimum_characters
@@ -77,6 +85,29 @@ def test_only_an_embedding_is_tied_and_only_for_a_large_alphabet(preset: Any) ->
     kept = spec.model_copy(update={"tied_embedding": large.tied_embedding})
     assert fit_to_alphabet(spec, LARGE_ALPHABET, given) == kept
     assert fit_to_alphabet(spec, LARGE_ALPHABET, {"tied_embedding"}) == spec
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_budget_that_is_long_for_its_text_drops_more(preset: Any) -> None:
+    spec = resolve_train(preset, {"budget": {"seconds": 300}}, seed=1, threads=2, shards=2)
+    short, long = CorpusSize(20_000_000, 60), CorpusSize(200_000, 60)
+    assert fit_to_budget(spec, short) == spec
+    assert fit_to_budget(spec, long).dropout == LONG_BUDGET_NUMBERS[preset].get("dropout", 0)
+    assert fit_to_budget(spec, long, set(LONG_BUDGET_NUMBERS[preset])) == spec
+    by_epochs = resolve_train(preset, {"epochs": 900}, seed=1, threads=2, shards=2)
+    assert fit_to_budget(by_epochs, long) == by_epochs
+
+
+@pytest.mark.parametrize(
+    ("seconds", "characters", "alphabet", "long"),
+    [(300, 1_115_394, 65, True), (90, 1_115_394, 65, False), (90, 446_034, 60, False)],
+)
+def test_a_budget_is_long_from_about_a_dozen_passes_over_the_text_on(
+    seconds: float, characters: int, alphabet: int, long: bool
+) -> None:
+    changes = {"budget": {"seconds": seconds}}
+    spec = resolve_train("default", changes, seed=1, threads=2, shards=2)
+    assert (fit_to_budget(spec, CorpusSize(characters, alphabet)) != spec) == long
 
 
 def test_a_batch_is_never_cut_into_more_pieces_than_windows() -> None:
