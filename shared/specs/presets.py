@@ -98,6 +98,14 @@ LONG_BUDGET_NUMBERS: dict[PresetName, dict[str, Any]] = {
     "default": {"dropout": 0.3},
     "large": {},
 }
+#: And where the text has so many characters that pieces of four windows can be held out of it: a
+#: longer window, each of which begins without knowing what came before.
+LONG_WINDOW_CHARACTERS = 500_000
+LONG_WINDOW_NUMBERS: dict[PresetName, dict[str, Any]] = {
+    "classic": {},
+    "default": {"window": 192, "stride": 192},
+    "large": {},
+}
 
 
 def resolve_train(
@@ -140,13 +148,16 @@ def fit_to_alphabet(spec: TrainSpec, size: int, given: Collection[str] = ()) -> 
     return spec.model_copy(update={"tied_embedding": True} | changes)
 
 
-def fit_to_budget(spec: TrainSpec, corpus: CorpusSize, given: Collection[str] = ()) -> TrainSpec:
+def fit_to_budget(
+    spec: TrainSpec, corpus: CorpusSize, given: Collection[str] = (), *, items: bool = False
+) -> TrainSpec:
     """Return the spec of a training with a time budget: a long one for its corpus drops more.
 
     Args:
         spec: The spec, fitted to the alphabet.
         corpus: The sizes of the corpus and its alphabet.
         given: The fields that the request sets, which stay.
+        items: Whether the corpus is a list, whose windows are fitted to its items.
     """
     if spec.budget is None:
         return spec
@@ -157,6 +168,10 @@ def fit_to_budget(spec: TrainSpec, corpus: CorpusSize, given: Collection[str] = 
     changes = {
         name: value for name, value in LONG_BUDGET_NUMBERS[spec.preset].items() if name not in given
     }
+    longer = LONG_WINDOW_NUMBERS[spec.preset]
+    # A window of the request needs the stride that it was meant for, and the other way round.
+    if not items and characters >= LONG_WINDOW_CHARACTERS and not longer.keys() & set(given):
+        changes |= longer
     return spec.model_copy(update=changes)
 
 

@@ -165,7 +165,8 @@ def _resolve_spec(body: TrainBase, base: BaseCheckpoint | None, corpus: Corpus) 
     if base is None:
         alphabet = corpus.alphabet_lowercase if spec.lowercase else corpus.alphabet
         spec = fit_to_alphabet(spec, len(alphabet), changes)
-        spec = fit_to_budget(spec, CorpusSize(corpus.characters, len(alphabet)), changes)
+        size = CorpusSize(corpus.characters, len(alphabet))
+        spec = fit_to_budget(spec, size, changes, items=corpus.items is not None)
     if spec.tied_embedding and not spec.embedding:
         raise Invalid(
             "tied_embedding",

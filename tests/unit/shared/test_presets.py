@@ -99,6 +99,26 @@ def test_a_budget_that_is_long_for_its_text_drops_more(preset: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("characters", "given", "items", "numbers"),
+    [
+        (600_000, (), False, (192, 192)),
+        (400_000, (), False, (96, 96)),
+        (600_000, (), True, (96, 96)),
+        (600_000, ("window",), False, (96, 96)),
+        (600_000, ("stride",), False, (96, 96)),
+        (600_000, ("dropout",), False, (192, 192)),
+    ],
+)
+def test_a_long_budget_has_longer_windows_where_the_text_is_long(
+    characters: int, given: tuple[str, ...], items: bool, numbers: tuple[int, int]
+) -> None:
+    spec = resolve_train("default", {"budget": {"seconds": 3600}}, seed=1, threads=2, shards=2)
+    fitted = fit_to_budget(spec, CorpusSize(characters, 60), given, items=items)
+    assert (fitted.window, fitted.stride) == numbers
+    assert fitted.dropout == (0.1 if "dropout" in given else 0.3)
+
+
+@pytest.mark.parametrize(
     ("seconds", "characters", "alphabet", "long"),
     [(300, 1_115_394, 65, True), (90, 1_115_394, 65, False), (90, 446_034, 60, False)],
 )
