@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from shared.prepared import Prepared
 from shared.tables import Checkpoint
 
 _LATEST = (Checkpoint.step.desc(), Checkpoint.id.desc())
@@ -18,9 +19,12 @@ _OF_MODEL = select(Checkpoint.id, Checkpoint.size_bytes).where(
     Checkpoint.model_id == bindparam("model")
 )
 # Built once: they are part of the time to a text's first character.
-_BY_NAME = {name: _OF_MODEL.order_by(*order).limit(1) for name, order in _ORDERS.items()}
-_BY_ID = _OF_MODEL.where(Checkpoint.id == bindparam("reference"))
-_USED_BY_ID = _BY_ID.with_for_update(read=True, key_share=True)
+_BY_NAME = {
+    name: Prepared(_OF_MODEL.order_by(*order).limit(1)) for name, order in _ORDERS.items()
+}
+_WITH_ID = _OF_MODEL.where(Checkpoint.id == bindparam("reference"))
+_BY_ID = Prepared(_WITH_ID)
+_USED_BY_ID = Prepared(_WITH_ID.with_for_update(read=True, key_share=True))
 _OF_MANY = (
     select(
         Checkpoint.model_id,
@@ -57,7 +61,7 @@ def find_checkpoint(
 ) -> FoundCheckpoint | None:
     """Find a model's checkpoint; arguments and result as for `resolve`."""
     statement = _BY_NAME.get(reference, _USED_BY_ID if use else _BY_ID)
-    row = connection.execute(statement, {"model": model_id, "reference": reference}).first()
+    row = statement.first(connection, {"model": model_id, "reference": reference})
     return None if row is None else FoundCheckpoint(row.id, row.size_bytes)
 
 

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
+from shared.prepared import Prepared
+
 #: Gives the time that leases are compared with. A test passes its own.
 Clock = Callable[[Connection], datetime]
+
+_NOW = Prepared(select(func.clock_timestamp().label("now")))
 
 
 def database_now(connection: Connection) -> datetime:
@@ -19,7 +23,7 @@ def database_now(connection: Connection) -> datetime:
     process, so its clock is this machine's.
     """
     if connection.dialect.name == "postgresql":
-        moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        moment: datetime = _NOW.first(connection, {}).now
         return moment.astimezone(UTC)
     return datetime.now(UTC)
 

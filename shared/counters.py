@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
+from shared.prepared import Prepared
 from shared.tables import Counter
 
 #: Processes of one machine rarely share a row, and a scrape reads few.
@@ -77,7 +78,7 @@ class Tally:
             # In one order, so that two transactions of a shard can't deadlock.
             for (name, labels), amount in sorted(self._counts.items())
         ]
-        connection.execute(_raise_statement(connection.dialect.name), rows)
+        _raise_statement(connection.dialect.name).run(connection, *rows)
 
 
 class SharedTally:
@@ -105,13 +106,15 @@ class SharedTally:
 
 
 @cache
-def _raise_statement(dialect: str) -> Any:
+def _raise_statement(dialect: str) -> Prepared:
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(Counter.__table__)
     values: dict[str, Any] = {
         name: bindparam(name) for name in ("name", "labels", "shard", "value")
     }
     statement = insert.values(**values)
-    return statement.on_conflict_do_update(
-        index_elements=["name", "labels", "shard"],
-        set_={"value": Counter.__table__.c.value + statement.excluded.value},
+    return Prepared(
+        statement.on_conflict_do_update(
+            index_elements=["name", "labels", "shard"],
+            set_={"value": Counter.__table__.c.value + statement.excluded.value},
+        )
     )

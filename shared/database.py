@@ -12,8 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    String,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+)
 from sqlalchemy.orm import Session, sessionmaker
+
+from shared.prepared import Prepared, run_text
 
 BUSY_TIMEOUT_SECONDS = 30
 JOURNAL_RETRY_SECONDS = 0.02
@@ -34,7 +46,9 @@ UNSYNCED_OPTION = "quire_unsynced"
 #: Marks a connection that holds its process's write lock.
 HOLDS_WRITE_LOCK = "quire_holds_write_lock"
 
-_LIMIT_LOCK_WAITS = text("SELECT set_config('lock_timeout', :timeout, true)")
+_LIMIT_LOCK_WAITS = Prepared(
+    select(func.set_config("lock_timeout", bindparam("timeout", type_=String), True).label("set"))
+)
 
 log = structlog.get_logger(__name__)
 
@@ -139,7 +153,7 @@ def limit_lock_waits(connection: Connection, seconds: float) -> None:
     On SQLite a transaction waits at its start alone, as long as the engine's time-out says.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(_LIMIT_LOCK_WAITS, {"timeout": f"{round(seconds * 1000)}ms"})
+        _LIMIT_LOCK_WAITS.all(connection, {"timeout": f"{round(seconds * 1000)}ms"})
 
 
 def journal_mode(version: tuple[int, ...] = sqlite.sqlite_version_info) -> str:
@@ -197,15 +211,15 @@ class _WriteLock:
     def begin(self, connection: Connection) -> None:
         """Begin a transaction; a write transaction waits for the lock."""
         if connection.get_execution_options().get(READ_ONLY_OPTION, False):
-            connection.exec_driver_sql("BEGIN DEFERRED")
+            run_text(connection, "BEGIN DEFERRED")
             return
         # After a time-out SQLite is asked all the same: its error says why.
         if not connection.info.get(HOLDS_WRITE_LOCK) and self._lock.acquire(timeout=self._seconds):
             connection.info[HOLDS_WRITE_LOCK] = True
         if connection.get_execution_options().get(UNSYNCED_OPTION, False) and self._has_wal:
             connection.info[UNSYNCED_OPTION] = True
-            connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+            run_text(connection, "PRAGMA synchronous = NORMAL")
+        run_text(connection, "BEGIN IMMEDIATE")
 
     def release(self, connection: Any, record: Any) -> None:
         """Release the lock when a connection returns to the pool, and let it sync again."""

@@ -1,100 +1,140 @@
-"""Selects that are compiled once, for statements that run hundreds of times a second.
+"""Statements that are compiled once, for those that run hundreds of times a second.
 
-SQLAlchemy takes several times as long to run a small select as the database takes to answer it.
-Here it compiles the statement once for each dialect; from then on the driver runs the text, and
+SQLAlchemy takes several times as long to run a small statement as the database does. Here it
+compiles the statement once for each dialect; from then on the driver runs the text, and
 SQLAlchemy's own types convert the values on both ways.
 """
 
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import BindParameter, Connection, Executable
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import visitors
 
 Processor = Callable[[Any], Any]
+Values = Mapping[str, Any]
 
 
-class PreparedSelect:
-    """A select without `IN` lists, whose parameters are all `bindparam`.
+class Prepared:
+    """A select, or a statement that writes, whose parameters are given when it runs.
+
+    Lists are taken by `bindparam(…, expanding=True)` of an `IN` alone: they are filled up with
+    their last element to a power of two, so that a few texts serve lists of all lengths.
 
     Args:
-        statement: The select.
+        statement: The statement. The defaults of its columns are constants.
     """
 
-    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
-        self.statement = statement
-        self._compiled: dict[str, _Compiled] = {}
+    def __init__(self, statement: Executable) -> None:
+        self.statement: Any = statement
+        self._lists = frozenset(
+            each.key
+            for each in visitors.iterate(self.statement)
+            if isinstance(each, BindParameter) and each.expanding
+        )
+        self._forms: dict[tuple[Any, ...], _Form] = {}
         self._lock = threading.Lock()
 
-    def all(self, connection: Connection, values: Mapping[str, Any]) -> list[Any]:
+    def all(self, connection: Connection, values: Values) -> list[Any]:
         """Return the rows, with the columns as attributes, in the connection's transaction."""
-        compiled = self._compiled.get(connection.dialect.name)
-        if compiled is None:
-            with self._lock:
-                compiled = _Compiled(self.statement, connection)
-                self._compiled[connection.dialect.name] = compiled
+        given = self._filled_up(values)
+        form = self._form(connection, given)
         try:
-            return compiled.run(connection, values)
+            return form.fetch(connection, given)
         except connection.dialect.loaded_dbapi.Error as error:
-            dialect, driver = connection.dialect, connection.connection.dbapi_connection
-            if dialect.is_disconnect(error, driver, None):
-                # Again, by SQLAlchemy, which drops the lost connection.
-                return list(connection.execute(self.statement, dict(values)))
-            # Not again: PostgreSQL would only say that the transaction has failed.
-            raise DBAPIError.instance(
-                compiled.text, dict(values), error, dialect.loaded_dbapi.Error, dialect=dialect
-            ) from error
+            if not _is_lost(connection, error):
+                raise _as_sqlalchemys(connection, form.text, dict(values), error) from error
+            # Again, by SQLAlchemy, which drops the lost connection.
+            return list(connection.execute(self.statement, dict(values)))
 
-    def first(self, connection: Connection, values: Mapping[str, Any]) -> Any:
+    def first(self, connection: Connection, values: Values) -> Any:
         """Return the first row; None if there is none."""
         rows = self.all(connection, values)
         return rows[0] if rows else None
 
+    def run(self, connection: Connection, *rows: Values) -> None:
+        """Run a statement that returns no rows, once for each of some values of the same names."""
+        if not rows:
+            return
+        given = [self._filled_up(values) for values in rows] if self._lists else rows
+        form = self._form(connection, given[0])
+        try:
+            form.run(connection, given)
+        except connection.dialect.loaded_dbapi.Error as error:
+            if not _is_lost(connection, error):
+                raise _as_sqlalchemys(connection, form.text, dict(rows[0]), error) from error
+            connection.execute(self.statement, [dict(row) for row in rows])
 
-class _Compiled:
-    """A statement in the words of one dialect.
+    def _filled_up(self, values: Values) -> Values:
+        if not self._lists:
+            return values
+        filled = dict(values)
+        for name in self._lists:
+            elements = filled[name]
+            length = 1 << (len(elements) - 1).bit_length() if elements else 0
+            filled[name] = [*elements, *elements[-1:] * (length - len(elements))]
+        return filled
+
+    def _form(self, connection: Connection, values: Values) -> "_Form":
+        lengths = [len(values[name]) for name in self._lists]
+        key = (connection.dialect.name, *values, *lengths)
+        form = self._forms.get(key)
+        if form is None:
+            with self._lock:
+                form = self._forms[key] = _Form(self.statement, connection, values)
+        return form
+
+
+class _Form:
+    """A statement in the words of one dialect, for values of some names and lists of some lengths.
 
     Attributes:
         text: The statement.
     """
 
-    def __init__(self, statement: Select[*tuple[Any, ...]], connection: Connection) -> None:
+    def __init__(self, statement: Any, connection: Connection, values: Values) -> None:
         self._dialect = connection.dialect
-        compiled: Any = statement.compile(dialect=self._dialect)
-        self.text = str(compiled)
+        compiled: Any = statement.compile(dialect=self._dialect, column_keys=list(values))
+        expanded = compiled.construct_expanded_state(dict(values))
+        self.text = expanded.statement
         # A driver takes values by position or by name.
-        self._order: list[str] | None = compiled.positiontup if compiled.positional else None
-        self._constants = {n: value for n, value in compiled.params.items() if value is not None}
-        self._bind_processors = {
+        self._is_positional = compiled.positional
+        self._lists = {
+            name: names for name, names in expanded.parameter_expansion.items() if name in values
+        }
+        processors = {
             name: bind.type.dialect_impl(self._dialect).bind_processor(self._dialect)
             for bind, name in compiled.bind_names.items()
-        }
-        columns = list(statement.selected_columns)
+            if name not in expanded.parameter_expansion
+        } | dict(expanded.processors)
+        order = expanded.positiontup if self._is_positional else list(expanded.parameters)
+        constants = {**expanded.parameters, **_column_defaults(compiled)}
+        self._plan = [
+            (name, processors.get(name), constants[name] if name not in values else None)
+            for name in order
+        ]
+        columns = list(statement.exported_columns)
         self._types = [column.type for column in columns]
         row = namedtuple("Row", [str(column.key) for column in columns])  # type: ignore[misc]
         self._row: Any = row
         #: The places of the values that a type converts, known once a cursor tells their types.
         self._converted: list[tuple[int, Processor]] | None = None
 
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> list[Any]:
-        given = {**self._constants, **values}
-        bound = {
-            name: given[name] if process is None else process(given[name])
-            for name, process in self._bind_processors.items()
-        }
+    def fetch(self, connection: Connection, values: Values) -> list[Any]:
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(
-                self.text,
-                bound if self._order is None else tuple(bound[name] for name in self._order),
-            )
+            cursor.execute(self.text, self._bound(values))
             rows = cursor.fetchall()
             if self._converted is None:
                 self._converted = self._processors(cursor.description)
         finally:
             cursor.close()
+        make = self._row._make
+        if not self._converted:
+            return [make(row) for row in rows]
         found = []
         for row in rows:
             converted = list(row)
@@ -102,8 +142,38 @@ class _Compiled:
                 value = converted[place]
                 if value is not None:
                     converted[place] = process(value)
-            found.append(self._row._make(converted))
+            found.append(make(converted))
         return found
+
+    def run(self, connection: Connection, rows: Sequence[Values]) -> None:
+        cursor = connection.connection.cursor()
+        try:
+            if len(rows) == 1:
+                cursor.execute(self.text, self._bound(rows[0]))
+            else:
+                cursor.executemany(self.text, [self._bound(row) for row in rows])
+        finally:
+            cursor.close()
+
+    def _bound(self, values: Values) -> Any:
+        if self._lists:
+            values = {**values, **dict(self._elements(values))}
+        if self._is_positional:
+            return [
+                process(values.get(name, constant)) if process else values.get(name, constant)
+                for name, process, constant in self._plan
+            ]
+        return {
+            name: process(values.get(name, constant)) if process else values.get(name, constant)
+            for name, process, constant in self._plan
+        }
+
+    def _elements(self, values: Values) -> Iterator[tuple[str, Any]]:
+        for name, names in self._lists.items():
+            elements = values[name]
+            if elements and isinstance(elements[0], tuple):
+                elements = [each for element in elements for each in element]
+            yield from zip(names, elements, strict=True)
 
     def _processors(self, description: Any) -> list[tuple[int, Processor]]:
         processors = [
@@ -111,3 +181,40 @@ class _Compiled:
             for type_, column in zip(self._types, description, strict=True)
         ]
         return [(place, each) for place, each in enumerate(processors) if each is not None]
+
+
+def _column_defaults(compiled: Any) -> dict[str, Any]:
+    """Return what an insert takes for its columns that are given no values."""
+    columns = [*compiled.insert_prefetch, *compiled.update_prefetch]
+    for column in columns:
+        if column.default is None or not column.default.is_scalar:
+            raise TypeError(f"a column that is to be computed: {column}")
+    return {column.key: column.default.arg for column in columns}
+
+
+def run_text(connection: Connection, text: str) -> None:
+    """Run a statement of the driver's own, without parameters and rows."""
+    try:
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(text)
+        finally:
+            cursor.close()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _as_sqlalchemys(connection, text, {}, error) from error
+
+
+def _is_lost(connection: Connection, error: Exception) -> bool:
+    driver = connection.connection.dbapi_connection
+    return bool(connection.dialect.is_disconnect(error, driver, None))  # type: ignore[arg-type]
+
+
+def _as_sqlalchemys(
+    connection: Connection, text: str, values: dict[str, Any], error: Exception
+) -> Exception:
+    # It is not run again: PostgreSQL would only say that the transaction has failed.
+    dialect = connection.dialect
+    wrapped: Exception = DBAPIError.instance(
+        text, values, error, dialect.loaded_dbapi.Error, dialect=dialect
+    )
+    return wrapped

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from shared.prepared import Prepared
 from shared.tables import Base
 
 
@@ -29,7 +30,7 @@ def insert_all_if_absent(
 ) -> None:
     """Insert those rows whose keys do not exist; all rows have values of the same columns."""
     if rows:
-        connection.execute(_insert_all_if_absent_statement(connection.dialect.name, table), rows)
+        _insert_all_if_absent_statement(connection.dialect.name, table).run(connection, *rows)
 
 
 def insert_or_replace(connection: Connection, table: type[Base], values: dict[str, Any]) -> None:
@@ -56,8 +57,8 @@ def _insert_if_absent_statement(dialect: str, table: type[Base]) -> Any:
 
 
 @cache
-def _insert_all_if_absent_statement(dialect: str, table: type[Base]) -> Any:
-    return _insert(dialect, table).on_conflict_do_nothing()
+def _insert_all_if_absent_statement(dialect: str, table: type[Base]) -> Prepared:
+    return Prepared(_insert(dialect, table).on_conflict_do_nothing())
 
 
 @cache

@@ -21,7 +21,7 @@ from api.errors import (
 )
 from api.permissions.current_user import CurrentUser, current_user
 from api.permissions.visibility import may_see, shows_excerpts, visible_to
-from shared.prepared import PreparedSelect
+from shared.prepared import Prepared
 from shared.tables import (
     Checkpoint,
     Corpus,
@@ -141,9 +141,9 @@ def own_job_as_shown(connection: Connection, reference: str) -> Any:
 
 
 @cache
-def _own_job_as_shown() -> PreparedSelect:
+def _own_job_as_shown() -> Prepared:
     user_id: BindParameter[str] = bindparam("user_id")
-    return PreparedSelect(
+    return Prepared(
         select(
             *Job.__table__.columns,
             visible_to(Corpus, user_id).label("shows_corpus"),

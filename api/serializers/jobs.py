@@ -13,14 +13,14 @@ from api.serializers.models import aliases_reply
 from api.serializers.texts import TextColumns, render_text, text_replies
 from api.services import services
 from shared.checkpoint_aliases import Aliases, resolve_many
-from shared.prepared import PreparedSelect
+from shared.prepared import Prepared
 from shared.queue.types import StoredText, SubmittedJob
 from shared.scheduling.forecast import Place
 from shared.scheduling.forecast_queries import places
 from shared.tables import KINDS, PRIORITIES, TERMINAL_STATUSES, Checkpoint, GeneratedText, Job
 
 # Built once, because clients poll their jobs.
-_TEXTS = PreparedSelect(
+_TEXTS = Prepared(
     select(*GeneratedText.__table__.columns)
     .where(GeneratedText.job_id == bindparam("job"))
     .order_by(GeneratedText.step, GeneratedText.position)

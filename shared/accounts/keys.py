@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from shared import audit
 from shared.accounts.scopes import scopes_for, scopes_of_role
 from shared.clock import database_now
-from shared.prepared import PreparedSelect
+from shared.prepared import Prepared
 from shared.tables import ApiKey, User
 
 KEY_BYTES = 32
@@ -24,7 +24,7 @@ KEY_PATTERN = re.compile(r"quire_([0-9a-z]{8})_([0-9a-f]{64})")
 _PREFIX_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 #: Every request runs it, some of them twice.
-_FIND_KEY = PreparedSelect(
+_FIND_KEY = Prepared(
     select(
         User.id,
         User.name,

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select
 
 from shared.ids import new_id
+from shared.prepared import Prepared
 from shared.tables import Delivery, Job, Notification
 
 CHECKPOINT_EVENT, TEST_EVENT = "checkpoint.recorded", "webhook.test"
@@ -32,12 +33,13 @@ _WISHES = (
     )
     .order_by(Notification.id)
 )
+_OF_ENDS = Prepared(_WISHES)
 _OF_CHECKPOINTS = _WISHES.where(Notification.checkpoints)
 
 
 def record_ends(connection: Connection, jobs: Sequence[str], now: datetime) -> None:
     """Write the messages about jobs that this transaction has ended."""
-    found = connection.execute(_WISHES, {"jobs": list(jobs)}).all()
+    found = _OF_ENDS.all(connection, {"jobs": list(jobs)})
     _write(connection, found, lambda row: f"job.{row.status}", {}, now)
 
 

@@ -105,8 +105,8 @@ class QueueBase:
             count_end(ledger.tally, claim, row, row.ran_seconds, status, values.get("error"))
         used = claim.device_seconds(held, seconds)
         ledger.settle(claim.user_id, claim.charged_seconds, used, claim.claimed_at, now)
-        connection.execute(
-            sql.CLEAR_CURRENT_JOB, {"worker": claim.worker_id, "ended": [claim.job_id]}
+        sql.CLEAR_CURRENT_JOB.run(
+            connection, {"worker": claim.worker_id, "ended": [claim.job_id]}
         )
         data = {"seconds": round(held, 3), **(event_data or {})}
         add_event(connection, claim.job_id, claim.attempt, now, status, **data)
@@ -116,7 +116,7 @@ class QueueBase:
 
     def _unblock(self, connection: Connection, succeeded: Sequence[str], now: datetime) -> None:
         """Unblock the jobs that waited for these to succeed."""
-        rows = connection.execute(sql.UNBLOCK, {"ended": list(succeeded)}).all()
+        rows = sql.UNBLOCK.all(connection, {"ended": list(succeeded)})
         add_events(
             connection,
             [Event(row.id, row.attempt, "unblocked", {"after": row.after_job_id}) for row in rows],

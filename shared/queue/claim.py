@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from shared.checkpoint_aliases import resolve
+from shared.checkpoint_aliases import FoundCheckpoint, find_checkpoint, resolve
 from shared.database import reading, unsynced
 from shared.queue import sql
 from shared.queue.base import QueueBase
@@ -141,7 +141,7 @@ class JobClaims(QueueBase):
                     "lease": now + self._lease,
                     "now": now,
                 }
-                rows = connection.execute(sql.CLAIM, values).all()
+                rows = sql.CLAIM.all(connection, values)
                 if whole and any(row.alone for row in rows) and (busy or len(rows) > 1):
                     raise _SharesNoBatch
                 late = len(picked) - len(rows)
@@ -149,7 +149,7 @@ class JobClaims(QueueBase):
                 # left to the next rescue.
                 if late and not self._fail_overdue(connection, now, ledger.tally) and not rows:
                     return []
-            checkpoints = _set_checkpoints(connection, rows) if kind == "generate" else {}
+            checkpoints = _set_checkpoints(connection, rows, memory) if kind == "generate" else {}
             if memory is not None and whole:
                 _learn_sizes(connection, memory, checkpoints.values())
                 if not memory.have_room(checkpoints.values()):
@@ -181,15 +181,16 @@ class JobClaims(QueueBase):
                 now,
             )
             # Lock the worker's row before the users', as the end of a run does.
-            connection.execute(
-                sql.SET_CURRENT_JOB,
-                {"worker": device, "current_job_id": claims[0].job_id, "now": now},
+            sql.SET_CURRENT_JOB.run(
+                connection, {"worker": device, "current_job_id": claims[0].job_id, "now": now}
             )
             ledger.post(connection, self._half_life, now)
             return claims
 
 
-def _set_checkpoints(connection: Connection, rows: Sequence[Any]) -> dict[str, str]:
+def _set_checkpoints(
+    connection: Connection, rows: Sequence[Any], memory: NetworkMemory | None
+) -> dict[str, str]:
     """Choose the checkpoints of claimed generations.
 
     The first claim of a job looks up `best` or `latest` and stores what it found: a training may
@@ -198,7 +199,7 @@ def _set_checkpoints(connection: Connection, rows: Sequence[Any]) -> dict[str, s
     Returns:
         The checkpoints' ids by the jobs' ids.
     """
-    resolved: dict[tuple[str, str], str | None] = {}
+    resolved: dict[tuple[str, str], FoundCheckpoint | None] = {}
     chosen = {row.id: row.checkpoint_id for row in rows if row.checkpoint_id is not None}
     new = defaultdict(list)
     for row in rows:
@@ -206,11 +207,13 @@ def _set_checkpoints(connection: Connection, rows: Sequence[Any]) -> dict[str, s
             continue
         reference = (row.model_id, row.spec.get("checkpoint", "best"))
         if reference not in resolved:
-            resolved[reference] = resolve(connection, *reference)
-        if checkpoint_id := resolved[reference]:
-            new[checkpoint_id].append(row.id)
+            resolved[reference] = find_checkpoint(connection, *reference)
+        if found := resolved[reference]:
+            new[found.id].append(row.id)
+            if memory is not None:
+                memory.learn({found.id: found.size_bytes})
     for checkpoint_id, jobs in new.items():
-        connection.execute(sql.SET_CHECKPOINT, {"jobs": jobs, "checkpoint": checkpoint_id})
+        sql.SET_CHECKPOINT.run(connection, {"jobs": jobs, "checkpoint": checkpoint_id})
         chosen |= dict.fromkeys(jobs, checkpoint_id)
     return chosen
 
@@ -254,7 +257,7 @@ def _learn_sizes(
 ) -> None:
     unknown = memory.unknown(checkpoints)
     if unknown:
-        found = connection.execute(sql.CHECKPOINT_SIZES, {"checkpoints": list(unknown)})
+        found = sql.CHECKPOINT_SIZES.all(connection, {"checkpoints": list(unknown)})
         # One that was deleted meanwhile takes nothing.
         memory.learn(dict.fromkeys(unknown, 0) | {row.id: row.size_bytes for row in found})
 

@@ -91,7 +91,7 @@ class JobCompletion(QueueBase):
             now = self.clock(connection)
             mine = [(claim.job_id, claim.attempt) for claim, _ in finished]
             # Every transaction locks jobs in the order of their ids, so that two can't deadlock.
-            rows = connection.execute(sql.LOCK_ENDING, {"mine": mine})
+            rows = sql.LOCK_ENDING.all(connection, {"mine": mine})
             held = {(row.id, row.attempt): row for row in rows}
             ended, lost = [], []
             for claim, texts in finished:
@@ -128,10 +128,10 @@ class JobCompletion(QueueBase):
             )
             data = {"seconds": round(held, 3)}
             events.append(Event(claim.job_id, claim.attempt, "succeeded", data))
-        connection.execute(sql.END, ends)
+        sql.END.run(connection, *ends)
         for worker in sorted({claim.worker_id for claim in claims}):
             values = {"worker": worker, "ended": [claim.job_id for claim in claims]}
-            connection.execute(sql.CLEAR_CURRENT_JOB, values)
+            sql.CLEAR_CURRENT_JOB.run(connection, values)
         add_events(connection, events, now)
 
     def _settle(

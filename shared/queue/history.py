@@ -12,11 +12,12 @@ from sqlalchemy import Connection, insert, select
 
 from shared.ids import new_id
 from shared.notifications import outbox
+from shared.prepared import Prepared
 from shared.queue.types import CheckpointRecord, Claim, ProgressReport, StoredText, TextRecord
 from shared.tables import TERMINAL_STATUSES, Checkpoint, GeneratedText, JobEvent, Metric
 from shared.upsert import insert_all_if_absent, insert_if_absent, insert_or_replace
 
-_INSERT_EVENT = insert(JobEvent)
+_INSERT_EVENT = Prepared(insert(JobEvent))
 _TEXT_FIELDS = tuple(each.name for each in fields(TextRecord))
 _STORED_FIELDS = tuple(each.name for each in fields(StoredText))
 
@@ -55,7 +56,7 @@ def add_events(connection: Connection, events: Sequence[Event], now: datetime) -
             }
             for event in events
         ]
-        connection.execute(_INSERT_EVENT, rows)
+        _INSERT_EVENT.run(connection, *rows)
         if ended := [event.job_id for event in events if event.type in TERMINAL_STATUSES]:
             outbox.record_ends(connection, ended, now)
 

@@ -49,9 +49,9 @@ class JobLeases(QueueBase):
         with self.engine.begin() as connection:
             now = self.clock(connection)
             # Every transaction locks jobs in the order of their ids, so that two can't deadlock.
-            held = connection.execute(sql.LOCK_HELD, {"mine": mine}).all()
+            held = sql.LOCK_HELD.all(connection, {"mine": mine})
             renewed = {"held": [row.id for row in held], "lease": now + self._lease}
-            connection.execute(sql.RENEW, renewed)
+            sql.RENEW.run(connection, renewed)
             yielding = {row.id for row in held if self._must_yield(connection, row, now)}
             drain = connection.execute(
                 update(Device)

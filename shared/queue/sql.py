@@ -6,7 +6,7 @@ between a request and its text.
 
 from sqlalchemy import bindparam, func, insert, or_, select, text, tuple_, update
 
-from shared.prepared import PreparedSelect
+from shared.prepared import Prepared
 from shared.tables import (
     MUST_START,
     RUNNABLE,
@@ -19,14 +19,14 @@ from shared.tables import (
 )
 
 #: Insert jobs, given their columns.
-SUBMIT = insert(Job)
+SUBMIT = Prepared(insert(Job))
 #: Whether any job of `kind` is runnable.
-ANY_RUNNABLE = PreparedSelect(
+ANY_RUNNABLE = Prepared(
     select(Job.id).where(Job.kind == bindparam("kind"), text(RUNNABLE)).limit(1)
 )
 #: Lease those of `picked` that may still start. Also takes `charged`, `device_slots`, `worker`,
 #: `lease`, `now`.
-CLAIM = (
+CLAIM = Prepared(
     update(Job)
     .where(
         Job.id.in_(bindparam("picked", expanding=True)),
@@ -63,7 +63,7 @@ CLAIM = (
     )
 )
 #: Set the `checkpoint` of `jobs`, generations claimed in this transaction.
-SET_CHECKPOINT = (
+SET_CHECKPOINT = Prepared(
     update(Job)
     .where(Job.id.in_(bindparam("jobs", expanding=True)))
     .values(checkpoint_id=bindparam("checkpoint"))
@@ -73,9 +73,9 @@ NETWORK_NEEDS = select(Job.id, Job.user_id, Job.model_id, Job.checkpoint_id, Job
     Job.id.in_(bindparam("picked", expanding=True))
 )
 #: The sizes of the files of `checkpoints`.
-CHECKPOINT_SIZES = select(Checkpoint.id, Checkpoint.size_bytes).where(
+CHECKPOINT_SIZES = Prepared(select(Checkpoint.id, Checkpoint.size_bytes).where(
     Checkpoint.id.in_(bindparam("checkpoints", expanding=True))
-)
+))
 #: Those of `picked` that must not share a batch.
 MUST_RUN_ALONE = select(Job.id).where(Job.id.in_(bindparam("picked", expanding=True)), Job.alone)
 #: The fence: `held_attempt` still holds `held_job`.
@@ -91,7 +91,7 @@ LOCK_REQUESTS = (
     select(Job.pause_requested_at, Job.cancel_requested_at).where(*_HELD).with_for_update()
 )
 #: Take a held job from its worker, given `new_status`, `ended_at` and `held_seconds`.
-END = (
+_END = (
     update(Job)
     .where(*_HELD)
     .values(
@@ -103,13 +103,14 @@ END = (
         ran_seconds=Job.ran_seconds + bindparam("held_seconds"),
     )
 )
+END = Prepared(_END)
 #: The same, with what is counted of the job.
-END_COUNTED = END.returning(
+END_COUNTED = _END.returning(
     Job.kind, Job.created_at, Job.started_at, Job.ran_seconds, Job.spec, Job.progress
 )
 #: The fence of many ends: those of `mine`, pairs of a job and the attempt that holds it, that are
 #: still held; locked until the commit.
-LOCK_ENDING = (
+LOCK_ENDING = Prepared(
     select(Job.id, Job.attempt, Job.created_at, Job.started_at, Job.ran_seconds, Job.progress)
     .where(
         tuple_(Job.id, Job.attempt).in_(bindparam("mine", expanding=True)),
@@ -119,7 +120,7 @@ LOCK_ENDING = (
     .with_for_update()
 )
 #: What a heartbeat needs of `mine`, pairs of a job and the attempt that holds it.
-LOCK_HELD = (
+LOCK_HELD = Prepared(
     select(
         Job.id,
         Job.kind,
@@ -140,7 +141,7 @@ LOCK_HELD = (
     .with_for_update()
 )
 #: Renew the leases of `held`, jobs that `LOCK_HELD` has locked.
-RENEW = (
+RENEW = Prepared(
     update(Job)
     .where(Job.id.in_(bindparam("held", expanding=True)))
     .values(lease_expires_at=bindparam("lease", type_=UtcDateTime))
@@ -169,7 +170,7 @@ LOCK_BATCH_MATES = (
     .with_for_update(skip_locked=True)
 )
 #: Unblock the jobs that waited for `ended`, jobs that have succeeded.
-UNBLOCK = (
+UNBLOCK = Prepared(
     update(Job)
     .where(Job.blocked_by.in_(bindparam("ended", expanding=True)))
     .values(blocked_by=None)
@@ -210,7 +211,7 @@ FAIL_WAITING = (
     )
 )
 #: Say which job `worker` runs now.
-SET_CURRENT_JOB = (
+SET_CURRENT_JOB = Prepared(
     update(Device)
     .where(Device.id == bindparam("worker"))
     .values(
@@ -219,7 +220,7 @@ SET_CURRENT_JOB = (
     )
 )
 #: Say that `worker` no longer runs any of `ended`.
-CLEAR_CURRENT_JOB = (
+CLEAR_CURRENT_JOB = Prepared(
     update(Device)
     .where(
         Device.id == bindparam("worker"),

@@ -79,7 +79,7 @@ class JobSubmission(QueueBase):
         """Insert jobs that `admit` has returned in this transaction."""
         if jobs:
             rows = [{name: getattr(job, name) for name in _COLUMNS} for job in jobs]
-            connection.execute(sql.SUBMIT, rows)
+            sql.SUBMIT.run(connection, *rows)
             events = [Event(job.id, 0, "submitted") for job in jobs]
             add_events(connection, events, jobs[0].created_at)
 

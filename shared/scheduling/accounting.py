@@ -13,18 +13,18 @@ from datetime import UTC, date, datetime, time
 from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from shared.counters import Tally
-from shared.prepared import PreparedSelect
+from shared.prepared import Prepared
 from shared.tables import RUNNING, Job, User
 
 #: Built once: building a statement takes SQLAlchemy longer than running it takes the database.
-_ACCOUNTS = (
+_ACCOUNTS = Prepared(
     select(User.id, User.served_seconds, User.served_at, User.used_seconds, User.used_on)
     .where(User.id.in_(bindparam("users", expanding=True)))
     .order_by(User.id)
     .with_for_update(key_share=True)
 )
-_POST = update(User).where(User.id == bindparam("user"))
-_TRAININGS = PreparedSelect(
+_POST = Prepared(update(User).where(User.id == bindparam("user")))
+_TRAININGS = Prepared(
     select(
         Job.id,
         Job.user_id,
@@ -37,8 +37,8 @@ _TRAININGS = PreparedSelect(
         Job.cancel_requested_at,
     ).where(text("kind = 'train'"), text(RUNNING))
 )
-_GENERATIONS = (
-    select(Job.user_id, func.sum(Job.charged_seconds))
+_GENERATIONS = Prepared(
+    select(Job.user_id, func.sum(Job.charged_seconds).label("charged_seconds"))
     .where(text("kind = 'generate'"), text(RUNNING))
     .group_by(Job.user_id)
 )
@@ -123,7 +123,7 @@ class Ledger:
         if not self._accounts:
             return
         # Every transaction locks users in the order of their ids, so that two can't deadlock.
-        rows = connection.execute(_ACCOUNTS, {"users": list(self._accounts)}).all()
+        rows = _ACCOUNTS.all(connection, {"users": list(self._accounts)})
         posts = []
         for row in rows:
             account = self._accounts[row.id]
@@ -138,7 +138,7 @@ class Ledger:
                     "used_on": now.date(),
                 }
             )
-        connection.execute(_POST, posts)
+        _POST.run(connection, *posts)
 
 
 def decayed(
@@ -188,6 +188,6 @@ def held_today(connection: Connection, running: list[RunningTraining]) -> Mappin
     held: defaultdict[str, float] = defaultdict(float)
     for training in running:
         held[training.user_id] += training.today_seconds
-    for user_id, charged in connection.execute(_GENERATIONS):
-        held[user_id] += charged
+    for row in _GENERATIONS.all(connection, {}):
+        held[row.user_id] += row.charged_seconds
     return held

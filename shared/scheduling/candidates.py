@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from sqlalchemy import BindParameter, Connection, bindparam, select, text
 
-from shared.prepared import PreparedSelect
+from shared.prepared import Prepared
 from shared.scheduling.accounting import RunningTraining, decayed, held_today, used_today
 from shared.scheduling.groups import GroupRoom, cap_of_member, groups_of, is_over, rooms_of
 from shared.settings import Settings
@@ -266,7 +266,7 @@ def _rooms(rooms: Mapping[str, GroupRoom], groups: Sequence[Any]) -> tuple[Group
 
 
 @cache
-def _users_with_best_job() -> PreparedSelect:
+def _users_with_best_job() -> Prepared:
     """Build the query of all enabled users, each with the best runnable job of `kind` or null.
 
     It takes one index look-up per user. A join of users and queued jobs would read every queued
@@ -282,7 +282,7 @@ def _users_with_best_job() -> PreparedSelect:
         .correlate(users)
         .scalar_subquery()
     )
-    return PreparedSelect(
+    return Prepared(
         select(
             users.c.id,
             best.label("job_id"),

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select
 
 from shared.clock import database_now
+from shared.prepared import Prepared
 from shared.scheduling.accounting import held_today, midnight, running_trainings, used_today
 from shared.scheduling.caps import QUEUED, Caps, caps_of, corpora_bytes, count, stored_bytes
 from shared.scheduling.errors import (
@@ -34,7 +35,7 @@ from shared.settings import Settings
 from shared.tables import ApiKey, Corpus, Kind, Model, ShareLink, User
 
 #: Serialises all inserts of one user that a cap counts.
-_LOCK = (
+_LOCK = Prepared(
     select(
         User.max_running,
         User.max_queued,
@@ -82,7 +83,7 @@ def check_job(
     user, groups, caps = _lock_user(connection, settings, user_id, now)
     if is_over(user, groups):
         raise GroupsOver
-    queued = connection.scalar(QUEUED, {"user": user_id}) or 0
+    queued = QUEUED.first(connection, {"user": user_id}).count
     if queued + jobs > caps.queued:
         raise QueueFull(queued, caps.queued)
     limit = caps.device_seconds_per_day
@@ -220,7 +221,7 @@ def _lock_user(
     connection: Connection, settings: Settings, user_id: str, now: datetime | None = None
 ) -> tuple[Any, Sequence[Any], Caps]:
     """Lock a user, and the groups whose caps bind the user."""
-    user = connection.execute(_LOCK, {"user": user_id}).one()
+    [user] = _LOCK.all(connection, {"user": user_id})
     groups = groups_of(connection, [user_id], now or database_now(connection)).get(user_id, ())
     lock_groups(connection, groups)
     return user, groups, caps_of(user, settings, groups)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, or_, select, text
 
 from shared.clock import database_now
+from shared.prepared import Prepared
 from shared.scheduling.accounting import held_today, running_trainings, used_today
 from shared.scheduling.groups import (
     cap_of_member,
@@ -23,9 +24,9 @@ from shared.scheduling.groups import (
 from shared.settings import Settings
 from shared.tables import WAITING, ApiKey, Checkpoint, Corpus, Job, Model
 
-QUEUED = select(func.count()).select_from(Job).where(
+QUEUED = Prepared(select(func.count().label("count")).select_from(Job).where(
     Job.user_id == bindparam("user"), text(WAITING)
-)  # fmt: skip
+))  # fmt: skip
 _CORPORA = select(func.coalesce(func.sum(Corpus.bytes), 0)).where(
     Corpus.user_id == bindparam("user")
 )
@@ -108,7 +109,7 @@ def use_of(connection: Connection, user: Any, now: datetime) -> Use:
     held = held_today(connection, running).get(user.id, 0.0)
     return Use(
         running=sum(training.user_id == user.id for training in running),
-        queued=connection.scalar(QUEUED, {"user": user.id}) or 0,
+        queued=QUEUED.first(connection, {"user": user.id}).count,
         device_seconds_today=used_today(user.used_seconds, user.used_on, now) + held,
         stored_bytes=stored_bytes(connection, user.id),
         corpora_bytes=corpora_bytes(connection, user.id),

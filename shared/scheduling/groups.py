@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, text
 
+from shared.prepared import Prepared
 from shared.scheduling.accounting import RunningTraining, used_today
 from shared.tables import (
     WAITING,
@@ -30,7 +31,7 @@ from shared.tables import (
 #: The groups that bind each of some users.
 GroupsByUser = Mapping[str, Sequence[Any]]
 
-_GROUPS = (
+_GROUPS = Prepared(
     select(Membership.user_id, *Group.__table__.columns)
     .join(Group, Membership.group_id == Group.id)
     .where(
@@ -97,7 +98,7 @@ def groups_of(connection: Connection, users: Collection[str], now: datetime) -> 
     """Read the live groups of which users are members, by user."""
     groups: defaultdict[str, list[Row[Any]]] = defaultdict(list)
     if users:
-        for row in connection.execute(_GROUPS, {"users": list(users), "now": now}):
+        for row in _GROUPS.all(connection, {"users": list(users), "now": now}):
             groups[row.user_id].append(row)
     return groups
 

@@ -14,14 +14,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from shared.prepared import PreparedSelect
+from shared.prepared import Prepared
 from shared.scheduling.accounting import RunningTraining, running_trainings
 from shared.scheduling.candidates import Candidate, Rules, candidates_of, claim_job_of, owners_of
 from shared.tables import PROMOTED, RUNNABLE, Job, Kind
 
 #: Admins promote few jobs; any beyond these wait as if they were not promoted.
 PROMOTED_AT_ONCE = 100
-_PROMOTED = PreparedSelect(
+_PROMOTED = Prepared(
     select(Job.id, Job.user_id)
     .where(Job.kind == bindparam("kind"), text(PROMOTED), Job.blocked_by.is_(None))
     .order_by(Job.lifted_at, Job.id)
@@ -29,7 +29,7 @@ _PROMOTED = PreparedSelect(
 )
 #: How many of a user's jobs are read at a time.
 READ_AHEAD = 64
-_JOBS = PreparedSelect(
+_JOBS = Prepared(
     select(Job.id)
     .where(Job.kind == bindparam("kind"), Job.user_id == bindparam("user"), text(RUNNABLE))
     .order_by(Job.priority, Job.id)

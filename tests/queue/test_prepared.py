@@ -7,7 +7,7 @@ from sqlalchemy import Integer, bindparam, literal, or_, select
 from sqlalchemy.exc import DataError, DBAPIError
 
 from shared.database import reading
-from shared.prepared import PreparedSelect
+from shared.prepared import Prepared
 from shared.tables import Corpus, Job
 from tests.queue.conftest import QueueHarness
 
@@ -27,7 +27,7 @@ def test_rows_are_those_of_sqlalchemy(harness: QueueHarness) -> None:
     [claim] = harness.claim()
     harness.queue.fail(claim, {"type": "x", "title": "ü", "detail": "\u2028"})
     harness.submit("grace")
-    prepared = PreparedSelect(JOBS)
+    prepared = Prepared(JOBS)
     for user, count in (("ada", 2), ("grace", 1)):
         values = {"user": harness.users[user], "until": harness.clock.now}
         with reading(harness.engine) as connection:
@@ -39,7 +39,7 @@ def test_rows_are_those_of_sqlalchemy(harness: QueueHarness) -> None:
 
 
 def test_it_sees_its_own_transaction_and_no_row_is_none(harness: QueueHarness) -> None:
-    prepared = PreparedSelect(select(Job.name).where(Job.id == bindparam("id")))
+    prepared = Prepared(select(Job.name).where(Job.id == bindparam("id")))
     [job_id] = harness.submit()
     with harness.engine.begin() as connection:
         connection.execute(Job.__table__.update().values(name="changed"))
@@ -51,7 +51,7 @@ def test_it_sees_its_own_transaction_and_no_row_is_none(harness: QueueHarness) -
 
 
 def test_a_failure_is_that_of_sqlalchemy(harness: QueueHarness) -> None:
-    prepared = PreparedSelect(select(Job.name).where(Job.id == bindparam("id")))
+    prepared = Prepared(select(Job.name).where(Job.id == bindparam("id")))
     [job_id] = harness.submit()
     with reading(harness.engine) as connection:
         prepared.first(connection, {"id": job_id})
@@ -69,7 +69,7 @@ def test_a_failure_is_that_of_sqlalchemy(harness: QueueHarness) -> None:
 def test_a_failure_in_a_transaction_keeps_its_cause(harness: QueueHarness) -> None:
     """Run once more, it would only say that the transaction has failed."""
     quotient = (literal(1) / bindparam("by", type_=Integer)).label("quotient")
-    prepared = PreparedSelect(select(quotient))
+    prepared = Prepared(select(quotient))
     with harness.engine.connect() as connection:
         assert float(prepared.first(connection, {"by": 2}).quotient) == 0.5
         if connection.dialect.name == "sqlite":

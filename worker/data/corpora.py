@@ -13,7 +13,7 @@ from sqlalchemy import Engine, bindparam, select
 
 from shared import blobs
 from shared.database import reading
-from shared.prepared import PreparedSelect
+from shared.prepared import Prepared
 from shared.queue.types import TextRecord
 from shared.specs.estimates import INDEXED_CHARACTERS
 from shared.tables import Corpus
@@ -29,7 +29,7 @@ PIECE_CHARACTERS = 60
 FINAL_SIGMA = "\u03a3"
 
 #: It delays every request's first text.
-_CORPUS_BY_ID = PreparedSelect(
+_CORPUS_BY_ID = Prepared(
     select(Corpus.sha256, Corpus.characters).where(Corpus.id == bindparam("corpus"))
 )
 
