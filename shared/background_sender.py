@@ -45,6 +45,8 @@ class BackgroundSender(ABC, Generic[Item]):
         #: Guards the queue; hold it to append, and then call `_notify`.
         self._not_empty = threading.Condition()
         self._is_asked = False
+        #: When the thread is to look at the queue; None while there is nothing to send.
+        self._due_at: float | None = None
         self._sending = False
         self._unreachable = False
         self._closed = False
@@ -80,12 +82,21 @@ class BackgroundSender(ABC, Generic[Item]):
             self._thread.join(2 * CONNECT_TIMEOUT_SECONDS)
         self._redis.close()
 
-    def _notify(self, *, ask: bool = False) -> None:
-        """Wake the thread, which a first call starts. The caller holds `_not_empty`."""
+    def _notify(self, *, ask: bool = False, within: float = 0.0) -> None:
+        """Wake the thread, which a first call starts. The caller holds `_not_empty`.
+
+        Args:
+            ask: Let it look even if there is nothing to send.
+            within: For how many seconds what was queued may wait for more.
+        """
         self._is_asked = self._is_asked or ask
         if self._closed:
             self._pending.clear()
             return
+        due_at = time.monotonic() + within
+        if self._due_at is not None and self._due_at <= due_at:
+            return  # The thread knows.
+        self._due_at = due_at
         if self._thread is None:
             # Not earlier: a thread does not survive a fork.
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -95,15 +106,23 @@ class BackgroundSender(ABC, Generic[Item]):
     def _run(self) -> None:
         while True:
             with self._not_empty:
-                while not (self._pending or self._is_asked or self._closed):
-                    self._not_empty.wait()
+                while not self._closed:
+                    left = None if self._due_at is None else self._due_at - time.monotonic()
+                    if left is not None and left <= 0:
+                        break
+                    self._not_empty.wait(left)
                 if not (self._pending or self._is_asked):
-                    return
+                    if self._closed:
+                        return
+                    self._due_at = None
+                    continue
                 # Before the items leave the queue, since `flush` looks without the lock.
                 self._sending = True
                 count = min(len(self._pending), self._batch_size)
                 batch = [self._pending.popleft() for _ in range(count)]
                 asked, self._is_asked = self._is_asked, False
+                if not self._pending:
+                    self._due_at = None
             try:
                 self._send(batch, asked)
                 self._unreachable = False

@@ -19,9 +19,7 @@ _OF_MODEL = select(Checkpoint.id, Checkpoint.size_bytes).where(
     Checkpoint.model_id == bindparam("model")
 )
 # Built once: they are part of the time to a text's first character.
-_BY_NAME = {
-    name: Prepared(_OF_MODEL.order_by(*order).limit(1)) for name, order in _ORDERS.items()
-}
+_BY_NAME = {name: Prepared(_OF_MODEL.order_by(*order).limit(1)) for name, order in _ORDERS.items()}
 _WITH_ID = _OF_MODEL.where(Checkpoint.id == bindparam("reference"))
 _BY_ID = Prepared(_WITH_ID)
 _USED_BY_ID = Prepared(_WITH_ID.with_for_update(read=True, key_share=True))

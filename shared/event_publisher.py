@@ -22,6 +22,9 @@ MAX_PENDING = 10_000
 BATCH_SIZE = 200
 #: How old the answer of `listened` may be: a listener's first piece should come within 100 ms.
 LOOK_SECONDS = 0.025
+#: How long an entry for listeners waits for others where nobody is known to listen: each look for
+#: listeners, and each message, takes the worker as long as it takes to write some characters.
+PATIENCE_SECONDS = 0.02
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +100,8 @@ class EventPublisher(BackgroundSender[_Pending]):
             # Microseconds, so that a stream that Redis lost continues after its readers' position.
             self._offset = max(self._offset + 1, time.time_ns() // 1000)
             self._pending.append(_Pending(job_id, attempt, self._offset, kind, data, for_listeners))
-            self._notify()
+            is_patient = for_listeners and job_id not in self._listened
+            self._notify(within=PATIENCE_SECONDS if is_patient else 0.0)
 
     def _send(self, batch: Sequence[_Pending], asked: bool) -> None:
         if asked or any(entry.for_listeners for entry in batch):

@@ -10,7 +10,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Executable
+from sqlalchemy import BindParameter, ClauseElement, Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import visitors
 
@@ -28,11 +28,11 @@ class Prepared:
         statement: The statement. The defaults of its columns are constants.
     """
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: ClauseElement) -> None:
         self.statement: Any = statement
         self._lists = frozenset(
             each.key
-            for each in visitors.iterate(self.statement)
+            for each in visitors.iterate(statement)
             if isinstance(each, BindParameter) and each.expanding
         )
         self._forms: dict[tuple[Any, ...], _Form] = {}

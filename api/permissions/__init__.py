@@ -20,6 +20,7 @@ from api.permissions.finding import (
     Lock,
     Shareable,
     as_id,
+    model_for_use,
     own,
     own_deleted,
     own_job,
@@ -29,7 +30,6 @@ from api.permissions.finding import (
     visible_checkpoint,
 )
 from api.permissions.visibility import (
-    corpus_as_shown,
     deleted_models,
     digests_of_visible,
     has_visibility,
@@ -46,7 +46,6 @@ __all__ = [
     "Shareable",
     "as_id",
     "check_key_again",
-    "corpus_as_shown",
     "current_user",
     "deleted_models",
     "digests_of_visible",
@@ -56,6 +55,7 @@ __all__ = [
     "may_manage_user",
     "may_see",
     "may_show_excerpts",
+    "model_for_use",
     "needs_admin",
     "not_of_deleted_model",
     "own",

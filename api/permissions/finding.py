@@ -13,7 +13,7 @@ from sqlalchemy import (
     bindparam,
     select,
 )
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import Session
 
 from api.errors import (
     Forbidden,
@@ -63,6 +63,36 @@ def visible(
     return row
 
 
+def model_for_use(connection: Connection, reference: str, user: CurrentUser) -> Any:
+    """Read what a text needs of a model, and block the model's deletion until the commit.
+
+    Returns:
+        Columns of `models`; the `normal_form` and the `characters` of its corpus, which are None
+        if it is gone; and whether the user may see the corpus (`shows_corpus`).
+
+    Raises:
+        NotFound: It does not exist, or the user may not see it.
+    """
+    values = {"id": as_id("model", reference), "user_id": user.id}
+    row = _model_for_use().first(connection, values)
+    if row is None:
+        raise NotFound("model", reference)
+    return row
+
+
+@cache
+def _model_for_use() -> Prepared:
+    user_id: BindParameter[str] = bindparam("user_id")
+    columns = (Model.id, Model.name, Model.corpus_id, Model.vocabulary, Model.spec)
+    shows_corpus = visible_to(Corpus, user_id).label("shows_corpus")
+    return Prepared(
+        select(*columns, Corpus.normal_form, Corpus.characters, shows_corpus)
+        .outerjoin(Corpus, Model.corpus_id == Corpus.id)
+        .where(Model.id == bindparam("id"), visible_to(Model, user_id))
+        .with_for_update(read=True, key_share=True, of=Model)
+    )
+
+
 @cache
 def _select_visible(table: type[Shareable], lock: Lock | None) -> Select[Shareable]:
     """Build the statement for a corpus or a model by `id`, if `user_id` may see it."""
@@ -70,9 +100,6 @@ def _select_visible(table: type[Shareable], lock: Lock | None) -> Select[Shareab
     statement = select(table).where(table.id == bindparam("id"), is_visible)
     if lock is None:
         return statement
-    if lock == "use" and table is Model:
-        # A generation reads the vocabulary next.
-        statement = statement.options(undefer(Model.vocabulary))
     return statement.with_for_update(read=lock == "use", key_share=lock == "use", of=table)
 
 

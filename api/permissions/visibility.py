@@ -1,16 +1,12 @@
 """What a user may see of corpora and models, as conditions on their rows."""
 
 from collections.abc import Collection
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
-    Row,
-    Select,
     and_,
-    bindparam,
     exists,
     or_,
     select,
@@ -102,22 +98,6 @@ def deleted_models(session: Session, models: Collection[str]) -> set[str]:
         return set()
     deleted = select(Model.id).where(Model.id.in_(models), Model.deleted_at.is_not(None))
     return set(session.scalars(deleted))
-
-
-def corpus_as_shown(session: Session, corpus_id: str | None, user: CurrentUser) -> Row[Any] | None:
-    """Read a corpus's `normal_form` and `characters`, and whether a user may see it.
-
-    The last is `is_visible`.
-    """
-    values = {"id": corpus_id, "user_id": user.id}
-    return session.connection().execute(_corpus_as_shown(), values).one_or_none()
-
-
-@cache
-def _corpus_as_shown() -> Select[Any]:
-    is_visible = visible_to(Corpus, bindparam("user_id")).label("is_visible")
-    columns: tuple[Any, ...] = (Corpus.normal_form, Corpus.characters, is_visible)
-    return select(*columns).where(Corpus.id == bindparam("id"))
 
 
 def may_show_excerpts(session: Session, model_id: str, user: CurrentUser) -> bool:

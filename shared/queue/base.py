@@ -105,9 +105,7 @@ class QueueBase:
             count_end(ledger.tally, claim, row, row.ran_seconds, status, values.get("error"))
         used = claim.device_seconds(held, seconds)
         ledger.settle(claim.user_id, claim.charged_seconds, used, claim.claimed_at, now)
-        sql.CLEAR_CURRENT_JOB.run(
-            connection, {"worker": claim.worker_id, "ended": [claim.job_id]}
-        )
+        sql.CLEAR_CURRENT_JOB.run(connection, {"worker": claim.worker_id, "ended": [claim.job_id]})
         data = {"seconds": round(held, 3), **(event_data or {})}
         add_event(connection, claim.job_id, claim.attempt, now, status, **data)
         if status in ("failed", "cancelled"):

@@ -73,9 +73,11 @@ NETWORK_NEEDS = select(Job.id, Job.user_id, Job.model_id, Job.checkpoint_id, Job
     Job.id.in_(bindparam("picked", expanding=True))
 )
 #: The sizes of the files of `checkpoints`.
-CHECKPOINT_SIZES = Prepared(select(Checkpoint.id, Checkpoint.size_bytes).where(
-    Checkpoint.id.in_(bindparam("checkpoints", expanding=True))
-))
+CHECKPOINT_SIZES = Prepared(
+    select(Checkpoint.id, Checkpoint.size_bytes).where(
+        Checkpoint.id.in_(bindparam("checkpoints", expanding=True))
+    )
+)
 #: Those of `picked` that must not share a batch.
 MUST_RUN_ALONE = select(Job.id).where(Job.id.in_(bindparam("picked", expanding=True)), Job.alone)
 #: The fence: `held_attempt` still holds `held_job`.

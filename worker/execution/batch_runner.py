@@ -23,8 +23,8 @@ from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sequence import Sequence
 from worker.ml.sampling.shape import BLOCK
 
-#: How often a busy batch runner claims new jobs: soon while the engine has room, and later, but
-#: more of them at once, while it is full. An idle one is woken.
+#: How often a busy batch runner claims new jobs: soon while the engine has room and there are some,
+#: and later, but more of them at once, while it is full. An idle one is woken.
 CLAIM_SECONDS = 0.004
 FULL_CLAIM_SECONDS = 0.02
 #: Jobs that a busy batch runner claims at once: few, so that other workers get some too.
@@ -99,6 +99,7 @@ class BatchRunner:
         self._finished: list[EndedRun] = []
         self._followed: frozenset[str] = frozenset()
         self._claimed_at = 0.0
+        self._pause = CLAIM_SECONDS
         self._started = 0
 
     def run_all(self, wake: str) -> int:
@@ -150,16 +151,18 @@ class BatchRunner:
         """
         self._persist_portion()
         is_full = self._engine.staying >= self._full_batch
-        pause = FULL_CLAIM_SECONDS if is_full else CLAIM_SECONDS
+        pause = FULL_CLAIM_SECONDS if is_full else self._pause
         if time.monotonic() - self._claimed_at >= pause:
-            self._claim(wake)
+            found = self._claim(wake)
+            self._pause = CLAIM_SECONDS if found else min(2 * self._pause, FULL_CLAIM_SECONDS)
         return 0.0 if self._finished else CLAIM_SECONDS
 
     def _note_followers(self) -> None:
         """Mark the texts that somebody reads, or is about to read, while they are written."""
-        followed = self._listened()
         if len(self._runs) <= FEW_RUNS:
             followed = frozenset(run.lease.claim.job_id for run in self._runs.values())
+        else:
+            followed = self._listened()
         if followed == self._followed:
             return
         self._followed = followed
@@ -171,12 +174,19 @@ class BatchRunner:
         for sequence in run.generation.sequences:
             sequence.followed = followed
 
-    def _claim(self, wake: str) -> None:
-        self._claimed_at = asked_at = time.monotonic()
+    def _claim(self, wake: str) -> int:
+        """Claim jobs and start them; return how many."""
+        found = self._claim_and_start(wake)
+        # A claim takes a while, and it is the time between two that matters.
+        self._claimed_at = time.monotonic()
+        return found
+
+    def _claim_and_start(self, wake: str) -> int:
+        asked_at = time.monotonic()
         limit, excluded_users = self._claim_limit()
         runs_alone = any(run.lease.claim.alone for run in self._runs.values())
         if limit <= 0 or runs_alone or self._heartbeat.draining:
-            return
+            return 0
         if self._memory is not None:
             self._memory.use(lease.claim.checkpoint_id for lease in self._leases.values())
         try:
@@ -192,7 +202,7 @@ class BatchRunner:
         except DATABASE_AWAY as error:
             # The jobs are still queued; the maintenance loop wakes a worker for them.
             log.warning("claim_failed", wake=wake, reason=driver_message(error))
-            return
+            return 0
         leases = [self._heartbeat.track(claim, asked_at) for claim in claims]
         self._leases |= {_key(lease): lease for lease in leases}
         for lease in leases:
@@ -204,6 +214,7 @@ class BatchRunner:
         self._started += len(claims)
         if self._relay is not None and len(claims) == limit:
             self._relay.pass_on(wake)
+        return len(claims)
 
     def _claim_limit(self) -> tuple[int, set[str]]:
         """How many jobs to claim, and the users to pass over: the last slots are for others."""

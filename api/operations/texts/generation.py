@@ -71,7 +71,7 @@ def enqueue_text(session: Session, request: TextRequest, job_id: str) -> Creatio
         request: The request.
         job_id: The id of the new job.
     """
-    model = usable_model(session, request)
+    model = usable_model(session.connection(), request)
     training = followed_training(session, model, request)
     if training is None:
         refuse_without_checkpoint(session, model, request)

@@ -70,7 +70,7 @@ def enqueue_corpus_score(
         job_id: The id of the new job.
     """
     request = score_request(body)
-    model = usable_model(session, request)
+    model = usable_model(session.connection(), request)
     refuse_without_checkpoint(session, model, request)
     if kept is not None:
         name = f"scored by {model.name}"[:NAME_CHARACTERS]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -33,7 +33,7 @@ from api.operations.submission import creation_of, scheduled
 from api.operations.texts.excerpts import refuse_random_prompt
 from api.operations.texts.generation import enqueue_text
 from api.operations.texts.text_requests import TextRequest, UsableModel, usable_model
-from api.operations.texts.usable_checkpoints import refuse_without_checkpoint
+from api.operations.texts.usable_checkpoints import has_checkpoint
 from api.schemas.headers import IdempotencyHeader
 from api.serializers.jobs import render_job
 from api.services import services, writing
@@ -165,11 +165,12 @@ def _write(group: Sequence[GroupedText]) -> None:
     """Write what is plainly fine of a group, in one transaction."""
     for text in group:
         text.creation = None
-    with writing() as session:
-        connection = session.connection()
+    with services().engine.begin() as connection:
         limit_lock_waits(connection, LOCK_SECONDS)
-        models = _usable_models(session, group)
-        submissions = _submissions(session, group, models)
+        # Only a few requests need it. It shares the transaction, and ends with it.
+        session = Session(connection)
+        models = _usable_models(session, connection, group)
+        submissions = _submissions(connection, group, models)
         queue = services().queue
         jobs = {job.id: job for job in queue.admit(connection, submissions)}
         creations = {
@@ -177,7 +178,7 @@ def _write(group: Sequence[GroupedText]) -> None:
             for text in group
             if text.job_id in jobs
         }
-        kept = _store_keys(session, creations)
+        kept = _store_keys(connection, creations)
         queue.insert(connection, [jobs[text.job_id] for text in kept])
         for text, key in kept.items():
             created = creations[text]
@@ -194,16 +195,19 @@ def _use(request: TextRequest) -> _Use:
     return request.model, request.user.id, request.checkpoint, request.prompt is None
 
 
-def _usable_models(session: Session, group: Sequence[GroupedText]) -> Mapping[_Use, UsableModel]:
+def _usable_models(
+    session: Session, connection: Connection, group: Sequence[GroupedText]
+) -> Mapping[_Use, UsableModel]:
     """Look up each model once for each user, and what else a use of it needs, in their order."""
     models: dict[_Use, UsableModel] = {}
     found: dict[tuple[str, str], UsableModel] = {}
     for use, request in sorted({_use(text.request): text.request for text in group}.items()):
         try:
             whose = (request.model, request.user.id)
-            model = found.get(whose) or usable_model(session, request)
+            model = found.get(whose) or usable_model(connection, request)
             found[whose] = model
-            refuse_without_checkpoint(session, model, request)
+            if not has_checkpoint(connection, model, request):
+                continue
             if request.prompt is None and not model.writes_items:
                 refuse_random_prompt(session, model.id, request.user)
         except ApiError:
@@ -213,9 +217,9 @@ def _usable_models(session: Session, group: Sequence[GroupedText]) -> Mapping[_U
 
 
 def _submissions(
-    session: Session, group: Sequence[GroupedText], models: Mapping[_Use, UsableModel]
+    connection: Connection, group: Sequence[GroupedText], models: Mapping[_Use, UsableModel]
 ) -> dict[str, Submission]:
-    now = database_now(session.connection())
+    now = database_now(connection)
     submissions = {}
     for text in group:
         model = models.get(_use(text.request))
@@ -238,7 +242,7 @@ def _creation(job: SubmittedJob, text: GroupedText, models: Mapping[_Use, Usable
 
 
 def _store_keys(
-    session: Session, creations: Mapping[GroupedText, Creation]
+    connection: Connection, creations: Mapping[GroupedText, Creation]
 ) -> dict[GroupedText, StoredKey | None]:
     """Store the keys of a group, before its jobs; leave out texts whose keys are not new."""
     keys = {
@@ -246,7 +250,6 @@ def _store_keys(
         for text, creation in creations.items()
         if text.key is not None and text.request_sha256 is not None
     }
-    connection = session.connection()
     new = store_new(connection, list(keys.values()), database_now(connection)) if keys else []
     stored = {id(key) for key in new}
     return {

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
-from api.permissions import CurrentUser, corpus_as_shown, visible
+from api.permissions import CurrentUser, model_for_use
 from api.schemas.requests import SchedulingOptions
 from shared.queue.types import Submission
 from shared.specs.generation import GenerateSpec
-from shared.tables import Model
 from shared.texts.characters import NormalForm
 
 
@@ -67,14 +66,13 @@ class TextRequest:
         )
 
 
-def usable_model(session: Session, request: TextRequest) -> UsableModel:
+def usable_model(connection: Connection, request: TextRequest) -> UsableModel:
     """Load the model of a request, and protect it from deletion until the commit.
 
     Raises:
         NotFound: It does not exist, or the user may not see it.
     """
-    model = visible(session, Model, request.model, lock="use", user=request.user)
-    corpus = corpus_as_shown(session, model.corpus_id, request.user)
+    model = model_for_use(connection, request.model, request.user)
     return UsableModel(
         model.id,
         model.name,
@@ -82,8 +80,8 @@ def usable_model(session: Session, request: TextRequest) -> UsableModel:
         model.vocabulary,
         lowercase=model.spec["lowercase"],
         by_words=model.spec["tokenizer"] == "word",
-        normal_form=None if corpus is None else corpus.normal_form,
-        shows_corpus=corpus is not None and corpus.is_visible,
+        normal_form=model.normal_form,
+        shows_corpus=bool(model.shows_corpus),
         writes_items=bool(model.spec.get("items")),
-        corpus_characters=None if corpus is None else corpus.characters,
+        corpus_characters=model.characters,
     )

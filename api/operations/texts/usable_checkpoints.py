@@ -1,6 +1,6 @@
 """Whether a checkpoint is there, and whether a worker could load it."""
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from api.errors import NetworkTooLarge, NoCheckpointYet, NotFound
@@ -47,6 +47,18 @@ def followed_training(session: Session, model: UsableModel, request: TextRequest
     return job if job.kind == "train" and job.model_id == model.id else None
 
 
+def has_checkpoint(connection: Connection, model: UsableModel, request: TextRequest) -> bool:
+    """Return whether a request's checkpoint is there; one given by its id stays until the commit.
+
+    Raises:
+        NetworkTooLarge: It takes more memory than a worker may use.
+    """
+    checkpoint = find_checkpoint(connection, model.id, request.checkpoint, use=True)
+    if checkpoint is not None:
+        refuse_network(model.id, checkpoint.size_bytes)
+    return checkpoint is not None
+
+
 def refuse_without_checkpoint(session: Session, model: UsableModel, request: TextRequest) -> None:
     """Refuse a request for a checkpoint that is not there, or that no worker could load.
 
@@ -56,9 +68,7 @@ def refuse_without_checkpoint(session: Session, model: UsableModel, request: Tex
         NetworkTooLarge: The checkpoint takes more memory than a worker may use.
     """
     connection = session.connection()
-    checkpoint = find_checkpoint(connection, model.id, request.checkpoint, use=True)
-    if checkpoint is not None:
-        refuse_network(model.id, checkpoint.size_bytes)
+    if has_checkpoint(connection, model, request):
         return
     if resolve(connection, model.id, "latest") is not None:
         raise NotFound(f"checkpoint of model {model.name!r}", request.checkpoint)
