@@ -12,6 +12,7 @@ from api.http.swagger_ui import swagger_ui
 from api.http.trusted_proxies import TrustedProxies
 from api.openai import OPENAI_RESOURCES
 from api.openai.errors import translate
+from api.permissions import look_for_all
 from api.routes.announcement import announcement
 from api.routes.checkpoints import checkpoints
 from api.routes.corpora import corpora
@@ -87,6 +88,7 @@ def create_app(
         settings,
         engine or make_engine(settings.database, settings.api_threads),
         broker or Broker(settings.broker),
+        look_for_all,
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     if settings.allowed_origins:

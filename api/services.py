@@ -1,9 +1,10 @@
 """The services that the request handlers of one process share."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from flask import current_app
@@ -18,7 +19,7 @@ from api.traces import HttpFigures, KeyUses, Refusals
 from shared.broker import Broker
 from shared.database import make_sessions
 from shared.event_publisher import EventPublisher
-from shared.job_ends import JobEndListener, JobEndPublisher
+from shared.job_ends import EndWaiter, JobEndListener, JobEndPublisher
 from shared.job_events import EventReader
 from shared.job_traces import JobTraces, job_traces
 from shared.queue import Queue
@@ -81,8 +82,21 @@ class Services:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def create(cls, settings: Settings, engine: Engine, broker: Broker) -> "Services":
-        """Create the services of one process. Several processes divide the seats."""
+    def create(
+        cls,
+        settings: Settings,
+        engine: Engine,
+        broker: Broker,
+        look: Callable[[Engine, Sequence[EndWaiter]], object],
+    ) -> "Services":
+        """Create the services of one process. Several processes divide the seats.
+
+        Args:
+            settings: The settings.
+            engine: The database.
+            broker: Sends wakes.
+            look: Reads what requests need whose jobs have ended.
+        """
 
         def seats(count: int) -> Seats:
             return Seats(-(-count // settings.api_processes))
@@ -107,7 +121,7 @@ class Services:
             forecasts=ForecastCache(settings),
             event_reader=EventReader(settings.broker, settings.max_listeners, BLOCK_SECONDS),
             event_publisher=EventPublisher(settings.broker),
-            job_ends=JobEndListener(settings.broker),
+            job_ends=JobEndListener(settings.broker, partial(look, engine)),
             end_publisher=JobEndPublisher(settings.broker),
             text_submissions=GroupCommit(),
             request_slots=FairSlots(settings.api_threads),

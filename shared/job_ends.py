@@ -7,7 +7,7 @@ doubled or late one a look at the row.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -103,14 +103,18 @@ class EndWaiter:
 
     Attributes:
         job_id: The job.
+        asker: Who waits; it means nothing here.
         end: What was published last; None until then.
+        seen: What `look` has read after that for the request, which takes it.
     """
 
-    __slots__ = ("_woken", "end", "job_id")
+    __slots__ = ("_woken", "asker", "end", "job_id", "seen")
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_id: str, asker: object = None) -> None:
         self.job_id = job_id
+        self.asker = asker
         self.end: JobEnd | None = None
+        self.seen: object = None
         self._woken = threading.Event()
 
     def wait(self, seconds: float) -> None:
@@ -130,26 +134,34 @@ class JobEndListener:
 
     Args:
         url: A Redis address in either spelling.
+        look: Called with the requests whose ends have come together, before they are woken.
 
     Attributes:
         is_listening: Whether ends are heard. Otherwise whoever waits must read rows by itself.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, look: Callable[[Sequence[EndWaiter]], object] = lambda waiters: None
+    ) -> None:
         self._url = redis_url(url)
+        self._look = look
         self._waiters: dict[str, list[EndWaiter]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
         self.is_listening = False
 
-    def expect(self, job_id: str) -> EndWaiter:
+    def expect(self, job_id: str, asker: object = None) -> EndWaiter:
         """Begin to wait for a job's end.
 
         Call it before the commit of a new job, and read the row of any other job afterwards:
         then no end is missed. `forget` the waiter in the end.
+
+        Args:
+            job_id: The job.
+            asker: Who waits, for `look`.
         """
-        waiter = EndWaiter(job_id)
+        waiter = EndWaiter(job_id, asker)
         with self._lock:
             self._waiters.setdefault(job_id, []).append(waiter)
             if self._thread is None and not self._closed.is_set():
@@ -223,12 +235,17 @@ class JobEndListener:
             self._hand_over(ends)
 
     def _hand_over(self, ends: Iterable[JobEnd]) -> None:
-        for end in ends:
-            with self._lock:
-                waiters = tuple(self._waiters.get(end.job_id, ()))
-            for waiter in waiters:
-                waiter.end = end
-                waiter.wake()
+        with self._lock:
+            found = [(end, each) for end in ends for each in self._waiters.get(end.job_id, ())]
+        for end, waiter in found:
+            waiter.end = end
+        waiters = list(dict.fromkeys(waiter for _, waiter in found))
+        try:
+            self._look(waiters)
+        except Exception:
+            log.exception("look_failed", waiters=len(waiters))
+        for waiter in waiters:
+            waiter.wake()
 
     def _wake_all(self) -> None:
         with self._lock:

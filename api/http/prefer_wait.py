@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
@@ -85,7 +85,7 @@ def expected_end(job_id: str, seconds: int) -> Iterator[EndWaiter | None]:
         yield None
         return
     ends = services().job_ends
-    waiter = ends.expect(job_id)
+    waiter = ends.expect(job_id, current_user())
     try:
         yield waiter
     finally:
@@ -128,7 +128,7 @@ def wait_for_end(
     return outcome
 
 
-def published_texts(waiter: EndWaiter, status: str, attempt: int) -> Iterable[StoredText] | None:
+def published_texts(waiter: EndWaiter, status: str, attempt: int) -> Sequence[StoredText] | None:
     """Return the texts that were published with the end of a job; None to read them instead.
 
     They stand for the rows only if the row says that this attempt has succeeded, and no earlier

@@ -27,12 +27,13 @@ from api.openai.replies import Usage
 from api.operations.texts.generation import enqueue_text, generation_request
 from api.operations.texts.submission_groups import enqueue_in_group
 from api.operations.texts.text_requests import TextRequest
-from api.permissions import check_key_again, own_job_as_shown
+from api.permissions import waited_job
 from api.schemas.generation import GenerateRequest
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.replies import Reply
 from api.schemas.texts import TextReply
-from api.serializers.jobs import own_job_reply
+from api.serializers.jobs import ended_job_reply, stored_texts
+from api.serializers.texts import TextColumns
 from api.services import Services, reading, services
 from shared.ids import new_id
 from shared.job_ends import EndWaiter
@@ -208,14 +209,15 @@ def _not_ready(seconds: int, seat: Seat, *, has_key: bool) -> ApiError:
 
 def _read_ended(waiter: EndWaiter) -> EndedJob | None:
     with reading() as session:
-        connection = session.connection()
-        check_key_again(connection)
-        job = own_job_as_shown(connection, waiter.job_id)
+        job = waited_job(services().engine, waiter)
         if job.status not in TERMINAL_STATUSES:
             return None
         if job.status != "succeeded":
             raise failure(job.id, job.status, None if job.error is None else job.error["detail"])
-        reply = own_job_reply(connection, job, published_texts(waiter, job.status, job.attempt))
+        texts: Sequence[TextColumns] | None = published_texts(waiter, job.status, job.attempt)
+        if texts is None:
+            texts = stored_texts(session.connection(), job.id)
+        reply = ended_job_reply(job, texts)
         return EndedJob(reply.texts or [], fingerprint(session, job))
 
 

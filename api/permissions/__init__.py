@@ -39,6 +39,7 @@ from api.permissions.visibility import (
     not_of_deleted_model,
     visibility_of,
 )
+from api.permissions.waited_jobs import look_for_all, waited_job
 
 __all__ = [
     "CurrentUser",
@@ -51,6 +52,7 @@ __all__ = [
     "digests_of_visible",
     "has_visibility",
     "jobs_that_show_excerpts",
+    "look_for_all",
     "may_enrol",
     "may_manage_user",
     "may_see",
@@ -69,4 +71,5 @@ __all__ = [
     "visibility_of",
     "visible",
     "visible_checkpoint",
+    "waited_job",
 ]

@@ -19,7 +19,7 @@ from api.errors import (
     Unauthenticated,
 )
 from shared import sessions
-from shared.accounts import KeyRefused, in_order, refusal_of, scopes_of_role
+from shared.accounts import KeyRefused, in_order, refusals_of, scopes_of_role
 from shared.groups import memberships_of
 from shared.tables import (
     ApiKey,
@@ -69,7 +69,7 @@ def check_key_again(connection: Connection) -> None:
     user = current_user()
     if user.session is not None and not sessions.is_live(connection, user.session):
         raise Unauthenticated(SESSION_ENDED)
-    refused = refusal_of(connection, user.key_prefix)
+    refused = refusals_of(connection, [user.key_prefix])[user.key_prefix]
     if refused is not None:
         raise unauthenticated(refused)
 

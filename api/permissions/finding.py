@@ -1,6 +1,7 @@
 """Finds what a request names; what its user may not see is answered like what is not there."""
 
 import uuid
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal, TypeVar
 
@@ -160,27 +161,35 @@ def own_job_as_shown(connection: Connection, reference: str) -> Any:
     Raises:
         NotFound: The user has no job with this id.
     """
-    values = {"id": as_id("job", reference), "user_id": current_user().id}
-    row = _own_job_as_shown().first(connection, values)
-    if row is None:
+    job_id = as_id("job", reference)
+    row = jobs_as_shown(connection, [job_id]).get(job_id)
+    if row is None or row.user_id != current_user().id:
         raise NotFound("job", reference)
     return row
 
 
+def jobs_as_shown(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:
+    """Read jobs, each with what its own user may be shown of it.
+
+    Returns:
+        Rows as `own_job_as_shown` returns them, by id.
+    """
+    return {row.id: row for row in _jobs_as_shown().all(connection, {"ids": list(ids)})}
+
+
 @cache
-def _own_job_as_shown() -> Prepared:
-    user_id: BindParameter[str] = bindparam("user_id")
+def _jobs_as_shown() -> Prepared:
     return Prepared(
         select(
             *Job.__table__.columns,
-            visible_to(Corpus, user_id).label("shows_corpus"),
-            shows_excerpts(user_id).label("shows_excerpts"),
+            visible_to(Corpus, Job.user_id).label("shows_corpus"),
+            shows_excerpts(Job.user_id).label("shows_excerpts"),
             Model.deleted_at.is_not(None).label("model_deleted"),
         )
         .select_from(Job)
         .outerjoin(Corpus, Job.corpus_id == Corpus.id)
         .outerjoin(Model, Job.model_id == Model.id)
-        .where(Job.id == bindparam("id"), Job.user_id == user_id)
+        .where(Job.id.in_(bindparam("ids", expanding=True)))
     )
 
 

@@ -24,6 +24,9 @@ from shared.tables import (
     Model,
 )
 
+#: A user's id, or what holds one in a statement.
+UserId = str | BindParameter[str] | InstrumentedAttribute[str]
+
 
 def may_see(table: type[Corpus] | type[Model], user: CurrentUser) -> ColumnElement[bool]:
     """Return the condition that a row is the user's, or is shared with them.
@@ -34,9 +37,7 @@ def may_see(table: type[Corpus] | type[Model], user: CurrentUser) -> ColumnEleme
     return visible_to(table, user.id)
 
 
-def visible_to(
-    table: type[Corpus] | type[Model], user_id: str | BindParameter[str]
-) -> ColumnElement[bool]:
+def visible_to(table: type[Corpus] | type[Model], user_id: UserId) -> ColumnElement[bool]:
     """Return the condition that a row is there and that a user may see it."""
     shared_with_group = (
         select(Membership.user_id)
@@ -118,7 +119,7 @@ def jobs_that_show_excerpts(session: Session, jobs: Collection[str]) -> set[str]
     return set(session.scalars(statement))
 
 
-def shows_excerpts(user_id: str | BindParameter[str]) -> ColumnElement[bool]:
+def shows_excerpts(user_id: UserId) -> ColumnElement[bool]:
     """Return the condition on a corpus and a model trained on it.
 
     Whoever trained the model could read the corpus.

@@ -1,6 +1,6 @@
 """``POST /v1/generate``, ``/v1/score`` and ``/v1/next``: write texts, score one, look ahead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -25,11 +25,12 @@ from api.operations.texts.generation import enqueue_text, generation_request, ne
 from api.operations.texts.scores import enqueue_corpus_score, score_request, text_to_keep
 from api.operations.texts.submission_groups import enqueue_in_group
 from api.operations.texts.text_requests import TextRequest
-from api.permissions import check_key_again, own_job_as_shown
+from api.permissions import waited_job
 from api.schemas.generation import GenerateRequest, NextRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders
 from api.schemas.jobs import JobReply
-from api.serializers.jobs import own_job_reply
+from api.serializers.jobs import ended_job_reply, stored_texts
+from api.serializers.texts import TextColumns
 from api.services import services
 from shared.database import reading
 from shared.free_disk import check_free_disk
@@ -144,11 +145,13 @@ def _wait(result: Result, waiter: EndWaiter | None, seconds: int) -> Response:
 
 def _ended_job(waiter: EndWaiter, *, replayed: bool) -> Response | None:
     """Return the job with its texts; None until it has ended."""
-    with reading(services().engine) as connection:
-        check_key_again(connection)
-        job = own_job_as_shown(connection, waiter.job_id)
-        if job.status not in TERMINAL_STATUSES:
-            return None
-        texts = published_texts(waiter, job.status, job.attempt)
-        reply = own_job_reply(connection, job, texts)
+    engine = services().engine
+    job = waited_job(engine, waiter)
+    if job.status not in TERMINAL_STATUSES:
+        return None
+    texts: Sequence[TextColumns] | None = published_texts(waiter, job.status, job.attempt)
+    if texts is None:
+        with reading(engine) as connection:
+            texts = stored_texts(connection, job.id)
+    reply = ended_job_reply(job, texts)
     return json_response(reply, 200, {REPLAYED: "true"} if replayed else {})

@@ -14,7 +14,7 @@ from api.serializers.texts import TextColumns, render_text, text_replies
 from api.services import services
 from shared.checkpoint_aliases import Aliases, resolve_many
 from shared.prepared import Prepared
-from shared.queue.types import StoredText, SubmittedJob
+from shared.queue.types import SubmittedJob
 from shared.scheduling.forecast import Place
 from shared.scheduling.forecast_queries import places
 from shared.tables import KINDS, PRIORITIES, TERMINAL_STATUSES, Checkpoint, GeneratedText, Job
@@ -55,23 +55,32 @@ def job_reply(session: Session, job: JobColumns, *, place: bool = True) -> JobRe
     return reply.model_copy(update={"texts": text_replies(session, texts)})
 
 
-def own_job_reply(
-    connection: Connection, job: Any, texts: Iterable[StoredText] | None = None
-) -> JobReply:
+def own_job_reply(connection: Connection, job: Any) -> JobReply:
     """Return one job of the current user, with its texts if it is an ended generation.
 
     Args:
         connection: To read what else the reply needs.
         job: From `api.permissions.own_job_as_shown`.
-        texts: The texts of a job that has succeeded, if they are known; read by default.
     """
     if job.kind != "generate" or job.status not in TERMINAL_STATUSES:
         with Session(connection) as session:
             shown = (job, bool(job.shows_corpus), bool(job.model_deleted))
             return _job_replies(session, [shown])[0]
-    found: Iterable[TextColumns] = (
-        _TEXTS.all(connection, {"job": job.id}) if texts is None else texts
-    )
+    return ended_job_reply(job, stored_texts(connection, job.id))
+
+
+def stored_texts(connection: Connection, job_id: str) -> Sequence[TextColumns]:
+    """Read the texts of a job in the order of its reply."""
+    return _TEXTS.all(connection, {"job": job_id})
+
+
+def ended_job_reply(job: Any, texts: Iterable[TextColumns]) -> JobReply:
+    """Return an ended generation of the current user with its texts.
+
+    Args:
+        job: From `api.permissions.own_job_as_shown`.
+        texts: Its texts.
+    """
     owner, placed = current_user().name, bool(job.shows_excerpts)
     model_deleted = bool(job.model_deleted)
     return render_job(
@@ -80,7 +89,7 @@ def own_job_reply(
         shows_corpus=bool(job.shows_corpus),
         model_deleted=model_deleted,
         texts=[
-            render_text(text, owner, placed=placed, model_deleted=model_deleted) for text in found
+            render_text(text, owner, placed=placed, model_deleted=model_deleted) for text in texts
         ],
     )
 

@@ -16,7 +16,7 @@ from shared.accounts.keys import (
     create_key,
     owner_of_key,
     owner_of_prefix,
-    refusal_of,
+    refusals_of,
     revoke_key,
 )
 from shared.accounts.scopes import Scope, ScopesBeyondRole, in_order, scopes_of_role
@@ -54,7 +54,7 @@ __all__ = [
     "owner_of_key",
     "owner_of_prefix",
     "redeem",
-    "refusal_of",
+    "refusals_of",
     "revoke_enrolment",
     "revoke_key",
     "scopes_of_role",

@@ -24,20 +24,21 @@ KEY_PATTERN = re.compile(r"quire_([0-9a-z]{8})_([0-9a-f]{64})")
 _PREFIX_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 #: Every request runs it, some of them twice.
-_FIND_KEY = Prepared(
+_FIND_KEYS = Prepared(
     select(
         User.id,
         User.name,
         User.role,
         User.disabled_at,
         ApiKey.id.label("key_id"),
+        ApiKey.prefix,
         ApiKey.sha256,
         ApiKey.scopes,
         ApiKey.expires_at,
         ApiKey.revoked_at,
     )
     .join(ApiKey, ApiKey.user_id == User.id)
-    .where(ApiKey.prefix == bindparam("prefix"))
+    .where(ApiKey.prefix.in_(bindparam("prefixes", expanding=True)))
 )
 
 Refusal = Literal["malformed", "unknown", "revoked", "disabled", "expired"]
@@ -165,7 +166,7 @@ def owner_of_key(connection: Connection, key: str) -> Owner:
     if match is None:
         raise KeyRefused("malformed")
     prefix, secret = match.groups()
-    row = _FIND_KEY.first(connection, {"prefix": prefix})
+    row = _FIND_KEYS.first(connection, {"prefixes": [prefix]})
     if row is None or not hmac.compare_digest(row.sha256, sha256_of(secret)):
         raise KeyRefused("unknown", prefix)
     return _owner(connection, row, prefix)
@@ -177,7 +178,7 @@ def owner_of_prefix(connection: Connection, prefix: str) -> Owner:
     Raises:
         KeyRefused: The key is revoked or expired, or its owner is disabled.
     """
-    row = _FIND_KEY.first(connection, {"prefix": prefix})
+    row = _FIND_KEYS.first(connection, {"prefixes": [prefix]})
     if row is None:
         raise KeyRefused("unknown", prefix)
     return _owner(connection, row, prefix)
@@ -191,10 +192,15 @@ def _owner(connection: Connection, row: Any, prefix: str) -> Owner:
     return Owner(row.id, row.name, row.role, row.key_id, prefix, scopes, row.expires_at)
 
 
-def refusal_of(connection: Connection, prefix: str) -> KeyRefused | None:
-    """Return why a key that was valid before is not valid any more; None while it is."""
-    row = _FIND_KEY.first(connection, {"prefix": prefix})
-    return KeyRefused("unknown", prefix) if row is None else _refusal(connection, row, prefix)
+def refusals_of(connection: Connection, prefixes: Collection[str]) -> dict[str, KeyRefused | None]:
+    """Return why keys that were valid before are not valid any more; None for those that are."""
+    rows = {row.prefix: row for row in _FIND_KEYS.all(connection, {"prefixes": list(prefixes)})}
+    return {
+        prefix: _refusal(connection, rows[prefix], prefix)
+        if prefix in rows
+        else KeyRefused("unknown", prefix)
+        for prefix in prefixes
+    }
 
 
 def _refusal(connection: Connection, row: Any, prefix: str) -> KeyRefused | None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import structlog
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 from sqlalchemy import Engine, bindparam, select
 
 from shared import blobs
@@ -28,6 +28,9 @@ PIECE_CHARACTERS = 60
 #: The one letter whose lower case depends on its neighbours: σ within a word, ς at its end.
 FINAL_SIGMA = "\u03a3"
 
+#: For how long a corpus's row is believed: dozens of jobs that are claimed at once mostly have the
+#: same one. Only its deletion changes it.
+ROW_SECONDS, CACHED_ROWS = 0.1, 256
 #: It delays every request's first text.
 _CORPUS_BY_ID = Prepared(
     select(Corpus.sha256, Corpus.characters).where(Corpus.id == bindparam("corpus"))
@@ -58,6 +61,7 @@ class Corpora:
     ) -> None:
         self._engine = engine
         self._indexed_characters = indexed_characters
+        self._rows: TTLCache[str | None, Any] = TTLCache(CACHED_ROWS, ROW_SECONDS)
         self._texts: LRUCache[TextKey, str] = bounded_cache(cached_characters, len)
         self._items: LRUCache[TextKey, Items] = bounded_cache(
             indexed_characters, lambda items: sum(map(len, items))
@@ -82,8 +86,7 @@ class Corpora:
 
     def index(self, corpus_id: str | None, *, lowercase: bool) -> NoveltyIndex | None:
         """The index that finds copies; None if the corpus was deleted, is broken or too long."""
-        with reading(self._engine) as connection:
-            row = _CORPUS_BY_ID.first(connection, {"corpus": corpus_id})
+        row = self._row(corpus_id)
         if row is None or row.characters > self._indexed_characters:
             return None
         key = (row.sha256, lowercase)
@@ -112,9 +115,17 @@ class Corpora:
         return found
 
     def _sha256(self, corpus_id: str | None) -> str | None:
-        with reading(self._engine) as connection:
-            row = _CORPUS_BY_ID.first(connection, {"corpus": corpus_id})
+        row = self._row(corpus_id)
         return None if row is None else row.sha256
+
+    def _row(self, corpus_id: str | None) -> Any:
+        try:
+            return self._rows[corpus_id]
+        except KeyError:
+            with reading(self._engine) as connection:
+                row = _CORPUS_BY_ID.first(connection, {"corpus": corpus_id})
+            self._rows[corpus_id] = row
+            return row
 
     def _text(self, key: TextKey) -> str:
         text = self._texts.get(key)
