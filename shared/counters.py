@@ -11,9 +11,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
 
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.prepared import Prepared
@@ -107,11 +106,7 @@ class SharedTally:
 
 @cache
 def _raise_statement(dialect: str) -> Prepared:
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(Counter.__table__)
-    values: dict[str, Any] = {
-        name: bindparam(name) for name in ("name", "labels", "shard", "value")
-    }
-    statement = insert.values(**values)
+    statement = (postgresql if dialect == "postgresql" else sqlite).insert(Counter.__table__)
     return Prepared(
         statement.on_conflict_do_update(
             index_elements=["name", "labels", "shard"],

@@ -216,7 +216,6 @@ class GenerationRun:
             nearest = self.nearest_items.found[position]
         first, last = temperature_ends(spec.temperatures[position // spec.n])
         told = self._alternatives(sequence, 0, len(logprobs)) if spec.top_logprobs else {}
-        rounded = [round(logprob, LOGPROB_DIGITS) for logprob in logprobs]
         return TextRecord(
             position=position,
             prompt=text.prompt,
@@ -232,7 +231,7 @@ class GenerationRun:
             echo=spec.echo,
             mean_logprob=nats / len(logprobs) if logprobs else None,
             bits_per_char=bits_per_char(nats, len(written)),
-            logprobs=rounded if spec.logprobs else None,
+            logprobs=[round(each, LOGPROB_DIGITS) for each in logprobs] if spec.logprobs else None,
             tokens=told.get("tokens"),
             top_logprobs=told.get("top_logprobs"),
             copy=copy,
