@@ -131,11 +131,7 @@ class BatchRunner:
                 self._engine.step(meanwhile=partial(self._persist_and_claim, wake))
             self._collect_finished()
             if not len(self._engine):
-                # No block will run meanwhile, so persist at once.
-                self._await_portion()
-                self._persist(self._take_portion())
-                self._release_portion()
-                self._claim(wake)
+                self._refill(wake)
         if self._relay is not None and self._heartbeat.draining:
             self._relay.leave(wake)
         return self._started - started
@@ -154,6 +150,28 @@ class BatchRunner:
         self._persisting = None
         self._portion.clear()
 
+    def _refill(self, wake: str) -> None:
+        """Claim jobs for the engine, which has run out of them, and persist those that have ended.
+
+        A few texts are persisted in less time than a thread takes to begin. Where there are more,
+        the next ones begin meanwhile.
+        """
+        if self._persisting is None and len(self._finished) <= FEW_RUNS:
+            self._persist(self._take_portion())
+            self._release_portion()
+            self._claim(wake)
+            return
+        self._begin_to_persist()
+        if not self._claim(wake):
+            self._await_portion()
+
+    def _begin_to_persist(self) -> None:
+        """Persist a portion on the thread for that, if there is one and the thread is free."""
+        if self._persisting is not None and self._persisting.done():
+            self._await_portion()
+        if self._persisting is None and self._finished:
+            self._persisting = self._clerk.submit(self._persist, self._take_portion())
+
     def _persist_and_claim(self, wake: str) -> float:
         """Persist finished jobs and claim new ones while a block runs.
 
@@ -163,10 +181,7 @@ class BatchRunner:
         Returns:
             After how many seconds to call this again.
         """
-        if self._persisting is not None and self._persisting.done():
-            self._await_portion()
-        if self._persisting is None and self._finished:
-            self._persisting = self._clerk.submit(self._persist, self._take_portion())
+        self._begin_to_persist()
         is_full = self._engine.staying >= self._full_batch
         pause = FULL_CLAIM_SECONDS if is_full else self._pause
         if time.monotonic() - self._claimed_at >= pause:
