@@ -10,22 +10,23 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, ClauseElement, Connection, bindparam
+from sqlalchemy import BindParameter, ClauseElement, Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import visitors
 
 Processor = Callable[[Any], Any]
 Values = Mapping[str, Any]
 
-#: Rows of one INSERT: SQLite and PostgreSQL take some 32,000 values.
-MOST_ROWS = 64
+#: Twice the length of a longer list could be more than a database takes.
+LONG_LIST = 1024
 
 
 class Prepared:
     """A select, or a statement that writes, whose parameters are given when it runs.
 
     Lists are taken by `bindparam(…, expanding=True)` of an `IN` alone: they are filled up with
-    their last element to a power of two, so that a few texts serve lists of all lengths.
+    their last element to a power of two or a multiple of `LONG_LIST`, so that a few texts serve
+    lists of all lengths.
 
     Args:
         statement: The statement. The defaults of its columns are constants.
@@ -38,9 +39,6 @@ class Prepared:
             for each in visitors.iterate(statement)
             if isinstance(each, BindParameter) and each.expanding
         )
-        #: All rows in one statement: the interpreter's lock is given up for each statement, and it
-        #: takes a while to come back where many threads want it.
-        self._inserts = bool(getattr(statement, "is_insert", False))
         self._forms: dict[tuple[Any, ...], _Form] = {}
         self._lock = threading.Lock()
 
@@ -68,33 +66,11 @@ class Prepared:
         given = [self._filled_up(values) for values in rows] if self._lists else rows
         form = self._form(connection, given[0])
         try:
-            if len(given) == 1 or not self._inserts:
-                form.run(connection, given)
-            else:
-                for part in _powers_of_two(given):
-                    if len(part) == 1:
-                        form.run(connection, part)
-                    else:
-                        self._insert_form(connection, part).insert(connection, part)
+            form.run(connection, given)
         except connection.dialect.loaded_dbapi.Error as error:
             if not _is_lost(connection, error):
                 raise _as_sqlalchemys(connection, form.text, dict(rows[0]), error) from error
             connection.execute(self.statement, [dict(row) for row in rows])
-
-    def _insert_form(self, connection: Connection, rows: Sequence[Values]) -> "_Form":
-        key = (connection.dialect.name, *rows[0], len(rows))
-        form = self._forms.get(key)
-        if form is None:
-            columns = self.statement.table.c
-            parameters = [
-                {name: bindparam(f"{name}_{number}", type_=columns[name].type) for name in rows[0]}
-                for number in range(len(rows))
-            ]
-            values = {parameter.key: None for row in parameters for parameter in row.values()}
-            with self._lock:
-                form = _Form(self.statement.values(parameters), connection, values)
-                self._forms[key] = form
-        return form
 
     def _filled_up(self, values: Values) -> Values:
         if not self._lists:
@@ -102,8 +78,8 @@ class Prepared:
         filled = dict(values)
         for name in self._lists:
             elements = filled[name]
-            length = 1 << (len(elements) - 1).bit_length() if elements else 0
-            filled[name] = [*elements, *elements[-1:] * (length - len(elements))]
+            more = _filled_length(len(elements)) - len(elements)
+            filled[name] = [*elements, *elements[-1:] * more]
         return filled
 
     def _form(self, connection: Connection, values: Values) -> "_Form":
@@ -183,10 +159,6 @@ class _Form:
         finally:
             cursor.close()
 
-    def insert(self, connection: Connection, rows: Sequence[Values]) -> None:
-        given = {f"{n}_{number}": v for number, row in enumerate(rows) for n, v in row.items()}
-        self.run(connection, [given])
-
     def _bound(self, values: Values) -> Any:
         if self._lists:
             values = {**values, **dict(self._elements(values))}
@@ -215,6 +187,13 @@ class _Form:
         return [(place, each) for place, each in enumerate(processors) if each is not None]
 
 
+def _filled_length(length: int) -> int:
+    """Return the length to which a list is filled up."""
+    if length > LONG_LIST:
+        return -(-length // LONG_LIST) * LONG_LIST
+    return 1 << (length - 1).bit_length() if length else 0
+
+
 def _column_defaults(compiled: Any) -> dict[str, Any]:
     """Return what an insert takes for its columns that are given no values."""
     columns = [*compiled.insert_prefetch, *compiled.update_prefetch]
@@ -222,14 +201,6 @@ def _column_defaults(compiled: Any) -> dict[str, Any]:
         if column.default is None or not column.default.is_scalar:
             raise TypeError(f"a column that is to be computed: {column}")
     return {column.key: column.default.arg for column in columns}
-
-
-def _powers_of_two(rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
-    """Cut rows into parts of few different lengths, each a power of two."""
-    while rows:
-        length = min(MOST_ROWS, 1 << (len(rows).bit_length() - 1))
-        yield rows[:length]
-        rows = rows[length:]
 
 
 def run_text(connection: Connection, text: str) -> None:

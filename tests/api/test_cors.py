@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from api.app import create_app
 from api.services import EXTENSION
@@ -15,6 +14,7 @@ from shared.queue import Queue
 from shared.settings import SettingsError, load_settings
 from tests.api.conftest import settings_for
 from tests.api.harness import ApiHarness, Person, problem
+from tests.services.statements import noted_statements
 
 ORIGIN = "https://notes.example"
 
@@ -42,9 +42,9 @@ def preflight(person: Person, path: str, origin: str = ORIGIN, **headers: str) -
 
 @pytest.mark.parametrize("path", ["/v1/generate", "/openai/v1/completions", "/v1/nothing"])
 def test_a_preflight_is_answered_without_the_database(open_harness: ApiHarness, path: str) -> None:
-    ann, statements = open_harness.person("ann"), []
-    event.listen(open_harness.engine, "before_cursor_execute", lambda *_: statements.append(1))
-    answer = preflight(ann, path)
+    ann = open_harness.person("ann")
+    with noted_statements(open_harness.engine) as statements:
+        answer = preflight(ann, path)
     assert (answer.status_code, answer.data) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]

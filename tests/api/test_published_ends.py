@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import event, select
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from api.app import create_app
+from api.http import prefer_wait
+from api.permissions import waited_jobs
 from api.services import EXTENSION, Services
 from shared.broker import Broker
 from shared.database import make_engine, make_sessions
@@ -24,6 +28,7 @@ from shared.tables import GeneratedText, Job
 from tests.api.conftest import settings_for
 from tests.api.harness import ApiHarness, Person, record
 from tests.services.redis import RedisServer, redis_server
+from tests.services.statements import noted_statements
 from tests.services.waiting import until
 
 CROWD = 64
@@ -136,23 +141,18 @@ def test_the_published_texts_are_the_response_as_the_rows_are(
     harness: ApiHarness, ann: Person
 ) -> None:
     body = {"model": harness.model(ann)["id"], "length": 5, "temperature": [0.5, 1], "seed": 3}
-    reads: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        reads.append(statement)
-
     with waiting(harness, ann, body) as [future]:
         hears(harness)
         [one] = claim(harness)
         finish(harness, [one], "first", "söcond\u2028\n")
         texts = stored(harness, one.job_id)
-        event.listen(harness.engine, "before_cursor_execute", note)
-        publish(harness, JobEnd(one.job_id, 1, texts))
-        answer = future.result()
-        event.remove(harness.engine, "before_cursor_execute", note)
+        with noted_statements(harness.engine) as reads:
+            publish(harness, JobEnd(one.job_id, 1, texts))
+            answer = future.result()
     assert answer.status_code == 200
     assert answer.json["texts"][1]["text"] == "söcond\u2028\n"
     assert answer.data == ann.get(f"/v1/jobs/{one.job_id}").data
+    assert any("FROM jobs" in statement for statement in reads)
     assert not any("FROM texts" in statement for statement in reads)
 
 
@@ -289,6 +289,47 @@ def test_nobody_is_left_behind_who_waits(crowd: ApiHarness) -> None:
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json["id"] for answer in answers}) == CROWD
     assert services(crowd).job_ends._waiters == {}
+
+
+def test_jobs_that_end_together_are_read_by_one_look(
+    crowd: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody looks by itself.
+    monkeypatch.setattr(prefer_wait, "CHECK_SECONDS", 60.0)
+    ann = crowd.person("ann")
+    body = {"model": crowd.model(ann)["id"], "length": 5}
+    with waiting(crowd, ann, body, CROWD) as futures:
+        hears(crowd)
+        claims = claim(crowd)
+        for one in claims:
+            crowd.queue.succeed(one, [record(0, f"of {one.job_id}", one.checkpoint_id)])
+        ends = [JobEnd(one.job_id, 1, stored(crowd, one.job_id)) for one in claims]
+        with noted_statements(crowd.engine) as statements:
+            publish(crowd, *ends)
+            answers = [future.result() for future in futures]
+    assert all(one.json["texts"][0]["text"] == f"of {one.json['id']}" for one in answers)
+    for what in ("FROM jobs", "JOIN api_keys"):
+        assert len([each for each in statements if what in each]) == 1
+
+
+def test_requests_read_for_themselves_what_could_not_be_read_for_all(
+    harness: ApiHarness, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def fail(*_: Any) -> dict[str, Any]:
+        tries.append(1)
+        raise OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error"))
+
+    monkeypatch.setattr(waited_jobs, "jobs_as_shown", fail)
+    with waiting(harness, ann, {"model": harness.model(ann)["id"], "length": 5}) as [future]:
+        hears(harness)
+        [one] = claim(harness)
+        finish(harness, [one], "read alone")
+        publish(harness, JobEnd(one.job_id, 1, stored(harness, one.job_id)))
+        answer = future.result()
+    assert tries
+    assert (answer.status_code, answer.json["texts"][0]["text"]) == (200, "read alone")
 
 
 @pytest.mark.parametrize("fate", ["killed", "frozen", "wiped", "cut"])

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import delete, event, update
+from sqlalchemy import delete, update
 
 from api.app import create_app
 from api.operations.figures.scrape import expose
@@ -33,6 +33,7 @@ from tests.api.harness import ApiHarness, Person, record
 from tests.api.harness import problem as problem_of
 from tests.conftest import without
 from tests.e2e.home import free_port
+from tests.services.statements import noted_statements
 from worker.execution.completion import RunFinisher
 from worker.execution.lease import Lease
 from worker.execution.outcome import RunOutcome
@@ -262,14 +263,8 @@ def test_a_port_of_its_own(harness: ApiHarness, settings: Settings) -> None:
 
 
 def test_a_scrape_has_a_bounded_number_of_queries(harness: ApiHarness, settings: Settings) -> None:
-    statements: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
-
-    event.listen(harness.engine, "before_cursor_execute", note)
-    expose(harness.engine, settings, 0)
-    event.remove(harness.engine, "before_cursor_execute", note)
+    with noted_statements(harness.engine) as statements:
+        expose(harness.engine, settings, 0)
     selects = [each for each in statements if each.startswith("SELECT")]
     assert len(selects) <= 14
     if harness.engine.dialect.name == "sqlite":

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 
 from shared.database import make_sessions
 from shared.ids import new_id
 from shared.tables import IdempotencyKey, Job, JobEvent, Model, User
 from tests.api.groups import Groups, Send, generations, rows, sender, statuses
 from tests.api.harness import ENGLISH, ApiHarness, Person, problem
+from tests.services.statements import noted_statements
 
 
 @pytest.fixture
@@ -26,18 +27,13 @@ def test_concurrent_requests_share_a_transaction(
 ) -> None:
     model = harness.model(ann)["id"]
     ann.patch(f"/v1/models/{model}", {"visibility": "server"})
-    inserts: list[str] = []
     people = [ann, bob] * 4
     body = {"model": model, "prompt": "It ", "length": 5}
     senders = [sender(harness, person, body | {"seed": n}) for n, person in enumerate(people)]
 
-    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("INSERT INTO jobs "):
-            inserts.append(statement)
-
-    event.listen(harness.engine, "before_cursor_execute", count)
-    answers = groups.together(harness, senders[0], senders[1:])
-    event.remove(harness.engine, "before_cursor_execute", count)
+    with noted_statements(harness.engine) as statements:
+        answers = groups.together(harness, senders[0], senders[1:])
+    inserts = [each for each in statements if each.startswith("INSERT INTO jobs ")]
     assert statuses(answers) == [202] * 8
     assert groups.sizes == [1, 7]
     assert groups.declined == [0, 0]
@@ -59,15 +55,10 @@ def test_a_model_is_looked_up_once_however_many_of_its_checkpoints_are_asked_for
     body = {"model": model, "prompt": "It ", "length": 5}
     asked = ["latest", "best", checkpoint, str(uuid.uuid4()), "latest", checkpoint]
     senders = [sender(harness, ann, body | {"checkpoint": each}) for each in asked]
-    looked_up: list[str] = []
 
-    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "models.vocabulary" in statement:
-            looked_up.append(statement)
-
-    event.listen(harness.engine, "before_cursor_execute", count)
-    answers = groups.together(harness, senders[0], senders[1:])
-    event.remove(harness.engine, "before_cursor_execute", count)
+    with noted_statements(harness.engine) as statements:
+        answers = groups.together(harness, senders[0], senders[1:])
+    looked_up = [each for each in statements if "models.vocabulary" in each]
     assert statuses(answers) == [202, 202, 202, 404, 202, 202]
     # Once in each of the two groups, and again for the one that is refused by itself.
     assert len(looked_up) == 3

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from shared import job_listeners
+from shared import event_publisher, job_listeners
 from shared.broker import redis_url as driver_url
 from shared.event_publisher import EventPublisher
 from shared.job_events import EventReader
@@ -77,6 +77,46 @@ def test_an_entry_for_listeners_is_sent_only_if_there_is_one(
     assert publisher.flush()
     assert [entry.kind for entry in reader.read_all("heard")] == ["state"]
     assert [entry.kind for entry in reader.read_all("unheard")] == ["metrics"]
+
+
+def test_entries_for_which_nobody_is_known_to_listen_are_looked_up_together(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_publisher, "PATIENCE_SECONDS", 1.0)
+    publisher, reader = EventPublisher(redis_url), EventReader(redis_url, 1, 1.0)
+    looks: list[float] = []
+    look = publisher._listeners.look
+
+    def note_and_look() -> frozenset[str]:
+        looks.append(time.monotonic())
+        return look()
+
+    monkeypatch.setattr(publisher._listeners, "look", note_and_look)
+    jobs = [f"together-{number}" for number in range(5)]
+    for job_id in jobs:
+        client.delete(f"quire:job:{job_id}")
+        reader.announce(job_id)
+        publisher.publish_to_listeners(job_id, 1, "state", begins=True)
+    assert publisher.flush()
+    assert len(looks) == 1
+    assert all(reader.read_all(job_id) for job_id in jobs)
+    # From now on they are known, and an entry for one of them is in no hurry to wait.
+    began = time.monotonic()
+    publisher.publish_to_listeners(jobs[0], 1, "state")
+    assert publisher.flush()
+    assert time.monotonic() - began < 0.9
+
+
+def test_what_waits_for_company_is_sent_when_the_publisher_closes(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_publisher, "PATIENCE_SECONDS", 600.0)
+    publisher, reader = EventPublisher(redis_url), EventReader(redis_url, 1, 1.0)
+    client.delete("quire:job:closing")
+    reader.announce("closing")
+    publisher.publish_to_listeners("closing", 1, "state")
+    publisher.close()
+    assert [entry.kind for entry in reader.read_all("closing")] == ["state"]
 
 
 def test_a_listener_that_came_before_the_entry_is_never_missed(

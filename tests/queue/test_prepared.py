@@ -1,14 +1,27 @@
-"""Prepared selects return what SQLAlchemy returns, on both databases."""
+"""Prepared statements do what SQLAlchemy does, on both databases."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Integer, bindparam, literal, or_, select
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    Table,
+    bindparam,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from shared.database import reading
-from shared.prepared import Prepared
-from shared.tables import Corpus, Job
+from shared.prepared import LONG_LIST, Prepared
+from shared.tables import Corpus, Job, JobEvent
 from tests.queue.conftest import QueueHarness
 
 JOBS = (
@@ -77,3 +90,73 @@ def test_a_failure_in_a_transaction_keeps_its_cause(harness: QueueHarness) -> No
         else:
             with pytest.raises(DataError, match="division by zero"):
                 prepared.first(connection, {"by": 0})
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 5, LONG_LIST, LONG_LIST + 1])
+def test_a_list_of_any_length_finds_what_it_names(harness: QueueHarness, length: int) -> None:
+    jobs = harness.submit(count=3)
+    prepared = Prepared(
+        select(Job.id).where(Job.id.in_(bindparam("ids", expanding=True))).order_by(Job.id)
+    )
+    unknown = [str(uuid.uuid4()) for _ in range(max(0, length - len(jobs)))]
+    with reading(harness.engine) as connection:
+        for asked in ((jobs + unknown)[:length], (unknown + jobs)[:length]):
+            found = [row.id for row in prepared.all(connection, {"ids": asked})]
+            assert found == sorted(set(jobs) & set(asked))
+
+
+def test_pairs_are_found_as_pairs(harness: QueueHarness) -> None:
+    jobs = sorted(harness.submit(count=3))
+    prepared = Prepared(
+        select(Job.id, Job.attempt)
+        .where(tuple_(Job.id, Job.attempt).in_(bindparam("mine", expanding=True)))
+        .order_by(Job.id)
+    )
+    with reading(harness.engine) as connection:
+        mine = [(jobs[0], 0), (jobs[1], 7), (jobs[2], 0)]
+        assert prepared.all(connection, {"mine": mine}) == [mine[0], mine[2]]
+
+
+def test_what_it_writes_is_what_sqlalchemy_writes(harness: QueueHarness) -> None:
+    """With values of all types, defaults of columns, one row and many."""
+    [template] = harness.submit()
+    names = ("id", "user_id", "kind", "name", "spec", "created_at", "start_before")
+    table = Job.__table__
+    with harness.engine.begin() as connection:
+        one = connection.execute(select(table).where(table.c.id == template)).one()._asdict()
+        ids = [str(uuid.uuid4()) for _ in range(4)]
+        rows = [{name: one[name] for name in names} | {"id": each} for each in ids]
+        rows[3]["spec"] = {"prompt": "\u2028ü", "list": [1, None]}
+        connection.execute(insert(Job), rows[:1])
+        prepared = Prepared(insert(Job))
+        prepared.run(connection, rows[1])
+        prepared.run(connection, *rows[2:])
+        rename = Prepared(update(Job).where(Job.id == bindparam("job")).returning(Job.id, Job.name))
+        assert rename.all(connection, {"job": ids[1], "name": "new"}) == [(ids[1], "new")]
+        stored = {
+            row.id: row._asdict()
+            for row in connection.execute(select(table).where(table.c.id.in_(ids)))
+        }
+    expected = stored[ids[0]]
+    assert stored[ids[1]] == expected | {"id": ids[1], "name": "new"}
+    assert stored[ids[2]] == expected | {"id": ids[2]}
+    assert stored[ids[3]] == expected | {"id": ids[3], "spec": rows[3]["spec"]}
+
+
+def test_a_violated_constraint_is_sqlalchemys_error(harness: QueueHarness) -> None:
+    prepared = Prepared(insert(JobEvent))
+    event = {
+        "job_id": str(uuid.uuid4()),
+        "attempt": 1,
+        "type": "claimed",
+        "data": {},
+        "at": harness.clock.now,
+    }
+    with pytest.raises(IntegrityError, match="INSERT INTO job_events"), harness.engine.begin() as c:
+        prepared.run(c, event, event)
+
+
+def test_a_column_that_is_to_be_computed_is_refused(harness: QueueHarness) -> None:
+    table = Table("t", MetaData(), Column("a", Integer), Column("b", Integer, default=lambda: 1))
+    with harness.engine.connect() as connection, pytest.raises(TypeError, match=r"computed: t\.b"):
+        Prepared(insert(table)).run(connection, {"a": 1})

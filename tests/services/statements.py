@@ -1,0 +1,38 @@
+"""Notes the statements that a database runs, whether SQLAlchemy runs them or `shared.prepared`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from shared import prepared
+
+
+@contextmanager
+def noted_statements(engine: Engine) -> Iterator[list[str]]:
+    """Collect the statements that this process runs through an engine, in their order."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    fetch, run = prepared._Form.fetch, prepared._Form.run
+
+    def note_fetch(form: Any, connection: Connection, values: prepared.Values) -> list[Any]:
+        statements.append(form.text)
+        return fetch(form, connection, values)
+
+    def note_run(form: Any, connection: Connection, rows: Sequence[prepared.Values]) -> None:
+        statements.append(form.text)
+        run(form, connection, rows)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(prepared._Form, "fetch", note_fetch)
+            patch.setattr(prepared._Form, "run", note_run)
+            yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
