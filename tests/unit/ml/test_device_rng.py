@@ -66,7 +66,7 @@ def test_no_array_of_random_numbers_is_uploaded(filtered: bool) -> None:
     request = make_request(length=300, top_k=5 if filtered else None)
     sequences = [sampler.new_sequence(request)]
     shape = replace(sampler.batch_shape(1), filtered=filtered)
-    signature = step_function(shape).structured_input_signature[0]
+    signature = step_function(shape).function.structured_input_signature[0]
     given = _Batch(shape, sequences, [0], 64).arguments
     assert signature[5].shape == (shape.rows, 4) == given[4].shape
     assert signature[5].dtype == tf.int32

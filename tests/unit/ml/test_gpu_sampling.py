@@ -82,7 +82,7 @@ def test_draws_from_what_is_kept_are_the_same(ties: bool) -> None:
 
 
 def operations_of(shape: StepShape) -> Counter[str]:
-    graph = step_function(shape).graph.as_graph_def()
+    graph = step_function(shape).function.graph.as_graph_def()
     inner = [node for each in graph.library.function for node in each.node_def]
     return Counter(node.op for node in (*graph.node, *inner))
 
@@ -104,7 +104,7 @@ def test_xla_has_every_operation_of_a_gpus_graph_for_gpus(stack: int, filtered: 
     # XLA registers its kernels when it first compiles.
     tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1.0))
     shape = StepShape(96, 16, 2, None, 64, filtered, True, stack=stack, gpu=True)
-    graph = step_function(shape).graph.as_graph_def()
+    graph = step_function(shape).function.graph.as_graph_def()
     nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
     assert any(node.attr["T"].type == tf.uint64.as_datatype_enum for node in nodes)
     for node in nodes:
