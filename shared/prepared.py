@@ -114,11 +114,12 @@ class _Form:
             for bind, name in compiled.bind_names.items()
             if name not in expanded.parameter_expansion
         } | dict(expanded.processors)
-        order = expanded.positiontup if self._is_positional else list(expanded.parameters)
+        self._order = expanded.positiontup if self._is_positional else list(expanded.parameters)
         constants = {**expanded.parameters, **_column_defaults(compiled)}
+        given = values.keys() | {name for names in self._lists.values() for name in names}
+        #: What each parameter takes: a value, and how it is converted; or a constant.
         self._plan = [
-            (name, processors.get(name), constants[name] if name not in values else None)
-            for name in order
+            (name, name in given, processors.get(name), constants.get(name)) for name in self._order
         ]
         columns = list(statement.exported_columns)
         self._types = [column.type for column in columns]
@@ -162,15 +163,11 @@ class _Form:
     def _bound(self, values: Values) -> Any:
         if self._lists:
             values = {**values, **dict(self._elements(values))}
-        if self._is_positional:
-            return [
-                process(values.get(name, constant)) if process else values.get(name, constant)
-                for name, process, constant in self._plan
-            ]
-        return {
-            name: process(values.get(name, constant)) if process else values.get(name, constant)
-            for name, process, constant in self._plan
-        }
+        bound = []
+        for name, is_given, process, constant in self._plan:
+            value = values[name] if is_given else constant
+            bound.append(value if process is None else process(value))
+        return bound if self._is_positional else dict(zip(self._order, bound, strict=True))
 
     def _elements(self, values: Values) -> Iterator[tuple[str, Any]]:
         for name, names in self._lists.items():

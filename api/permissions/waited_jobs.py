@@ -5,6 +5,7 @@ their keys in two statements, and only then wakes the requests. Each of these al
 longer, and they would compete for the interpreter's lock meanwhile.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ from shared.accounts import KeyRefused, refusals_of
 from shared.database import reading
 from shared.job_ends import EndWaiter
 
+#: A request that gets to its answer later, because others are answered first, reads for itself.
+SEEN_SECONDS = 0.25
+
 log = structlog.get_logger(__name__)
 
 
@@ -31,10 +35,12 @@ class _Seen:
     Attributes:
         job: From `jobs_as_shown`; None if the job is gone.
         refused: Why the request's key is not valid any more.
+        at: When, by `time.monotonic`.
     """
 
     job: Any
     refused: KeyRefused | None
+    at: float
 
 
 def look_for_all(engine: Engine, waiters: Sequence[EndWaiter]) -> None:
@@ -48,6 +54,7 @@ def look_for_all(engine: Engine, waiters: Sequence[EndWaiter]) -> None:
     ]
     if not with_keys:
         return
+    at = time.monotonic()
     try:
         with reading(engine) as connection:
             refused = refusals_of(connection, {asker.key_prefix for _, asker in with_keys})
@@ -57,7 +64,7 @@ def look_for_all(engine: Engine, waiters: Sequence[EndWaiter]) -> None:
         log.warning("ended_jobs_not_read", jobs=len(with_keys), reason=str(error)[:200])
         return
     for waiter, asker in with_keys:
-        waiter.seen = _Seen(jobs.get(waiter.job_id), refused.get(asker.key_prefix))
+        waiter.seen = _Seen(jobs.get(waiter.job_id), refused.get(asker.key_prefix), at)
 
 
 def waited_job(engine: Engine, waiter: EndWaiter) -> Any:
@@ -71,7 +78,7 @@ def waited_job(engine: Engine, waiter: EndWaiter) -> Any:
         NotFound: The user has no such job any more.
     """
     seen, waiter.seen = waiter.seen, None
-    if not isinstance(seen, _Seen):
+    if not isinstance(seen, _Seen) or time.monotonic() - seen.at > SEEN_SECONDS:
         with reading(engine) as connection:
             check_key_again(connection)
             return own_job_as_shown(connection, waiter.job_id)

@@ -143,6 +143,14 @@ def test_what_it_writes_is_what_sqlalchemy_writes(harness: QueueHarness) -> None
     assert stored[ids[3]] == expected | {"id": ids[3], "spec": rows[3]["spec"]}
 
 
+def test_rows_of_other_names_than_the_first_are_refused(harness: QueueHarness) -> None:
+    [job_id] = harness.submit()
+    prepared = Prepared(insert(JobEvent))
+    event = {"job_id": job_id, "attempt": 1, "type": "claimed", "at": harness.clock.now}
+    with harness.engine.begin() as connection, pytest.raises(KeyError, match="data"):
+        prepared.run(connection, event | {"data": {}}, event)
+
+
 def test_a_violated_constraint_is_sqlalchemys_error(harness: QueueHarness) -> None:
     prepared = Prepared(insert(JobEvent))
     event = {

@@ -1,17 +1,13 @@
 """The batch runner in this process: many jobs in one batch, each finishing by itself."""
 
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
 from shared import worker_registry
-from shared.queue import Queue
-from shared.queue.completion import Completion
 from shared.tables import Job, JobEvent
 from tests.worker.batch_runner import (
     ENDLESS,
@@ -120,35 +116,6 @@ def test_a_drained_text_is_written_again_with_its_first_checkpoint(harness: Work
     assert (text.checkpoint_id, text.text[:200]) == (expected.checkpoint_id, expected.text)
     [restarted] = write(harness, model)
     assert restarted.checkpoint_id == better
-
-
-def test_texts_go_on_while_those_that_ended_wait_for_the_database(
-    harness: WorkerHarness, model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    began, go_on = threading.Event(), threading.Event()
-    finish = Queue.finish
-
-    def wait_and_finish(*arguments: Any, **more: Any) -> Completion:
-        began.set()
-        assert go_on.wait(60)
-        return finish(*arguments, **more)
-
-    monkeypatch.setattr(Queue, "finish", wait_and_finish)
-    long = harness.generate(model, wake=False, length=ENDLESS)
-    short = [harness.generate(model, wake=False, seed=seed) for seed in range(5)]
-    batch_runner = make_batch_runner(harness)
-    with running(batch_runner):
-        assert began.wait(60)
-        so_far = written(batch_runner, long)
-        until(lambda: written(batch_runner, long) > so_far + 500, "more of the long text")
-        assert all(harness.job(job_id).status == "running" for job_id in short)
-        later = harness.generate(model, wake=False, seed=9)
-        until(lambda: harness.job(later).status == "running", "the claim of another job")
-        go_on.set()
-        for job_id in (*short, later):
-            harness.wait_until_succeeded(job_id)
-        harness.cancel(long)
-        assert harness.wait_until_ended(long).status == "cancelled"
 
 
 def test_it_runs_at_most_max_jobs(harness: WorkerHarness, model: str) -> None:

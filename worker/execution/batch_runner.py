@@ -1,8 +1,7 @@
 """The `generate` lane: claim, run, finish, with many jobs at once in one running batch."""
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -20,8 +19,8 @@ from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.execution.outcome import RunOutcome, outcome_of
 from worker.execution.wake_relay import WakeRelay
-from worker.ml.sampling import sequence as sampling
 from worker.ml.sampling.engine import Engine
+from worker.ml.sampling.sequence import Sequence
 from worker.ml.sampling.shape import BLOCK
 
 #: How often a busy batch runner claims new jobs: soon while the engine has room and there are some,
@@ -98,10 +97,6 @@ class BatchRunner:
         self._leases: dict[RunKey, Lease] = {}
         self._runs: dict[RunKey, BatchRun] = {}
         self._finished: list[EndedRun] = []
-        #: A portion that is being persisted on a thread of its own.
-        self._persisting: Future[None] | None = None
-        self._portion: list[EndedRun] = []
-        self._clerk = ThreadPoolExecutor(1, thread_name_prefix="persist")
         self._followed: frozenset[str] = frozenset()
         self._claimed_at = 0.0
         self._pause = CLAIM_SECONDS
@@ -125,13 +120,15 @@ class BatchRunner:
     def _run_until_idle(self, wake: str) -> int:
         started = self._started
         self._claim(wake)
-        while self._runs or self._finished or self._persisting:
+        while self._runs or self._finished:
             if len(self._engine):
                 self._note_followers()
                 self._engine.step(meanwhile=partial(self._persist_and_claim, wake))
             self._collect_finished()
             if not len(self._engine):
-                self._refill(wake)
+                # No block will run meanwhile, so persist at once.
+                self._persist_portion()
+                self._claim(wake)
         if self._relay is not None and self._heartbeat.draining:
             self._relay.leave(wake)
         return self._started - started
@@ -145,49 +142,20 @@ class BatchRunner:
         self._leases.clear()
         self._runs.clear()
         self._finished.clear()
-        if self._persisting is not None:
-            wait([self._persisting])
-        self._persisting = None
-        self._portion.clear()
-
-    def _refill(self, wake: str) -> None:
-        """Claim jobs for the engine, which has run out of them, and persist those that have ended.
-
-        A few texts are persisted in less time than a thread takes to begin. Where there are more,
-        the next ones begin meanwhile.
-        """
-        if self._persisting is None and len(self._finished) <= FEW_RUNS:
-            self._persist(self._take_portion())
-            self._release_portion()
-            self._claim(wake)
-            return
-        self._begin_to_persist()
-        if not self._claim(wake):
-            self._await_portion()
-
-    def _begin_to_persist(self) -> None:
-        """Persist a portion on the thread for that, if there is one and the thread is free."""
-        if self._persisting is not None and self._persisting.done():
-            self._await_portion()
-        if self._persisting is None and self._finished:
-            self._persisting = self._clerk.submit(self._persist, self._take_portion())
 
     def _persist_and_claim(self, wake: str) -> float:
         """Persist finished jobs and claim new ones while a block runs.
 
-        Both wait for the database and for each other's locks, so each has its thread: one after the
-        other they would take longer than the block.
-
         Returns:
             After how many seconds to call this again.
         """
-        self._begin_to_persist()
+        self._persist_portion()
         is_full = self._engine.staying >= self._full_batch
         pause = FULL_CLAIM_SECONDS if is_full else self._pause
         if time.monotonic() - self._claimed_at >= pause:
             found = self._claim(wake)
             self._pause = CLAIM_SECONDS if found else min(2 * self._pause, FULL_CLAIM_SECONDS)
-        return CLAIM_SECONDS
+        return 0.0 if self._finished else CLAIM_SECONDS
 
     def _note_followers(self) -> None:
         """Mark the texts that somebody reads, or is about to read, while they are written."""
@@ -227,7 +195,7 @@ class BatchRunner:
                 self._worker.id,
                 limit=limit,
                 slots=self._max_jobs,
-                busy=bool(self._runs or self._finished or self._persisting),
+                busy=bool(self._runs or self._finished),
                 without=excluded_users,
                 memory=self._memory,
             )
@@ -276,7 +244,7 @@ class BatchRunner:
         for sequence in generation.unfinished:
             self._add(run, sequence)
 
-    def _add(self, run: BatchRun, sequence: sampling.Sequence) -> None:
+    def _add(self, run: BatchRun, sequence: Sequence) -> None:
         sequence.followed = run.lease.claim.job_id in self._followed
         owner = run.lease.claim.user_id
         self._engine.add(sequence, run.generation.sampler, owner=owner)
@@ -304,24 +272,9 @@ class BatchRunner:
         except DATABASE_AWAY as error:
             log.warning("progress_not_written", reason=driver_message(error))
 
-    def _take_portion(self) -> list[EndedRun]:
-        """Take as many texts as a block writes: the others must not wait for dozens."""
-        self._portion = take_portion(self._finished, self._full_batch * BLOCK)
-        return self._portion
-
-    def _await_portion(self) -> None:
-        """Wait until the portion that is being persisted is."""
-        if self._persisting is not None:
-            persisting, self._persisting = self._persisting, None
-            persisting.result()
-            self._release_portion()
-
-    def _release_portion(self) -> None:
-        for ended in self._portion:
-            self._release(ended.run.lease, ended.outcome, ended.run.started_at)
-        self._portion = []
-
-    def _persist(self, finished: Sequence[EndedRun]) -> None:
+    def _persist_portion(self) -> None:
+        """Persist as many texts as a block writes: the next one must not wait for dozens."""
+        finished = take_portion(self._finished, self._full_batch * BLOCK)
         add_texts(self._handler, [ended for ended in finished if ended.keeps_texts])
         self._finisher.finish_together(
             [
@@ -333,6 +286,7 @@ class BatchRunner:
         for ended in finished:
             if ended.outcome.status != "succeeded":
                 self._finisher.finish_or_fail(ended.run.lease, ended.outcome)
+            self._release(ended.run.lease, ended.outcome, ended.run.started_at)
 
     def _release(self, lease: Lease, outcome: RunOutcome, started_at: float) -> None:
         del self._leases[_key(lease)]
