@@ -196,7 +196,7 @@ def _column_defaults(compiled: Any) -> dict[str, Any]:
     columns = [*compiled.insert_prefetch, *compiled.update_prefetch]
     for column in columns:
         if column.default is None or not column.default.is_scalar:
-            raise TypeError(f"a column that is to be computed: {column}")
+            raise TypeError(f"column {column} has a default that is computed")
     return {column.key: column.default.arg for column in columns}
 
 

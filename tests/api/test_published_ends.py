@@ -2,139 +2,32 @@
 
 import os
 import signal
-import sqlite3
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import fields
 
 import pytest
 import redis
-from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
 
-from api.app import create_app
-from api.http import prefer_wait
-from api.permissions import waited_jobs
-from api.services import EXTENSION, Services
-from shared.broker import Broker
-from shared.database import make_engine, make_sessions
-from shared.job_ends import JobEndPublisher
-from shared.queue import Queue
-from shared.queue.types import Claim, JobEnd, StoredText
-from shared.tables import GeneratedText, Job
-from tests.api.conftest import settings_for
-from tests.api.harness import ApiHarness, Person, record
-from tests.services.redis import RedisServer, redis_server
+from shared.queue.types import JobEnd, StoredText
+from shared.tables import GeneratedText
+from tests.api import waits
+from tests.api.harness import ApiHarness, Person
+from tests.api.waits import (
+    CROWD,
+    claim,
+    finish,
+    hears,
+    publish,
+    queued,
+    services,
+    stored,
+    stored_of,
+    waiting,
+)
+from tests.services.redis import RedisServer
 from tests.services.statements import noted_statements
-from tests.services.waiting import until
 
-CROWD = 64
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of this test's own, to be stopped and wiped."""
-    with redis_server() as server:
-        yield server
-
-
-@pytest.fixture
-def crowd(database_url: str, server: RedisServer, tmp_path: Path) -> Iterator[ApiHarness]:
-    """An API on that server, which lets a crowd wait."""
-    settings = settings_for(database_url, server.url, tmp_path).model_copy(
-        update={"wait_slots": 256, "wait_max_seconds": 60.0, "max_queued_per_user": 1000}
-    )
-    engine = make_engine(settings.database, settings.api_threads)
-    app = create_app(settings, engine, Broker(settings.broker))
-    yield ApiHarness(app, engine, Queue(engine, settings))
-    engine.dispose()
-
-
-@contextmanager
-def waiting(
-    harness: ApiHarness,
-    person: Person,
-    body: dict[str, Any],
-    count: int = 1,
-    prefer: str = "wait=30",
-) -> Iterator[list[Future[Any]]]:
-    """Send requests that wait, and go on once their jobs are queued."""
-    before = len(queued(harness))
-
-    def ask(_number: int) -> Any:
-        one = Person(harness.app.test_client(), person.name, person.key)
-        return one.post("/v1/generate", body, headers={"Prefer": prefer})
-
-    with ThreadPoolExecutor(count) as threads:
-        futures = [threads.submit(ask, number) for number in range(count)]
-        until(lambda: len(queued(harness)) == before + count, "the jobs are queued")
-        yield futures
-
-
-def queued(harness: ApiHarness) -> list[str]:
-    with make_sessions(harness.engine, read_only=True)() as session:
-        found = session.scalars(
-            select(Job.id).where(Job.kind == "generate", Job.status == "queued")
-        )
-        return list(found)
-
-
-def services(harness: ApiHarness) -> Services:
-    found: Services = harness.app.extensions[EXTENSION]
-    return found
-
-
-def hears(harness: ApiHarness) -> None:
-    until(lambda: services(harness).job_ends.is_listening, "the API hears of ends")
-
-
-def stored(harness: ApiHarness, job_id: str) -> list[StoredText]:
-    """Read a job's texts as the worker that inserted them knows them."""
-    with make_sessions(harness.engine)() as session:
-        rows = session.execute(
-            select(*GeneratedText.__table__.columns)
-            .where(GeneratedText.job_id == job_id)
-            .order_by(GeneratedText.position)
-        )
-        return [StoredText(**row._asdict()) for row in rows]
-
-
-def claim(harness: ApiHarness) -> list[Claim]:
-    claims: list[Claim] = []
-    while found := harness.queue.claim("generate", "host/cpu/generate", 100):
-        claims += found
-    return claims
-
-
-def finish(harness: ApiHarness, claims: Sequence[Claim], *texts: str) -> None:
-    """End jobs as a worker does, without publishing it."""
-    records = [
-        record(
-            number,
-            text,
-            one.checkpoint_id,
-            copied_characters=3,
-            copied_at=1,
-            copied_from=5,
-            known_grams=0.5,
-            mean_logprob=-1 / 3,
-            bits_per_char=2 / 3,
-            logprobs=[-0.25, -1.5],
-        )
-        for one in claims[:1]
-        for number, text in enumerate(texts or ("a text",))
-    ]
-    for one in claims:
-        harness.queue.succeed(one, records)
-
-
-def publish(harness: ApiHarness, *ends: JobEnd) -> None:
-    publisher = JobEndPublisher(services(harness).settings.broker)
-    publisher.publish(ends)
-    publisher.flush()
+# Fixtures.
+crowd, server = waits.crowd, waits.server
 
 
 def test_the_published_texts_are_the_response_as_the_rows_are(
@@ -211,19 +104,6 @@ def test_the_end_of_an_older_attempt_says_nothing(harness: ApiHarness, ann: Pers
     assert answer.json["texts"][0]["text"] == "of the second attempt"
 
 
-def stored_of(claim: Claim, text: str) -> list[StoredText]:
-    return [
-        StoredText(
-            **asdict(record(0, text, None)),
-            id="00000000-0000-7000-8000-000000000000",
-            job_id=claim.job_id,
-            user_id=claim.user_id,
-            model_id=claim.model_id,
-            created_at=claim.claimed_at,
-        )
-    ]
-
-
 def test_a_published_end_ends_no_job(harness: ApiHarness, ann: Person) -> None:
     body = {"model": harness.model(ann)["id"], "length": 5}
     with waiting(harness, ann, body, prefer="wait=2") as [future]:
@@ -245,38 +125,6 @@ def test_a_cancelled_job_answers_its_waiting_request(harness: ApiHarness, ann: P
     assert answer.json["texts"] == []
 
 
-def test_a_right_that_ended_meanwhile_is_looked_up_again(
-    harness: ApiHarness, ann: Person, bob: Person
-) -> None:
-    model = harness.model(ann)
-    corpus = f"/v1/corpora/{model['corpus']}"
-    ann.patch(f"/v1/models/{model['id']}", {"visibility": "server"})
-    ann.patch(corpus, {"visibility": "server"})
-    with waiting(harness, bob, {"model": model["id"], "length": 5, "prompt": "It "}) as [future]:
-        hears(harness)
-        ann.patch(corpus, {"visibility": "private"})
-        [one] = claim(harness)
-        finish(harness, [one], "a text")
-        publish(harness, JobEnd(one.job_id, 1, stored(harness, one.job_id)))
-        answer = future.result()
-    assert answer.json["corpus"] is None
-    assert answer.json["texts"][0]["novelty"]["copied_from"] is None
-    assert answer.data == bob.get(f"/v1/jobs/{one.job_id}").data
-
-
-def test_a_key_revoked_meanwhile_hears_nothing(harness: ApiHarness, ann: Person) -> None:
-    admin = harness.person("root", "admin")
-    with waiting(harness, ann, {"model": harness.model(ann)["id"], "length": 5}) as [future]:
-        hears(harness)
-        admin.delete(f"/v1/keys/{ann.key.split('_')[1]}")
-        [one] = claim(harness)
-        finish(harness, [one], "too late to be seen")
-        publish(harness, JobEnd(one.job_id, 1, stored(harness, one.job_id)))
-        answer = future.result()
-    assert answer.status_code == 401
-    assert "too late" not in answer.text
-
-
 def test_nobody_is_left_behind_who_waits(crowd: ApiHarness) -> None:
     ann = crowd.person("ann")
     body = {"model": crowd.model(ann)["id"], "length": 5}
@@ -289,65 +137,6 @@ def test_nobody_is_left_behind_who_waits(crowd: ApiHarness) -> None:
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json["id"] for answer in answers}) == CROWD
     assert services(crowd).job_ends._waiters == {}
-
-
-def test_jobs_that_end_together_are_read_by_one_look(
-    crowd: ApiHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Nobody looks by itself, however slow this machine is.
-    monkeypatch.setattr(prefer_wait, "CHECK_SECONDS", 60.0)
-    monkeypatch.setattr(waited_jobs, "SEEN_SECONDS", 60.0)
-    ann = crowd.person("ann")
-    body = {"model": crowd.model(ann)["id"], "length": 5}
-    with waiting(crowd, ann, body, CROWD) as futures:
-        hears(crowd)
-        claims = claim(crowd)
-        for one in claims:
-            crowd.queue.succeed(one, [record(0, f"of {one.job_id}", one.checkpoint_id)])
-        ends = [JobEnd(one.job_id, 1, stored(crowd, one.job_id)) for one in claims]
-        with noted_statements(crowd.engine) as statements:
-            publish(crowd, *ends)
-            answers = [future.result() for future in futures]
-    assert all(one.json["texts"][0]["text"] == f"of {one.json['id']}" for one in answers)
-    for what in ("FROM jobs", "JOIN api_keys"):
-        assert len([each for each in statements if what in each]) == 1
-
-
-def test_what_was_read_long_before_the_answer_is_read_again(
-    harness: ApiHarness, ann: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(waited_jobs, "SEEN_SECONDS", -1.0)
-    monkeypatch.setattr(prefer_wait, "CHECK_SECONDS", 60.0)
-    with waiting(harness, ann, {"model": harness.model(ann)["id"], "length": 5}) as [future]:
-        hears(harness)
-        [one] = claim(harness)
-        finish(harness, [one], "a text")
-        end = JobEnd(one.job_id, 1, stored(harness, one.job_id))
-        with noted_statements(harness.engine) as statements:
-            publish(harness, end)
-            answer = future.result()
-    assert answer.json["texts"][0]["text"] == "a text"
-    assert len([each for each in statements if "FROM jobs" in each]) == 2
-
-
-def test_requests_read_for_themselves_what_could_not_be_read_for_all(
-    harness: ApiHarness, ann: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries: list[int] = []
-
-    def fail(*_: Any) -> dict[str, Any]:
-        tries.append(1)
-        raise OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error"))
-
-    monkeypatch.setattr(waited_jobs, "jobs_as_shown", fail)
-    with waiting(harness, ann, {"model": harness.model(ann)["id"], "length": 5}) as [future]:
-        hears(harness)
-        [one] = claim(harness)
-        finish(harness, [one], "read alone")
-        publish(harness, JobEnd(one.job_id, 1, stored(harness, one.job_id)))
-        answer = future.result()
-    assert tries
-    assert (answer.status_code, answer.json["texts"][0]["text"]) == (200, "read alone")
 
 
 @pytest.mark.parametrize("fate", ["killed", "frozen", "wiped", "cut"])

@@ -100,7 +100,7 @@ def test_entries_for_which_nobody_is_known_to_listen_are_looked_up_together(
     assert publisher.flush()
     assert len(looks) == 1
     assert all(reader.read_all(job_id) for job_id in jobs)
-    # From now on they are known, and an entry for one of them is in no hurry to wait.
+    # The publisher knows the listeners now, and sends to them at once.
     began = time.monotonic()
     publisher.publish_to_listeners(jobs[0], 1, "state")
     assert publisher.flush()

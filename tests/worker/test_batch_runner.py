@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
 
 from shared import worker_registry
-from shared.tables import Job, JobEvent
+from shared.queue import Queue
+from shared.tables import Job, JobEvent, Kind
 from tests.worker.batch_runner import (
     ENDLESS,
     ONE_BATCH,
@@ -24,6 +26,7 @@ from tests.worker.batch_runner import (
     written,
 )
 from tests.worker.harness import WorkerHarness, until
+from worker.execution.batch_runner import FULL_CLAIM_SECONDS
 
 
 @pytest.fixture
@@ -116,6 +119,29 @@ def test_a_drained_text_is_written_again_with_its_first_checkpoint(harness: Work
     assert (text.checkpoint_id, text.text[:200]) == (expected.checkpoint_id, expected.text)
     [restarted] = write(harness, model)
     assert restarted.checkpoint_id == better
+
+
+def test_a_busy_worker_looks_less_often_where_it_finds_nothing(
+    harness: WorkerHarness, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    any_runnable = Queue.any_runnable
+
+    def note_and_look(queue: Queue, kind: Kind) -> bool:
+        looks.append(time.monotonic())
+        return any_runnable(queue, kind)
+
+    monkeypatch.setattr(Queue, "any_runnable", note_and_look)
+    long = harness.generate(model, wake=False, length=ENDLESS)
+    batch_runner = make_batch_runner(harness)
+    with running(batch_runner):
+        until(lambda: written(batch_runner, long) > 200, "the text")
+        looks.clear()
+        until(lambda: len(looks) >= 40, "looks for other jobs")
+        pauses = sorted(later - one for one, later in pairwise(looks[:40]))
+        harness.cancel(long)
+        harness.wait_until_ended(long)
+    assert pauses[len(pauses) // 2] >= 0.75 * FULL_CLAIM_SECONDS
 
 
 def test_it_runs_at_most_max_jobs(harness: WorkerHarness, model: str) -> None:
