@@ -5,8 +5,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, sessionmaker
 
-from shared.prepared import Prepared, run_text
+from shared.kept_connections import KEPT, KeptConnections
+from shared.prepared import RUNS_AGAIN, Prepared, run_text
 
 BUSY_TIMEOUT_SECONDS = 30
 JOURNAL_RETRY_SECONDS = 0.02
@@ -45,6 +46,10 @@ READ_ONLY_OPTION = "quire_read_only"
 UNSYNCED_OPTION = "quire_unsynced"
 #: Marks a connection that holds its process's write lock.
 HOLDS_WRITE_LOCK = "quire_holds_write_lock"
+#: In an engine's options: its kept connections of each kind.
+READERS = "quire_readers"
+WRITERS = "quire_writers"
+UNSYNCED_WRITERS = "quire_unsynced_writers"
 
 _LIMIT_LOCK_WAITS = Prepared(
     select(func.set_config("lock_timeout", bindparam("timeout", type_=String), True).label("set"))
@@ -92,19 +97,19 @@ def make_engine(url: str, pool_size: int = POOL_SIZE) -> Engine:
             address,
             module=sqlite,
             connect_args={"timeout": busy_seconds, "check_same_thread": False},
-            pool_size=pool_size,
+            pool_size=pool_size + KEPT,
             max_overflow=POOL_SIZE,
         )
         event.listen(engine, "connect", partial(_prepare_sqlite, busy_seconds))
         write_lock = _WriteLock(busy_seconds)
         event.listen(engine, "begin", write_lock.begin)
         event.listen(engine, "checkin", write_lock.release)
-        return engine
+        return _keeping(engine, {}, write_lock.leave)
     address = address.set(drivername="postgresql+psycopg")
     engine = create_engine(
         address,
         pool_pre_ping=True,
-        pool_size=pool_size,
+        pool_size=pool_size + KEPT,
         max_overflow=2 * POOL_SIZE,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -115,6 +120,19 @@ def make_engine(url: str, pool_size: int = POOL_SIZE) -> Engine:
         },
     )
     event.listen(engine, "connect", _prepare_postgresql)
+    return _keeping(engine, {"isolation_level": "AUTOCOMMIT"}, lambda connection: None)
+
+
+def _keeping(
+    engine: Engine, to_read: Mapping[str, Any], after_write: Callable[[Connection], object]
+) -> Engine:
+    to_read = {READ_ONLY_OPTION: True, RUNS_AGAIN: True, **to_read}
+    kept = {
+        READERS: KeptConnections(engine, to_read),
+        WRITERS: KeptConnections(engine, {}, after_write),
+        UNSYNCED_WRITERS: KeptConnections(engine, {UNSYNCED_OPTION: True}, after_write),
+    }
+    engine.update_execution_options(**kept)
     return engine
 
 
@@ -130,21 +148,35 @@ def make_sessions(engine: Engine, *, read_only: bool = False) -> sessionmaker[Se
     )
 
 
-@contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """Open a read-only connection, which never waits for SQLite's write lock."""
-    with engine.connect().execution_options(**{READ_ONLY_OPTION: True}) as connection:
-        yield connection
+def reading(engine: Engine) -> AbstractContextManager[Connection]:
+    """Open a read-only connection, which never waits for SQLite's write lock.
 
+    On PostgreSQL, and with prepared statements on SQLite, each statement reads what is committed by
+    then. Other statements on SQLite share one snapshot.
 
-def unsynced(engine: Engine) -> Engine:
-    """Return the same engine for transactions that a power cut may undo.
-
-    On SQLite their commits don't wait for the disk; the next commit that does so keeps them, too.
-    They are for what nobody was told, and what means nothing without the processes that did it,
-    which a power cut ends as well. PostgreSQL's workers may outlive it, so there nothing changes.
+    Args:
+        engine: From `make_engine`.
     """
-    return engine.execution_options(**{UNSYNCED_OPTION: True})
+    readers: KeptConnections = engine.get_execution_options()[READERS]
+    return readers.one()
+
+
+@contextmanager
+def writing(engine: Engine, *, synced: bool = True) -> Iterator[Connection]:
+    """Open a transaction that commits at the end of the block, and rolls back on an exception.
+
+    It is what `engine.begin()` is, for transactions that come often.
+
+    Args:
+        engine: From `make_engine`.
+        synced: Wait for the disk. Otherwise, on SQLite, a power cut may undo the transaction; the
+            next one that waits keeps it, too. It is for what nobody was told, and what means
+            nothing without the processes that did it, which a power cut ends as well.
+            PostgreSQL's workers may outlive it, so there nothing changes.
+    """
+    kept: KeptConnections = engine.get_execution_options()[WRITERS if synced else UNSYNCED_WRITERS]
+    with kept.one() as connection, connection.begin():
+        yield connection
 
 
 def limit_lock_waits(connection: Connection, seconds: float) -> None:
@@ -216,7 +248,8 @@ class _WriteLock:
         # After a time-out SQLite is asked all the same: its error says why.
         if not connection.info.get(HOLDS_WRITE_LOCK) and self._lock.acquire(timeout=self._seconds):
             connection.info[HOLDS_WRITE_LOCK] = True
-        if connection.get_execution_options().get(UNSYNCED_OPTION, False) and self._has_wal:
+        unsynced = connection.get_execution_options().get(UNSYNCED_OPTION, False)
+        if unsynced and self._has_wal and not connection.info.get(UNSYNCED_OPTION):
             connection.info[UNSYNCED_OPTION] = True
             run_text(connection, "PRAGMA synchronous = NORMAL")
         run_text(connection, "BEGIN IMMEDIATE")
@@ -225,7 +258,11 @@ class _WriteLock:
         """Release the lock when a connection returns to the pool, and let it sync again."""
         if record.info.pop(UNSYNCED_OPTION, False) and connection is not None:
             connection.execute("PRAGMA synchronous = FULL")
-        if record.info.pop(HOLDS_WRITE_LOCK, False):
+        self.leave(record)
+
+    def leave(self, holder: Any) -> None:
+        """Release the lock if this connection holds it."""
+        if holder.info.pop(HOLDS_WRITE_LOCK, False):
             self._lock.release()
 
 

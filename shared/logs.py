@@ -19,6 +19,8 @@ TRACEBACK_CHARACTERS = 65_536
 SECRET_NAMES = frozenset({"key", "password", "secret", "token", "authorization"})
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+
 #: What the lean loggers write to; None unless the lines are JSON.
 _json_handler: "logging.StreamHandler[Any] | None" = None
 
@@ -96,7 +98,7 @@ class LeanLogger:
             line.setdefault(name, value)
         line["level"] = "info"
         line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        text = json.dumps(hide_secrets(None, "info", line), ensure_ascii=False, default=repr)
+        text = _encode(hide_secrets(None, "info", line))
         handler.acquire()
         try:
             handler.stream.write(text + "\n")

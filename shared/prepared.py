@@ -8,14 +8,21 @@ SQLAlchemy's own types convert the values on both ways.
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import BindParameter, ClauseElement, Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import visitors
 
+from shared.kept_connections import REPLACED
+
 Processor = Callable[[Any], Any]
 Values = Mapping[str, Any]
+
+#: An execution option of connections that only read, each statement by itself: where such a
+#: connection turns out to be lost, the statement runs again on a new one.
+RUNS_AGAIN = "quire_runs_again"
 
 #: Twice the length of a longer list could be more than a database takes.
 LONG_LIST = 1024
@@ -52,7 +59,7 @@ class Prepared:
             if not _is_lost(connection, error):
                 raise _as_sqlalchemys(connection, form.text, dict(values), error) from error
             # Again, by SQLAlchemy, which drops the lost connection.
-            return list(connection.execute(self.statement, dict(values)))
+            return _read_again(connection, self.statement, dict(values))
 
     def first(self, connection: Connection, values: Values) -> Any:
         """Return the first row; None if there is none."""
@@ -117,10 +124,15 @@ class _Form:
         self._order = expanded.positiontup if self._is_positional else list(expanded.parameters)
         constants = {**expanded.parameters, **_column_defaults(compiled)}
         given = values.keys() | {name for names in self._lists.values() for name in names}
-        #: What each parameter takes: a value, and how it is converted; or a constant.
-        self._plan = [
-            (name, name in given, processors.get(name), constants.get(name)) for name in self._order
+        #: What parameters take that are given no value.
+        self._constants = {name: constants.get(name) for name in self._order if name not in given}
+        #: The places of the parameters that a type converts.
+        self._bind = [
+            (place, process)
+            for place, name in enumerate(self._order)
+            if (process := processors.get(name)) is not None
         ]
+        self._pick = _picker(self._order)
         columns = list(statement.exported_columns)
         self._types = [column.type for column in columns]
         row = namedtuple("Row", [str(column.key) for column in columns])  # type: ignore[misc]
@@ -163,10 +175,11 @@ class _Form:
     def _bound(self, values: Values) -> Any:
         if self._lists:
             values = {**values, **dict(self._elements(values))}
-        bound = []
-        for name, is_given, process, constant in self._plan:
-            value = values[name] if is_given else constant
-            bound.append(value if process is None else process(value))
+        if self._constants:
+            values = {**self._constants, **values}
+        bound = self._pick(values)
+        for place, process in self._bind:
+            bound[place] = process(bound[place])
         return bound if self._is_positional else dict(zip(self._order, bound, strict=True))
 
     def _elements(self, values: Values) -> Iterator[tuple[str, Any]]:
@@ -182,6 +195,14 @@ class _Form:
             for type_, column in zip(self._types, description, strict=True)
         ]
         return [(place, each) for place, each in enumerate(processors) if each is not None]
+
+
+def _picker(names: Sequence[str]) -> Callable[[Values], list[Any]]:
+    """Return what takes the values of some names, in their order."""
+    if len(names) < 2:
+        return lambda values: [values[name] for name in names]
+    pick = itemgetter(*names)
+    return lambda values: list(pick(values))
 
 
 def _filled_length(length: int) -> int:
@@ -210,6 +231,19 @@ def run_text(connection: Connection, text: str) -> None:
             cursor.close()
     except connection.dialect.loaded_dbapi.Error as error:
         raise _as_sqlalchemys(connection, text, {}, error) from error
+
+
+def _read_again(connection: Connection, statement: Any, values: dict[str, Any]) -> list[Any]:
+    try:
+        return list(connection.execute(statement, values))
+    except DBAPIError as error:
+        may_run = connection.get_execution_options().get(RUNS_AGAIN, False)
+        if not (may_run and error.connection_invalidated):
+            raise
+    connection.rollback()
+    rows = list(connection.execute(statement, values))
+    connection.info[REPLACED] = True
+    return rows
 
 
 def _is_lost(connection: Connection, error: Exception) -> bool:

@@ -1,11 +1,12 @@
 """Authentication: find the user by a key or by the page's cookie, and check what they may do."""
 
 import structlog
-from flask import g, request
+from flask import g
 from sqlalchemy import Connection
 
 from api.errors import SESSION_ENDED, Unauthenticated
-from api.http.openapi import Handler, handler_of_request, scope_of
+from api.http.openapi import Handler, scope_of
+from api.http.request_body import CompleteRequest
 from api.http.session_cookie import check_csrf, token_of_request
 from api.permissions import CurrentUser, require_scope, unauthenticated
 from api.services import services
@@ -17,19 +18,20 @@ ALLOW_ANONYMOUS = "allow_anonymous"
 OPEN_BY_SETTING = "open_by_setting"
 
 
-def authenticate() -> None:
+def authenticate(current: CompleteRequest) -> None:
     """Set the current user before every request to an endpoint that needs a key.
 
     Raises:
         Unauthenticated: The request has no key, or one that is not valid, or its session has ended.
     """
-    handler = handler_of_request()
-    if handler is None or request.method == "OPTIONS" or hasattr(handler, ALLOW_ANONYMOUS):
+    handler = current.handler
+    if handler is None or current.method == "OPTIONS" or hasattr(handler, ALLOW_ANONYMOUS):
         return
     if hasattr(handler, OPEN_BY_SETTING) and services().settings.metrics_open:
         return
-    token = None if "Authorization" in request.headers else token_of_request()
-    key = bearer_key(request.headers.get("Authorization", ""))
+    authorization = current.headers.get("Authorization")
+    token = token_of_request() if authorization is None else None
+    key = bearer_key(authorization or "")
     if not key and token is None:
         raise Unauthenticated("send the header «Authorization: Bearer quire_…» with an API key")
     shared = services()
@@ -40,7 +42,7 @@ def authenticate() -> None:
             else:
                 user = _user_of_session(connection, token)
     except KeyRefused as refused:
-        shared.refusals.sign_in(refused.reason, refused.prefix, request.remote_addr)
+        shared.refusals.sign_in(refused.reason, refused.prefix, current.remote_addr)
         if token is not None:
             raise Unauthenticated(SESSION_ENDED) from None
         raise unauthenticated(refused) from None
@@ -49,7 +51,7 @@ def authenticate() -> None:
     shared.key_uses.note(user.key_id)
 
 
-def check_scope() -> None:
+def check_scope(current: CompleteRequest) -> None:
     """Check before every request that the key has the scope that the endpoint needs.
 
     A session's requests are also checked to come from the page.
@@ -58,7 +60,7 @@ def check_scope() -> None:
         Forbidden: No key of the user may have it, or the page did not send the request.
         MissingScope: This key lacks it.
     """
-    handler = handler_of_request()
+    handler = current.handler
     user: CurrentUser | None = g.get("current_user")
     if handler is not None and user is not None:
         check_csrf(user)

@@ -10,7 +10,8 @@ from werkzeug.exceptions import HTTPException
 
 from api.front import session_tokens
 from api.http.authentication import ALLOW_ANONYMOUS, bearer_key
-from api.http.openapi import handler_of, scope_of
+from api.http.openapi import scope_of
+from api.http.request_body import handler_of
 from api.http.uploads import ENVELOPE_BYTES
 from api.services import EXTENSION, Services
 from shared import sessions

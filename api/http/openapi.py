@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar, cast, get_type_hints
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from flask_openapi.openapi import OpenAPI
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest
 
 from api.errors import BadJson, Invalid, NotFound, UnsupportedMedia
-from api.http.request_body import CompleteRequest, StrictJson
+from api.http.request_body import CompleteRequest, StrictJson, this_request
 from api.http.validation_errors import check_characters, explain, shown
 from api.schemas.replies import Problem
 from shared.accounts import Scope
@@ -158,7 +158,9 @@ def returns_non_json(handler: Handler) -> Handler:
 
 
 def make_app(
-    description: str, resources: Sequence[Resource], before: Sequence[Callable[[], None]]
+    description: str,
+    resources: Sequence[Resource],
+    before: Sequence[Callable[[CompleteRequest], None]],
 ) -> Flask:
     """Create an application with these resources.
 
@@ -179,8 +181,14 @@ def make_app(
     app.openapi_version = OPENAPI_VERSION
     app.request_class = CompleteRequest
     app.json = StrictJson(app)
-    for check in (*before, _check_parts):
-        app.before_request(check)
+    checks = (*before, _check_parts)
+
+    @app.before_request
+    def check_all() -> None:
+        current = this_request()
+        for check in checks:
+            check(current)
+
     for resource in resources:
         app.register_api(resource.blueprint)
     return app
@@ -200,45 +208,32 @@ def describe(app: Flask) -> dict[str, Any]:
     return document
 
 
-def handler_of_request() -> Callable[..., Any] | None:
-    """Return the handler of this request; None if the response is a 404 or 405."""
-    endpoint = request.endpoint
-    if endpoint is None or endpoint not in current_app.view_functions:
-        return None
-    return handler_of(current_app.view_functions[endpoint])
-
-
-def handler_of(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the handler that flask-openapi has wrapped into a view."""
-    wrapped: Callable[..., Any] = getattr(view, "__wrapped__", view)
-    return wrapped
-
-
 @functools.cache
 def _parameters(handler: Callable[..., Any]) -> frozenset[str]:
     return frozenset(get_type_hints(handler))
 
 
-def _check_parts() -> None:
-    handler = handler_of_request()
-    if handler is None or request.method == "OPTIONS":
+def _check_parts(current: CompleteRequest) -> None:
+    handler = current.handler
+    if handler is None or current.method == "OPTIONS":
         return
     parameters = _parameters(handler)
-    for name, value in (request.view_args or {}).items():
+    for name, value in (current.view_args or {}).items():
         if forbidden_at(value) is not None:  # PostgreSQL can't even look it up
             raise NotFound(name, shown(value))
-    _check_query("query" in parameters)
-    if hasattr(handler, READS_BODY_ITSELF) or request.method in ("GET", "HEAD"):
+    if current.query_string:
+        _check_query(current, "query" in parameters)
+    if hasattr(handler, READS_BODY_ITSELF) or current.method in ("GET", "HEAD"):
         return
     if "body" in parameters:
         read_json()
-    elif request.get_data() not in (b"", b"{}", b"null"):
+    elif current.get_data() not in (b"", b"{}", b"null"):
         raise Invalid("body", "(not empty)", "not allowed for this request. Send no body")
 
 
-def _check_query(has_query: bool) -> None:
-    check_characters(request.args.to_dict(flat=False), "")
-    for name, values in request.args.lists():
+def _check_query(current: CompleteRequest, has_query: bool) -> None:
+    check_characters(current.args.to_dict(flat=False), "")
+    for name, values in current.args.lists():
         if not has_query:
             raise Invalid(name, values[0], "this request takes no query parameters. Leave it out")
         if len(values) > 1:
@@ -264,13 +259,14 @@ def read_json() -> Any:
         UnsupportedMedia: The Content-Type is not JSON.
         BadJson: The body is not valid JSON.
     """
-    if not request.is_json:
+    current = this_request()
+    if not current.is_json:
         raise UnsupportedMedia(
-            f"the body has {_content_type()}. "
+            f"the body has {_content_type(current)}. "
             "Send JSON with the header Content-Type: application/json"
         )
     try:
-        body = request.get_json()
+        body = current.get_json()
         check_characters(body, "")
         return body
     except BadRequest as error:
@@ -279,8 +275,8 @@ def read_json() -> Any:
         raise BadJson(f"the body is not valid JSON ({reason})") from None
 
 
-def _content_type() -> str:
-    return f"Content-Type {request.mimetype}" if request.mimetype else "no Content-Type"
+def _content_type(current: CompleteRequest) -> str:
+    return f"Content-Type {current.mimetype}" if current.mimetype else "no Content-Type"
 
 
 def _raise_invalid(error: ValidationError) -> Response:

@@ -9,10 +9,11 @@ The headers are those of draft-ietf-httpapi-ratelimit-headers (since its revisio
 
 import math
 
-from flask import Response, g, request
+from flask import Response, g
 
 from api.errors import TooManyRequests
-from api.http.openapi import Handler, handler_of_request
+from api.http.openapi import Handler
+from api.http.request_body import CompleteRequest
 from api.permissions import CurrentUser
 from api.services import services
 from api.token_buckets import WINDOW_SECONDS, Level
@@ -33,20 +34,20 @@ def shows_strangers(handler: Handler) -> Handler:
     return handler
 
 
-def check() -> None:
+def check(current: CompleteRequest) -> None:
     """Count this request against the limits of its user, or of its address.
 
     Raises:
         TooManyRequests: The user, or an address without one, has sent too many.
     """
     user: CurrentUser | None = g.get("current_user")
-    is_creation = hasattr(handler_of_request(), CREATES)
+    is_creation = hasattr(current.handler, CREATES)
     if user is None:
         # Nobody has signed in: an address stands for the user.
-        address = f"address {request.remote_addr}"
+        address = f"address {current.remote_addr}"
         if is_creation:
             levels = [services().creations.take(address)]
-        elif hasattr(handler_of_request(), SHOWS_STRANGERS):
+        elif hasattr(current.handler, SHOWS_STRANGERS):
             levels = [services().requests.take(address)]
         else:
             return
@@ -57,7 +58,7 @@ def check() -> None:
     g.rate_limits = levels
     last = levels[-1]
     if last.wait_seconds is not None:
-        what = "requests" if last.policy == "requests" else f"{request.method} requests that create"
+        what = "requests" if last.policy == "requests" else f"{current.method} requests that create"
         raise TooManyRequests(what, last.quota, math.ceil(last.wait_seconds))
 
 

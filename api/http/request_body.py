@@ -5,10 +5,11 @@ disconnects. A corpus that was cut off this way would be used for training.
 """
 
 import json
+from collections.abc import Callable
 from functools import cached_property
 from typing import IO, Any, cast
 
-from flask import Request
+from flask import Request, current_app, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wsgi import LimitedStream
@@ -62,6 +63,12 @@ class CompleteRequest(Request):
     """A request that refuses an incomplete body."""
 
     @cached_property
+    def handler(self) -> Callable[..., Any] | None:
+        """The function that handles the request; None if the response is a 404 or 405."""
+        view = current_app.view_functions.get(self.endpoint or "")
+        return None if view is None else handler_of(view)
+
+    @cached_property
     def stream(self) -> IO[bytes]:
         """The unread rest of the body."""
         limit = self.max_content_length
@@ -72,6 +79,21 @@ class CompleteRequest(Request):
             raise RequestEntityTooLarge
         source: Any = CompleteStream(self.environ["wsgi.input"], limit, length)
         return cast(IO[bytes], source)
+
+
+def handler_of(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the handler that flask-openapi has wrapped into a view."""
+    wrapped: Callable[..., Any] = getattr(view, "__wrapped__", view)
+    return wrapped
+
+
+def this_request() -> CompleteRequest:
+    """Return the request that this thread handles.
+
+    It is not Flask's stand-in, which looks for the request anew at each use.
+    """
+    current: CompleteRequest = request._get_current_object()  # type: ignore[attr-defined]
+    return current
 
 
 class StrictJson(DefaultJSONProvider):

@@ -5,12 +5,13 @@ import time
 import uuid
 
 import structlog
-from flask import Response, g, request
+from flask import Response, g
 
 from api.error_forms import is_openai
 from api.errors import NotAcceptable
 from api.http import job_spans
-from api.http.openapi import JSON, PROBLEM_JSON, RETURNS_NON_JSON, handler_of_request
+from api.http.openapi import JSON, PROBLEM_JSON, RETURNS_NON_JSON
+from api.http.request_body import CompleteRequest, this_request
 from api.permissions import CurrentUser
 from api.services import services
 from shared.logs import LeanLogger
@@ -34,25 +35,27 @@ SECURITY_HEADERS = {
 log = LeanLogger("api.request")
 
 
-def begin() -> None:
+def begin(current: CompleteRequest) -> None:
     """Set the request id before anything is logged."""
     g.started_at = time.perf_counter()
-    client_id = request.headers.get(REQUEST_ID, "")
-    g.request_id = client_id if REQUEST_ID_PATTERN.fullmatch(client_id) else uuid.uuid4().hex
+    request_id = current.headers.get(REQUEST_ID, "")
+    if not REQUEST_ID_PATTERN.fullmatch(request_id):
+        request_id = uuid.uuid4().hex
+    g.request_id = request_id
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    structlog.contextvars.bind_contextvars(request_id=request_id)
 
 
-def check_accept() -> None:
+def check_accept(current: CompleteRequest) -> None:
     """Refuse a request that does not accept JSON.
 
     Raises:
         NotAcceptable: The `Accept` header excludes JSON.
     """
-    handler = handler_of_request()
-    if handler is None or hasattr(handler, RETURNS_NON_JSON):
+    handler = current.handler
+    if handler is None or hasattr(handler, RETURNS_NON_JSON) or "Accept" not in current.headers:
         return
-    accepted = request.accept_mimetypes
+    accepted = current.accept_mimetypes
     if accepted.provided and not (accepted[JSON] or accepted[PROBLEM_JSON]):
         raise NotAcceptable(
             f"Accept: no supported media type (got {str(accepted)[:200]}). Accept {JSON}"
@@ -61,41 +64,41 @@ def check_accept() -> None:
 
 def end(response: Response) -> Response:
     """Add the common headers to the response and log the request."""
-    headers = response.headers
+    current, headers = this_request(), response.headers
     # Not `setdefault`, which makes and drops an exception for each header that is not there.
     present = {name.lower() for name in headers.keys()}  # noqa: SIM118  # iterating gives pairs
     for name, value in SECURITY_HEADERS.items():
         if name.lower() not in present:
             headers.add(name, value)
     if "cache-control" not in present and (
-        request.path.startswith("/v1/") or is_openai(request.path)
+        current.path.startswith("/v1/") or is_openai(current.path)
     ):
         headers.add("Cache-Control", "no-store")
     headers[REQUEST_ID] = g.request_id
     seconds = time.perf_counter() - g.started_at
-    rule = request.url_rule
+    rule = current.url_rule
     services().http_figures.note(
-        request.method, "" if rule is None else rule.rule, response.status_code, seconds
+        current.method, "" if rule is None else rule.rule, response.status_code, seconds
     )
     job_spans.end_request(response.status_code, seconds)
-    _log(response, seconds)
+    _log(current, response, seconds)
     return response
 
 
-def _log(response: Response, seconds: float) -> None:
+def _log(current: CompleteRequest, response: Response, seconds: float) -> None:
     """Log the request in a line that has a bound, whatever was sent."""
-    address = (request.remote_addr or "unknown")[:ADDRESS_CHARACTERS]
+    address = (current.remote_addr or "unknown")[:ADDRESS_CHARACTERS]
     if not services().refusals.is_logged(response.status_code, address):
         return
     user: CurrentUser | None = g.get("current_user")
     # The rule, since a path may hold a secret or the name of a private model.
-    rule = request.url_rule
-    place = {"path": _without_secrets()} if rule is None else {"route": rule.rule}
+    rule = current.url_rule
+    place = {"path": _without_secrets(current.path)} if rule is None else {"route": rule.rule}
     # Frequent health checks would drown the log.
-    write = log.debug if request.path.startswith("/health/") else log.info
+    write = log.debug if current.path.startswith("/health/") else log.info
     write(
         "request",
-        method=request.method[:METHOD_CHARACTERS],
+        method=current.method[:METHOD_CHARACTERS],
         **place,
         status=response.status_code,
         ms=round(seconds * 1000, 1),
@@ -104,6 +107,6 @@ def _log(response: Response, seconds: float) -> None:
     )
 
 
-def _without_secrets() -> str:
+def _without_secrets(path: str) -> str:
     """The path of a request that fits no rule, such as a share link with a slash too many."""
-    return SECRET.sub(r"\1…", request.path)[:PATH_CHARACTERS]
+    return SECRET.sub(r"\1…", path)[:PATH_CHARACTERS]

@@ -8,6 +8,7 @@ from api.errors import NotFound, Unauthenticated
 from api.http import rate_limits
 from api.http.authentication import allow_anonymous, user_of
 from api.http.openapi import Resource
+from api.http.request_body import this_request
 from api.http.responses import json_response, no_content
 from api.http.session_cookie import clear_cookie, set_cookie, token_of_request
 from api.operations.audit import address, record
@@ -43,7 +44,7 @@ def sign_in(body: SignIn) -> Response:
     with reading() as session:
         owner = _owner(session.connection(), body)
     g.current_user = user_of(owner)
-    rate_limits.check()
+    rate_limits.check(this_request())
     # The page is nothing to a key that may not read.
     require_scope("read", g.current_user)
     services().key_uses.note(owner.key_id)

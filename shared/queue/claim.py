@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from shared.checkpoint_aliases import FoundCheckpoint, find_checkpoint, resolve
-from shared.database import reading, unsynced
+from shared.database import reading, writing
 from shared.queue import sql
 from shared.queue.base import QueueBase
 from shared.queue.history import Event, add_events
@@ -114,7 +114,7 @@ class JobClaims(QueueBase):
             _NoRoom: `whole`, and the jobs' networks have no room.
         """
         # A claim that a power cut undoes is gone with its worker, and the job waits as before.
-        with unsynced(self.engine).begin() as connection:
+        with writing(self.engine, synced=False) as connection:
             serialise_claims(connection, kind)
             # A statement after the lock's has a snapshot taken after the wait for the lock. In
             # one statement with the lock, the caps would be counted in an older snapshot.

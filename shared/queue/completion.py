@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from shared.counters import FIRST_CHARACTER, LEASE_LOST, TOKENS, Tally
-from shared.database import reading
+from shared.database import reading, writing
 from shared.queue import sql
 from shared.queue.base import QueueBase, count_end, without_this_attempt
 from shared.queue.errors import LeaseLost
@@ -87,7 +87,7 @@ class JobCompletion(QueueBase):
         Returns:
             Which claims had lost their lease, and the ends of the others.
         """
-        with self.engine.begin() as connection:
+        with writing(self.engine) as connection:
             now = self.clock(connection)
             mine = [(claim.job_id, claim.attempt) for claim, _ in finished]
             # Every transaction locks jobs in the order of their ids, so that two can't deadlock.

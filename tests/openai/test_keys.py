@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from api.http.openapi import handler_of, scope_of
+from api.http.openapi import scope_of
+from api.http.request_body import handler_of
 from shared.tables import SCOPES
 from tests.api.harness import ApiHarness, Person, expire
 from tests.api.people.test_key_scopes import BY_METHOD, with_scopes

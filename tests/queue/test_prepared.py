@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import (
     Column,
+    Connection,
     Integer,
     MetaData,
     Table,
@@ -63,18 +64,36 @@ def test_it_sees_its_own_transaction_and_no_row_is_none(harness: QueueHarness) -
         assert prepared.first(connection, {"id": "00000000-0000-4000-8000-000000000000"}) is None
 
 
+def lose(connection: Connection) -> None:
+    connection.exec_driver_sql("ROLLBACK")
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.close()
+
+
 def test_a_failure_is_that_of_sqlalchemy(harness: QueueHarness) -> None:
+    prepared = Prepared(select(Job.name).where(Job.id == bindparam("id")))
+    [job_id] = harness.submit()
+    with harness.engine.connect() as connection:
+        prepared.first(connection, {"id": job_id})
+        lose(connection)
+        with pytest.raises(DBAPIError) as raised:
+            prepared.first(connection, {"id": job_id})
+    assert raised.value.statement is not None
+    with harness.engine.connect() as connection:
+        assert prepared.first(connection, {"id": job_id}).name == "ada's job"
+
+
+def test_a_connection_that_only_reads_is_replaced_where_it_is_lost(harness: QueueHarness) -> None:
     prepared = Prepared(select(Job.name).where(Job.id == bindparam("id")))
     [job_id] = harness.submit()
     with reading(harness.engine) as connection:
         prepared.first(connection, {"id": job_id})
-        connection.exec_driver_sql("ROLLBACK")
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        driver.close()
-        with pytest.raises(DBAPIError) as raised:
-            prepared.first(connection, {"id": job_id})
-    assert raised.value.statement is not None
+        first = connection.connection.driver_connection
+        lose(connection)
+        for _ in range(2):
+            assert prepared.first(connection, {"id": job_id}).name == "ada's job"
+        assert connection.connection.driver_connection is not first
     with reading(harness.engine) as connection:
         assert prepared.first(connection, {"id": job_id}).name == "ada's job"
 

@@ -39,6 +39,7 @@ from api.serializers.jobs import render_job
 from api.services import services, writing
 from shared.clock import database_now
 from shared.database import limit_lock_waits
+from shared.database import writing as database_writing
 from shared.database_errors import is_lock_conflict
 from shared.queue.types import Submission, SubmittedJob
 from shared.tables import Job
@@ -165,7 +166,7 @@ def _write(group: Sequence[GroupedText]) -> None:
     """Write what is plainly fine of a group, in one transaction."""
     for text in group:
         text.creation = None
-    with services().engine.begin() as connection:
+    with database_writing(services().engine) as connection:
         limit_lock_waits(connection, LOCK_SECONDS)
         # Only a few requests need it. It shares the transaction, and ends with it.
         session = Session(connection)

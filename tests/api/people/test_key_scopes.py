@@ -7,7 +7,8 @@ from werkzeug.test import EnvironBuilder
 
 from api.http.authentication import ALLOW_ANONYMOUS
 from api.http.head_policy import ApiHeadPolicy
-from api.http.openapi import handler_of, scope_of
+from api.http.openapi import scope_of
+from api.http.request_body import handler_of
 from shared.accounts import create_key
 from shared.database import make_sessions
 from shared.tables import SCOPES, User

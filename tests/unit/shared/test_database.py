@@ -4,13 +4,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from shared.database import journal_mode, make_engine, unsynced
+from shared.database import journal_mode, make_engine, writing
 
 ASK = "print(sqlite.connect(':memory:').execute('SELECT sqlite_version()').fetchone()[0])"
 
@@ -32,15 +33,18 @@ def test_tensorflow_brings_no_other_sqlite(first: str) -> None:
 def test_only_an_unsynced_transaction_leaves_its_commit_to_the_next_one(tmp_path: Path) -> None:
     engine = make_engine(f"sqlite:///{tmp_path / 'quire.db'}", pool_size=1)
 
-    def level(of: Engine) -> int:
-        with of.begin() as connection:
+    def level(transaction: AbstractContextManager[Connection]) -> int:
+        with transaction as connection:
             return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
 
     normal = 1 if journal_mode() == "WAL" else 2
-    assert [level(engine), level(unsynced(engine)), level(engine)] == [2, normal, 2]
-    with pytest.raises(ZeroDivisionError), unsynced(engine).begin():
+    for _ in range(2):
+        assert level(engine.begin()) == 2
+        assert level(writing(engine)) == 2
+        assert level(writing(engine, synced=False)) == normal
+    with pytest.raises(ZeroDivisionError), writing(engine, synced=False):
         raise ZeroDivisionError
-    assert level(engine) == 2, "after a rollback, too"
+    assert level(engine.begin()) == level(writing(engine)) == 2, "after a rollback, too"
     engine.dispose()
 
 

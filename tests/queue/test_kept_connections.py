@@ -1,0 +1,137 @@
+"""Kept connections: each use finds a clean one, and none is held for ever."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError
+
+from shared import kept_connections
+from shared.database import reading, writing
+from shared.kept_connections import KEPT
+from shared.tables import Job, User
+from tests.queue.conftest import QueueHarness
+
+
+@pytest.fixture
+def engine(harness: QueueHarness) -> Iterator[Engine]:
+    harness.submit()
+    yield harness.engine
+    harness.engine.dispose()
+
+
+def driver_of(connection: Connection) -> object:
+    return connection.connection.driver_connection
+
+
+def used(engine: Engine) -> object:
+    with reading(engine) as connection:
+        connection.scalars(select(Job.name)).all()
+        return driver_of(connection)
+
+
+def test_the_next_use_has_the_same_connection(engine: Engine) -> None:
+    assert used(engine) is used(engine)
+
+
+def test_one_that_was_idle_for_long_goes_through_the_pool(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = used(engine)
+    before = engine.pool.checkedout()  # type: ignore[attr-defined]
+    monkeypatch.setattr(kept_connections, "FRESH_SECONDS", -1.0)
+    assert used(engine) is kept, "the pool has it, and finds it alive"
+    assert engine.pool.checkedout() == before  # type: ignore[attr-defined]
+
+
+def test_no_more_than_a_few_are_kept(engine: Engine) -> None:
+    before = engine.pool.checkedout()  # type: ignore[attr-defined]
+    met, leave = threading.Barrier(KEPT + 3), threading.Event()
+
+    def use() -> None:
+        with reading(engine) as connection:
+            connection.scalars(select(Job.name)).all()
+            met.wait(20)
+            leave.wait(20)
+
+    threads = [threading.Thread(target=use) for _ in range(KEPT + 2)]
+    for thread in threads:
+        thread.start()
+    met.wait(20)
+    leave.set()
+    for thread in threads:
+        thread.join(20)
+    assert engine.pool.checkedout() - before <= KEPT  # type: ignore[attr-defined]
+
+
+def test_nobody_gets_a_transaction_of_the_use_before(engine: Engine) -> None:
+    with reading(engine) as connection:
+        names = connection.scalars(select(User.name)).all()
+        assert connection.in_transaction()
+    with writing(engine) as connection:
+        connection.execute(User.__table__.update().values(name="eve"))
+    with reading(engine) as connection:
+        assert not connection.in_transaction()
+        assert connection.scalars(select(User.name)).all() == ["eve"] != names
+
+
+def test_an_error_rolls_back_and_lets_the_next_writer_in(engine: Engine) -> None:
+    def fail(synced: bool) -> None:
+        with writing(engine, synced=synced) as connection:
+            connection.execute(User.__table__.update().values(name="eve"))
+            raise ZeroDivisionError
+
+    for synced in (True, False):
+        with pytest.raises(ZeroDivisionError):
+            fail(synced)
+    with reading(engine) as connection:
+        assert connection.scalars(select(User.name)).all() != ["eve"]
+    with engine.begin() as connection:
+        connection.execute(User.__table__.update().values(name="bob"))
+    with writing(engine) as connection:
+        assert connection.scalars(select(User.name)).all() == ["bob"]
+
+
+def test_a_writer_that_is_lost_writes_nothing_and_is_not_kept(engine: Engine) -> None:
+    lost = []
+
+    def fail() -> None:
+        with writing(engine) as connection:
+            connection.execute(User.__table__.update().values(name="eve"))
+            lost.append(driver_of(connection))
+            connection.connection.driver_connection.close()  # type: ignore[union-attr]
+            connection.execute(User.__table__.update().values(name="eve"))
+
+    with pytest.raises(DBAPIError):
+        fail()
+    with writing(engine) as connection:
+        assert driver_of(connection) not in lost
+        assert connection.scalars(select(User.name)).all() != ["eve"]
+
+
+def test_writers_take_turns(engine: Engine) -> None:
+    """As with `engine.begin`: SQLite would let the others poll."""
+    inside: list[int] = []
+
+    def write(number: int) -> None:
+        for _ in range(5):
+            with writing(engine) as connection:
+                connection.execute(User.__table__.update().values(name=f"user-{number}"))
+                inside.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(inside) == sorted([*range(6)] * 5)
+
+
+def test_an_engine_that_is_disposed_of_keeps_none(engine: Engine) -> None:
+    kept = used(engine)
+    engine.dispose()
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert used(engine) is not kept
+    with pytest.raises(Exception, match=r"(?i)closed"):
+        kept.cursor().execute("SELECT 1")  # type: ignore[attr-defined]
