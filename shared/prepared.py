@@ -90,8 +90,9 @@ class Prepared:
         return filled
 
     def _form(self, connection: Connection, values: Values) -> "_Form":
-        lengths = [len(values[name]) for name in self._lists]
-        key = (connection.dialect.name, *values, *lengths)
+        key: tuple[Any, ...] = (connection.dialect.name, *values)
+        if self._lists:
+            key += tuple([len(values[name]) for name in self._lists])
         form = self._forms.get(key)
         if form is None:
             with self._lock:
