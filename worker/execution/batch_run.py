@@ -1,15 +1,21 @@
 """One job of a running batch: its claim, its texts, and how it ended."""
 
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from shared.queue.types import Generated
+from shared.logs import LeanLogger
+from shared.queue.types import Claim, Generated
+from worker.execution.completion import log_fields
 from worker.execution.handler import BatchHandler, Generation
 from worker.execution.lease import CancelRequested, DeadlineReached, Lease
 from worker.execution.outcome import RunOutcome, outcome_of
 from worker.ml.sampling import sequence
+
+#: For what is logged of every job.
+log = LeanLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -108,6 +114,31 @@ def add_texts(handler: BatchHandler, all_ended: Sequence[EndedRun]) -> None:
         return
     for ended, texts in zip(all_ended, written, strict=True):
         ended.outcome = replace(ended.outcome, texts=texts)
+
+
+def log_started(claims: Sequence[Claim], wake: str) -> None:
+    """Log that claimed jobs begin, and which wake they were claimed after."""
+    log.all(
+        "run_started",
+        [{"kind": claim.kind, "wake": wake, **log_fields(claim)} for claim in claims],
+    )
+
+
+def log_ended(ended: Sequence[tuple[Lease, RunOutcome, float]]) -> None:
+    """Log how runs ended, each with the time of its start (monotonic)."""
+    now = time.monotonic()
+    log.all(
+        "run_ended",
+        [
+            {
+                "kind": lease.claim.kind,
+                "status": outcome.status,
+                "seconds": round(now - started_at, 3),
+                **log_fields(lease.claim),
+            }
+            for lease, outcome, started_at in ended
+        ],
+    )
 
 
 def take_portion(ended: list[EndedRun], tokens: int) -> list[EndedRun]:

@@ -1,18 +1,26 @@
 """The `generate` lane: claim, run, finish, with many jobs at once in one running batch."""
 
 import time
+from collections import abc
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import structlog
 
-from shared.logs import LeanLogger
 from shared.queue import Queue
 from shared.scheduling.network_memory import NetworkMemory
 from shared.worker_registry import WorkerInfo
-from worker.execution.batch_run import BatchRun, EndedRun, add_texts, look_after, take_portion
-from worker.execution.completion import RunFinisher, log_fields
+from worker.execution.batch_run import (
+    BatchRun,
+    EndedRun,
+    add_texts,
+    log_ended,
+    log_started,
+    look_after,
+    take_portion,
+)
+from worker.execution.completion import RunFinisher
 from worker.execution.handler import BatchHandler
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.lease import Lease
@@ -36,8 +44,6 @@ FEW_RUNS = 2
 RESERVED_SHARE = 8
 
 log = structlog.get_logger(__name__)
-#: For what is logged of every job.
-lean_log = LeanLogger(__name__)
 
 
 #: A job and the attempt: a batch runner may reclaim a job whose lease it has just lost.
@@ -205,10 +211,8 @@ class BatchRunner:
             return 0
         leases = [self._heartbeat.track(claim, asked_at) for claim in claims]
         self._leases |= {_key(lease): lease for lease in leases}
+        log_started(claims, wake)
         for lease in leases:
-            lean_log.info(
-                "run_started", kind=lease.claim.kind, wake=wake, **log_fields(lease.claim)
-            )
             lease.publish_state(begins=True)
             self._start(lease)
         self._started += len(claims)
@@ -237,7 +241,7 @@ class BatchRunner:
         except Exception as error:
             outcome = outcome_of(error, claim)
             self._finisher.finish_or_fail(lease, outcome)
-            self._release(lease, outcome, time.monotonic())
+            self._release([(lease, outcome, time.monotonic())])
             return
         run = self._runs[_key(lease)] = BatchRun(lease, generation, time.monotonic())
         self._mark(run)
@@ -276,28 +280,20 @@ class BatchRunner:
         """Persist as many texts as a block writes: the next one must not wait for dozens."""
         finished = take_portion(self._finished, self._full_batch * BLOCK)
         add_texts(self._handler, [ended for ended in finished if ended.keeps_texts])
-        self._finisher.finish_together(
-            [
-                (ended.run.lease, ended.outcome)
-                for ended in finished
-                if ended.outcome.status == "succeeded"
-            ]
-        )
+        succeeded = [each for each in finished if each.outcome.status == "succeeded"]
+        self._finisher.finish_together([(each.run.lease, each.outcome) for each in succeeded])
+        self._release([(each.run.lease, each.outcome, each.run.started_at) for each in succeeded])
         for ended in finished:
             if ended.outcome.status != "succeeded":
                 self._finisher.finish_or_fail(ended.run.lease, ended.outcome)
-            self._release(ended.run.lease, ended.outcome, ended.run.started_at)
+                self._release([(ended.run.lease, ended.outcome, ended.run.started_at)])
 
-    def _release(self, lease: Lease, outcome: RunOutcome, started_at: float) -> None:
-        del self._leases[_key(lease)]
-        self._heartbeat.untrack(lease)
-        lean_log.info(
-            "run_ended",
-            kind=lease.claim.kind,
-            status=outcome.status,
-            seconds=round(time.monotonic() - started_at, 3),
-            **log_fields(lease.claim),
-        )
+    def _release(self, ended: abc.Sequence[tuple[Lease, RunOutcome, float]]) -> None:
+        """Let go of jobs whose runs have ended, each with the time of its start (monotonic)."""
+        for lease, _, _ in ended:
+            del self._leases[_key(lease)]
+            self._heartbeat.untrack(lease)
+        log_ended(ended)
 
     def _leave_engine(self, run: BatchRun) -> None:
         for sequence in run.generation.sequences:

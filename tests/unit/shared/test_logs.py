@@ -91,6 +91,20 @@ def test_a_lean_line_is_the_line_of_a_full_logger(
     assert list(json.loads(lean)) == list(json.loads(full))
 
 
+def test_lines_of_many_things_are_those_of_each(lines: io.StringIO) -> None:
+    LeanLogger("test").all("run_ended", [{"job": "a", "status": "succeeded"}, {"job": KEY}])
+    LeanLogger("test").all("run_ended", [])
+    LeanLogger("test").info("run_ended", job="a", status="succeeded")
+    LeanLogger("test").info("run_ended", job=KEY)
+    together, alone = (
+        [{**json.loads(line), "timestamp": ""} for line in half]
+        for half in (lines.getvalue().splitlines()[:2], lines.getvalue().splitlines()[2:])
+    )
+    assert together == alone
+    assert len(alone) == 2
+    assert "f" * 64 not in lines.getvalue()
+
+
 def test_a_lean_logger_obeys_the_level(lines: io.StringIO) -> None:
     logging.getLogger().setLevel("WARNING")
     LeanLogger("test").info("request")
@@ -104,5 +118,6 @@ def test_a_lean_logger_writes_for_people_on_a_terminal(
     monkeypatch.setattr(sys, "stderr", lines)
     configure_logging(Settings(log_format="text"))
     LeanLogger("test").info("request", status=202)
-    assert "status=202" in lines.getvalue()
+    LeanLogger("test").all("request", [{"status": 203}, {"status": 204}])
+    assert all(f"status={status}" in lines.getvalue() for status in (202, 203, 204))
     assert not lines.getvalue().startswith("{")
