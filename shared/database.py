@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from select import POLLIN, poll
 from typing import Any
 
 import structlog
@@ -104,7 +105,7 @@ def make_engine(url: str, pool_size: int = POOL_SIZE) -> Engine:
         write_lock = _WriteLock(busy_seconds)
         event.listen(engine, "begin", write_lock.begin)
         event.listen(engine, "checkin", write_lock.release)
-        return _keeping(engine, {}, write_lock.leave)
+        return _keeping(engine, {}, after_write=write_lock.leave)
     address = address.set(drivername="postgresql+psycopg")
     engine = create_engine(
         address,
@@ -120,17 +121,21 @@ def make_engine(url: str, pool_size: int = POOL_SIZE) -> Engine:
         },
     )
     event.listen(engine, "connect", _prepare_postgresql)
-    return _keeping(engine, {"isolation_level": "AUTOCOMMIT"}, lambda connection: None)
+    return _keeping(engine, {"isolation_level": "AUTOCOMMIT"}, is_quiet=_is_silent)
 
 
 def _keeping(
-    engine: Engine, to_read: Mapping[str, Any], after_write: Callable[[Connection], object]
+    engine: Engine,
+    to_read: Mapping[str, Any],
+    is_quiet: Callable[[Connection], bool] = lambda connection: True,
+    after_write: Callable[[Connection], object] = lambda connection: None,
 ) -> Engine:
     to_read = {READ_ONLY_OPTION: True, RUNS_AGAIN: True, **to_read}
+    to_write_unsynced = {UNSYNCED_OPTION: True}
     kept = {
-        READERS: KeptConnections(engine, to_read),
-        WRITERS: KeptConnections(engine, {}, after_write),
-        UNSYNCED_WRITERS: KeptConnections(engine, {UNSYNCED_OPTION: True}, after_write),
+        READERS: KeptConnections(engine, to_read, is_quiet),
+        WRITERS: KeptConnections(engine, {}, is_quiet, after_write),
+        UNSYNCED_WRITERS: KeptConnections(engine, to_write_unsynced, is_quiet, after_write),
     }
     engine.update_execution_options(**kept)
     return engine
@@ -211,6 +216,16 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
     before, connection.autocommit = connection.autocommit, True
     connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT_SECONDS}s'")
     connection.autocommit = before
+
+
+def _is_silent(connection: Connection) -> bool:
+    """Whether PostgreSQL has sent nothing since it was last asked: it says so when it hangs up."""
+    driver: Any = connection.connection.driver_connection
+    if driver.closed:
+        return False
+    waiting = poll()
+    waiting.register(driver.fileno(), POLLIN)
+    return not waiting.poll(0)
 
 
 def _choose_journal(cursor: Any, wanted: str) -> None:

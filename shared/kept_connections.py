@@ -27,6 +27,8 @@ class KeptConnections:
     Args:
         engine: Opens them.
         options: The execution options of the kind.
+        is_quiet: Whether nothing has come on a connection that waits, such as the news of its end.
+            Others go through the pool.
         after_use: Called after each use of a connection that is kept.
     """
 
@@ -34,58 +36,70 @@ class KeptConnections:
         self,
         engine: Engine,
         options: Mapping[str, Any],
+        is_quiet: Callable[[Connection], bool] = lambda connection: True,
         after_use: Callable[[Connection], object] = lambda connection: None,
     ) -> None:
         self._engine = engine
         self._options = options
+        self._is_quiet = is_quiet
         self._after_use = after_use
         #: Those that nobody uses, and since when (monotonic); the last one is the warmest.
         self._idle: list[tuple[Connection, float]] = []
+        #: How often the engine was disposed of: its pool and its connections are others since.
+        self._disposals = 0
         self._lock = threading.Lock()
         event.listen(engine, "engine_disposed", self._dispose)
 
     @contextmanager
     def one(self) -> Iterator[Connection]:
         """Use a connection. A transaction that is open at the end is rolled back."""
+        disposals = self._disposals
         connection = self._take()
         try:
             yield connection
-        finally:
-            self._put(connection)
+            if connection.in_transaction():
+                connection.rollback()
+        except BaseException:
+            # Whatever state it is in, the pool resets it: after a failed COMMIT the driver is
+            # still in a transaction, which SQLAlchemy takes for ended.
+            connection.close()
+            raise
+        self._put(connection, disposals)
 
     def _take(self) -> Connection:
         now = time.monotonic()
         while True:
-            try:
-                connection, since = self._idle.pop()
-            except IndexError:
+            with self._lock:
+                connection, since = self._idle.pop() if self._idle else (None, now)
+            if connection is None:
                 return self._engine.connect().execution_options(**self._options)
-            if now - since <= FRESH_SECONDS:
+            if now - since <= FRESH_SECONDS and self._is_quiet(connection):
                 return connection
             connection.close()
 
-    def _put(self, connection: Connection) -> None:
-        try:
-            if connection.in_transaction():
-                connection.rollback()
-            keeps = not (connection.closed or connection.invalidated)
-            if keeps:
-                self._after_use(connection)
-                keeps = not connection.info.pop(REPLACED, False)
-        except BaseException:
-            connection.close()
-            raise
+    def _put(self, connection: Connection, disposals: int) -> None:
+        keeps = not (
+            connection.closed or connection.invalidated or connection.info.pop(REPLACED, False)
+        )
+        if keeps:
+            self._after_use(connection)
         with self._lock:
-            keeps = keeps and len(self._idle) < KEPT
+            is_current = disposals == self._disposals
+            keeps = keeps and is_current and len(self._idle) < KEPT
             if keeps:
                 self._idle.append((connection, time.monotonic()))
-        if not keeps:
-            connection.close()
+        if keeps:
+            return
+        if not is_current and not connection.closed:
+            # Its pool is gone, and would keep it open.
+            connection.invalidate()
+        connection.close()
 
     def _dispose(self, _engine: Engine) -> None:
-        """Close what is idle; the pool that is gone closes what comes back to it."""
+        """Close what is idle. What is in use is not kept afterwards."""
         with self._lock:
             idle, self._idle = self._idle, []
+            self._disposals += 1
         for connection, _ in idle:
             connection.invalidate()
             connection.close()

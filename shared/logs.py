@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,8 @@ from shared.settings import Settings
 FIELD_CHARACTERS = 8192
 #: Of a traceback, which tells more.
 TRACEBACK_CHARACTERS = 65_536
+#: What POSIX lets a pipe take in one piece, at least on Linux; Python's buffer is as large.
+PIPE_BYTES = 4096
 SECRET_NAMES = frozenset({"key", "password", "secret", "token", "authorization"})
 
 
@@ -90,7 +92,7 @@ class LeanLogger:
         self.all(event, [fields])
 
     def all(self, event: str, each: Iterable[Mapping[str, Any]]) -> None:
-        """Log an event of many things that happened together: a line for each, in one write."""
+        """Log an event of many things that happened together: a line for each, in few writes."""
         handler = _json_handler
         if handler is None or handler not in logging.getLogger().handlers:
             for fields in each:
@@ -100,25 +102,38 @@ class LeanLogger:
             return
         context = structlog.contextvars.get_contextvars()
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        texts = []
+        lines = []
         for fields in each:
             line = {**fields, "event": event}
             for name, value in context.items():
                 line.setdefault(name, value)
             line["level"], line["timestamp"] = "info", now
-            texts.append(_encode(hide_secrets(None, "info", line)) + "\n")
-        if not texts:
-            return
+            lines.append(_encode(hide_secrets(None, "info", line)) + "\n")
         handler.acquire()
         try:
-            handler.stream.write("".join(texts))
-            handler.flush()
+            for piece in _pieces(lines):
+                handler.stream.write(piece)
+                handler.flush()
         finally:
             handler.release()
 
     def debug(self, event: str, **fields: Any) -> None:
         """Log an event for whoever looks for a fault."""
         self._full.debug(event, **fields)
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[str]:
+    """Join lines to what a pipe takes whole: processes share one, and would tear longer ones."""
+    piece, size = "", 0
+    for line in lines:
+        length = len(line.encode(errors="backslashreplace"))
+        if size and size + length > PIPE_BYTES:
+            yield piece
+            piece, size = "", 0
+        piece += line
+        size += length
+    if piece:
+        yield piece
 
 
 def hide_secrets(

@@ -242,9 +242,9 @@ def _read_again(connection: Connection, statement: Any, values: dict[str, Any]) 
         if not (may_run and error.connection_invalidated):
             raise
     connection.rollback()
-    rows = list(connection.execute(statement, values))
+    # A new one of the pool's own kind: it is not kept.
     connection.info[REPLACED] = True
-    return rows
+    return list(connection.execute(statement, values))
 
 
 def _is_lost(connection: Connection, error: Exception) -> bool:

@@ -75,6 +75,14 @@ def test_every_string_of_every_body_refuses_it(
     assert tried > 30
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("written", [*FORBIDDEN.values(), "\ufffe", "\U0001ffff"])
+def test_a_body_refuses_it_in_whatever_encoding(ann: Person, written: str, encoding: str) -> None:
+    body = f'{{"model": "{ID}", "prompt": "a{written}b"}}'.encode(encoding)
+    answer = ann.send("POST", "/v1/generate", data=body, content_type="application/json")
+    assert "must not contain U+" in problem(answer, 422)["detail"]
+
+
 @pytest.mark.parametrize("written", ["%00", "%EF%BF%BE", "%F0%9F%BF%BF"])
 def test_every_parameter_refuses_it(harness: ApiHarness, admin: Person, written: str) -> None:
     document = describe(harness.app)

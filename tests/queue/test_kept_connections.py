@@ -4,14 +4,16 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, Engine, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from shared import kept_connections
-from shared.database import reading, writing
+from shared.database import make_engine, reading, writing
+from shared.ids import new_id
 from shared.kept_connections import KEPT
 from shared.tables import Job, User
 from tests.queue.conftest import QueueHarness
+from tests.services.waiting import until
 
 
 @pytest.fixture
@@ -110,6 +112,49 @@ def test_a_writer_that_is_lost_writes_nothing_and_is_not_kept(engine: Engine) ->
         assert connection.scalars(select(User.name)).all() != ["eve"]
 
 
+def test_a_commit_that_fails_leaves_nobody_out(engine: Engine) -> None:
+    """The driver is in a transaction then, which SQLAlchemy takes for ended."""
+    if engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL ends a transaction whose commit fails")
+
+    def fail(synced: bool) -> None:
+        with writing(engine, synced=synced) as connection:
+            connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+            connection.execute(Job.__table__.update().values(user_id=new_id()))
+
+    other = make_engine(engine.url.render_as_string(hide_password=False))
+    for synced in (True, False):
+        with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+            fail(synced)
+        for each in (other, engine):
+            with writing(each, synced=synced) as connection:
+                connection.execute(User.__table__.update().values(name=f"user-{synced}"))
+    with reading(engine) as connection:
+        assert connection.scalars(select(User.name)).all() == ["user-False"]
+    other.dispose()
+
+
+def test_one_that_postgresql_has_ended_is_not_used_again(engine: Engine) -> None:
+    if engine.dialect.name != "postgresql":
+        pytest.skip("SQLite ends no connections")
+    with reading(engine) as connection:
+        reader = connection.scalar(select(func.pg_backend_pid()))
+    with writing(engine) as connection:
+        writer = connection.scalar(select(func.pg_backend_pid()))
+    admin = make_engine(engine.url.render_as_string(hide_password=False))
+    alive = text("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(:pids)")
+    with admin.connect() as connection:
+        for pid in (reader, writer):
+            connection.execute(select(func.pg_terminate_backend(pid)))
+        connection.rollback()
+        until(lambda: not connection.scalar(alive, {"pids": [reader, writer]}), "their end")
+    admin.dispose()
+    with reading(engine) as connection:
+        assert connection.scalar(select(func.pg_backend_pid())) != reader
+    with writing(engine) as connection:
+        assert connection.scalar(select(func.pg_backend_pid())) != writer
+
+
 def test_writers_take_turns(engine: Engine) -> None:
     """As with `engine.begin`: SQLite would let the others poll."""
     inside: list[int] = []
@@ -130,6 +175,9 @@ def test_writers_take_turns(engine: Engine) -> None:
 
 def test_an_engine_that_is_disposed_of_keeps_none(engine: Engine) -> None:
     kept = used(engine)
+    with reading(engine) as connection:
+        connection.scalars(select(Job.name)).all()
+        engine.dispose()
     engine.dispose()
     assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert used(engine) is not kept

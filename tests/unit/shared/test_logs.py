@@ -105,6 +105,20 @@ def test_lines_of_many_things_are_those_of_each(lines: io.StringIO) -> None:
     assert "f" * 64 not in lines.getvalue()
 
 
+def test_no_line_is_torn_where_processes_share_a_pipe(
+    lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(lines, "write", written.append)
+    jobs = [{"job": f"{number:03}é" * 20} for number in range(100)] + [{"job": "x" * 5000}]
+    LeanLogger("test").all("run_ended", jobs)
+    assert len(written) < len(jobs) / 10
+    assert all(piece.endswith("\n") for piece in written)
+    assert all(len(piece.encode()) <= 4096 for piece in written[:-1])
+    told = [json.loads(line)["job"] for piece in written for line in piece.splitlines()]
+    assert told == [job["job"] for job in jobs]
+
+
 def test_a_lean_logger_obeys_the_level(lines: io.StringIO) -> None:
     logging.getLogger().setLevel("WARNING")
     LeanLogger("test").info("request")
