@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-PATIENCE_SECONDS = 60.0
+#: A training of ten seconds takes more than a minute where neighbours use the machine's memory.
+PATIENCE_SECONDS = 180.0
 
 Found = TypeVar("Found")
 
