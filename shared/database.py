@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import (
+    URL,
     Connection,
     Engine,
     String,
@@ -51,6 +52,7 @@ HOLDS_WRITE_LOCK = "quire_holds_write_lock"
 READERS = "quire_readers"
 WRITERS = "quire_writers"
 UNSYNCED_WRITERS = "quire_unsynced_writers"
+_READS: Mapping[str, Any] = {READ_ONLY_OPTION: True, RUNS_AGAIN: True}
 
 _LIMIT_LOCK_WAITS = Prepared(
     select(func.set_config("lock_timeout", bindparam("timeout", type_=String), True).label("set"))
@@ -91,22 +93,36 @@ def make_engine(url: str, pool_size: int = POOL_SIZE) -> Engine:
     """
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
-        if address.database:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        busy_seconds = float(str(address.query.get("timeout", BUSY_TIMEOUT_SECONDS)))
-        engine = create_engine(
-            address,
-            module=sqlite,
-            connect_args={"timeout": busy_seconds, "check_same_thread": False},
-            pool_size=pool_size + KEPT,
-            max_overflow=POOL_SIZE,
-        )
-        event.listen(engine, "connect", partial(_prepare_sqlite, busy_seconds))
-        write_lock = _WriteLock(busy_seconds)
-        event.listen(engine, "begin", write_lock.begin)
-        event.listen(engine, "checkin", write_lock.release)
-        return _keeping(engine, {}, after_write=write_lock.leave)
-    address = address.set(drivername="postgresql+psycopg")
+        return _sqlite_engine(address, pool_size)
+    return _postgresql_engine(address.set(drivername="postgresql+psycopg"), pool_size)
+
+
+def _sqlite_engine(address: URL, pool_size: int) -> Engine:
+    if address.database:
+        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+    busy_seconds = float(str(address.query.get("timeout", BUSY_TIMEOUT_SECONDS)))
+    engine = create_engine(
+        address,
+        module=sqlite,
+        connect_args={"timeout": busy_seconds, "check_same_thread": False},
+        pool_size=pool_size + KEPT,
+        max_overflow=POOL_SIZE,
+    )
+    event.listen(engine, "connect", partial(_prepare_sqlite, busy_seconds))
+    write_lock = _WriteLock(busy_seconds)
+    event.listen(engine, "begin", write_lock.begin)
+    event.listen(engine, "checkin", write_lock.release)
+    unsynced = {UNSYNCED_OPTION: True}
+    kept = {
+        READERS: KeptConnections(engine, _READS),
+        WRITERS: KeptConnections(engine, after_use=write_lock.leave),
+        UNSYNCED_WRITERS: KeptConnections(engine, unsynced, after_use=write_lock.leave),
+    }
+    engine.update_execution_options(**kept)
+    return engine
+
+
+def _postgresql_engine(address: URL, pool_size: int) -> Engine:
     engine = create_engine(
         address,
         pool_pre_ping=True,
@@ -121,21 +137,12 @@ def make_engine(url: str, pool_size: int = POOL_SIZE) -> Engine:
         },
     )
     event.listen(engine, "connect", _prepare_postgresql)
-    return _keeping(engine, {"isolation_level": "AUTOCOMMIT"}, is_quiet=_is_silent)
-
-
-def _keeping(
-    engine: Engine,
-    to_read: Mapping[str, Any],
-    is_quiet: Callable[[Connection], bool] = lambda connection: True,
-    after_write: Callable[[Connection], object] = lambda connection: None,
-) -> Engine:
-    to_read = {READ_ONLY_OPTION: True, RUNS_AGAIN: True, **to_read}
-    to_write_unsynced = {UNSYNCED_OPTION: True}
+    reads = {**_READS, "isolation_level": "AUTOCOMMIT"}
+    writers = KeptConnections(engine, is_silent=_is_silent)
     kept = {
-        READERS: KeptConnections(engine, to_read, is_quiet),
-        WRITERS: KeptConnections(engine, {}, is_quiet, after_write),
-        UNSYNCED_WRITERS: KeptConnections(engine, to_write_unsynced, is_quiet, after_write),
+        READERS: KeptConnections(engine, reads, is_silent=_is_silent),
+        WRITERS: writers,
+        UNSYNCED_WRITERS: writers,
     }
     engine.update_execution_options(**kept)
     return engine

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -27,21 +28,21 @@ class KeptConnections:
     Args:
         engine: Opens them.
         options: The execution options of the kind.
-        is_quiet: Whether nothing has come on a connection that waits, such as the news of its end.
-            Others go through the pool.
+        is_silent: Whether the server has sent nothing on an idle connection. It sends something
+            when it hangs up, so any other connection goes through the pool.
         after_use: Called after each use of a connection that is kept.
     """
 
     def __init__(
         self,
         engine: Engine,
-        options: Mapping[str, Any],
-        is_quiet: Callable[[Connection], bool] = lambda connection: True,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        is_silent: Callable[[Connection], bool] = lambda connection: True,
         after_use: Callable[[Connection], object] = lambda connection: None,
     ) -> None:
         self._engine = engine
         self._options = options
-        self._is_quiet = is_quiet
+        self._is_silent = is_silent
         self._after_use = after_use
         #: Those that nobody uses, and since when (monotonic); the last one is the warmest.
         self._idle: list[tuple[Connection, float]] = []
@@ -73,7 +74,7 @@ class KeptConnections:
                 connection, since = self._idle.pop() if self._idle else (None, now)
             if connection is None:
                 return self._engine.connect().execution_options(**self._options)
-            if now - since <= FRESH_SECONDS and self._is_quiet(connection):
+            if now - since <= FRESH_SECONDS and self._is_silent(connection):
                 return connection
             connection.close()
 

@@ -89,9 +89,9 @@ class LeanLogger:
 
     def info(self, event: str, **fields: Any) -> None:
         """Log an event. The fields are plain values, and no exception."""
-        self.all(event, [fields])
+        self.info_many(event, [fields])
 
-    def all(self, event: str, each: Iterable[Mapping[str, Any]]) -> None:
+    def info_many(self, event: str, each: Iterable[Mapping[str, Any]]) -> None:
         """Log an event of many things that happened together: a line for each, in few writes."""
         handler = _json_handler
         if handler is None or handler not in logging.getLogger().handlers:

@@ -34,37 +34,14 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"{value!r} has no time zone")
-        return value.astimezone(UTC)
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Attach UTC to every time."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-    def bind_processor(self, dialect: Dialect) -> Any:
-        """Return what converts a parameter; for SQLite in one step, in SQLAlchemy's form."""
-        return _to_sqlite if dialect.name == "sqlite" else super().bind_processor(dialect)
-
-    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
-        """Return what converts a column's value; for SQLite in one step."""
-        if dialect.name == "sqlite":
-            return _from_sqlite
-        return super().result_processor(dialect, coltype)
-
-
-def _to_sqlite(value: datetime | None) -> str | None:
-    if value is None:
-        return None
-    if value.tzinfo is not UTC:
-        if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone")
-        value = value.astimezone(UTC)
-    return value.replace(tzinfo=None).isoformat(" ", "microseconds")
-
-
-def _from_sqlite(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
 class IdType(Uuid[str]):
@@ -73,7 +50,7 @@ class IdType(Uuid[str]):
     cache_ok = True
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
-        """Return what writes digits with hyphens: a tenth of the time."""
+        """Return what puts hyphens between the digits, in a quarter of the time."""
         if dialect.supports_native_uuid:
             return super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
         return _with_hyphens

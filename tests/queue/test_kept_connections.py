@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from shared import kept_connections
@@ -40,11 +40,14 @@ def test_the_next_use_has_the_same_connection(engine: Engine) -> None:
 def test_one_that_was_idle_for_long_goes_through_the_pool(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    returned: list[object] = []
+    event.listen(engine, "checkin", lambda driver, record: returned.append(driver))
     kept = used(engine)
-    before = engine.pool.checkedout()  # type: ignore[attr-defined]
+    assert used(engine) is kept
+    assert kept not in returned
     monkeypatch.setattr(kept_connections, "FRESH_SECONDS", -1.0)
-    assert used(engine) is kept, "the pool has it, and finds it alive"
-    assert engine.pool.checkedout() == before  # type: ignore[attr-defined]
+    used(engine)
+    assert kept in returned
 
 
 def test_no_more_than_a_few_are_kept(engine: Engine) -> None:
@@ -155,31 +158,33 @@ def test_one_that_postgresql_has_ended_is_not_used_again(engine: Engine) -> None
         assert connection.scalar(select(func.pg_backend_pid())) != writer
 
 
-def test_writers_take_turns(engine: Engine) -> None:
-    """As with `engine.begin`: SQLite would let the others poll."""
-    inside: list[int] = []
+def test_more_writers_than_are_kept_all_get_their_turns(engine: Engine) -> None:
+    done: list[int] = []
 
     def write(number: int) -> None:
         for _ in range(5):
             with writing(engine) as connection:
                 connection.execute(User.__table__.update().values(name=f"user-{number}"))
-                inside.append(number)
+                done.append(number)
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert sorted(inside) == sorted([*range(6)] * 5)
+    assert sorted(done) == sorted([*range(6)] * 5)
 
 
-def test_an_engine_that_is_disposed_of_keeps_none(engine: Engine) -> None:
+@pytest.mark.parametrize("when", ["idle", "in use"])
+def test_an_engine_that_is_disposed_of_keeps_none(engine: Engine, when: str) -> None:
     kept = used(engine)
-    with reading(engine) as connection:
-        connection.scalars(select(Job.name)).all()
+    if when == "idle":
         engine.dispose()
-    engine.dispose()
-    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
-    assert used(engine) is not kept
+    else:
+        with reading(engine) as connection:
+            assert driver_of(connection) is kept
+            engine.dispose()
     with pytest.raises(Exception, match=r"(?i)closed"):
         kept.cursor().execute("SELECT 1")  # type: ignore[attr-defined]
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert used(engine) is not kept

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import (
@@ -96,6 +97,9 @@ def test_a_connection_that_only_reads_is_replaced_where_it_is_lost(harness: Queu
         assert connection.connection.driver_connection is not first
     with reading(harness.engine) as connection:
         assert prepared.first(connection, {"id": job_id}).name == "ada's job"
+        if connection.dialect.name == "postgresql":
+            driver: Any = connection.connection.driver_connection
+            assert driver.autocommit, "the one in its place came from the pool, and is back there"
 
 
 def test_a_failure_in_a_transaction_keeps_its_cause(harness: QueueHarness) -> None:

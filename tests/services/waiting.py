@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-#: A training of ten seconds takes more than a minute where neighbours use the machine's memory.
+#: Some hosts have slow hours: a training of the fault tests took 61 to 79 seconds in one.
 PATIENCE_SECONDS = 180.0
 
 Found = TypeVar("Found")

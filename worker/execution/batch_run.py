@@ -118,7 +118,7 @@ def add_texts(handler: BatchHandler, all_ended: Sequence[EndedRun]) -> None:
 
 def log_started(claims: Sequence[Claim], wake: str) -> None:
     """Log that claimed jobs begin, and which wake they were claimed after."""
-    log.all(
+    log.info_many(
         "run_started",
         [{"kind": claim.kind, "wake": wake, **log_fields(claim)} for claim in claims],
     )
@@ -127,7 +127,7 @@ def log_started(claims: Sequence[Claim], wake: str) -> None:
 def log_ended(ended: Sequence[tuple[Lease, RunOutcome, float]]) -> None:
     """Log how runs ended, each with the time of its start (monotonic)."""
     now = time.monotonic()
-    log.all(
+    log.info_many(
         "run_ended",
         [
             {

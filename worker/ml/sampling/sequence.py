@@ -155,7 +155,7 @@ class Sequence:
     def _fill_draws(
         self, inverse: FloatArray, uniform: FloatArray | None, draws: slice, position: int
     ) -> None:
-        """Do what `fill_inputs` does for draws of one temperature, in a third of its time."""
+        """Do what `fill_inputs` does, for draws of one temperature: there is no array of these."""
         temperature = self.request.temperature
         least, most = INVERSE_TEMPERATURES
         value = min(max(1 / temperature, least), most) if temperature else most
