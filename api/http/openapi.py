@@ -18,6 +18,7 @@ from werkzeug.exceptions import BadRequest
 
 from api.errors import BadJson, Invalid, NotFound, UnsupportedMedia
 from api.http.request_body import CompleteRequest, StrictJson, this_request
+from api.http.rules import Rule
 from api.http.validation_errors import check_characters, explain, shown
 from api.schemas.replies import Problem
 from shared.accounts import Scope
@@ -196,6 +197,8 @@ def make_app(
 
 class _Application(OpenAPI):
     """An application whose functions are all synchronous: Flask would ask each in each request."""
+
+    url_rule_class = Rule
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function itself."""

@@ -1,0 +1,26 @@
+"""The URL rules of the routes, which cost little to make."""
+
+from collections.abc import Callable
+from typing import Any
+
+import werkzeug.routing
+
+
+class Rule(werkzeug.routing.Rule):
+    """A rule that compiles the functions that build its URL when one is built.
+
+    werkzeug compiles two for each rule, which was most of what an application took to make. Quire
+    matches URLs and builds none.
+    """
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        compile_builder = super()._compile_builder
+        compiled: Callable[..., tuple[str, str]] | None = None
+
+        def build(rule: werkzeug.routing.Rule, /, **values: Any) -> tuple[str, str]:
+            nonlocal compiled
+            if compiled is None:
+                compiled = compile_builder(append_unknown)
+            return compiled(rule, **values)
+
+        return build
