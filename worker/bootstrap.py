@@ -96,15 +96,19 @@ def start(
     runner: Runner | BatchRunner
     if lane.kind == "train":
         train = Train(queue, corpora, processor, settings.train_threads)
-        warm_train(processor, settings.train_threads)
+        if settings.warm_models:
+            warm_train(processor, settings.train_threads)
         runner = Runner(queue, heartbeat, worker, {"train": train}, finisher=finisher, relay=relay)
     else:
         models = ModelCache(
             engine, processor, settings.loaded_bytes, settings.generate_memory_bytes
         )
         crossover = find_crossover(processor)
-        warm_generate(engine, models, processor, crossover=crossover)
-        warm_novelty(engine, corpora)
+        if settings.warm_models:
+            warm_generate(
+                engine, models, processor, newest=settings.warm_models, crossover=crossover
+            )
+            warm_novelty(engine, corpora, newest=settings.warm_models)
         # On one GPU, batches would only wait for each other; one on the CPU may run beside it.
         batches = settings.generate_threads if processor == "cpu" else 1
         one_batch = (EXACT_BUCKETS if processor == "cpu" else BUCKETS)[-1]

@@ -20,8 +20,6 @@ from worker.ml.sampling.stack import warm_up_stacks
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 
-#: How many of the newest models are loaded in advance.
-WARM_MODELS = 4
 #: A typical alphabet: both cases, digits and punctuation.
 TYPICAL_VOCABULARY = 96
 #: The corpus of the warm-up training: one window to learn from, and one to validate on.
@@ -64,7 +62,7 @@ def find_crossover(processor: Processor) -> int:
 
 
 def warm_generate(
-    engine: Engine, models: ModelCache, processor: Processor, *, crossover: int = 0
+    engine: Engine, models: ModelCache, processor: Processor, *, newest: int, crossover: int = 0
 ) -> None:
     """Compile the newest models' graphs, or without a model the default preset's.
 
@@ -72,10 +70,11 @@ def warm_generate(
         engine: The database.
         models: The cache of models, which is filled.
         processor: What TensorFlow runs on.
+        newest: How many of the newest models.
         crossover: From `find_crossover`; what may go to the CPU is compiled there too.
     """
     warmed = 0
-    for checkpoint_id in _newest(engine):
+    for checkpoint_id in _newest(engine, newest):
         try:
             _warm(models.get(checkpoint_id).sampler, crossover)
             warmed += 1
@@ -108,23 +107,23 @@ def _warm(sampler: Sampler, crossover: int) -> None:
         warm_up_stacks(sampler)
 
 
-def warm_novelty(engine: Engine, corpora: Corpora) -> None:
+def warm_novelty(engine: Engine, corpora: Corpora, *, newest: int) -> None:
     """Index the newest models' corpora, so that their first text need not wait for it."""
-    newest = select(Model.corpus_id, Model.spec).order_by(Model.created_at.desc())
+    models = select(Model.corpus_id, Model.spec).order_by(Model.created_at.desc())
     try:
         with reading(engine) as connection:
-            found = connection.execute(newest.limit(WARM_MODELS)).all()
+            found = connection.execute(models.limit(newest)).all()
         for corpus_id, spec in found:
             corpora.index(corpus_id, lowercase=spec["lowercase"])
     except DATABASE_AWAY as error:
         log.warning("database_away", reason=driver_message(error))
 
 
-def _newest(engine: Engine) -> list[str]:
+def _newest(engine: Engine, count: int) -> list[str]:
     try:
         with reading(engine) as connection:
             models = connection.scalars(
-                select(Model.id).order_by(Model.created_at.desc()).limit(WARM_MODELS)
+                select(Model.id).order_by(Model.created_at.desc()).limit(count)
             ).all()
             found = [resolve(connection, model_id, "best") for model_id in models]
     except DATABASE_AWAY as error:

@@ -77,6 +77,15 @@ class WorkerFields(BaseSettings):
         ge=0,
         le=2**50,
     )
+    warm_models: int = setting(
+        "QUIRE_WARM_MODELS",
+        "of so many of the newest models a generation worker loads the network and compiles it "
+        "before its first job; 0: no worker compiles anything in advance, so that it is ready "
+        "sooner and its first jobs start later",
+        4,
+        ge=0,
+        le=1000,
+    )
     generate_memory_bytes: int = setting(
         "QUIRE_GENERATE_MEMORY_BYTES",
         "memory that the networks of a worker's running generations may take together, each twice "

@@ -23,6 +23,8 @@ from tests.worker.harness import Worker, WorkerHarness, make_harness, some_text,
 ExpectedDigest = Callable[..., str]
 #: Longer than a tiny training takes to compile on a busy machine.
 HUNG_SECONDS = 15
+#: An attempt must not have to compile while a test waits for its next step.
+WARMED_UP = {"QUIRE_WARM_MODELS": "1"}
 
 
 @pytest.fixture(scope="package")
@@ -39,6 +41,7 @@ def failpoint_harness(
         directory,
         QUIRE_FAILPOINT=FAULT,
         QUIRE_HUNG_SECONDS=str(HUNG_SECONDS),
+        **WARMED_UP,
     )
     yield harness
     harness.engine.dispose()
@@ -102,7 +105,8 @@ def outage_harness(
 ) -> Iterator[WorkerHarness]:
     """A PostgreSQL and a Redis that tests can stop."""
     upgrade(postmaster.url)
-    harness = make_harness(postmaster.url, broker_server.url, tmp_path_factory.mktemp("outages"))
+    directory = tmp_path_factory.mktemp("outages")
+    harness = make_harness(postmaster.url, broker_server.url, directory, **WARMED_UP)
     harness.corpus(some_text())
     yield harness
     harness.engine.dispose()

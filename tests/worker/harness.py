@@ -126,6 +126,8 @@ def make_harness(
         "QUIRE_HEARTBEAT_SECONDS": "0.5",
         "QUIRE_SWEEP_SECONDS": "0.5",
         "QUIRE_TRAIN_THREADS": str(THREADS),
+        # Most tests run a job or two, for which a warm-up takes longer than it saves.
+        "QUIRE_WARM_MODELS": "0",
         "QUIRE_LOG_FORMAT": "json",
         **variables,
     }

@@ -1,0 +1,74 @@
+"""What a worker compiles before its first job."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from shared.settings import load_settings
+from shared.specs.presets import PRESETS
+from tests.worker.batch_runner import SMALL, bare_harness, make_model
+from tests.worker.harness import WorkerHarness
+from worker import bootstrap, warmup
+from worker.data.model_cache import ModelCache
+from worker.lane import Lane
+from worker.ml.sampling.shape import StepShape
+
+
+@pytest.fixture
+def harness(sqlite_url: str, tmp_path: Path) -> Iterator[WorkerHarness]:
+    with bare_harness(sqlite_url, tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
+    """The shapes of the samplers that are warmed up, which are not compiled here."""
+    found: list[StepShape] = []
+    monkeypatch.setattr(warmup, "_warm", lambda sampler, _crossover: found.append(sampler.shape))
+    return found
+
+
+def test_so_many_of_the_newest_models_are_compiled(
+    harness: WorkerHarness, compiled: list[StepShape]
+) -> None:
+    for seed in range(3):
+        make_model(harness, seed)
+    models = ModelCache(harness.engine, "cpu", 10**9)
+    warmup.warm_generate(harness.engine, models, "cpu", newest=2)
+    assert len(compiled) == 2
+    assert {shape.units for shape in compiled} == {SMALL.units}
+
+
+def test_without_a_model_the_default_presets_network_is_compiled(
+    harness: WorkerHarness, compiled: list[StepShape]
+) -> None:
+    warmup.warm_generate(harness.engine, ModelCache(harness.engine, "cpu", 10**9), "cpu", newest=2)
+    [shape] = compiled
+    assert shape.units == PRESETS["default"].units
+
+
+class _Reached(Exception):
+    """Raised in place of a step of the start."""
+
+
+@pytest.mark.parametrize("kind", ["train", "generate"])
+@pytest.mark.parametrize(("newest", "step"), [(0, "runner"), (3, "warm-up")])
+def test_the_setting_says_whether_a_worker_compiles_before_it_is_ready(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, kind: str, newest: int, step: str
+) -> None:
+    def reach(what: str, *_: object, newest: int = 3, **__: object) -> None:
+        raise _Reached(what, newest)
+
+    monkeypatch.setattr(bootstrap.runtime, "configure", lambda *_: None)
+    for name, what in (
+        *((f"warm_{part}", "warm-up") for part in ("train", "generate", "novelty")),
+        *((name, "runner") for name in ("Runner", "BatchRunner")),
+    ):
+        monkeypatch.setattr(bootstrap, name, partial(reach, what))
+    for name, value in (harness.environment | {"QUIRE_WARM_MODELS": str(newest)}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(_Reached) as reached:
+        bootstrap.start(Lane("here", "cpu", kind), load_settings(), lambda: None)
+    assert reached.value.args == (step, 3)
