@@ -28,6 +28,7 @@ from migrations import migrate
 from shared.database import log_database, make_engine
 from shared.logs import configure_logging
 from shared.notifications.courier import Courier
+from shared.process.garbage import loading
 from shared.process.part import wrap_stderr
 from shared.process.python_module import python_module
 from shared.process.supervisor import Child, ProcessSupervisor, StopRequested
@@ -119,7 +120,8 @@ def _serve(settings: Settings, listener: socket.socket, *, announce: bool = Fals
     _limit_thread_stacks()
     # It says that a client left, and that requests wait for a thread: neither is a fault.
     logging.getLogger("waitress").setLevel(logging.ERROR)
-    app = create_app(settings)
+    with loading():
+        app = create_app(settings)
     services: Services = app.extensions[EXTENSION]
     front = Front(
         app.wsgi_app,

@@ -1,5 +1,6 @@
 """Fixtures for all tests: real servers, fresh databases, texts and a clean environment."""
 
+import gc
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from tests.services.servers import ServerMissing
 #: The one setting that tests take from outside: the folder of long texts.
 KEPT = frozenset({"QUIRE_CORPUS_DIR"})
 KINDS = ("sqlite", "postgresql")
+ALLOCATIONS_UNTIL_COLLECTION = 50_000
 
 
 def pytest_configure() -> None:
@@ -30,6 +32,18 @@ def pytest_configure() -> None:
             os.environ.pop(name, None)
     leftovers.mark()
     _stop_cleanly_on_sigterm()
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, seldom, and never look at the modules again.
+
+    With TensorFlow they are hundreds of thousands of objects; each application of a test is twenty
+    thousand more. To go through them again and again took a tenth of the time of the tests.
+    """
+    gc.freeze()
+    gc.set_threshold(ALLOCATIONS_UNTIL_COLLECTION)
+    gc.enable()
 
 
 def _stop_cleanly_on_sigterm() -> None:

@@ -5,6 +5,7 @@ import sys
 from typing import NoReturn
 
 from shared.process import json_stderr
+from shared.process.garbage import loading
 from shared.settings import wants_json_logs
 
 
@@ -20,4 +21,6 @@ def run_part(module: str) -> NoReturn:
     The module is imported here, so that warnings and errors of the import are in the log's format.
     """
     wrap_stderr(with_stdout=True)
-    sys.exit(importlib.import_module(module).main())
+    with loading():
+        part = importlib.import_module(module)
+    sys.exit(part.main())
