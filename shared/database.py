@@ -1,10 +1,5 @@
 """Engines for SQLite and PostgreSQL, set up so that transactions behave alike on both."""
 
-import importlib
-import os
-import sys
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -28,10 +23,17 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.kept_connections import KEPT, KeptConnections
-from shared.prepared import RUNS_AGAIN, Prepared, run_text
+from shared.prepared import RUNS_AGAIN, Prepared
+from shared.sqlite_connections import (
+    BUSY_TIMEOUT_SECONDS,
+    READ_ONLY_OPTION,
+    UNSYNCED_OPTION,
+    WriteLock,
+    journal_mode,
+    prepare,
+    sqlite,
+)
 
-BUSY_TIMEOUT_SECONDS = 30
-JOURNAL_RETRY_SECONDS = 0.02
 CONNECT_TIMEOUT_SECONDS = 10
 #: How long a connection to PostgreSQL may be cut before it counts as lost. The kernel's default is
 #: a quarter of an hour, and unlimited while nothing is sent.
@@ -41,13 +43,6 @@ LINK_TIMEOUT_SECONDS = 30
 POOL_SIZE = 16
 #: How long a transaction on PostgreSQL may be idle.
 IDLE_TIMEOUT_SECONDS = 30
-#: The first SQLite without the bug that can corrupt a write-ahead log shared by processes.
-FIRST_SAFE_WAL_VERSION = (3, 51, 3)
-READ_ONLY_OPTION = "quire_read_only"
-#: Lets a transaction on SQLite commit without waiting for the disk.
-UNSYNCED_OPTION = "quire_unsynced"
-#: Marks a connection that holds its process's write lock.
-HOLDS_WRITE_LOCK = "quire_holds_write_lock"
 #: In an engine's options: its kept connections of each kind.
 READERS = "quire_readers"
 WRITERS = "quire_writers"
@@ -59,24 +54,6 @@ _LIMIT_LOCK_WAITS = Prepared(
 )
 
 log = structlog.get_logger(__name__)
-
-
-def _sqlite() -> Any:
-    # The package pysqlite3 brings a newer SQLite than most systems have, with a safe write-ahead
-    # log. TensorFlow carries an older SQLite, whose symbols would win if it was loaded first:
-    # DEEPBIND makes the package use its own.
-    flags = sys.getdlopenflags()
-    try:
-        sys.setdlopenflags(flags | getattr(os, "RTLD_DEEPBIND", 0))
-        return importlib.import_module("pysqlite3.dbapi2")
-    except ImportError:
-        return importlib.import_module("sqlite3")
-    finally:
-        sys.setdlopenflags(flags)
-
-
-#: The SQLite driver that every part of this installation uses.
-sqlite = _sqlite()
 
 
 def make_engine(url: str, pool_size: int = POOL_SIZE) -> Engine:
@@ -108,8 +85,8 @@ def _sqlite_engine(address: URL, pool_size: int) -> Engine:
         pool_size=pool_size + KEPT,
         max_overflow=POOL_SIZE,
     )
-    event.listen(engine, "connect", partial(_prepare_sqlite, busy_seconds))
-    write_lock = _WriteLock(busy_seconds)
+    event.listen(engine, "connect", partial(prepare, busy_seconds))
+    write_lock = WriteLock(busy_seconds)
     event.listen(engine, "begin", write_lock.begin)
     event.listen(engine, "checkin", write_lock.release)
     unsynced = {UNSYNCED_OPTION: True}
@@ -200,23 +177,6 @@ def limit_lock_waits(connection: Connection, seconds: float) -> None:
         _LIMIT_LOCK_WAITS.all(connection, {"timeout": f"{round(seconds * 1000)}ms"})
 
 
-def journal_mode(version: tuple[int, ...] = sqlite.sqlite_version_info) -> str:
-    """Return ``WAL`` if this SQLite is known to be safe with it, else ``TRUNCATE``."""
-    return "WAL" if version >= FIRST_SAFE_WAL_VERSION else "TRUNCATE"
-
-
-def _prepare_sqlite(busy_seconds: float, connection: Any, _record: object) -> None:
-    # The driver would open its own DEFERRED transactions; `_WriteLock` opens ours.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}")
-    _choose_journal(cursor, journal_mode().lower())
-    # FULL in either mode: a job that was accepted with 202 survives a power cut.
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
 def _prepare_postgresql(connection: Any, _record: object) -> None:
     # A client that is frozen or cut off in a transaction must not keep its locks: the one that
     # serialises claims would stop every worker. Not in the URL, since poolers reject it there.
@@ -233,59 +193,6 @@ def _is_silent(connection: Connection) -> bool:
     waiting = poll()
     waiting.register(driver.fileno(), POLLIN)
     return not waiting.poll(0)
-
-
-def _choose_journal(cursor: Any, wanted: str) -> None:
-    # The first connection to a new file turns the write-ahead log on, which needs exclusive access.
-    # SQLite does not wait for that by itself, whatever the busy time-out.
-    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            cursor.execute(f"PRAGMA journal_mode = {wanted}")
-            return
-        except sqlite.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(JOURNAL_RETRY_SECONDS)
-
-
-class _WriteLock:
-    """Admits one write transaction of this process to SQLite at a time.
-
-    SQLite itself admits one writer, and the others poll at intervals of up to a tenth of a second,
-    in no order: many threads of one process would mostly sleep.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._lock = threading.Lock()
-        # With a rollback journal, a power cut could do more than undo.
-        self._has_wal = journal_mode() == "WAL"
-
-    def begin(self, connection: Connection) -> None:
-        """Begin a transaction; a write transaction waits for the lock."""
-        if connection.get_execution_options().get(READ_ONLY_OPTION, False):
-            run_text(connection, "BEGIN DEFERRED")
-            return
-        # After a time-out SQLite is asked all the same: its error says why.
-        if not connection.info.get(HOLDS_WRITE_LOCK) and self._lock.acquire(timeout=self._seconds):
-            connection.info[HOLDS_WRITE_LOCK] = True
-        unsynced = connection.get_execution_options().get(UNSYNCED_OPTION, False)
-        if unsynced and self._has_wal and not connection.info.get(UNSYNCED_OPTION):
-            connection.info[UNSYNCED_OPTION] = True
-            run_text(connection, "PRAGMA synchronous = NORMAL")
-        run_text(connection, "BEGIN IMMEDIATE")
-
-    def release(self, connection: Any, record: Any) -> None:
-        """Release the lock when a connection returns to the pool, and let it sync again."""
-        if record.info.pop(UNSYNCED_OPTION, False) and connection is not None:
-            connection.execute("PRAGMA synchronous = FULL")
-        self.leave(record)
-
-    def leave(self, holder: Any) -> None:
-        """Release the lock if this connection holds it."""
-        if holder.info.pop(HOLDS_WRITE_LOCK, False):
-            self._lock.release()
 
 
 def log_database(engine: Engine) -> None:

@@ -22,11 +22,15 @@ from tests.services.servers import ServerMissing
 #: The one setting that tests take from outside: the folder of long texts.
 KEPT = frozenset({"QUIRE_CORPUS_DIR"})
 KINDS = ("sqlite", "postgresql")
+#: Python's own threshold is 700.
 ALLOCATIONS_UNTIL_COLLECTION = 50_000
 
 
 def pytest_configure() -> None:
-    """Remove the caller's settings, so that no test reaches a real database."""
+    """Remove the caller's settings, so that no test reaches a real database.
+
+    The garbage collector rests until all tests are collected.
+    """
     for name in set(variables()) - KEPT:
         if not name.startswith("XDG_"):
             os.environ.pop(name, None)
@@ -36,10 +40,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage from here on, seldom, and never look at the modules again.
+    """Collect garbage from here on, but seldom, and skip the modules.
 
-    With TensorFlow they are hundreds of thousands of objects; each application of a test is twenty
-    thousand more. To go through them again and again took a tenth of the time of the tests.
+    They are hundreds of thousands of objects. Visiting them again and again took about a tenth of
+    the CPU time of the API's tests.
     """
     gc.freeze()
     gc.set_threshold(ALLOCATIONS_UNTIL_COLLECTION)

@@ -15,7 +15,7 @@ from celery.signals import setup_logging, worker_process_init
 
 from shared.broker import WAKE_TASK
 from shared.logs import configure_logging
-from shared.process.garbage import loading
+from shared.process.gc_freeze import gc_frozen_after_load
 from shared.process.pdeathsig import die_with_parent
 from shared.process.title import set_title
 from shared.settings import load_settings
@@ -104,7 +104,7 @@ def _start(**_: object) -> None:
     parent = current_app.conf[PARENT_KEY]
     settings = load_settings()
     try:
-        with loading():
+        with gc_frozen_after_load():
             from worker.bootstrap import start
 
             _children.append(_Child(*start(lane, settings, partial(_leave_device, parent))))

@@ -5,7 +5,7 @@ import sys
 from typing import NoReturn
 
 from shared.process import json_stderr
-from shared.process.garbage import loading
+from shared.process.gc_freeze import gc_frozen_after_load
 from shared.settings import wants_json_logs
 
 
@@ -15,12 +15,16 @@ def wrap_stderr(*, with_stdout: bool = False) -> None:
         json_stderr.install(with_stdout=with_stdout)
 
 
-def run_part(module: str) -> NoReturn:
-    """Run the `main` of a module, which prints no results, and exit with what it returns.
+def run_part(module: str, *, prints: bool = False) -> NoReturn:
+    """Run the `main` of a module, and exit with what it returns.
 
     The module is imported here, so that warnings and errors of the import are in the log's format.
+
+    Args:
+        module: The module's name.
+        prints: Whether it prints results, which stay as they are. All else is a line of the log.
     """
-    wrap_stderr(with_stdout=True)
-    with loading():
+    wrap_stderr(with_stdout=not prints)
+    with gc_frozen_after_load():
         part = importlib.import_module(module)
     sys.exit(part.main())

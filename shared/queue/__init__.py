@@ -15,8 +15,9 @@ transaction of what it writes, so that a worker that has lost its lease changes 
 """
 
 from shared.queue.claim import JobClaims
-from shared.queue.completion import Completion, FinishedJob, JobCompletion
+from shared.queue.completion import Completion, FinishedJob
 from shared.queue.control import JobControl
+from shared.queue.device_faults import DeviceFaults
 from shared.queue.lease import JobLeases
 from shared.queue.locks import CLAIM_LOCKS
 from shared.queue.maintenance.rescue import LeaseRescue
@@ -32,7 +33,7 @@ class Queue(
     JobControl,
     JobClaims,
     JobLeases,
-    JobCompletion,
+    DeviceFaults,
     LeaseRescue,
     LostWakes,
     CheckpointRetention,

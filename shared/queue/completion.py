@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from shared.counters import FIRST_CHARACTER, LEASE_LOST, TOKENS, Tally
-from shared.database import reading, writing
+from shared.database import writing
 from shared.queue import sql
 from shared.queue.base import QueueBase, count_end, without_this_attempt
 from shared.queue.errors import LeaseLost
@@ -20,15 +20,8 @@ from shared.queue.types import (
     StatusAfterRun,
     StoredText,
     TextRecord,
-    problem,
 )
 from shared.scheduling.accounting import Ledger
-from shared.tables import JobEvent
-
-#: A job that so many devices, or one so often, have failed under is what breaks them. It is more
-#: than quarantines a device, so that a bad one does not fail the jobs that meet it.
-MOST_FAULTS = 6
-FAULT_CHARACTERS = 300
 
 #: A claim, and the texts that its run wrote.
 FinishedJob = tuple[Claim, Sequence[TextRecord]]
@@ -211,48 +204,6 @@ class JobCompletion(QueueBase):
         with self.engine.begin() as connection:
             tally.post(connection)
 
-    def release_from_fault(
-        self, claim: Claim, reason: str, *, seconds: float | None = None
-    ) -> None:
-        """Return a job to the queue whose device failed; no attempt is counted.
-
-        A job that devices fail under again and again is what breaks them, and fails. A generation
-        is suspected only once it ran alone, which it does from now on.
-
-        Args:
-            claim: The job.
-            reason: What the device did, for the job's history.
-            seconds: As for `succeed`.
-
-        Raises:
-            LeaseLost: As for `succeed`.
-        """
-        device = claim.worker_id.rpartition("/")[0]
-        met = [*self._faults_met(claim), device]
-        suspected = claim.kind == "train" or claim.alone
-        if suspected and (len(met) >= MOST_FAULTS or len(met) > len(set(met)) > 1):
-            return self.fail(claim, _breaks_devices(met, reason), seconds=seconds)
-        data = {"reason": "device_failed", "device": device, "why": reason[:FAULT_CHARACTERS]}
-        values: dict[str, Any] = {"alone": True} if claim.kind == "generate" else {}
-        self._end_one(
-            claim,
-            "queued",
-            seconds,
-            event_data=data,
-            fruitless_attempts=without_this_attempt(),
-            **values,
-        )
-
-    def _faults_met(self, claim: Claim) -> list[str]:
-        """The devices that have failed under a job."""
-        with reading(self.engine) as connection:
-            events = connection.scalars(
-                select(JobEvent.data).where(
-                    JobEvent.job_id == claim.job_id, JobEvent.type == "queued"
-                )
-            )
-            return [data["device"] for data in events if data.get("reason") == "device_failed"]
-
     def _end_one(
         self,
         claim: Claim,
@@ -300,17 +251,6 @@ def _count(
         if written.first_seconds is not None and claim.attempt == 1:
             since = (claim.claimed_at - row.created_at).total_seconds()
             tally.observe(FIRST_CHARACTER, value=max(0.0, since) + written.first_seconds)
-
-
-def _breaks_devices(met: Sequence[str], reason: str) -> dict[str, Any]:
-    devices = ", ".join(sorted(set(met)))
-    return problem(
-        "device-failed",
-        "The job's devices failed",
-        f"{len(met)} runs of the job ended because their device failed ({devices}), the last with: "
-        f"{reason[:FAULT_CHARACTERS]}. Change its numbers (`units`, `batch_size`, `window`), or "
-        "ask the server's admin to check the devices.",
-    )
 
 
 def _held_seconds(claim: Claim, now: datetime) -> float:

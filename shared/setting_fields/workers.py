@@ -79,9 +79,9 @@ class WorkerFields(BaseSettings):
     )
     warm_models: int = setting(
         "QUIRE_WARM_MODELS",
-        "of so many of the newest models a generation worker loads the network and compiles it "
-        "before its first job; 0: no worker compiles anything in advance, so that it is ready "
-        "sooner and its first jobs start later",
+        "how many of the newest models a generation worker loads and compiles before its first "
+        "job. With 0, workers skip all warm-up, of trainings too: they are ready sooner, and their "
+        "first jobs wait for the compiler",
         4,
         ge=0,
         le=1000,

@@ -18,7 +18,7 @@ from quire.server.backup.making import make_backup
 from quire.server.backup.restoring import restore_backup
 from quire.server.backup.source import LEFT_OUT
 from quire.server.backup.verifying import verify_backup
-from shared import blobs, database
+from shared import blobs, sqlite_connections
 from shared.clock import database_now
 from shared.database import make_engine, make_sessions
 from shared.queue import Queue
@@ -117,7 +117,7 @@ def busy_url(
         with request.getfixturevalue("migrated_postgres").fresh() as url:
             yield url
         return
-    monkeypatch.setattr(database, "journal_mode", lambda: request.param)
+    monkeypatch.setattr(sqlite_connections, "journal_mode", lambda: request.param)
     path = tmp_path / "busy.db"
     path.write_bytes(request.getfixturevalue("migrated_sqlite").read_bytes())
     yield f"sqlite:///{path}"
@@ -159,7 +159,7 @@ def test_writers_go_on_and_what_they_delete_is_wholly_there_or_not(
     if not busy_url.startswith("postgresql"):
         with engine.connect() as connection:
             mode = connection.execute(text("PRAGMA journal_mode")).scalar()
-        assert mode == database.journal_mode().lower()
+        assert mode == sqlite_connections.journal_mode().lower()
     engine.dispose()
     verify_backup(tmp_path / "busy.backup")
     target = load_settings(data_dir=tmp_path / "quiet")

@@ -13,7 +13,10 @@ from tests.e2e.home import TEXT, TINY, Home
 def home(tmp_path: Path) -> Home:
     (tmp_path / "corpora").mkdir()
     (tmp_path / "corpora" / "nietzsche.txt").write_text(TEXT)
-    return Home(tmp_path)
+    found = Home(tmp_path)
+    # The README's command runs with the defaults that its readers have.
+    del found.environment["QUIRE_WARM_MODELS"]
+    return found
 
 
 def processes_of(home: Home) -> list[psutil.Process]:

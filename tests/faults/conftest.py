@@ -23,7 +23,7 @@ from tests.worker.harness import Worker, WorkerHarness, make_harness, some_text,
 ExpectedDigest = Callable[..., str]
 #: Longer than a tiny training takes to compile on a busy machine.
 HUNG_SECONDS = 15
-#: An attempt must not have to compile while a test waits for its next step.
+#: A training of the warm-up's shape then compiles nothing while a test waits for its next step.
 WARMED_UP = {"QUIRE_WARM_MODELS": "1"}
 
 

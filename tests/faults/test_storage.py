@@ -27,7 +27,7 @@ BUSY_SECONDS = 5
 FULL_SECONDS = 4.0
 LOCK = """
 import sys, time
-from shared.database import sqlite
+from shared.sqlite_connections import sqlite
 connection = sqlite.connect(sys.argv[1], isolation_level=None, timeout=30)
 connection.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)

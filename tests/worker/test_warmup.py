@@ -1,16 +1,21 @@
 """What a worker compiles before its first job."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shared.database import make_sessions
 from shared.settings import load_settings
 from shared.specs.presets import PRESETS
+from shared.tables import Model
 from tests.worker.batch_runner import SMALL, bare_harness, make_model
 from tests.worker.harness import WorkerHarness
 from worker import bootstrap, warmup
+from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache
 from worker.lane import Lane
 from worker.ml.sampling.shape import StepShape
@@ -30,15 +35,31 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
     return found
 
 
-def test_so_many_of_the_newest_models_are_compiled(
+def test_only_the_newest_models_are_compiled(
     harness: WorkerHarness, compiled: list[StepShape]
 ) -> None:
-    for seed in range(3):
-        make_model(harness, seed)
+    for units in (16, 24, 32):
+        make_model(harness, network=replace(SMALL, units=units))
     models = ModelCache(harness.engine, "cpu", 10**9)
     warmup.warm_generate(harness.engine, models, "cpu", newest=2)
-    assert len(compiled) == 2
-    assert {shape.units for shape in compiled} == {SMALL.units}
+    assert [shape.units for shape in compiled] == [32, 24]
+
+
+def test_only_the_newest_models_corpora_are_indexed(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [make_model(harness) for _ in range(3)]
+    with make_sessions(harness.engine)() as session:
+        expected = [session.get_one(Model, model_id).corpus_id for model_id in made[:0:-1]]
+    corpora, index, indexed = Corpora(harness.engine), Corpora.index, []
+
+    def counted(self: Corpora, corpus_id: str, *, lowercase: bool) -> Any:
+        indexed.append(corpus_id)
+        return index(self, corpus_id, lowercase=lowercase)
+
+    monkeypatch.setattr(Corpora, "index", counted)
+    warmup.warm_novelty(harness.engine, corpora, newest=2)
+    assert indexed == expected
 
 
 def test_without_a_model_the_default_presets_network_is_compiled(

@@ -31,7 +31,7 @@ from sqlalchemy.pool import NullPool
 
 from quire.server.backup.rows import ColumnKind, kind_of
 from shared.clock import database_now
-from shared.database import BUSY_TIMEOUT_SECONDS, READ_ONLY_OPTION, sqlite
+from shared.sqlite_connections import BUSY_TIMEOUT_SECONDS, READ_ONLY_OPTION, sqlite
 from shared.tables import Blob, BlobChunk, Device, PageSession, SignInLink
 
 #: The tables whose rows are in no backup: sign-ins, which must not come back to life, and workers,

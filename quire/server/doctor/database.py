@@ -12,8 +12,9 @@ from migrations import migrate
 from quire.server.doctor.findings import Finding, error, ok, warning
 from shared.blobs import NEEDED
 from shared.clock import database_now
-from shared.database import journal_mode, make_engine, reading
+from shared.database import make_engine, reading
 from shared.settings import Settings
+from shared.sqlite_connections import journal_mode
 from shared.tables import (
     CHUNK_BYTES,
     KINDS,

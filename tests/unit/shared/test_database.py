@@ -11,14 +11,15 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from shared.database import journal_mode, make_engine, writing
+from shared.database import make_engine, writing
+from shared.sqlite_connections import journal_mode
 
 ASK = "print(sqlite.connect(':memory:').execute('SELECT sqlite_version()').fetchone()[0])"
 
 
 def version(first: str) -> str:
     """What a fresh process says, which runs something before it imports the driver."""
-    code = f"{first}\nfrom shared.database import sqlite\n{ASK}"
+    code = f"{first}\nfrom shared.sqlite_connections import sqlite\n{ASK}"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
