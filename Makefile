@@ -82,8 +82,8 @@ client: env ## write quire/client/sync/ from quire/client/aio/
 web: env ## build the page from web/ into api/static/, which is committed
 	@tools/build_page
 
-page: web ## test the page in a real browser, with a real server and worker
-	@$(RUN) -m pytest tests/page $(ARGS)
+page: web ## test the page in real browsers, each with a real server and worker
+	@$(RUN) -m $(if $(ARGS),pytest tests/page $(ARGS),tools.run_tests --page)
 
 check: lint types imports test ## run all checks before a commit; CI adds `make mutations`
 

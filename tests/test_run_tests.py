@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.waiting import until
-from tools.run_tests import ALONE, WAITING, Part, parts, run
+from tools.run_tests import ALONE, LOOKING, WAITING, Part, page_parts, parts, quick_parts, run
 
 ROOT = Path(__file__).parents[1]
 PASSES = "def test_passes(): pass"
@@ -121,14 +121,14 @@ def test_a_signal_stops_both(number: signal.Signals, tmp_path: Path) -> None:
 
 
 def test_every_folder_belongs_to_one_process() -> None:
-    waiting, computing = parts(quick=False)
+    waiting, computing = parts()
     assert set(waiting.arguments) == set(WAITING)
     assert computing.arguments[0] == "tests"
     ignored = {argument.removeprefix("--ignore=") for argument in computing.arguments[1:]}
     assert ignored == {*WAITING, *ALONE}
-    for path in {
-        *WAITING,
-        *ALONE,
-        *(a for p in parts(quick=True) for a in p.arguments if "/" in a),
-    }:
+    looking, using = page_parts()
+    assert set(looking.arguments) == set(LOOKING)
+    assert using.arguments == ("tests/page", *(f"--ignore={path}" for path in LOOKING))
+    quick = {path for part in quick_parts() for path in part.arguments if "/" in path}
+    for path in {*WAITING, *ALONE, *LOOKING, *quick}:
         assert (ROOT / path).exists(), path

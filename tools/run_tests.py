@@ -4,7 +4,7 @@
 process and all others to the second, so that one computes while the other waits. Each process has
 its own Redis and PostgreSQL. A few tests that fail there run once more, with the machine for
 themselves: one that passes then is reported as flaky, and the suite passes. ``--quick`` runs a
-subset for a first look.
+subset for a first look, ``--page`` the tests of the page, each half with a server and a browser.
 """
 
 import argparse
@@ -38,6 +38,8 @@ QUICK = {
     ),
     "computing": ("tests/unit/ml",),
 }
+#: The tests of the page that look at every view; all others are the second half.
+LOOKING = ("tests/page/test_pictures.py", "tests/page/test_views.py")
 #: The closing sections of pytest, from the first of which the output is kept together.
 CLOSING = re.compile(r"=+ (ERRORS|FAILURES|warnings summary|slowest|short test summary|.* in \d)")
 #: pytest's closing line, with -q or without.
@@ -131,12 +133,23 @@ class Run:
             print(f"\n----- {self.part.name} -----\n{''.join(held)}", flush=True)
 
 
-def parts(quick: bool) -> tuple[Part, ...]:
-    """The two processes of the suite, or of its quick subset."""
-    if quick:
-        return tuple(Part(name, ("-m", "not slow", *paths)) for name, paths in QUICK.items())
-    others = (f"--ignore={path}" for path in (*WAITING, *ALONE))
-    return Part("waiting", WAITING), Part("computing", ("tests", *others))
+def parts() -> tuple[Part, ...]:
+    """The two processes of the suite."""
+    return Part("waiting", WAITING), _others("computing", "tests", (*WAITING, *ALONE))
+
+
+def quick_parts() -> tuple[Part, ...]:
+    """The two processes of its quick subset."""
+    return tuple(Part(name, ("-m", "not slow", *paths)) for name, paths in QUICK.items())
+
+
+def page_parts() -> tuple[Part, ...]:
+    """The two processes of the tests of the page."""
+    return Part("looking", LOOKING), _others("using", "tests/page", LOOKING)
+
+
+def _others(name: str, folder: str, left_out: Sequence[str]) -> Part:
+    return Part(name, (folder, *(f"--ignore={path}" for path in left_out)))
 
 
 def run(parts: Sequence[Part]) -> int:
@@ -210,8 +223,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         See `run`.
     """
     parser = argparse.ArgumentParser(prog="python -m tools.run_tests", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="run a subset for a first look")
-    return run(parts(parser.parse_args(arguments).quick))
+    choice = parser.add_mutually_exclusive_group()
+    for name, of, text in (
+        ("--quick", quick_parts, "run a subset for a first look"),
+        ("--page", page_parts, "run the tests of the page"),
+    ):
+        choice.add_argument(
+            name, dest="parts", action="store_const", const=of, default=parts, help=text
+        )
+    return run(parser.parse_args(arguments).parts())
 
 
 if __name__ == "__main__":

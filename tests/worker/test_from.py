@@ -204,6 +204,24 @@ def validated(harness: WorkerHarness, job_id: str) -> list[Any]:
     return [row for row in harness.checkpoints(job_id) if row.val_loss is not None]
 
 
+def test_a_loss_that_explodes_at_the_last_step_leaves_a_validated_model(
+    harness: WorkerHarness,
+) -> None:
+    sample = SampleSpec(length=5, temperatures=[0.5, 1.0])
+    # 5,400 characters are 337 windows, so two steps. The second is the first that can explode.
+    numbers = {"batch_size": 200, "epochs": 1, "sample": sample.model_dump()}
+    job_id = harness.train(COINS, **(UNCLIPPED | DIVERGING | numbers))
+    job = harness.wait_until_succeeded(job_id)
+    assert harness.event(job_id, "rolled_back")["step"] == 2
+    assert job.progress is not None
+    assert (job.progress["step"], job.progress["steps_total"]) == (2, 2)
+    [checkpoint] = harness.checkpoints(job_id)
+    assert (checkpoint.step, checkpoint.val_loss) == (2, job.progress["val_loss"])
+    texts = harness.texts(job_id)
+    assert {text.checkpoint_id for text in texts} == {checkpoint.id}
+    assert [text.step for text in texts] == [2, 2], "they are written once"
+
+
 def change_spec(harness: WorkerHarness, job_id: str, **numbers: Any) -> None:
     """Change fields of a paused job's spec."""
     with make_sessions(harness.engine).begin() as session:

@@ -109,7 +109,7 @@ class TrainingRun:
         """
         step = self._trainer.step
         self._record("resumed", step=step, epoch=self._trainer.epoch)
-        due = self._texts.due()
+        due = None if self._trainer.validation_pending else self._texts.due()
         if due is None or not self._texts.are_missing(due):
             return
         if (stored := self._checkpoints.find(step)) is not None:
@@ -149,7 +149,8 @@ class TrainingRun:
             event.loss,
             trainer.learning_rate(event.step - 1),
             steps * config.batch_size * config.window / seconds,
-            steps_left * seconds / steps,
+            # No step, if an earlier attempt stopped between the last one and its validation.
+            steps_left * seconds / max(1, steps),
         )
         self._aside.run(partial(self._write_report, report, piece_losses=event.piece_losses))
         log.info(
@@ -175,8 +176,12 @@ class TrainingRun:
             learning_rate=event.learning_rate,
             rollbacks=event.rollbacks,
         )
-        # No other event comes for this step, so texts that are due at it are written now.
-        self._save(validated=False, due=self._texts.due(), then=record)
+        if self._trainer.validation_pending:
+            # A step has one checkpoint, which the validation stores with its loss.
+            self._aside.run(record)
+        else:
+            # No other event comes for this step, so texts that are due at it are written now.
+            self._save(validated=False, due=self._texts.due(), then=record)
         log.warning("rolled_back", step=event.step, loss=loss, back_to=event.back_to)
 
     def _save(

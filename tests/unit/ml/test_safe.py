@@ -118,6 +118,34 @@ def test_a_rollback_survives_a_resume_to_the_bit(start: Start) -> None:
     assert digest(second.state()) == digest(whole.state())
 
 
+def test_a_rollback_at_the_last_step_ends_with_a_validation(start: Start) -> None:
+    steps_per_epoch = start("classic").steps_per_epoch
+    # The first step is computed with the initial weights, so the second is the one that explodes.
+    numbers = {"learning_rate": FATAL, "epochs": 2 / steps_per_epoch, "load_state": lambda _: None}
+    trainer = start("classic", **numbers)
+    run = trainer.run()
+    back = next(run)
+    assert isinstance(back, RolledBack)
+    assert back.step == trainer.steps_total == 2
+    assert not trainer.finished
+    paused = unpack(pack(trainer.state()))
+    validated = next(run)
+    assert isinstance(validated, Validated)
+    assert validated.best
+    assert (validated.step, trainer.best_step) == (2, 2)
+    assert validated.loss == validated.val_loss, "no step counts for a mean"
+    assert list(run) == []
+    assert trainer.finished
+
+    resumed = start("classic", paused, **numbers)
+    assert list(resumed.run()) == [validated]
+    assert digest(resumed.state()) == digest(trainer.state())
+    longer = start("classic", paused, **(numbers | {"epochs": 1, "learning_rate": 0.01}))
+    events = [event for event in longer.run() if isinstance(event, Validated)]
+    assert events[0].step > 2, "with steps left, nothing is pending"
+    assert longer.finished
+
+
 def test_without_rollbacks_a_loss_that_is_not_finite_ends_a_training(start: Start) -> None:
     with pytest.raises(Diverged):
         list(start("classic", learning_rate=FATAL, rollbacks=0).run())

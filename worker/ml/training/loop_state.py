@@ -27,6 +27,8 @@ class LoopState:
         stale: Consecutive validations that count towards `patience`.
         stopped: Whether `patience` has ended the training.
         rollbacks: How often the loss has exploded; each time halves the rate.
+        validation_pending: Whether the last step was rolled back: the restored weights are the
+            result, and are validated at its step.
     """
 
     step: int = 0
@@ -40,6 +42,7 @@ class LoopState:
     stale: int = 0
     stopped: bool = False
     rollbacks: int = 0
+    validation_pending: bool = False
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Self:
@@ -68,7 +71,12 @@ class LoopState:
         Returns:
             Whether it is the best so far; of equals, the newest.
         """
-        self.loss = self.loss_sum / self.windows
+        if self.windows:
+            self.loss = self.loss_sum / self.windows
+        elif self.loss is None:
+            # No step counts: each was rolled back.
+            self.loss = val_loss
+        self.validation_pending = False
         self.loss_sum, self.windows = 0.0, 0
         self.val_loss = val_loss
         best = self.best_val_loss is None or val_loss <= self.best_val_loss
@@ -86,6 +94,7 @@ class LoopState:
         self.loss_sum, self.windows = 0.0, 0
         self.val_loss = val_loss
         self.rollbacks += 1
+        self.validation_pending = self.step == self.steps_total
 
     def _is_beyond_recovery(self, val_loss: float) -> bool:
         return self.best_val_loss is not None and val_loss > BEYOND_RECOVERY * self.best_val_loss

@@ -85,7 +85,8 @@ class RolledBack:
     """The loss exploded: the best weights are restored, and the rate is halved.
 
     The step count continues, so the next batches differ and the schedule stays. A validation that
-    was due at this step is skipped: these weights have had theirs.
+    was due at this step is skipped: these weights have had theirs. Only that of the last step comes
+    all the same, as the next event.
 
     Attributes:
         step: Steps done.

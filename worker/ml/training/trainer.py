@@ -170,10 +170,16 @@ class Trainer:
         return self._loop.best_step
 
     @property
+    def validation_pending(self) -> bool:
+        """Whether the last step was rolled back, so that a validation of that step still comes."""
+        return self._loop.validation_pending
+
+    @property
     def finished(self) -> bool:
-        """Whether no step is left."""
+        """Whether no step is left, and no validation."""
         total = self.steps_total
-        return self.stopped_early or (total is not None and self.step >= total)
+        at_end = total is not None and self.step >= total
+        return self.stopped_early or (at_end and not self.validation_pending)
 
     def learning_rate(self, step: int) -> float:
         """The rate of a step, counted from 0."""
@@ -235,6 +241,8 @@ class Trainer:
 
     def _run_call(self, meter: ProgressMeter, report_requested: Callable[[], bool]) -> Event | None:
         """Run the steps of one call; returns their event, if there is one."""
+        if self.validation_pending and self.step == self.steps_total:
+            return self._validate()
         if self._budget is not None and self.steps_total is None:
             self._budget.start()
         meter.add(*self._train_steps(meter.steps_per_call))
