@@ -63,7 +63,7 @@ class KeptConnections:
         except BaseException:
             # Whatever state it is in, the pool resets it: after a failed COMMIT the driver is
             # still in a transaction, which SQLAlchemy takes for ended.
-            connection.close()
+            self._give_up(connection, disposals)
             raise
         self._put(connection, disposals)
 
@@ -85,14 +85,17 @@ class KeptConnections:
         if keeps:
             self._after_use(connection)
         with self._lock:
-            is_current = disposals == self._disposals
-            keeps = keeps and is_current and len(self._idle) < KEPT
+            keeps = keeps and disposals == self._disposals and len(self._idle) < KEPT
             if keeps:
                 self._idle.append((connection, time.monotonic()))
-        if keeps:
-            return
+        if not keeps:
+            self._give_up(connection, disposals)
+
+    def _give_up(self, connection: Connection, disposals: int) -> None:
+        """Return a connection to the pool, or end it if its pool is gone and would keep it open."""
+        with self._lock:
+            is_current = disposals == self._disposals
         if not is_current and not connection.closed:
-            # Its pool is gone, and would keep it open.
             connection.invalidate()
         connection.close()
 

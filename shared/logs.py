@@ -16,7 +16,7 @@ from shared.settings import Settings
 FIELD_CHARACTERS = 8192
 #: Of a traceback, which tells more.
 TRACEBACK_CHARACTERS = 65_536
-#: What POSIX lets a pipe take in one piece, at least on Linux; Python's buffer is as large.
+#: `PIPE_BUF` on Linux: a pipe takes so many bytes in one piece.
 PIPE_BYTES = 4096
 SECRET_NAMES = frozenset({"key", "password", "secret", "token", "authorization"})
 

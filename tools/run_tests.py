@@ -27,8 +27,8 @@ WAITING = (
     *("tests/e2e", "tests/faults", "tests/worker"),
     *("tests/backup", "tests/migrations", "tests/openai"),
 )
-#: Tests that need the machine for themselves (`make attacks`, `make page`), or packages of their
-#: own (`make clients`).
+#: Tests that need the machine for themselves (`make attacks`), a built page and a browser
+#: (`make page`), or packages of their own (`make clients`).
 ALONE = ("tests/attacks", "tests/clients", "tests/page")
 #: What `--quick` runs of each process, without the tests marked slow.
 QUICK = {

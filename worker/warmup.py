@@ -66,6 +66,8 @@ def warm_generate(
 ) -> None:
     """Compile the newest models' graphs, or without a model the default preset's.
 
+    The newest comes last, so that it stays in a cache that does not hold all of them.
+
     Args:
         engine: The database.
         models: The cache of models, which is filled.
@@ -74,7 +76,7 @@ def warm_generate(
         crossover: From `find_crossover`; what may go to the CPU is compiled there too.
     """
     warmed = 0
-    for checkpoint_id in _newest(engine, newest):
+    for checkpoint_id in reversed(_newest(engine, newest)):
         try:
             _warm(models.get(checkpoint_id).sampler, crossover)
             warmed += 1
@@ -113,7 +115,8 @@ def warm_novelty(engine: Engine, corpora: Corpora, *, newest: int) -> None:
     try:
         with reading(engine) as connection:
             found = connection.execute(models.limit(newest)).all()
-        for corpus_id, spec in found:
+        # The newest last, as the models.
+        for corpus_id, spec in reversed(found):
             corpora.index(corpus_id, lowercase=spec["lowercase"])
     except DATABASE_AWAY as error:
         log.warning("database_away", reason=driver_message(error))

@@ -80,11 +80,12 @@ class WorkerFields(BaseSettings):
     warm_models: int = setting(
         "QUIRE_WARM_MODELS",
         "how many of the newest models a generation worker loads and compiles before its first "
-        "job. With 0, workers skip all warm-up, of trainings too: they are ready sooner, and their "
-        "first jobs wait for the compiler",
+        "job; more than QUIRE_LOADED_BYTES holds are compiled for nothing. With 0, no worker "
+        "compiles anything first (on a GPU it still measures what the CPU writes sooner): workers "
+        "are ready sooner, and their first jobs wait for the compiler",
         4,
         ge=0,
-        le=1000,
+        le=100,
     )
     generate_memory_bytes: int = setting(
         "QUIRE_GENERATE_MEMORY_BYTES",

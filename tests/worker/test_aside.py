@@ -1,5 +1,6 @@
 """A training whose checkpoints, texts and reports are written by another thread, as on a GPU."""
 
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,24 @@ from worker.data.corpora import Corpora
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.runner import Runner
 from worker.handlers.train import Train
+from worker.handlers.training_run import TrainingRun
+from worker.ml.training.progress import RolledBack
 
 UNREACHABLE_REDIS = "redis://127.0.0.1:1/0"
 WORKER = WorkerInfo("here", "cpu", "train", 1, {})
 SAMPLE = SampleSpec(length=30, temperatures=[0.5, 1.0], every_steps=40).model_dump()
+COINS = "".join(random.Random(7).choices("ab", k=6000))
+#: Without anything that limits its steps, the loss explodes.
+EXPLODING: dict[str, Any] = {
+    "units": 256,
+    "learning_rate": 1.0,
+    "optimizer": "rmsprop",
+    "schedule": "constant",
+    "clip_norm": None,
+    "average_decay": None,
+    "rollbacks": 3,
+    "patience": None,
+}
 
 
 @pytest.fixture
@@ -102,14 +117,7 @@ def test_it_rolls_back_to_a_checkpoint_that_was_on_its_way(harness: WorkerHarnes
         harness,
         epochs=12,
         sample=SampleSpec(length=10, temperatures=[1.0]).model_dump(),
-        units=256,
-        learning_rate=1.0,
-        optimizer="rmsprop",
-        schedule="constant",
-        clip_norm=None,
-        average_decay=None,
-        rollbacks=3,
-        patience=None,
+        **EXPLODING,
     )
     assert "rolled_back" in inline["history"]
     assert aside == inline
@@ -136,6 +144,32 @@ def test_a_paused_training_ends_with_the_same_digest(harness: WorkerHarness) -> 
     assert pieced["checkpoints"][-1] == whole["checkpoints"][-1]
     assert pieced["texts"] == whole["texts"]
     assert pieced["judged"] == whole["judged"]
+
+
+@pytest.mark.parametrize("aside", [False, True])
+def test_a_pause_at_a_rollback_of_the_last_step_waits_for_its_validation(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, aside: bool
+) -> None:
+    sample = SampleSpec(length=10, temperatures=[1.0]).model_dump()
+    # Two steps: the second is the first whose loss can explode.
+    job_id = harness.train(COINS, wake=False, batch_size=200, epochs=1, sample=sample, **EXPLODING)
+    roll_back = TrainingRun._on_rolled_back
+
+    def pause_first(self: TrainingRun, event: RolledBack) -> None:
+        harness.pause(job_id)
+        until(lambda: self._lease.must_save, "the request")
+        roll_back(self, event)
+
+    monkeypatch.setattr(TrainingRun, "_on_rolled_back", pause_first)
+    run(harness, aside=aside)
+    assert harness.job(job_id).status == "paused"
+    resume(harness, job_id)
+    run(harness, aside=aside)
+    assert harness.job(job_id).status == "succeeded"
+    [checkpoint] = harness.checkpoints(job_id)
+    assert checkpoint.step == 2
+    assert checkpoint.val_loss is not None
+    assert [text.step for text in harness.texts(job_id)] == [2]
 
 
 def test_nothing_is_stored_once_another_attempt_has_the_job(harness: WorkerHarness) -> None:

@@ -11,7 +11,7 @@ import pytest
 from shared.database import make_sessions
 from shared.settings import load_settings
 from shared.specs.presets import PRESETS
-from shared.tables import Model
+from shared.tables import Kind, Model
 from tests.worker.batch_runner import SMALL, bare_harness, make_model
 from tests.worker.harness import WorkerHarness
 from worker import bootstrap, warmup
@@ -42,7 +42,7 @@ def test_only_the_newest_models_are_compiled(
         make_model(harness, network=replace(SMALL, units=units))
     models = ModelCache(harness.engine, "cpu", 10**9)
     warmup.warm_generate(harness.engine, models, "cpu", newest=2)
-    assert [shape.units for shape in compiled] == [32, 24]
+    assert [shape.units for shape in compiled] == [24, 32], "the newest last"
 
 
 def test_only_the_newest_models_corpora_are_indexed(
@@ -50,7 +50,7 @@ def test_only_the_newest_models_corpora_are_indexed(
 ) -> None:
     made = [make_model(harness) for _ in range(3)]
     with make_sessions(harness.engine)() as session:
-        expected = [session.get_one(Model, model_id).corpus_id for model_id in made[:0:-1]]
+        expected = [session.get_one(Model, model_id).corpus_id for model_id in made[1:]]
     corpora, index, indexed = Corpora(harness.engine), Corpora.index, []
 
     def counted(self: Corpora, corpus_id: str, *, lowercase: bool) -> Any:
@@ -71,25 +71,40 @@ def test_without_a_model_the_default_presets_network_is_compiled(
 
 
 class _Reached(Exception):
-    """Raised in place of a step of the start."""
+    """The start has come to its runner."""
 
 
-@pytest.mark.parametrize("kind", ["train", "generate"])
-@pytest.mark.parametrize(("newest", "step"), [(0, "runner"), (3, "warm-up")])
-def test_the_setting_says_whether_a_worker_compiles_before_it_is_ready(
-    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, kind: str, newest: int, step: str
+@pytest.mark.parametrize(
+    ("kind", "newest", "expected"),
+    [
+        ("train", 0, []),
+        ("train", 3, [("warm_train", None)]),
+        ("generate", 0, []),
+        ("generate", 3, [("warm_generate", 3), ("warm_novelty", 3)]),
+    ],
+)
+def test_the_setting_says_what_a_worker_compiles_before_it_is_ready(
+    harness: WorkerHarness,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Kind,
+    newest: int,
+    expected: list[tuple[str, int | None]],
 ) -> None:
-    def reach(what: str, *_: object, newest: int = 3, **__: object) -> None:
-        raise _Reached(what, newest)
+    warmed: list[tuple[str, object]] = []
+
+    def warm(what: str, *_: object, newest: int | None = None, **__: object) -> None:
+        warmed.append((what, newest))
+
+    def end(*_: object, **__: object) -> None:
+        raise _Reached
 
     monkeypatch.setattr(bootstrap.runtime, "configure", lambda *_: None)
-    for name, what in (
-        *((f"warm_{part}", "warm-up") for part in ("train", "generate", "novelty")),
-        *((name, "runner") for name in ("Runner", "BatchRunner")),
-    ):
-        monkeypatch.setattr(bootstrap, name, partial(reach, what))
+    for name in ("warm_train", "warm_generate", "warm_novelty"):
+        monkeypatch.setattr(bootstrap, name, partial(warm, name))
+    for name in ("Runner", "BatchRunner"):
+        monkeypatch.setattr(bootstrap, name, end)
     for name, value in (harness.environment | {"QUIRE_WARM_MODELS": str(newest)}).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(_Reached) as reached:
-        bootstrap.start(Lane("here", "cpu", kind), load_settings(), lambda: None)
-    assert reached.value.args == (step, 3)
+    with pytest.raises(_Reached):
+        bootstrap.start(Lane("here", kind, "cpu"), load_settings(), lambda: None)
+    assert warmed == expected

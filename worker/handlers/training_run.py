@@ -86,6 +86,9 @@ class TrainingRun:
                     self._on_validated(event)
                 case RolledBack():
                     self._on_rolled_back(event)
+                    if self._trainer.validation_pending:
+                        # That is the next event, which stores the step's one checkpoint.
+                        continue
                 case IntervalReached():
                     self._on_texts_due()
                 case TrainingProgress():
@@ -109,7 +112,7 @@ class TrainingRun:
         """
         step = self._trainer.step
         self._record("resumed", step=step, epoch=self._trainer.epoch)
-        due = None if self._trainer.validation_pending else self._texts.due()
+        due = self._texts.due()
         if due is None or not self._texts.are_missing(due):
             return
         if (stored := self._checkpoints.find(step)) is not None:
@@ -149,8 +152,7 @@ class TrainingRun:
             event.loss,
             trainer.learning_rate(event.step - 1),
             steps * config.batch_size * config.window / seconds,
-            # No step, if an earlier attempt stopped between the last one and its validation.
-            steps_left * seconds / max(1, steps),
+            steps_left * seconds / steps,
         )
         self._aside.run(partial(self._write_report, report, piece_losses=event.piece_losses))
         log.info(
@@ -177,7 +179,7 @@ class TrainingRun:
             rollbacks=event.rollbacks,
         )
         if self._trainer.validation_pending:
-            # A step has one checkpoint, which the validation stores with its loss.
+            # An attempt that dies before the validation leaves this event without a checkpoint.
             self._aside.run(record)
         else:
             # No other event comes for this step, so texts that are due at it are written now.

@@ -1,6 +1,7 @@
 """While a process loads, nothing is collected; later collections skip what was loaded."""
 
 import gc
+import weakref
 
 import pytest
 
@@ -20,6 +21,18 @@ def test_what_was_loaded_is_not_visited_again() -> None:
     assert not is_visited(loaded)
     later: dict[str, list[int]] = {"a": []}
     assert is_visited(later)
+
+
+class _Cycle:
+    def __init__(self) -> None:
+        self.own = self
+
+
+def test_garbage_is_freed_first() -> None:
+    with gc_frozen_after_load():
+        garbage = weakref.ref(_Cycle())
+        assert garbage() is not None
+    assert garbage() is None
 
 
 def test_an_error_leaves_the_collector_as_it_was() -> None:

@@ -172,7 +172,7 @@ class Trainer:
     @property
     def validation_pending(self) -> bool:
         """Whether the last step was rolled back, so that a validation of that step still comes."""
-        return self._loop.validation_pending
+        return self._loop.validation_pending and self.step == self.steps_total
 
     @property
     def finished(self) -> bool:
@@ -241,7 +241,7 @@ class Trainer:
 
     def _run_call(self, meter: ProgressMeter, report_requested: Callable[[], bool]) -> Event | None:
         """Run the steps of one call; returns their event, if there is one."""
-        if self.validation_pending and self.step == self.steps_total:
+        if self.validation_pending:
             return self._validate()
         if self._budget is not None and self.steps_total is None:
             self._budget.start()
