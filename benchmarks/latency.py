@@ -12,11 +12,17 @@ from typing import Any
 from benchmarks.support.harness import Options, Row, main, row
 from benchmarks.support.http_load import Target, closed_loop
 from benchmarks.support.plain_peer import PlainPeer, plain_peer
-from benchmarks.support.requests import median_of, seconds_to_first_character, text_in_response
+from benchmarks.support.requests import (
+    median_of,
+    seconds_to_first_chunk,
+    seconds_to_first_event,
+    text_in_response,
+)
 from benchmarks.support.stack import Client, Stack, another_checkpoint, another_user, running, train
 
 LENGTH, FLOOD_LENGTH, FLOOD_TEXTS, FLOOD_CONNECTIONS = 200, 2_000, 1_000, 64
 FULL_BATCH = 32
+FOLLOWED_LENGTH, WARM_UP_ROUNDS = 400, 5
 PROMPT = {"prompt": "The "}
 #: Limits of the time to the first character, with a loaded checkpoint and with a new one.
 FIRST_P95_MS, UNSEEN_MS = 50.0, 150.0
@@ -39,25 +45,26 @@ def _first_character_row(options: Options) -> Row:
         model = train(quire.client)
         checkpoint = another_checkpoint(quire, model, 0)
         peer = stack.enter_context(plain_peer(quire, [checkpoint], 1))
-        body: dict[str, Any] = {"model": model, "checkpoint": checkpoint, "length": 400, **PROMPT}
+        body: dict[str, Any] = {"model": model, "length": FOLLOWED_LENGTH, **PROMPT}
+        request = {"model": model, "max_tokens": FOLLOWED_LENGTH, **PROMPT}
         whole = median_of(partial(_text_of_one_character, peer), 1)
-        for _ in range(5):
-            seconds_to_first_character(quire, body)
-            whole()
-        mine, theirs = [], []
-        for _ in range(count):
-            theirs.append(whole())
-            mine.append(seconds_to_first_character(quire, body))
+        first_chunk = partial(seconds_to_first_chunk, quire.client, request)
+        first_event = partial(seconds_to_first_event, quire, body)
+        ways = whole, first_chunk, first_event
+        rounds = [[way() for way in ways] for _ in range(WARM_UP_ROUNDS + count)]
+        theirs, mine, by_events = zip(*rounds[WARM_UP_ROUNDS:], strict=True)
         unseen = []
         for seed in range(1, 4 if options.quick else 11):
             new = another_checkpoint(quire, model, seed)
-            unseen.append(1e3 * seconds_to_first_character(quire, body | {"checkpoint": new}))
+            unseen.append(1e3 * seconds_to_first_event(quire, body | {"checkpoint": new}))
     p95 = 1e3 * statistics.quantiles(mine, n=20)[-1]
     conditions = (
-        f"LSTM(128), warm and idle, {count} times: POST, then the first piece of "
-        f"`GET /v1/jobs/ID/events`; p95 {p95:.1f} ms (at most {FIRST_P95_MS:g}); with a checkpoint "
-        f"of a known shape that no worker has loaded {statistics.median(unseen):.1f} ms (at most "
-        f"{UNSEEN_MS:g}); peer: the plain service's whole text of one character"
+        f"LSTM(128), warm and idle, {count} times: `POST /v1/completions` with `stream`; p95 "
+        f"{p95:.1f} ms (at most {FIRST_P95_MS:g}); by two requests, `POST /v1/generate` and "
+        f"`GET /v1/jobs/ID/events` on a new connection, {1e3 * statistics.median(by_events):.1f} "
+        "ms, and with a checkpoint of a known shape that no worker has loaded "
+        f"{statistics.median(unseen):.1f} ms (at most {UNSEEN_MS:g}); peer: the plain service's "
+        "whole text of one character"
     )
     return row(
         "serve/first_character",

@@ -21,8 +21,24 @@ def median_of(work: Callable[[], None], requests: int) -> Callable[[], float]:
     return lambda: statistics.median(measure_one() for _ in range(requests))
 
 
-def seconds_to_first_character(quire: Stack, body: dict[str, Any]) -> float:
-    """Return the seconds from the request to the first character, by Server-Sent Events."""
+def seconds_to_first_chunk(client: Client, body: dict[str, Any]) -> float:
+    """Return the seconds from the request to the first character, of a stream that it opens."""
+    started, seconds = time.perf_counter(), None
+    response = client.send("POST", "/v1/completions", body | {"stream": True})
+    lines = []
+    # To its end, so that the connection can be used again.
+    while line := response.readline():
+        lines.append(line)
+        is_chunk = seconds is None and line.startswith(b"data: {")
+        if is_chunk and json.loads(line[6:])["choices"][0]["text"]:
+            seconds = time.perf_counter() - started
+    if seconds is None or lines[-2] != b"data: [DONE]\n":
+        raise RuntimeError(f"the text did not arrive: {lines}")
+    return seconds
+
+
+def seconds_to_first_event(quire: Stack, body: dict[str, Any]) -> float:
+    """Return the seconds from a request to the first character in the job's event stream."""
     started = time.perf_counter()
     job = quire.client.call("POST", "/v1/generate", body)
     connection = http.client.HTTPConnection(quire.client.connection.host, quire.port, timeout=60)

@@ -44,6 +44,16 @@ class Client:
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Send a request; return the JSON of the response."""
+        response = self.send(method, path, body, **headers)
+        answer = json.loads(response.read())
+        if response.status >= 400:
+            raise RuntimeError(f"{method} {path}: {answer}")
+        return answer
+
+    def send(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> http.client.HTTPResponse:
+        """Send a request; return the response, which is to be read to its end."""
         data = None if body is None else json.dumps(body)
         sent = {
             "Authorization": f"Bearer {self.key}",
@@ -52,16 +62,12 @@ class Client:
         }
         try:
             self.connection.request(method, path, data, sent)
-            response = self.connection.getresponse()
+            return self.connection.getresponse()
         except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
             # The server closes a connection that was idle for long.
             self.connection.close()
             self.connection.request(method, path, data, sent)
-            response = self.connection.getresponse()
-        answer = json.loads(response.read())
-        if response.status >= 400:
-            raise RuntimeError(f"{method} {path}: {answer}")
-        return answer
+            return self.connection.getresponse()
 
 
 @dataclass(frozen=True)
