@@ -24,7 +24,7 @@ def median_of(work: Callable[[], None], requests: int) -> Callable[[], float]:
 def seconds_to_first_chunk(client: Client, body: dict[str, Any]) -> float:
     """Return the seconds from the request to the first character, of a stream that it opens."""
     started, seconds = time.perf_counter(), None
-    response = client.send("POST", "/v1/completions", body | {"stream": True})
+    response = client.send("POST", "/openai/v1/completions", body | {"stream": True})
     lines = []
     # To its end, so that the connection can be used again.
     while line := response.readline():
