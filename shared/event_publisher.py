@@ -23,8 +23,11 @@ BATCH_SIZE = 200
 #: How old the answer of `listened` may be: a listener's first piece should come within 100 ms.
 LOOK_SECONDS = 0.025
 #: How long an entry for listeners waits for others where nobody is known to listen: each look for
-#: listeners, and each message, takes the worker as long as it takes to write some characters.
+#: listeners, and each message, takes the worker as long as it takes to write some characters. Who
+#: begins to listen meanwhile ends the wait (`note_listener`).
 PATIENCE_SECONDS = 0.02
+#: More listeners than this are not noted between two looks; an idle worker looks for none.
+MAX_NOTED = 256
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +66,8 @@ class EventPublisher(BackgroundSender[_Pending]):
         super().__init__(url, "event-publisher", MAX_PENDING, BATCH_SIZE)
         self._listeners = ListenerLookup(self._redis)
         self._listened: frozenset[str] = frozenset()
+        #: Those that `note_listener` has told since the last look began.
+        self._noted: frozenset[str] = frozenset()
         self._asked_at = 0.0
         self._offset = 0
 
@@ -93,6 +98,16 @@ class EventPublisher(BackgroundSender[_Pending]):
                 self._notify(ask=True)
         return self._listened
 
+    def note_listener(self, job_id: str) -> None:
+        """Send what waits for a job, since somebody begins to listen to it."""
+        with self._not_empty:
+            if len(self._noted) >= MAX_NOTED:
+                return  # The next look finds it.
+            self._noted |= {job_id}
+            self._listened |= {job_id}
+            if any(entry.job_id == job_id for entry in self._pending):
+                self._notify()
+
     def _enqueue(
         self, job_id: str, attempt: int, kind: EntryKind, data: dict[str, Any], for_listeners: bool
     ) -> None:
@@ -105,10 +120,18 @@ class EventPublisher(BackgroundSender[_Pending]):
 
     def _send(self, batch: Sequence[_Pending], asked: bool) -> None:
         if asked or any(entry.for_listeners for entry in batch):
-            self._listened = self._listeners.look()
+            self._look()
         self._add(
             [entry for entry in batch if not entry.for_listeners or entry.job_id in self._listened]
         )
+
+    def _look(self) -> None:
+        with self._not_empty:
+            self._noted = frozenset()
+        found = self._listeners.look()
+        with self._not_empty:
+            # Who has come meanwhile may be missing in what was found.
+            self._listened = found | self._noted
 
     def _on_unreachable(self) -> None:
         self._listened = frozenset()

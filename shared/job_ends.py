@@ -9,38 +9,27 @@ doubled or late one a look at the row.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
-import redis
 import structlog
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from shared.background_sender import BackgroundSender
-from shared.broker import CONNECT_TIMEOUT_SECONDS, redis_url
 from shared.queue.types import JobEnd
+from shared.subscription import Subscription, channel
 
 #: An end whose texts take more is published without them: they are read from the rows.
 MAX_END_BYTES = 64 * 1024
 MAX_MESSAGE_BYTES = 512 * 1024
 #: Ends that wait while Redis is slow; the oldest is dropped first.
 MAX_PENDING = 4_096
-#: A listener that hears nothing for this long asks Redis for an answer, and gives up a connection
-#: that stays silent for as long again.
-SILENCE_SECONDS = 1.0
-RETRY_SECONDS = 0.5
+#: Names the channel.
+SUBJECT = "ends"
 
 _END: TypeAdapter[JobEnd] = TypeAdapter(JobEnd)
 _ENDS: TypeAdapter[list[JobEnd]] = TypeAdapter(list[JobEnd])
 
 log = structlog.get_logger(__name__)
-
-
-def channel(client: redis.Redis) -> str:
-    """Name the channel. Channels, unlike keys, are shared by all databases of a Redis server."""
-    return f"quire:ends:{client.connection_pool.connection_kwargs.get('db') or 0}"
 
 
 class JobEndPublisher(BackgroundSender[JobEnd]):
@@ -54,7 +43,7 @@ class JobEndPublisher(BackgroundSender[JobEnd]):
 
     def __init__(self, url: str) -> None:
         super().__init__(url, "job-ends", MAX_PENDING, MAX_PENDING)
-        self._channel = channel(self._redis)
+        self._channel = channel(self._redis, SUBJECT)
 
     def publish(self, ends: Iterable[JobEnd]) -> None:
         """Queue ends. They are lost if Redis cannot be reached.
@@ -127,29 +116,26 @@ class EndWaiter:
         self._woken.set()
 
 
-class JobEndListener:
+class JobEndListener(Subscription):
     """Hands published ends to the requests that wait for them. One per process.
 
-    Its thread and connection begin with the first request that waits.
+    Its thread and connection begin with the first request that waits. While it is not listening,
+    whoever waits must read rows by itself.
 
     Args:
         url: A Redis address in either spelling.
         look: Called with the requests whose ends have come together, before they are woken.
-
-    Attributes:
-        is_listening: Whether ends are heard. Otherwise whoever waits must read rows by itself.
     """
+
+    lost_event = "ends_not_heard"
 
     def __init__(
         self, url: str, look: Callable[[Sequence[EndWaiter]], object] = lambda waiters: None
     ) -> None:
-        self._url = redis_url(url)
+        super().__init__(url, SUBJECT, "job-ends", self._wake_all)
         self._look = look
         self._waiters: dict[str, list[EndWaiter]] = {}
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._closed = threading.Event()
-        self.is_listening = False
 
     def expect(self, job_id: str, asker: object = None) -> EndWaiter:
         """Begin to wait for a job's end.
@@ -164,9 +150,7 @@ class JobEndListener:
         waiter = EndWaiter(job_id, asker)
         with self._lock:
             self._waiters.setdefault(job_id, []).append(waiter)
-            if self._thread is None and not self._closed.is_set():
-                self._thread = threading.Thread(target=self._run, name="job-ends", daemon=True)
-                self._thread.start()
+        self.start()
         return waiter
 
     def forget(self, waiter: EndWaiter) -> None:
@@ -178,61 +162,13 @@ class JobEndListener:
             if not waiters:
                 self._waiters.pop(waiter.job_id, None)
 
-    def close(self) -> None:
-        """End the thread and its connection, at the latest after `SILENCE_SECONDS`."""
-        with self._lock:
-            self._closed.set()
-            thread = self._thread
-        if thread is not None:
-            thread.join(2 * SILENCE_SECONDS)
-
-    def _run(self) -> None:
-        is_logged = False
-        while not self._closed.is_set():
-            try:
-                self._listen()
-            except (redis.RedisError, OSError) as error:
-                if self.is_listening or not is_logged:
-                    log.warning("ends_not_heard", reason=str(error))
-                self.is_listening, is_logged = False, True
-                # What is published meanwhile is lost, so everybody reads rows.
-                self._wake_all()
-                self._closed.wait(RETRY_SECONDS)
-
-    def _listen(self) -> None:
-        with (
-            redis.Redis.from_url(
-                self._url,
-                socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                socket_timeout=CONNECT_TIMEOUT_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-            ) as client,
-            client.pubsub() as subscription,
-        ):
-            subscription.subscribe(channel(client))
-            asked = False
-            while not self._closed.is_set():
-                message: dict[str, Any] | None = subscription.get_message(timeout=SILENCE_SECONDS)
-                if message is None:
-                    if asked:
-                        raise redis.TimeoutError("Redis does not answer")
-                    subscription.ping()
-                asked = message is None
-                if message is not None:
-                    self._receive(message)
-
-    def _receive(self, message: dict[str, Any]) -> None:
-        if message["type"] == "subscribe":
-            # Also after the driver has connected again by itself: ends may have been lost.
-            self.is_listening = True
-            self._wake_all()
-        elif message["type"] == "message":
-            try:
-                ends = _ENDS.validate_json(message["data"])
-            except ValidationError as error:
-                log.warning("ends_unreadable", reason=str(error.errors(include_url=False)[0]))
-                return
-            self._hand_over(ends)
+    def _receive(self, data: bytes) -> None:
+        try:
+            ends = _ENDS.validate_json(data)
+        except ValidationError as error:
+            log.warning("ends_unreadable", reason=str(error.errors(include_url=False)[0]))
+            return
+        self._hand_over(ends)
 
     def _hand_over(self, ends: Iterable[JobEnd]) -> None:
         with self._lock:
@@ -248,6 +184,7 @@ class JobEndListener:
             waiter.wake()
 
     def _wake_all(self) -> None:
+        # Ends may have been lost, so everybody reads rows.
         with self._lock:
             waiters = [waiter for waiters in self._waiters.values() for waiter in waiters]
         for waiter in waiters:

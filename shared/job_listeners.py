@@ -4,18 +4,26 @@ Pieces of a text, and events that its rows tell too, are published only for jobs
 listens to. A listener announces itself first and reads the job's row afterwards, and a worker
 commits first and looks for listeners afterwards: whichever comes first, the listener learns of the
 change, from the row or from an event.
+
+An announcement is published, too, so that a worker that is about to write the first characters
+need not wait until it looks. That is a hint: a worker that misses it looks all the same.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import redis
 import structlog
+
+from shared.subscription import Subscription, channel
 
 #: The jobs that somebody listens to, each with the time at which the announcement expires.
 KEY = "quire:listeners"
 EXPIRE_SECONDS = 30.0
 #: How often a listener announces itself again, also because Redis may have lost the set.
 ANNOUNCE_SECONDS = 10.0
+#: Names the channel of announcements.
+SUBJECT = "listeners"
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +41,7 @@ def announce(client: redis.Redis, job_id: str) -> None:
     pipe.zadd(KEY, member)
     pipe.zremrangebyscore(KEY, 0, now)
     pipe.expire(KEY, round(EXPIRE_SECONDS))
+    pipe.publish(channel(client, SUBJECT), job_id)
     added, *_ = pipe.execute(raise_on_error=False)
     if isinstance(added, redis.ResponseError):
         log.warning("listeners_replaced", reason=str(added))
@@ -40,6 +49,24 @@ def announce(client: redis.Redis, job_id: str) -> None:
         client.zadd(KEY, member)
     elif isinstance(added, Exception):
         raise added
+
+
+class AnnouncementListener(Subscription):
+    """Hears which jobs somebody begins to listen to.
+
+    Args:
+        url: A Redis address in either spelling.
+        note: Called with the id of each job, in the thread of this.
+    """
+
+    lost_event = "listeners_not_heard"
+
+    def __init__(self, url: str, note: Callable[[str], object]) -> None:
+        super().__init__(url, SUBJECT, "listeners")
+        self._note = note
+
+    def _receive(self, data: bytes) -> None:
+        self._note(data.decode(errors="replace"))
 
 
 class ListenerLookup:

@@ -14,6 +14,7 @@ from shared.broker import Broker
 from shared.database import log_database, make_engine
 from shared.event_publisher import EventPublisher
 from shared.job_ends import JobEndPublisher
+from shared.job_listeners import AnnouncementListener
 from shared.job_traces import job_traces
 from shared.settings import Settings
 from shared.worker_registry import WorkerInfo
@@ -126,6 +127,7 @@ def start(
             relay=relay,
             listened=publisher.listened,
         )
+        AnnouncementListener(settings.broker, publisher.note_listener).start()
         wakes = WakeList(settings.broker, lane.kind, LOOK_SECONDS)
         linger = Linger(wakes.take, any_runnable, lambda: heartbeat.draining)
     heartbeat.start()

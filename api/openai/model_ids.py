@@ -8,12 +8,15 @@ do the older ones. ``@best``, ``@latest`` or ``@`` and a step name a checkpoint.
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
-from sqlalchemy import Select, false, select
+from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from api.openai.errors import NoSuchModel
-from api.permissions import CurrentUser, current_user, may_see
+from api.permissions import current_user
+from api.permissions.visibility import visible_to
 from api.schemas.fields import UUID_PATTERN
 from shared.tables import Checkpoint, Model, User
 
@@ -43,20 +46,20 @@ class NamedModel:
 
 def list_models(session: Session) -> Iterator[NamedModel]:
     """Yield the models that the current user may see, newest first."""
-    return _name(session, _visible(current_user()))
+    return _name(session, _visible())
 
 
 def names_of(session: Session, models: Collection[str]) -> dict[str, str]:
     """Return the ids here of those models that the current user may see, by their own."""
     same_names = select(Model.name).where(Model.id.in_(models))
-    of_same_names = _visible(current_user()).where(Model.name.in_(same_names))
+    of_same_names = _visible().where(Model.name.in_(same_names))
     return {found.model.id: found.id for found in _name(session, of_same_names)}
 
 
 def _name(session: Session, statement: Select[Model, str]) -> Iterator[NamedModel]:
     """Yield the models of a statement that leaves out no model of the same name."""
     user, taken = current_user(), set[str]()
-    for model, owner in session.execute(statement):
+    for model, owner in session.execute(statement, {"user_id": user.id}):
         name = model.name if model.user_id == user.id else f"{owner}/{model.name}"
         if name in taken or not _is_speakable(model.name):
             name = model.id
@@ -73,7 +76,7 @@ def find_model(session: Session, reference: str) -> NamedModel:
     name, at, checkpoint = reference.rpartition("@")
     if not at or not _CHECKPOINT.fullmatch(checkpoint):
         name, checkpoint = reference, ""
-    found = session.execute(_named(name).limit(1)).first()
+    found = _find(session, name)
     if found is None:
         raise NoSuchModel("model", reference)
     model, owner = found
@@ -90,27 +93,45 @@ def find_model(session: Session, reference: str) -> NamedModel:
     return NamedModel(reference, owner, model, reached, int(created_at.timestamp()))
 
 
-def _visible(user: CurrentUser) -> Select[Model, str]:
+#: What a reference may be: an id, the name of an own model, or an owner and a name.
+Reference = Literal["id", "own", "owned"]
+
+
+@cache
+def _visible() -> Select[Model, str]:
+    """Build the statement for the models that `user_id` may see, newest first."""
     return (
         select(Model, User.name)
         .join(User, Model.user_id == User.id)
-        .where(may_see(Model, user))
+        .where(visible_to(Model, bindparam("user_id")))
         .order_by(Model.id.desc())
     )
 
 
-def _named(name: str) -> Select[Model, str]:
-    """Return the statement for the visible models that a name may mean, the best match first."""
-    user = current_user()
-    statement = _visible(user)
+@cache
+def _referred(kind: Reference) -> Select[Model, str]:
+    """Build the statement for the newest of the visible models that a reference may mean."""
+    # Once: building it takes longer than it runs, and a text waits for it.
+    name, user_id = Model.name == bindparam("name"), Model.user_id == bindparam("user_id")
+    conditions = {
+        "id": (Model.id == bindparam("name"),),
+        "own": (name, user_id),
+        "owned": (name, User.name == bindparam("owner")),
+    }
+    return _visible().where(*conditions[kind]).limit(1)
+
+
+def _find(session: Session, name: str) -> Row[Model, str] | None:
+    values = {"user_id": current_user().id}
     if _UUID.fullmatch(name):
-        return statement.where(Model.id == name.lower())
+        return session.execute(_referred("id"), values | {"name": name.lower()}).first()
     owner, slash, rest = name.partition("/")
     name = rest if slash else name
     if not _is_speakable(name):
-        return statement.where(false())
-    owned = User.name == owner if slash else Model.user_id == user.id
-    return statement.where(owned, Model.name == name)
+        return None
+    if slash:
+        return session.execute(_referred("owned"), values | {"owner": owner, "name": name}).first()
+    return session.execute(_referred("own"), values | {"name": name}).first()
 
 
 def _is_speakable(name: str) -> bool:

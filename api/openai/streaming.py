@@ -4,11 +4,13 @@ The events are those of ``GET /v1/jobs/{id}/events``. Here they have no ids and 
 ``retry:``: the stock clients can't read them, and don't resume.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import redis
 import structlog
 from flask import Response, request, stream_with_context
 from pydantic import BaseModel
@@ -24,6 +26,7 @@ from api.openai.texts import (
     combined,
     failure,
     fingerprint,
+    new_ids,
     usage,
     written,
 )
@@ -33,7 +36,8 @@ from api.permissions import current_user
 from api.schemas.generation import GenerateRequest
 from api.schemas.texts import TextReply
 from api.services import Services, services
-from shared.tables import TERMINAL_STATUSES, Job
+from shared.database import reading
+from shared.tables import TERMINAL_STATUSES
 
 EVENT_STREAM = "text/event-stream"
 DONE = "data: [DONE]\n\n"
@@ -122,6 +126,8 @@ class TextStream:
         should_end: Whether the client left, or lost its seat.
         sender: Whose stream it is.
         keeps_jobs: Whether the jobs go on without the client, who can come back for them.
+        announced_at: When the listener of the first job was announced, before that was committed;
+            None if it was not, or if the job is older.
     """
 
     services: Services
@@ -133,6 +139,7 @@ class TextStream:
     should_end: Callable[[], bool]
     sender: str
     keeps_jobs: bool
+    announced_at: float | None
 
     def encoded(self) -> Iterator[str]:
         """Yield the events. The jobs are cancelled if the stream ends before they do."""
@@ -158,7 +165,8 @@ class TextStream:
                 holds_pieces=self.generations[number].logprobs,
                 read_fingerprint=partial(self._fingerprint, job_id),
             )
-            yield from self._job(job_id, texts)
+            # Those after the first have begun before anybody reads them.
+            yield from self._job(job_id, texts, self.announced_at if number == 0 else None)
             jobs.append(texts)
         if self.includes_usage:
             used = usage(
@@ -167,8 +175,8 @@ class TextStream:
             yield _encode(self.face.end(used, combined([texts.fingerprint for texts in jobs])))
         yield DONE
 
-    def _job(self, job_id: str, texts: _JobTexts) -> Iterator[str]:
-        follower = JobFollower(self.services, job_id, None, self.sender)
+    def _job(self, job_id: str, texts: _JobTexts, announced_at: float | None) -> Iterator[str]:
+        follower = JobFollower(self.services, job_id, None, self.sender, announced_at=announced_at)
         for told in EventStream(self.services, [follower], self.should_end).events():
             if told is None:
                 yield HEARTBEAT
@@ -185,9 +193,9 @@ class TextStream:
     def _fingerprint(self, job_id: str) -> str:
         with (
             self.services.request_slots.held(self.sender),
-            self.services.read_sessions() as session,
+            reading(self.services.engine) as connection,
         ):
-            return fingerprint(session, session.get_one(Job, job_id))
+            return fingerprint(connection, job_id)
 
     def _cancel(self) -> None:
         if not self.keeps_jobs:
@@ -196,7 +204,7 @@ class TextStream:
 
 
 def stream_texts(
-    submit: Callable[[], SubmittedTexts],
+    submit: Callable[[Sequence[str]], SubmittedTexts],
     generations: Sequence[GenerateRequest],
     make_face: Callable[[SubmittedTexts], Face],
     *,
@@ -205,6 +213,17 @@ def stream_texts(
     keeps_jobs: bool,
 ) -> Response:
     """Submit texts, and answer with a stream of them.
+
+    The listener is announced before the first job is committed: whoever writes it knows at once
+    that somebody reads, and nothing has to be read again afterwards.
+
+    Args:
+        submit: Submits the jobs, given their new ids.
+        generations: What is submitted.
+        make_face: Makes what shows the texts.
+        by_words: As in `TextStream`, as all that follows.
+        includes_usage: See there.
+        keeps_jobs: See there.
 
     Raises:
         TooManyEventStreams: All seats are taken. Nothing was submitted.
@@ -215,7 +234,9 @@ def stream_texts(
     except NoSeat:
         raise TooManyEventStreams(shared.settings.max_listeners) from None
     try:
-        submitted = submit()
+        ids = new_ids(len(generations))
+        announced_at = _announce(shared, ids[0])
+        submitted = submit(ids)
     except BaseException:
         shared.event_stream_seats.leave(seat)
         raise
@@ -230,6 +251,7 @@ def stream_texts(
         should_end=lambda: seat.revoked.is_set() or hung_up(),
         sender=request.headers.get("Authorization", ""),
         keeps_jobs=keeps_jobs,
+        announced_at=None if submitted.replayed else announced_at,
     )
     response = Response(stream_with_context(stream.encoded()), content_type=EVENT_STREAM)
     response.call_on_close(lambda: shared.event_stream_seats.leave(seat))
@@ -238,6 +260,16 @@ def stream_texts(
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
+
+
+def _announce(shared: Services, job_id: str) -> float | None:
+    """Announce a listener; return when (monotonic), or None while Redis is away."""
+    at = time.monotonic()
+    try:
+        shared.event_reader.announce(job_id)
+    except redis.RedisError:
+        return None
+    return at
 
 
 def _encode(chunk: BaseModel) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
-from typing import Any
 
 import structlog
 from pydantic import BaseModel
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -34,15 +34,32 @@ from api.schemas.replies import Reply
 from api.schemas.texts import TextReply
 from api.serializers.jobs import ended_job_reply, stored_texts
 from api.serializers.texts import TextColumns
-from api.services import Services, reading, services
+from api.services import Services, services
+from shared.database import reading
 from shared.ids import new_id
 from shared.job_ends import EndWaiter
+from shared.prepared import Prepared
 from shared.queue.errors import AlreadyEnded, NoSuchJob
 from shared.queue.types import JobEnd
 from shared.tables import TERMINAL_STATUSES, Checkpoint, Device, Job
 
 #: What a word model cuts a prompt into, but for the words that it spells (worker/ml/words.py).
 _WORDS = re.compile(r" ?\w+(?:['’]\w+)*| ?[^\w\s]+|\n+|\s")
+
+#: What computes a job's texts. It is read before the first characters are sent.
+_USED_BY_JOB = Prepared(
+    select(
+        Job.worker_id,
+        Checkpoint.digest,
+        Device.id.label("device_id"),
+        Device.versions,
+        Device.gpu_name,
+    )
+    .select_from(Job)
+    .outerjoin(Checkpoint, Checkpoint.id == Job.checkpoint_id)
+    .outerjoin(Device, Device.id == Job.worker_id)
+    .where(Job.id == bindparam("job"))
+)
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +118,7 @@ def submit(
         shared.scheduling.errors.CapReached: The user has reached a cap.
     """
     requests = [generation_request(generation) for generation in generations]
-    ids = _new_ids(len(requests)) if job_ids is None else job_ids
+    ids = new_ids(len(requests)) if job_ids is None else job_ids
     if len(requests) == 1:
         result = enqueue_in_group(header, body, requests[0], ids[0], waits=True)
         take_slot_again()
@@ -113,7 +130,7 @@ def submit(
     return SubmittedTexts(jobs, int(created.timestamp()), result.replayed)
 
 
-def _new_ids(count: int) -> list[str]:
+def new_ids(count: int) -> list[str]:
     """Return ids in their order, so that a request's prompts are written in theirs."""
     return sorted(new_id() for _ in range(count))
 
@@ -155,7 +172,7 @@ def submit_and_wait(
         TextFailed: One has failed, or was cancelled.
         TooManyWaits: The seat went to somebody else, or the server stops.
     """
-    job_ids = _new_ids(len(generations))
+    job_ids = new_ids(len(generations))
     has_key = header.idempotency_key is not None
     # Before the commit, so that no end is missed.
     with _expected_ends(job_ids, seconds) as waiters:
@@ -208,17 +225,18 @@ def _not_ready(seconds: int, seat: Seat, *, has_key: bool) -> ApiError:
 
 
 def _read_ended(waiter: EndWaiter) -> EndedJob | None:
-    with reading() as session:
-        job = waited_job(services().engine, waiter)
-        if job.status not in TERMINAL_STATUSES:
-            return None
-        if job.status != "succeeded":
-            raise failure(job.id, job.status, None if job.error is None else job.error["detail"])
-        texts: Sequence[TextColumns] | None = published_texts(waiter, job.status, job.attempt)
+    engine = services().engine
+    job = waited_job(engine, waiter)
+    if job.status not in TERMINAL_STATUSES:
+        return None
+    if job.status != "succeeded":
+        raise failure(job.id, job.status, None if job.error is None else job.error["detail"])
+    texts: Sequence[TextColumns] | None = published_texts(waiter, job.status, job.attempt)
+    with reading(engine) as connection:
         if texts is None:
-            texts = stored_texts(session.connection(), job.id)
+            texts = stored_texts(connection, job.id)
         reply = ended_job_reply(job, texts)
-        return EndedJob(reply.texts or [], fingerprint(session, job))
+        return EndedJob(reply.texts or [], fingerprint(connection, job.id))
 
 
 def failure(job_id: str, status: str, detail: str | None) -> TextFailed:
@@ -242,22 +260,22 @@ def cancel(shared: Services, jobs: Sequence[str]) -> None:
         shared.end_publisher.publish([JobEnd(job_id, attempt)])
 
 
-def fingerprint(session: Session, job: Any) -> str:
-    """Name what the bits of a job's texts depend on: the checkpoint, the worker, the versions.
-
-    Args:
-        session: To read with.
-        job: What has the columns of a job.
-    """
-    checkpoint = session.get(Checkpoint, job.checkpoint_id) if job.checkpoint_id else None
-    device = session.get(Device, job.worker_id) if job.worker_id else None
+def fingerprint(connection: Connection, job_id: str) -> str:
+    """Name what the bits of a job's texts depend on: the checkpoint, the worker, the versions."""
+    used = _USED_BY_JOB.first(connection, {"job": job_id})
     facts = [
-        version("quire"),
-        None if checkpoint is None else checkpoint.digest,
-        job.worker_id,
-        None if device is None else [device.versions, device.gpu_name],
+        _own_version(),
+        used.digest,
+        used.worker_id,
+        None if used.device_id is None else [used.versions, used.gpu_name],
     ]
     return f"fp_{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+@cache
+def _own_version() -> str:
+    # Looked up once: it is read from files.
+    return version("quire")
 
 
 def combined(fingerprints: Sequence[str]) -> str:

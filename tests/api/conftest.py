@@ -1,7 +1,9 @@
 """An API in this process, on each database, with a real Redis."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,3 +60,15 @@ def bob(harness: ApiHarness) -> Person:
 @pytest.fixture
 def admin(harness: ApiHarness) -> Person:
     return harness.person("root", "admin")
+
+
+@pytest.fixture
+def without_redis(settings: Settings, harness: ApiHarness, tmp_path: Path) -> ApiHarness:
+    """Return the same server while Redis is down."""
+    away = settings.model_copy(update={"redis_url": _secret(f"unix://{tmp_path}/no.sock")})
+    app = create_app(away, harness.engine, Broker(settings.broker))
+    return dataclasses.replace(harness, app=app, queue=Queue(harness.engine, away))
+
+
+def _secret(url: str) -> Any:
+    return Settings(redis_url=url).redis_url  # type: ignore[call-arg]  # by its alias

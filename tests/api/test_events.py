@@ -1,15 +1,10 @@
 """Event streams: the rows first, then live events without gap or repeat, then the end."""
 
-import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.app import create_app
-from shared.broker import Broker
 from shared.event_publisher import EventPublisher
-from shared.queue import Queue
 from shared.queue.types import Claim
 from shared.settings import Settings
 from tests.api.harness import ApiHarness, Person, record
@@ -138,18 +133,6 @@ def test_an_ended_job_is_sent_once_from_the_rows(
     assert [event.id for event in rest] == ["1-end2", "1-end"]
     path = f"/v1/jobs/{job['id']}/events"
     assert ann.get(path, headers={"Last-Event-ID": "1-end"}).status_code == 204
-
-
-@pytest.fixture
-def without_redis(settings: Settings, harness: ApiHarness, tmp_path: Path) -> ApiHarness:
-    """Return the same server while Redis is down."""
-    away = settings.model_copy(update={"redis_url": _secret(f"unix://{tmp_path}/no.sock")})
-    app = create_app(away, harness.engine, Broker(settings.broker))
-    return dataclasses.replace(harness, app=app, queue=Queue(harness.engine, away))
-
-
-def _secret(url: str) -> Any:
-    return Settings(redis_url=url).redis_url  # type: ignore[call-arg]  # by its alias
 
 
 def test_without_redis_the_rows_are_sent(

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from shared.settings import Settings
-from tests.api.conftest import admin, ann, bob, harness, settings_for
+from tests.api.conftest import admin, ann, bob, harness, settings_for, without_redis
 
-__all__ = ["admin", "ann", "bob", "harness"]
+__all__ = ["admin", "ann", "bob", "harness", "without_redis"]
 
 #: Longer than any test needs for an answer, and short enough to wait for its end.
 WAIT_SECONDS = 4

@@ -303,3 +303,36 @@ def test_what_is_refused_before_the_stream_is_no_stream(ann: Person, model: Any)
     answer = completions(ann, model="orwell", stream=True, max_tokens=0)
     assert error(answer, 400)["param"] == "max_tokens"
     assert error(completions(ann, model="none", stream=True), 404)["param"] == "model"
+
+
+def test_a_new_text_is_announced_before_anything_can_be_missed(
+    harness: ApiHarness, ann: Person, model: Any, publisher: EventPublisher
+) -> None:
+    """Who writes it sees the listener in its first look, and publishes the first piece."""
+    body = {"model": "orwell", "prompt": "It ", "stream": True}
+    with in_background(completions, ann, **body) as future:
+        [job] = queued(ann)
+        publisher.publish_to_listeners(job["id"], 1, "state", begins=True)
+        place = {"position": 0, "offset": 0, "prompt": "It "}
+        publisher.publish_to_listeners(job["id"], 1, "piece", text=TEXT[:7], **place)
+        assert publisher.flush()
+        write(harness, publisher, job, [(0, 7, TEXT[7:12])])
+    assert parts(future.result().text) == [TEXT[:7], TEXT[7:12], TEXT[12:]]
+
+
+def test_a_stream_begins_while_redis_is_away(
+    harness: ApiHarness,
+    ann: Person,
+    model: Any,
+    without_redis: ApiHarness,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its listener can't be announced, so that the rows tell all of it."""
+    monkeypatch.setattr("api.operations.following.job_follower.BLOCK_SECONDS", 0.1)
+    there = Person(without_redis.app.test_client(), "ann", ann.key)
+    body = {"model": "orwell", "prompt": "It ", "stream": True}
+    with in_background(completions, there, **body) as future:
+        [job] = queued(ann)
+        claim = harness.claim(job["id"], "generate")
+        harness.queue.succeed(claim, [record(0, TEXT, None)])
+    assert parts(future.result().text) == [TEXT]

@@ -12,13 +12,14 @@ import redis
 from shared.job_ends import (
     MAX_END_BYTES,
     MAX_MESSAGE_BYTES,
+    SUBJECT,
     EndWaiter,
     JobEndListener,
     JobEndPublisher,
-    channel,
     messages,
 )
 from shared.queue.types import JobEnd, StoredText
+from shared.subscription import channel
 from tests.services.redis import RedisServer, redis_server
 from tests.services.waiting import until
 
@@ -113,7 +114,7 @@ def test_what_quire_did_not_publish_is_passed_over(redis_url: str) -> None:
     listening(listener)
     with redis.Redis.from_url(redis_url) as client:
         for nonsense in (b"", b"{}", b"[1]", b'[{"job_id": "a"}]', b"\xff", b"[" * 100_000):
-            client.publish(channel(client), nonsense)
+            client.publish(channel(client, SUBJECT), nonsense)
     JobEndPublisher(redis_url).publish([JobEnd("a", 7)])
     assert heard(waiter).attempt == 7
 

@@ -1,7 +1,10 @@
 """Listeners announce themselves, and only for them little things are published."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import redis
@@ -10,6 +13,8 @@ from shared import event_publisher, job_listeners
 from shared.broker import redis_url as driver_url
 from shared.event_publisher import EventPublisher
 from shared.job_events import EventReader
+from shared.job_listeners import AnnouncementListener
+from tests.services.redis import redis_server
 from tests.services.waiting import until
 
 
@@ -147,3 +152,49 @@ def test_without_a_server_nobody_listens(tmp_path: object) -> None:
         publisher.publish_to_listeners("a", 1, "state")
         assert publisher.listened() == frozenset()
     assert publisher.flush()
+
+
+def test_who_begins_to_listen_ends_the_wait_for_company(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_publisher, "PATIENCE_SECONDS", 600.0)
+    publisher, reader = EventPublisher(redis_url), EventReader(redis_url, 1, 1.0)
+    with closing(AnnouncementListener(redis_url, publisher.note_listener)) as announcements:
+        announcements.start()
+        until(lambda: announcements.is_listening, "the announcements are heard")
+        for job_id in ("early", "late"):
+            client.delete(f"quire:job:{job_id}")
+        reader.announce("early")
+        until(lambda: "early" in publisher._listened, "the early listener")
+        publisher.publish_to_listeners("early", 1, "state")
+        until(lambda: reader.read_all("early"), "an entry for who has listened already")
+        publisher.publish_to_listeners("late", 1, "state")
+        time.sleep(0.1)
+        assert reader.read_all("late") == []
+        reader.announce("late")
+        until(lambda: reader.read_all("late"), "an entry for who begins to listen")
+
+
+def test_announcements_are_heard_again_after_the_server_was_away() -> None:
+    noted: list[str] = []
+    with (
+        redis_server() as server,
+        closing(AnnouncementListener(server.url, noted.append)) as announcements,
+    ):
+        announcements.start()
+        until(lambda: announcements.is_listening, "the announcements are heard")
+        os.kill(server.pid, signal.SIGSTOP)
+        until(lambda: not announcements.is_listening, "the loss is noticed")
+        os.kill(server.pid, signal.SIGCONT)
+        until(lambda: announcements.is_listening, "the announcements are heard again")
+        EventReader(server.url, 1, 1.0).announce("a")
+        until(lambda: noted == ["a"], "an announcement")
+
+
+def test_a_worker_that_looks_for_nobody_keeps_few_announcements(redis_url: str) -> None:
+    publisher = EventPublisher(redis_url)
+    for number in range(2 * event_publisher.MAX_NOTED):
+        publisher.note_listener(f"job-{number}")
+    assert len(publisher._noted) == event_publisher.MAX_NOTED
+    publisher.listened()
+    until(lambda: not publisher._noted, "a look forgets them")

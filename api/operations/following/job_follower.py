@@ -56,6 +56,9 @@ class JobFollower:
         last_id: The id of the last event that the client received; None for a new client.
         sender: Whose stream it is: senders take turns at the database.
         view: What the client may see of the job; by default what its owner may.
+        announced_at: For a new job, when this listener was announced (monotonic), before the job
+            was committed: then nothing can have been missed, and there is nothing to replay. The
+            client is not told that the job is queued, and that it begins.
 
     Attributes:
         ended: Nothing follows.
@@ -69,6 +72,7 @@ class JobFollower:
         last_id: str | None,
         sender: str = "",
         view: JobView | None = None,
+        announced_at: float | None = None,
     ) -> None:
         self.job_id = job_id
         self._view = view or OwnView()
@@ -80,8 +84,9 @@ class JobFollower:
         self._texts_received = _texts_received(last_id)
         self._cursor = None if last_id is None or END in last_id else last_id
         self._state: tuple[Any, ...] | None = None
-        self._checked_at = 0.0
-        self._announced_at = 0.0
+        self._is_new = announced_at is not None
+        self._announced_at = announced_at or 0.0
+        self._checked_at = self._announced_at
         #: When it was last asked whether Redis still has the job's events.
         self._looked_at = 0.0
         #: The latest known attempt.
@@ -96,6 +101,8 @@ class JobFollower:
 
     def replay(self) -> Iterator[StreamEvent]:
         """Yield what exists already, or what followed `last_id`."""
+        if self._is_new:
+            return
         # Announce the listener and read the events before the rows: an event in between is then
         # sent twice at most and never missed, because a row is committed before its event is
         # published, and before its worker looks for listeners.
@@ -182,7 +189,7 @@ class JobFollower:
             yield StreamEvent("metrics", entry.data, entry.id)
         elif entry.kind == "texts":
             yield from self._sampled_texts(entry)
-        elif entry.kind == "state":
+        elif entry.kind == "state" and not (self._is_new and entry.data.get("begins")):
             yield from self._check_row(entry.id)
 
     def _new_part(self, entry: job_events.Entry) -> dict[str, Any] | None:
