@@ -83,14 +83,17 @@ class NoveltyIndex:
         """
         [matches] = self._suffixes.search([text])
         return [
-            CopiedSpan(start, length, self._first_position(text[start : start + length]))
+            CopiedSpan(
+                *(start, length),
+                self._first_position(text[start : start + length], matches[start : start + 1]),
+            )
             for start, length in _disjoint(self._maximal_matches(text, matches), len(text))
         ]
 
     def _maximal_matches(self, text: str, matches: Matches) -> list[tuple[int, int]]:
         """The matches that can be extended neither to the left nor to the right: at, length."""
         found = []
-        bounds = _bounds(matches)
+        bounds = matches.bounds
         whole = np.flatnonzero(matches.reach >= DEPTH)
         at = 0
         while (place := int(np.searchsorted(whole, at))) < len(whole):
@@ -127,19 +130,17 @@ class NoveltyIndex:
         return Novelty(
             copied_characters=length,
             copied_at=at,
-            copied_from=self._first_position(text[at : at + length]),
+            copied_from=self._first_position(text[at : at + length], matches[at : at + 1]),
             known_grams=known / count if count > 0 else None,
         )
 
     def _longest_match(self, text: str, matches: Matches) -> tuple[int, int]:
         """The longest piece of a text in the corpus, of equally long ones the first: at, length."""
         longest = at = 0
-        bounds = _bounds(matches)
+        left = matches.bounds.copy()
         # Most likely first: most texts need one comparison.
-        for i in np.argsort(-bounds, kind="stable").tolist():
-            bound = int(bounds[i])
-            if bound < longest:
-                break
+        while len(left) and (bound := int(left[i := int(left.argmax())])) >= max(longest, 1):
+            left[i] = 0
             if bound == longest and i > at:
                 continue
             found = bound
@@ -177,10 +178,15 @@ class NoveltyIndex:
                     break
         return known
 
-    def _first_position(self, piece: str) -> int:
-        """The first position of a piece that occurs in the corpus."""
-        first, last = self._suffixes.range_of(piece[:DEPTH])
-        if last - first > MANY_POSITIONS or not piece:
+    def _first_position(self, piece: str, matches: Matches) -> int:
+        """The first position of a piece that occurs in the corpus; `matches` are of its start."""
+        if not piece:
+            return 0
+        if len(piece) < DEPTH:
+            first, last = self._suffixes.range_of(piece)
+            return min(self._suffixes.positions[first:last])
+        first, last = int(matches.first[0]), int(matches.last[0])
+        if last - first > MANY_POSITIONS:
             return self._corpus.find(piece)
         positions = self._suffixes.positions[first:last]
         return min(start for start in positions if self._corpus.startswith(piece, start))
@@ -208,19 +214,6 @@ def _disjoint(found: Sequence[tuple[int, int]], characters: int) -> list[tuple[i
             taken[start:end] = True
             kept.append((start, end - start))
     return sorted(kept)
-
-
-def _bounds(matches: Matches) -> Indices:
-    """How long the match from each character on may be, [n].
-
-    It ends at the latest where the first incomplete gram from there on breaks off.
-    """
-    count = len(matches.reach)
-    here = np.arange(count)
-    incomplete = np.where(matches.reach == DEPTH, count, here)
-    ends = np.minimum.accumulate(incomplete[::-1])[::-1]
-    bounds: Indices = ends - here + np.append(matches.reach, 0)[ends]
-    return bounds
 
 
 def _common_prefix_length(left: str, right: str) -> int:

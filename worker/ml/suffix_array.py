@@ -13,7 +13,6 @@ from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from worker.ml.vocabulary import Ids, Vocabulary
 
@@ -31,7 +30,9 @@ SIGNPOST_EVERY = 8
 SEARCH_CHUNK = 1 << 16
 
 Indices = npt.NDArray[np.int64]
-Grams = npt.NDArray[np.unsignedinteger]
+#: Ids, big-endian, so that ids in a row are compared as numbers.
+Encoded = npt.NDArray[np.unsignedinteger]
+#: Grams of `DEPTH` ids as numbers of the same order, [n, 2, 4 or 8], most significant first.
 Keys = npt.NDArray[np.uint64]
 
 
@@ -41,18 +42,21 @@ class Matches:
 
     Attributes:
         reach: How many of the next `DEPTH` characters occur in the corpus, in one place.
+        bounds: How long the match from here on may be. It ends at the latest where the first
+            incomplete gram from here on breaks off.
         first: Where the first of the positions at which all `DEPTH` occur stands among the sorted
             ones; meaningless where fewer occur.
         last: The same of the one behind the last.
     """
 
     reach: Indices
+    bounds: Indices
     first: Indices
     last: Indices
 
     def __getitem__(self, part: slice) -> Self:
         """The entries of a part of the text."""
-        return type(self)(self.reach[part], self.first[part], self.last[part])
+        return type(self)(self.reach[part], self.bounds[part], self.first[part], self.last[part])
 
 
 class SuffixArray:
@@ -64,32 +68,28 @@ class SuffixArray:
         whole = max(len(corpus) - DEPTH + 1, 0)
         #: The sorted positions.
         self.positions = array("I")
-        self._characters = "".join(sorted(set(corpus)))
-        padded = np.zeros(len(corpus) + DEPTH, _width(len(self._characters) + 1))
+        characters = "".join(sorted(set(corpus)))
+        self._points = np.array(list(map(ord, characters)), np.uint32)
+        padded = np.zeros(len(corpus) + DEPTH, _width(len(characters) + 1))
         if corpus:
-            ids = Vocabulary(self._characters).encode(corpus)
+            ids = Vocabulary(characters).encode(corpus)
             if whole:
                 _append_sorted(ids, whole, self.positions)
-            # Big-endian, so that ids in a row are compared as numbers.
             np.add(ids, 1, out=padded[: len(corpus)], casting="unsafe")
-        #: The ids of `DEPTH` characters from each position on, a view [characters + 1, DEPTH].
-        self._grams: Grams = sliding_window_view(padded, DEPTH)
+        self._padded = padded
+        self._grams = _grams(padded)
         # The last positions are cut short by the end, and only Python's strings sort those right.
         for position in range(whole, len(corpus)):
             insort(self.positions, position, key=lambda p: corpus[p : p + DEPTH])
         signposts = np.arange(0, len(self.positions), SIGNPOST_EVERY)
-        self._signposts = _as_keys(self._grams_at(signposts))[:, 0].copy()
+        self._signposts = self._keys_at(signposts)[:, 0].copy()
 
     def search(self, texts: Sequence[str]) -> list[Matches]:
         """Search for the `DEPTH` characters from each character of some texts on."""
-        encoded = [self._encode(text) for text in texts]
-        if not encoded:
+        if not texts:
             return []
-        # Big-endian still: NumPy would choose the machine's order.
-        ids = np.concatenate(encoded, dtype=self._grams.dtype)
-        ends = np.cumsum([len(each) for each in encoded]).tolist()
-        starts = [end - len(each) for end, each in zip(ends, encoded, strict=True)]
-        found = self._search(sliding_window_view(ids, DEPTH))
+        ids, starts = self._encode(texts)
+        found = self._search(ids)
         return [found[start : start + len(text)] for start, text in zip(starts, texts, strict=True)]
 
     def range_of(self, piece: str) -> tuple[int, int]:
@@ -101,32 +101,49 @@ class SuffixArray:
         first = bisect_left(self.positions, piece, key=beginning)
         return first, bisect_right(self.positions, piece, lo=first, key=beginning)
 
-    def _search(self, grams: Grams) -> Matches:
-        if not self._corpus:
-            nowhere = np.zeros(len(grams), np.int64)
-            return Matches(nowhere, nowhere, nowhere)
-        chunks = [
-            self._search_chunk(grams[start : start + SEARCH_CHUNK])
-            for start in range(0, len(grams), SEARCH_CHUNK)
-        ]
-        return Matches(
-            np.concatenate([chunk.reach for chunk in chunks]),
-            np.concatenate([chunk.first for chunk in chunks]),
-            np.concatenate([chunk.last for chunk in chunks]),
-        )
+    def _encode(self, texts: Sequence[str]) -> tuple[Encoded, list[int]]:
+        """The ids of texts in a row, each followed by NO_MATCH, and where each begins."""
+        ends = np.cumsum([len(text) + DEPTH for text in texts])
+        starts = [end - DEPTH - len(text) for end, text in zip(ends.tolist(), texts, strict=True)]
+        ids = np.zeros(ends[-1], self._padded.dtype)
+        if len(self._points):
+            padding = "\0" * DEPTH
+            joined = "".join([part for text in texts for part in (text, padding)])
+            points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+            at = np.searchsorted(self._points, points)
+            np.minimum(at, len(self._points) - 1, out=at)
+            np.multiply(at + 1, self._points[at] == points, out=ids, casting="unsafe")
+            # The corpus may hold the character of the padding.
+            ids[(ends[:, None] - np.arange(1, DEPTH + 1)).ravel()] = NO_MATCH
+        return ids, starts
 
-    def _search_chunk(self, grams: Grams) -> Matches:
-        keys = _as_keys(grams)
+    def _search(self, ids: Encoded) -> Matches:
+        count = len(ids)
+        here = np.arange(count)
+        first, last = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        reach = np.zeros(count, np.int64)
+        grams, known = _grams(ids), np.flatnonzero(ids != NO_MATCH)
+        for start in range(0, len(known), SEARCH_CHUNK):
+            chunk = known[start : start + SEARCH_CHUNK]
+            reach[chunk], first[chunk], last[chunk] = self._search_chunk(_keys(grams[chunk]))
+        # What follows the end of a text, and what the corpus lacks, equals the corpus's padding.
+        np.minimum(reach, _next(ids == NO_MATCH, here) - here, out=reach)
+        ends = _next(reach < DEPTH, here)
+        return Matches(reach, ends - here + reach[ends], first, last)
+
+    def _search_chunk(self, keys: Keys) -> tuple[Indices, Indices, Indices]:
+        """The `reach` of grams, too long where they hold NO_MATCH, and their `first` and `last`."""
         first = self._insertion_points(keys, "left")
         # The better match of the two neighbours decides.
-        reach = np.zeros(len(grams), np.int64)
-        for neighbour in (np.maximum(first - 1, 0), first):
-            equal = (self._grams_at(neighbour) == grams) & (grams != NO_MATCH)
-            np.maximum(reach, np.cumprod(equal, axis=1).sum(axis=1), out=reach)
+        width = self._padded.itemsize
+        reach = np.maximum(
+            _common(keys, self._keys_at(np.maximum(first - 1, 0)), width),
+            _common(keys, self._keys_at(first), width),
+        )
         last = first.copy()
         whole = np.flatnonzero(reach == DEPTH)
         last[whole] = self._insertion_points(keys[whole], "right")
-        return Matches(reach, first, last)
+        return reach, first, last
 
     def _insertion_points(self, keys: Keys, side: Literal["left", "right"]) -> Indices:
         """Where each gram belongs among the sorted ones: before its equals, or behind them."""
@@ -134,7 +151,7 @@ class SuffixArray:
         open_ = np.flatnonzero(first < last)
         while len(open_):
             middle = (first[open_] + last[open_]) // 2
-            there = _as_keys(self._grams_at(middle))
+            there = self._keys_at(middle)
             if side == "left":
                 behind = _is_less(there, keys[open_])
             else:
@@ -147,36 +164,51 @@ class SuffixArray:
     def _bracket(self, keys: Keys) -> tuple[Indices, Indices]:
         """Bounds [n] of the insertion points of grams, by the signposts."""
         # A signpost holds the first of a gram's numbers: those that share it decide nothing.
-        before = np.searchsorted(self._signposts, keys[:, 0], "left")
-        behind = np.searchsorted(self._signposts, keys[:, 0], "right")
+        leading = keys[:, 0]
+        before = np.searchsorted(self._signposts, leading, "left")
+        behind = before.copy()
+        # Few are a signpost's themselves.
+        at = np.minimum(before, len(self._signposts) - 1)
+        equal = np.flatnonzero(self._signposts[at] == leading)
+        behind[equal] = np.searchsorted(self._signposts, leading[equal], "right")
         first = np.maximum((before - 1) * SIGNPOST_EVERY + 1, 0)
         return first, np.minimum(behind * SIGNPOST_EVERY, len(self.positions))
 
-    def _encode(self, text: str) -> Grams:
-        """The ids of a text, followed by NO_MATCH."""
-        ids = np.zeros(len(text) + DEPTH, self._grams.dtype)
-        if text and self._characters:
-            known = np.array(list(map(ord, self._characters)), np.uint32)
-            points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-            at = np.minimum(np.searchsorted(known, points), len(known) - 1)
-            ids[: len(text)] = np.where(known[at] == points, at + 1, NO_MATCH)
-        return ids
-
-    def _grams_at(self, indices: Indices) -> Grams:
-        """The ids [n, DEPTH] at the positions of these indices, which are capped at the last."""
+    def _keys_at(self, indices: Indices) -> Keys:
+        """The grams at the positions of these indices, which are capped at the last."""
         positions = np.frombuffer(self.positions, np.uint32)
-        grams: Grams = self._grams[positions[np.minimum(indices, len(positions) - 1)]]
-        return grams
+        return _keys(self._grams[positions[np.minimum(indices, len(positions) - 1)]])
+
+
+def _grams(ids: Encoded) -> npt.NDArray[np.void]:
+    """The bytes of the `DEPTH` ids from each on, a view: copied as one, they cost a third."""
+    width = ids.itemsize
+    return np.ndarray(len(ids) - DEPTH + 1, f"V{DEPTH * width}", ids, strides=(width,))
+
+
+def _keys(grams: npt.NDArray[np.void]) -> Keys:
+    """Grams [n] as numbers."""
+    return grams.view(">u8").reshape(len(grams), grams.itemsize // 8).astype(np.uint64)
+
+
+def _next(marks: npt.NDArray[np.bool_], here: Indices) -> Indices:
+    """Where the next mark is from each place on, itself included. The last one is marked."""
+    places = np.where(marks, here, len(here))
+    found: Indices = np.minimum.accumulate(places[::-1])[::-1]
+    return found
+
+
+def _common(left: Keys, right: Keys, width: int) -> Indices:
+    """How many ids of so many bytes two keys begin with together, [n]."""
+    differing = left ^ right
+    first = (differing.astype(">u8").view(np.uint8).reshape(len(left), -1) != 0).argmax(axis=1)
+    common: Indices = np.where(differing.any(axis=1), first // width, DEPTH)
+    return common
 
 
 def _width(count: int) -> str:
     """The smallest big-endian unsigned type for this many ids."""
     return next(f">u{size}" for size in (1, 2, 4) if count <= 256**size)
-
-
-def _as_keys(grams: Grams) -> Keys:
-    """Grams [n, DEPTH] as numbers of the same order [n, 2, 4 or 8], most significant first."""
-    return np.ascontiguousarray(grams).view(">u8").astype(np.uint64)
 
 
 def _is_less(left: Keys, right: Keys) -> npt.NDArray[np.bool_]:
