@@ -66,6 +66,11 @@ class FairSlots:
         finally:
             self.release(sender)
 
+    @property
+    def are_wanted(self) -> bool:
+        """Whether somebody waits for one."""
+        return bool(self._waiting)
+
     def _grant(self) -> list[Grant]:
         """Take free slots for those who may have one, in turns.
 
@@ -112,6 +117,11 @@ class Slot:
             held, self._is_held = self._is_held, False
         if held:
             self._slots.release(self.sender)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether others wait for one."""
+        return self._slots.are_wanted
 
     def resume(self) -> None:
         """Wait until it is this request's again, if it was given back. Only its thread may call."""

@@ -58,6 +58,12 @@ def give_slot_back() -> None:
         slot.release()
 
 
+def slot_is_wanted() -> bool:
+    """Return whether other requests wait for a slot."""
+    slot = _slot()
+    return slot is not None and slot.is_wanted
+
+
 def take_slot_again() -> None:
     """Go on, as soon as this request has a slot. It may have one still."""
     slot = _slot()

@@ -12,6 +12,7 @@ from itertools import chain
 
 import pytest
 
+from api import group_commit
 from api.front import FairSlots, Front, FrontLimits, Slot
 from api.group_commit import MANY, GroupCommit
 from api.http.head_policy import ApiHeadPolicy
@@ -75,6 +76,50 @@ def test_of_many_who_wait_the_last_keep_what_bounds_them() -> None:
             each.result(30)
     assert sorted(held.gave_up) == list(range(1, MANY + 1))
     assert sorted(chain(*held.committed)) == list(range(MANY + 4))
+
+
+def test_a_leader_takes_those_along_who_stand_in_line_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "NEXT_SECONDS", 30.0)
+    monkeypatch.setattr(group_commit, "LONGEST_SECONDS", 30.0)
+    groups: GroupCommit[int] = GroupCommit()
+    committed: list[list[int]] = []
+    line, gave_up = [1, 2, 3], []
+
+    def run(member: int) -> None:
+        groups.run(
+            member,
+            lambda group: committed.append(list(group)),
+            lambda: gave_up.append(member),
+            lambda: bool(line),
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        running = [threads.submit(run, 0)]
+        until(lambda: gave_up == [0], "the leader lets others go on")
+        while line:
+            running.append(threads.submit(run, line.pop(0)))
+        for each in running:
+            each.result(30)
+    assert sorted(chain(*committed)) == [0, 1, 2, 3]
+    assert len(committed[0]) > 1
+
+
+def test_a_leader_does_not_wait_long_for_a_line_of_which_nobody_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "LONGEST_SECONDS", 600.0)
+    committed: list[Sequence[int]] = []
+    GroupCommit[int]().run(0, committed.append, more_come=lambda: True)
+    assert committed == [[0]]
+
+
+def test_a_leader_does_not_wait_long_however_many_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "NEXT_SECONDS", 600.0)
+    committed: list[Sequence[int]] = []
+    GroupCommit[int]().run(0, committed.append, more_come=lambda: True)
+    assert committed == [[0]]
 
 
 def test_an_error_of_the_leader_reaches_its_whole_group() -> None:

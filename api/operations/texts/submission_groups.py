@@ -28,7 +28,7 @@ from api.http.idempotency import (
     store_completed,
     store_new,
 )
-from api.http.prefer_wait import give_slot_back, take_slot_again
+from api.http.prefer_wait import give_slot_back, slot_is_wanted, take_slot_again
 from api.operations.submission import creation_of, scheduled
 from api.operations.texts.excerpts import refuse_random_prompt
 from api.operations.texts.generation import enqueue_text
@@ -98,7 +98,7 @@ def enqueue_in_group(
         text = GroupedText(
             request, job_id, waits, header.idempotency_key, digest_if_keyed(header, body)
         )
-        services().text_submissions.run(text, _commit, give_slot_back)
+        services().text_submissions.run(text, _commit, give_slot_back, slot_is_wanted)
         if text.creation is None or not waits:
             take_slot_again()
         if text.error is not None:
@@ -168,9 +168,7 @@ def _write(group: Sequence[GroupedText]) -> None:
         text.creation = None
     with database_writing(services().engine) as connection:
         limit_lock_waits(connection, LOCK_SECONDS)
-        # Only a few requests need it. It shares the transaction, and ends with it.
-        session = Session(connection)
-        models = _usable_models(session, connection, group)
+        models = _usable_models(connection, group)
         submissions = _submissions(connection, group, models)
         queue = services().queue
         jobs = {job.id: job for job in queue.admit(connection, submissions)}
@@ -184,7 +182,7 @@ def _write(group: Sequence[GroupedText]) -> None:
         for text, key in kept.items():
             created = creations[text]
             if key is not None and created.complete_reply is not None:
-                created = store_completed(session, key)
+                created = store_completed(Session(connection), key)
             text.creation = created
 
 
@@ -197,7 +195,7 @@ def _use(request: TextRequest) -> _Use:
 
 
 def _usable_models(
-    session: Session, connection: Connection, group: Sequence[GroupedText]
+    connection: Connection, group: Sequence[GroupedText]
 ) -> Mapping[_Use, UsableModel]:
     """Look up each model once for each user, and what else a use of it needs, in their order."""
     models: dict[_Use, UsableModel] = {}
@@ -210,7 +208,8 @@ def _usable_models(
             if not has_checkpoint(connection, model, request):
                 continue
             if request.prompt is None and not model.writes_items:
-                refuse_random_prompt(session, model.id, request.user)
+                # A session of its own shares the transaction, and ends with it.
+                refuse_random_prompt(Session(connection), model.id, request.user)
         except ApiError:
             continue
         models[use] = model

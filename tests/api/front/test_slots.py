@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from api.front import FairSlots
+from api.front import FairSlots, Slot
 
 
 class Asking:
@@ -75,3 +75,13 @@ def test_whoever_waits_gets_on(slots: FairSlots) -> None:
     for sender in ("ann", "bob", "cyd") * 20:
         threading.Thread(target=use, args=(sender,), daemon=True).start()
     assert all(done.acquire(timeout=20) for _ in range(60))
+
+
+def test_a_slot_tells_whether_others_wait_for_one(slots: FairSlots, asking: Asking) -> None:
+    mine = Slot(slots, "ann")
+    asking.ask("ann", 3)
+    assert not mine.is_wanted
+    asking.ask("ann")
+    assert mine.is_wanted
+    slots.release("ann")
+    assert not mine.is_wanted
