@@ -11,12 +11,13 @@ from api.http.prefer_wait import wait_seat
 from api.http.responses import raw_json_response
 from api.openai.errors import TooManyWaits
 from api.openai.faces import ChatFace, CompletionFace, Face
+from api.openai.fingerprints import combined
 from api.openai.model_ids import find_model
 from api.openai.replies import ChatCompletion, Completion
 from api.openai.requests import ChatCompletionRequest, CompletionBase, CompletionRequest
 from api.openai.resource import OpenAiResource
 from api.openai.streaming import stream_texts
-from api.openai.texts import SubmittedTexts, combined, submit, submit_and_wait, usage
+from api.openai.texts import SubmittedTexts, submit, submit_and_wait, usage
 from api.schemas.headers import IdempotencyHeader
 from api.services import reading, services
 

@@ -20,12 +20,11 @@ from api.front import NoSeat
 from api.http.client_gone import client_gone, when_client_goes
 from api.openai.errors import TextFailed, TooManyWaits, event_body
 from api.openai.faces import Face
+from api.openai.fingerprints import combined, fingerprint
 from api.openai.texts import (
     SubmittedTexts,
     cancel,
-    combined,
     failure,
-    fingerprint,
     new_ids,
     usage,
     written,

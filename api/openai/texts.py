@@ -1,7 +1,5 @@
 """Submit texts, wait for them, and cancel those that nobody waits for any more."""
 
-import hashlib
-import json
 import math
 import re
 import time
@@ -9,12 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
-from importlib.metadata import version
+from functools import partial
 
 import structlog
 from pydantic import BaseModel
-from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -23,6 +19,7 @@ from api.front import Seat
 from api.http.idempotency import Creation, create_once
 from api.http.prefer_wait import expected_end, published_texts, take_slot_again, wait_for_end
 from api.openai.errors import TextFailed, TextNotReady, TooManyWaits
+from api.openai.fingerprints import fingerprint
 from api.openai.replies import Usage
 from api.operations.texts.generation import enqueue_text, generation_request
 from api.operations.texts.submission_groups import enqueue_in_group
@@ -38,28 +35,12 @@ from api.services import Services, services
 from shared.database import reading
 from shared.ids import new_id
 from shared.job_ends import EndWaiter
-from shared.prepared import Prepared
 from shared.queue.errors import AlreadyEnded, NoSuchJob
 from shared.queue.types import JobEnd
-from shared.tables import TERMINAL_STATUSES, Checkpoint, Device, Job
+from shared.tables import TERMINAL_STATUSES, Job
 
 #: What a word model cuts a prompt into, but for the words that it spells (worker/ml/words.py).
 _WORDS = re.compile(r" ?\w+(?:['’]\w+)*| ?[^\w\s]+|\n+|\s")
-
-#: What computes a job's texts. It is read before the first characters are sent.
-_USED_BY_JOB = Prepared(
-    select(
-        Job.worker_id,
-        Checkpoint.digest,
-        Device.id.label("device_id"),
-        Device.versions,
-        Device.gpu_name,
-    )
-    .select_from(Job)
-    .outerjoin(Checkpoint, Checkpoint.id == Job.checkpoint_id)
-    .outerjoin(Device, Device.id == Job.worker_id)
-    .where(Job.id == bindparam("job"))
-)
 
 log = structlog.get_logger(__name__)
 
@@ -258,32 +239,6 @@ def cancel(shared: Services, jobs: Sequence[str]) -> None:
             continue
         shared.event_publisher.publish(job_id, attempt, "state")
         shared.end_publisher.publish([JobEnd(job_id, attempt)])
-
-
-def fingerprint(connection: Connection, job_id: str) -> str:
-    """Name what the bits of a job's texts depend on: the checkpoint, the worker, the versions."""
-    used = _USED_BY_JOB.first(connection, {"job": job_id})
-    facts = [
-        _own_version(),
-        used.digest,
-        used.worker_id,
-        None if used.device_id is None else [used.versions, used.gpu_name],
-    ]
-    return f"fp_{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}"
-
-
-@cache
-def _own_version() -> str:
-    # Looked up once: it is read from files.
-    return version("quire")
-
-
-def combined(fingerprints: Sequence[str]) -> str:
-    """Return the fingerprint of several jobs."""
-    distinct = sorted(set(fingerprints))
-    if len(distinct) == 1:
-        return distinct[0]
-    return f"fp_{hashlib.sha256(''.join(distinct).encode()).hexdigest()[:16]}"
 
 
 def written(text: TextReply) -> str:

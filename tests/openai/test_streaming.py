@@ -142,7 +142,8 @@ def test_several_texts_of_several_prompts_keep_their_indices(
             write(harness, publisher, job, [(1, 0, TEXT[:4]), (0, 0, TEXT[:9]), (1, 4, TEXT[4:])])
     for index in range(4):
         assert "".join(parts(future.result().text, index)) == TEXT
-    assert parts(future.result().text, 3) == [TEXT[:4], TEXT[4:]]
+    # The second job may have ended before anybody reads it; then its texts come as a whole.
+    assert parts(future.result().text, 1) == [TEXT[:4], TEXT[4:]]
 
 
 def test_a_piece_that_was_lost_comes_with_the_end(

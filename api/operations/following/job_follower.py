@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from api.errors import Unauthenticated
 from api.operations.following.job_views import JobView, OwnView
+from api.operations.following.sent_pieces import SentPieces
 from api.services import BLOCK_SECONDS, Services
 from shared import job_events
 from shared.job_listeners import ANNOUNCE_SECONDS
@@ -89,10 +90,7 @@ class JobFollower:
         self._checked_at = self._announced_at
         #: When it was last asked whether Redis still has the job's events.
         self._looked_at = 0.0
-        #: The latest known attempt.
-        self._attempt = 0
-        #: How many characters of each text were sent, by position.
-        self._sent_characters: dict[int, int] = {}
+        self._pieces = SentPieces()
 
     @property
     def position(self) -> str:
@@ -115,7 +113,7 @@ class JobFollower:
             next_index = ids.index(self._cursor) + 1
             for entry in entries[:next_index]:
                 if entry.kind == "piece":
-                    self._new_part(entry)
+                    self._pieces.new_part(entry)
             yield from self._entries(entries[next_index:])
             if not self.ended:
                 yield from self._check_row()
@@ -182,7 +180,7 @@ class JobFollower:
     def _entry(self, entry: job_events.Entry) -> Iterator[StreamEvent]:
         self._cursor = entry.id
         if entry.kind == "piece":
-            piece = self._new_part(entry)
+            piece = self._pieces.new_part(entry)
             if piece is not None:
                 yield StreamEvent("piece", piece, entry.id)
         elif entry.kind == "metrics":
@@ -191,29 +189,6 @@ class JobFollower:
             yield from self._sampled_texts(entry)
         elif entry.kind == "state" and not (self._is_new and entry.data.get("begins")):
             yield from self._check_row(entry.id)
-
-    def _new_part(self, entry: job_events.Entry) -> dict[str, Any] | None:
-        """Return the part of a piece that was not sent yet, and count it as sent.
-
-        A new attempt writes a text again from its beginning. After Redis has lost the events, an
-        older attempt may publish first. Only its pieces have to be filtered: everything else is
-        published after a write that the attempt number fences.
-        """
-        attempt, _ = job_events.sort_key(entry.id)
-        if attempt < self._attempt:
-            return None
-        self._attempt = attempt
-        position, offset, text = (entry.data[name] for name in ("position", "offset", "text"))
-        prompt = {"prompt": entry.data["prompt"]} if "prompt" in entry.data else {}
-        sent = self._sent_characters.get(position, 0)
-        if offset + len(text) <= sent:
-            return None
-        skipped = max(0, sent - offset)
-        if skipped:
-            text, offset, prompt = text[skipped:], sent, {}
-        self._sent_characters[position] = offset + len(text)
-        told = _told_of_tokens(entry.data, skipped)
-        return {"index": position, "offset": offset, "text": text} | prompt | told
 
     def _sampled_texts(self, entry: job_events.Entry) -> Iterator[StreamEvent]:
         with self._reading() as session:
@@ -254,7 +229,7 @@ class JobFollower:
             log.warning("job_not_read", job=self.job_id, reason=str(error.orig))
             return
         reply.pop("texts", None)
-        self._attempt = max(self._attempt, job.attempt)
+        self._pieces.note_attempt(job.attempt)
         if ended:
             self.ended = True
             if job.kind == "train" and not with_texts:
@@ -293,24 +268,6 @@ class JobFollower:
         slots = self._services.request_slots
         with slots.held(self._sender), self._services.read_sessions() as session:
             yield session
-
-
-def _told_of_tokens(piece: dict[str, Any], skipped: int) -> dict[str, Any]:
-    """Return what a piece tells of its tokens, without those of characters that were sent."""
-    if "tokens" not in piece:
-        return {}
-    first = 0
-    while skipped > 0 and first < len(piece["tokens"]):
-        skipped -= len(piece["tokens"][first])
-        first += 1
-    return {
-        "tokens": piece["tokens"][first:],
-        "logprobs": piece["logprobs"][first:],
-        "top_logprobs": [
-            [{"token": token, "logprob": logprob} for token, logprob in likeliest]
-            for likeliest in piece["top_logprobs"][first:]
-        ],
-    }
 
 
 def has_received_end(job: Job, last_id: str | None) -> bool:
