@@ -103,6 +103,8 @@ class BatchRunner:
         self._leases: dict[RunKey, Lease] = {}
         self._runs: dict[RunKey, BatchRun] = {}
         self._finished: list[EndedRun] = []
+        #: Runs that have begun, and of which nobody was told yet: a block should begin before.
+        self._begun: list[Lease] = []
         self._followed: frozenset[str] = frozenset()
         self._claimed_at = 0.0
         self._pause = CLAIM_SECONDS
@@ -133,6 +135,7 @@ class BatchRunner:
             self._collect_finished()
             if not len(self._engine):
                 # No block will run meanwhile, so persist at once.
+                self._tell_of_begun(wake)
                 self._persist_portion()
                 self._claim(wake)
         if self._relay is not None and self._heartbeat.draining:
@@ -148,6 +151,7 @@ class BatchRunner:
         self._leases.clear()
         self._runs.clear()
         self._finished.clear()
+        self._begun.clear()
 
     def _persist_and_claim(self, wake: str) -> float:
         """Persist finished jobs and claim new ones while a block runs.
@@ -155,6 +159,7 @@ class BatchRunner:
         Returns:
             After how many seconds to call this again.
         """
+        self._tell_of_begun(wake)
         self._persist_portion()
         is_full = self._engine.staying >= self._full_batch
         pause = FULL_CLAIM_SECONDS if is_full else self._pause
@@ -211,10 +216,9 @@ class BatchRunner:
             return 0
         leases = [self._heartbeat.track(claim, asked_at) for claim in claims]
         self._leases |= {_key(lease): lease for lease in leases}
-        log_started(claims, wake)
+        self._begun += leases
         for lease in leases:
-            lease.publish_state(begins=True)
-            self._start(lease)
+            self._start(lease, wake)
         self._started += len(claims)
         if self._relay is not None and len(claims) == limit:
             self._relay.pass_on(wake)
@@ -234,11 +238,19 @@ class BatchRunner:
         # often ask for the next text then, are answered.
         return min(wanted, self._one_batch, free_slots), excluded_users
 
-    def _start(self, lease: Lease) -> None:
+    def _tell_of_begun(self, wake: str) -> None:
+        begun, self._begun = self._begun, []
+        if begun:
+            log_started([lease.claim for lease in begun], wake)
+        for lease in begun:
+            lease.publish_state(begins=True)
+
+    def _start(self, lease: Lease, wake: str) -> None:
         claim = lease.claim
         try:
             generation = self._handler(claim)
         except Exception as error:
+            self._tell_of_begun(wake)
             outcome = outcome_of(error, claim)
             self._finisher.finish_or_fail(lease, outcome)
             self._release([(lease, outcome, time.monotonic())])

@@ -111,6 +111,22 @@ def test_a_short_text_does_not_wait_for_a_long_one(others: str) -> None:
     assert all(not sequence.remaining_steps for sequence in long)
 
 
+def test_what_is_done_meanwhile_is_done_however_short_a_block_is() -> None:
+    """Jobs are claimed and persisted there, also while blocks are over before it begins."""
+    engine, sampler = Engine(threads=1), Sampler(make_weights(STATEFUL), STATEFUL)
+    engine.add(sampler.new_sequence(make_request(length=1)), sampler, owner="ann")
+    called: list[int] = []
+
+    def meanwhile() -> float:
+        called.append(len(engine))
+        return 600.0
+
+    engine.step(meanwhile)
+    assert called == [1]
+    assert len(engine) == 0
+    engine.close()
+
+
 def test_texts_of_one_owner_take_turns() -> None:
     sampler = Sampler(make_weights(CLASSIC), CLASSIC)
     engine = Engine(threads=1)

@@ -19,6 +19,9 @@ SHORT_STEPS = 128
 #: With more waiting samplers per thread than this, a stack is faster than turns: its step takes
 #: equally long however many of its places are filled.
 STACKING_SAMPLERS = 2
+#: How long the threads of a block have the interpreter to themselves, to prepare their batches:
+#: before they compute, they need it as much as what is done meanwhile.
+HEAD_START_SECONDS = 0.001
 
 
 class Engine:
@@ -88,6 +91,7 @@ class Engine:
         running = [self._pool.submit(_advance, batch.groups) for batch in batches]
         try:
             if meanwhile is not None:
+                wait(running, HEAD_START_SECONDS)
                 pause = meanwhile()
                 while wait(running, pause).not_done:
                     pause = meanwhile()
