@@ -43,8 +43,8 @@ class GroupCommit(Generic[Member]):
             member: What this thread wants to commit.
             commit: Commits a group, and tells each member what became of it; the same function
                 for all. An error that it raises is raised to all members.
-            before_waiting: Called if this thread has to wait, to give up what others could use
-                meanwhile.
+            before_waiting: Called if this thread has to wait, once or twice, to give up what
+                others could use meanwhile.
             more_come: Whether others stand in line who may want to commit, too.
         """
         ticket = _Ticket(member)

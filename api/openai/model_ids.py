@@ -15,8 +15,7 @@ from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from api.openai.errors import NoSuchModel
-from api.permissions import current_user
-from api.permissions.visibility import visible_to
+from api.permissions import current_user, visible_to
 from api.schemas.fields import UUID_PATTERN
 from shared.tables import Checkpoint, Model, User
 

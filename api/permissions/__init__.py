@@ -38,6 +38,7 @@ from api.permissions.visibility import (
     may_show_excerpts,
     not_of_deleted_model,
     visibility_of,
+    visible_to,
 )
 from api.permissions.waited_jobs import look_for_all, waited_job
 
@@ -71,5 +72,6 @@ __all__ = [
     "visibility_of",
     "visible",
     "visible_checkpoint",
+    "visible_to",
     "waited_job",
 ]

@@ -2,15 +2,8 @@
 
 from typing import Any
 
-import pytest
-
 from tests.api.harness import ApiHarness, Person, record
 from tests.openai.calls import ROOT, answered, chat, in_background, queued, refused_field
-
-
-@pytest.fixture
-def model(harness: ApiHarness, ann: Person) -> Any:
-    return harness.model(ann, name="orwell")
 
 
 def test_a_chat_completion_has_every_field(harness: ApiHarness, ann: Person, model: Any) -> None:

@@ -10,11 +10,6 @@ from tests.api.harness import ApiHarness, Person, record
 from tests.openai.calls import ROOT, answered, completions, in_background, queued, refused_field
 
 
-@pytest.fixture
-def model(harness: ApiHarness, ann: Person) -> Any:
-    return harness.model(ann, name="orwell")
-
-
 def spec_of(harness: ApiHarness, person: Person, **body: Any) -> Any:
     """Return the spec of the job that a completion becomes."""
     with in_background(completions, person, model="orwell", **body) as future:

@@ -9,7 +9,6 @@ import pytest
 
 from api.services import EXTENSION
 from shared.event_publisher import EventPublisher
-from shared.settings import Settings
 from tests.api.harness import ApiHarness, Person, record
 from tests.openai.calls import (
     ROOT,
@@ -21,50 +20,12 @@ from tests.openai.calls import (
     queued,
     user_id,
 )
-
-TEXT = "and the sea was calm"
+from tests.openai.streams import TEXT, parts, write
 
 
 @pytest.fixture(autouse=True)
 def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.operations.following.event_stream.BLOCK_SECONDS", 0.3)
-
-
-@pytest.fixture
-def model(harness: ApiHarness, ann: Person) -> Any:
-    return harness.model(ann, name="orwell")
-
-
-@pytest.fixture
-def publisher(settings: Settings) -> EventPublisher:
-    return EventPublisher(settings.broker)
-
-
-def write(
-    harness: ApiHarness, publisher: EventPublisher, job: Any, pieces: Any = (), **fields: Any
-) -> None:
-    """Play a worker's part: publish pieces, and store the texts."""
-    claim = harness.claim(job["id"], "generate")
-    for position, offset, text in pieces:
-        prompt = {} if offset else {"prompt": "It "}
-        place = {"position": position, "offset": offset, "text": text}
-        publisher.publish(claim.job_id, claim.attempt, "piece", **place, **prompt)
-    assert publisher.flush()
-    count = job["spec"]["n"]
-    harness.queue.succeed(claim, [record(i, TEXT, None, **fields) for i in range(count)])
-    publisher.publish(claim.job_id, claim.attempt, "state")
-    assert publisher.flush()
-
-
-def parts(body: str, index: int = 0) -> list[str]:
-    """Return the parts of a text in a stream of completions."""
-    return [
-        choice["text"]
-        for event in events(body)
-        if event != "data: [DONE]"
-        for choice in event["choices"]
-        if choice["index"] == index and choice["finish_reason"] is None
-    ]
 
 
 def test_a_stream_of_a_completion(
@@ -304,36 +265,3 @@ def test_what_is_refused_before_the_stream_is_no_stream(ann: Person, model: Any)
     answer = completions(ann, model="orwell", stream=True, max_tokens=0)
     assert error(answer, 400)["param"] == "max_tokens"
     assert error(completions(ann, model="none", stream=True), 404)["param"] == "model"
-
-
-def test_a_new_text_is_announced_before_anything_can_be_missed(
-    harness: ApiHarness, ann: Person, model: Any, publisher: EventPublisher
-) -> None:
-    """Who writes it sees the listener in its first look, and publishes the first piece."""
-    body = {"model": "orwell", "prompt": "It ", "stream": True}
-    with in_background(completions, ann, **body) as future:
-        [job] = queued(ann)
-        publisher.publish_to_listeners(job["id"], 1, "state", begins=True)
-        place = {"position": 0, "offset": 0, "prompt": "It "}
-        publisher.publish_to_listeners(job["id"], 1, "piece", text=TEXT[:7], **place)
-        assert publisher.flush()
-        write(harness, publisher, job, [(0, 7, TEXT[7:12])])
-    assert parts(future.result().text) == [TEXT[:7], TEXT[7:12], TEXT[12:]]
-
-
-def test_a_stream_begins_while_redis_is_away(
-    harness: ApiHarness,
-    ann: Person,
-    model: Any,
-    without_redis: ApiHarness,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its listener can't be announced, so that the rows tell all of it."""
-    monkeypatch.setattr("api.operations.following.job_follower.BLOCK_SECONDS", 0.1)
-    there = Person(without_redis.app.test_client(), "ann", ann.key)
-    body = {"model": "orwell", "prompt": "It ", "stream": True}
-    with in_background(completions, there, **body) as future:
-        [job] = queued(ann)
-        claim = harness.claim(job["id"], "generate")
-        harness.queue.succeed(claim, [record(0, TEXT, None)])
-    assert parts(future.result().text) == [TEXT]

@@ -9,11 +9,6 @@ from tests.api.harness import ApiHarness, Person
 from tests.openai.calls import ROOT, chat, completions, error, in_background, queued, user_id
 
 
-@pytest.fixture
-def model(harness: ApiHarness, ann: Person) -> Any:
-    return harness.model(ann, name="orwell")
-
-
 @pytest.mark.parametrize("call", [completions, chat])
 def test_a_failed_text_is_an_error(harness: ApiHarness, ann: Person, model: Any, call: Any) -> None:
     with in_background(call, ann, model="orwell", n=1) as future:

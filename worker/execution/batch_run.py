@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from shared.logs import LeanLogger
-from shared.queue.types import Claim, Generated
+from shared.queue.types import Generated
 from worker.execution.completion import log_fields
 from worker.execution.handler import BatchHandler, Generation
 from worker.execution.lease import CancelRequested, DeadlineReached, Lease
@@ -116,12 +116,16 @@ def add_texts(handler: BatchHandler, all_ended: Sequence[EndedRun]) -> None:
         ended.outcome = replace(ended.outcome, texts=texts)
 
 
-def log_started(claims: Sequence[Claim], wake: str) -> None:
-    """Log that claimed jobs begin, and which wake they were claimed after."""
+def tell_of_begun(leases: Sequence[Lease], wake: str) -> None:
+    """Log that claimed jobs begin, and after which wake, and publish it to their listeners."""
+    if not leases:
+        return
     log.info_many(
         "run_started",
-        [{"kind": claim.kind, "wake": wake, **log_fields(claim)} for claim in claims],
+        [{"kind": lease.claim.kind, "wake": wake, **log_fields(lease.claim)} for lease in leases],
     )
+    for lease in leases:
+        lease.publish_state(begins=True)
 
 
 def log_ended(ended: Sequence[tuple[Lease, RunOutcome, float]]) -> None:

@@ -16,9 +16,9 @@ from worker.execution.batch_run import (
     EndedRun,
     add_texts,
     log_ended,
-    log_started,
     look_after,
     take_portion,
+    tell_of_begun,
 )
 from worker.execution.completion import RunFinisher
 from worker.execution.handler import BatchHandler
@@ -240,10 +240,7 @@ class BatchRunner:
 
     def _tell_of_begun(self, wake: str) -> None:
         begun, self._begun = self._begun, []
-        if begun:
-            log_started([lease.claim for lease in begun], wake)
-        for lease in begun:
-            lease.publish_state(begins=True)
+        tell_of_begun(begun, wake)
 
     def _start(self, lease: Lease, wake: str) -> None:
         claim = lease.claim
