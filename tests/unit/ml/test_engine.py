@@ -30,7 +30,7 @@ from worker.ml.sampling import step
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
-from worker.ml.sampling.shape import BLOCK, MULTIPLY_ADDS_PER_CALL
+from worker.ml.sampling.shape import BLOCK, SHORT_MULTIPLY_ADDS_PER_CALL
 from worker.ml.sampling.stack import CPU_RULE
 from worker.ml.sampling.step import GRAPHS, step_function
 
@@ -248,16 +248,19 @@ def test_no_block_of_a_preset_is_more_work_than_documented(name: PresetName) -> 
         # Per row: the recurrent products of all windows in flight, and the head's.
         lstm = (2 * network.layers - 1) * 4 * network.units**2
         step = rows * ((network.window or 1) * lstm + network.units * network.vocabulary)
-        assert 1 <= shape.steps_per_call <= BLOCK
+        assert 1 <= shape.short_steps_per_call <= BLOCK
         # One step is the least: of a preset for GPUs it may be more.
-        assert shape.steps_per_call == 1 or shape.steps_per_call * step <= MULTIPLY_ADDS_PER_CALL
+        assert (
+            shape.short_steps_per_call == 1
+            or shape.short_steps_per_call * step <= SHORT_MULTIPLY_ADDS_PER_CALL
+        )
         # No block is shorter than necessary, because starting a block costs time.
-        longer = (shape.steps_per_call + 1) * step
-        assert shape.steps_per_call == BLOCK or longer > MULTIPLY_ADDS_PER_CALL
+        longer = (shape.short_steps_per_call + 1) * step
+        assert shape.short_steps_per_call == BLOCK or longer > SHORT_MULTIPLY_ADDS_PER_CALL
     # The figures in the comment on the limit.
     small = replace(STATEFUL, units=128)
     shape = Sampler(make_weights(small), small).shape
-    assert [replace(shape, rows=rows).steps_per_call for rows in (1, 32)] == [256, 84]
+    assert [replace(shape, rows=rows).short_steps_per_call for rows in (1, 32)] == [256, 84]
 
 
 @pytest.mark.parametrize("followed", [True, False])
@@ -274,7 +277,7 @@ def test_every_block_is_as_long_as_its_shape_says(followed: bool) -> None:
         engine.add(sequence, sampler, owner="ann")
     engine.step()
     shape = replace(sampler.shape, rows=len(sequences))
-    most = shape.steps_per_call if followed else shape.unfollowed_steps_per_call
+    most = shape.short_steps_per_call if followed else shape.long_steps_per_call
     assert most < (30 if followed else 90)
     while sequences[0].remaining_steps:
         before = sequences[0].remaining_steps

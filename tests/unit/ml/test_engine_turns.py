@@ -1,10 +1,13 @@
 """Whose sequences the next block advances, and what the engine's thread does meanwhile."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from tests.unit.ml.networks import STATEFUL, make_request, make_weights
+from worker.ml.sampling import shape as shapes
+from worker.ml.sampling import turns
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sampler import Sampler
 from worker.ml.sampling.sequence import Sequence
@@ -40,6 +43,33 @@ def test_a_short_text_runs_ahead_of_a_crowd_in_one_block(engine: Engine, sampler
     assert set(engine.step()) == short
     assert not any(sequence.remaining_steps for sequence in short)
     assert set(engine.step()) == crowd
+
+
+def test_blocks_are_short_while_somebody_asks_for_little(
+    engine: Engine, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "SHORT_BLOCKS_SECONDS", 1e9)
+    shape = replace(sampler.shape, rows=sampler.capacity)
+    monkeypatch.setattr(shapes, "LONG_MULTIPLY_ADDS_PER_CALL", 90 * shape.multiply_adds)
+    monkeypatch.setattr(shapes, "SHORT_MULTIPLY_ADDS_PER_CALL", 30 * shape.multiply_adds)
+    crowd = add(engine, sampler, "ann", LONG, 2 * sampler.capacity)
+    assert steps_of(engine, crowd) == 90
+    # A text that is longer than a block has no turn of its own.
+    [long] = add(engine, sampler, "cid", LONG)
+    assert steps_of(engine, crowd) == 90
+    engine.remove(long)
+    short = add(engine, sampler, "bob", SHORT)
+    assert set(engine.step()) == short
+    assert steps_of(engine, crowd) == 30
+    monkeypatch.setattr(turns, "SHORT_BLOCKS_SECONDS", 0.0)
+    assert steps_of(engine, crowd) == 90
+
+
+def steps_of(engine: Engine, crowd: set[Sequence]) -> int:
+    """The most steps that a sequence of the crowd advances by in the next block."""
+    before = {sequence: sequence.remaining_steps for sequence in crowd}
+    engine.step()
+    return max(before[sequence] - sequence.remaining_steps for sequence in crowd)
 
 
 def test_no_two_blocks_in_a_row_run_ahead(engine: Engine, sampler: Sampler) -> None:

@@ -126,32 +126,30 @@ def takes(kernel: Any, node: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("step_seconds", "followed", "unfollowed"),
+    ("step_seconds", "short", "long"),
     [(1e-5, BLOCK, BLOCK), (1e-4, 100, BLOCK), (2e-4, 64, 150), (1e-2, 64, 64)],
 )
 def test_a_call_runs_64_to_256_steps_by_the_time_that_they_took(
-    step_seconds: float, followed: int, unfollowed: int
+    step_seconds: float, short: int, long: int
 ) -> None:
     of_shape = Pace()
-    assert of_shape.steps(followed=True) == of_shape.steps(followed=False) == GPU_STEPS == 64
+    assert of_shape.steps(short=True) == of_shape.steps(short=False) == GPU_STEPS == 64
     of_shape.record(BLOCK, 30.0)  # compiles
     of_shape.record(1, 1.0)  # is only the price of a call
-    assert of_shape.steps(followed=False) == 64
+    assert of_shape.steps(short=False) == 64
     of_shape.record(64, 64 * step_seconds)
-    assert of_shape.steps(followed=True) == pytest.approx(followed, abs=1)
-    assert of_shape.steps(followed=False) == pytest.approx(unfollowed, abs=1)
+    assert of_shape.steps(short=True) == pytest.approx(short, abs=1)
+    assert of_shape.steps(short=False) == pytest.approx(long, abs=1)
     for _ in range(40):
         of_shape.record(64, 64 * 1e-2)
-    assert of_shape.steps(followed=False) == 64, (
-        "a card that others use meanwhile gets shorter calls"
-    )
+    assert of_shape.steps(short=False) == 64, "a card that others use meanwhile gets shorter calls"
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(1e9, BLOCK), (0.0, GPU_STEPS)])
 def test_the_engine_runs_as_many_steps_as_the_time_allows(
     seconds: float, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "UNFOLLOWED_SECONDS", seconds)
+    monkeypatch.setattr(pace, "LONG_SECONDS", seconds)
     pace_of.cache_clear()
     sampler = Sampler(make_weights(STATEFUL), STATEFUL, exact=False)
     sequence = sampler.new_sequence(make_request(length=2000))

@@ -66,7 +66,7 @@ def test_a_longer_text_begins_with_the_shorter_one(network: NetworkConfig) -> No
 def test_where_a_block_ends_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = Sampler(make_weights(CLASSIC), CLASSIC)
     whole = sampler.generate(mixed_requests(CLASSIC))
-    monkeypatch.setattr(shape, "MULTIPLY_ADDS_PER_CALL", 2_000_000)
+    monkeypatch.setattr(shape, "SHORT_MULTIPLY_ADDS_PER_CALL", 2_000_000)
     for one, other in zip(whole, sampler.generate(mixed_requests(CLASSIC)), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -142,7 +142,7 @@ def test_nothing_new_is_traced_for_other_prompts_numbers_or_weights(
 def test_stop_returns_what_was_written(
     network: NetworkConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shape, "MULTIPLY_ADDS_PER_CALL", 20_000_000)
+    monkeypatch.setattr(shape, "SHORT_MULTIPLY_ADDS_PER_CALL", 20_000_000)
     sampler = Sampler(make_weights(network), network)
     requests = [make_request(length=3000), make_request(range(50), length=3000)]
     answers = iter([False, False, True])

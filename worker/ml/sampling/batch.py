@@ -26,7 +26,7 @@ def run_batch(
     shape: StepShape,
     steps: int | None,
     *,
-    followed: bool = True,
+    short: bool = True,
     device: str | None = None,
 ) -> None:
     """Advance sequences by one call of the compiled loop.
@@ -37,12 +37,12 @@ def run_batch(
         rows: The row of each sequence in the batch.
         shape: Shape of the call; `filtered` and `report` are set here.
         steps: At most this many steps; None runs as many as a call should.
-        followed: Whether somebody reads the sequences as they are written: the call is short then.
+        short: As for `steps_of_call`.
         device: TensorFlow's name of what computes; None leaves it to TensorFlow.
     """
     filtered, report = sequences[0].request.graph
     shape = replace(shape, filtered=filtered, report=report)
-    most = steps_of_call(shape, followed=followed)
+    most = steps_of_call(shape, short=short)
     most = min(most, max(sequence.remaining_steps for sequence in sequences))
     steps = most if steps is None else min(steps, most)
     if steps < 1:

@@ -31,7 +31,8 @@ class Engine:
     costs a copy of some kilobytes. Each block is scheduled anew: sequences of the least served
     owner first, of one owner those that have waited longest, and then whatever of the same sampler
     fits beside them. A short text or two of such an owner run ahead, in a block of their own: it
-    takes a tenth of the time of a full one. Where many samplers of one shape wait, their weights
+    takes a tenth of the time of a full one, and for a second blocks are short, in case that the
+    owner asks again. Where many samplers of one shape wait, their weights
     are stacked and they share the step. A long text therefore never makes a short one wait for its
     end, whoever asked for either.
 
@@ -87,8 +88,9 @@ class Engine:
             The sequences that advanced. Those that are complete or have failed are removed.
         """
         batches = self._schedule()
-        self._ending = sum(_count_ending(batch.groups) for batch in batches)
-        running = [self._pool.submit(_advance, batch.groups) for batch in batches]
+        short = self._turns.are_short
+        self._ending = sum(_count_ending(batch.groups, short=short) for batch in batches)
+        running = [self._pool.submit(_advance, batch.groups, short=short) for batch in batches]
         try:
             if meanwhile is not None:
                 wait(running, HEAD_START_SECONDS)
@@ -240,23 +242,23 @@ class _Batch:
         return _Batch(False, [(sampler, half)])
 
 
-def _advance(groups: abc.Sequence[Group]) -> float:
+def _advance(groups: abc.Sequence[Group], *, short: bool) -> float:
     """Advance a batch and return the seconds it took. A sequence that breaks it fails alone."""
     started = time.perf_counter()
     sequences = [sequence for _, members in groups for sequence in members]
-    steps, followed = _first_steps(sequences), _is_followed(sequences)
+    steps, short = _first_steps(sequences), short or _is_followed(sequences)
     try:
         if len(groups) > 1:
-            advance_stack(groups, steps, followed=followed)
+            advance_stack(groups, steps, short=short)
         else:
-            groups[0][0].advance(sequences, steps, followed=followed)
+            groups[0][0].advance(sequences, steps, short=short)
     except Exception as error:
         if len(sequences) == 1:
             sequences[0].error = error
         else:
             for sampler, members in groups:
                 for sequence in members:
-                    _advance([(sampler, [sequence])])
+                    _advance([(sampler, [sequence])], short=short)
     return time.perf_counter() - started
 
 
@@ -273,10 +275,10 @@ def _first_steps(sequences: abc.Sequence[Sequence]) -> int | None:
     return min(prompts) + FIRST_TOKENS
 
 
-def _count_ending(groups: abc.Sequence[Group]) -> int:
+def _count_ending(groups: abc.Sequence[Group], *, short: bool) -> int:
     """How many sequences of a batch will be complete after its next block."""
     sequences = [sequence for _, members in groups for sequence in members]
-    steps = steps_per_call(groups, followed=_is_followed(sequences))
+    steps = steps_per_call(groups, short=short or _is_followed(sequences))
     if (first := _first_steps(sequences)) is not None:
         steps = min(steps, first)
     return sum(sequence.remaining_steps <= steps for sequence in sequences)

@@ -7,8 +7,8 @@ from worker.ml.sampling.shape import BLOCK, StepShape
 #: The fewest steps of a call on a GPU, whose steps take about equally long whatever they multiply;
 #: the most are `BLOCK`.
 GPU_STEPS = 64
-#: What a call should take at most if somebody reads its texts, and otherwise.
-FOLLOWED_SECONDS, UNFOLLOWED_SECONDS = 0.010, 0.030
+#: What a short call should take at most, and another one.
+SHORT_SECONDS, LONG_SECONDS = 0.010, 0.030
 #: What the newest call weighs in the time of a step.
 NEWEST_SHARE = 0.5
 #: Shapes whose times are kept.
@@ -33,11 +33,11 @@ class Pace:
         found, known = seconds / steps, self._step_seconds
         self._step_seconds = found if known is None else known + NEWEST_SHARE * (found - known)
 
-    def steps(self, *, followed: bool) -> int:
+    def steps(self, *, short: bool) -> int:
         """How many steps the next call should run, from `GPU_STEPS` to `BLOCK`."""
         if self._step_seconds is None:
             return GPU_STEPS
-        seconds = FOLLOWED_SECONDS if followed else UNFOLLOWED_SECONDS
+        seconds = SHORT_SECONDS if short else LONG_SECONDS
         return int(max(GPU_STEPS, min(BLOCK, seconds / max(self._step_seconds, 1e-9))))
 
 
@@ -47,13 +47,14 @@ def pace_of(shape: StepShape) -> Pace:
     return Pace()
 
 
-def steps_of_call(shape: StepShape, *, followed: bool) -> int:
+def steps_of_call(shape: StepShape, *, short: bool) -> int:
     """How many steps a call of a shape should run.
 
     Args:
         shape: The shape, with its `filtered` and `report`.
-        followed: Whether somebody reads the texts as they are written: the call is short then.
+        short: Whether the call is to be short, since somebody waits for its end: who reads the
+            texts as they are written, or who will want a turn.
     """
     if shape.gpu:
-        return pace_of(shape).steps(followed=followed)
-    return shape.steps_per_call if followed else shape.unfollowed_steps_per_call
+        return pace_of(shape).steps(short=short)
+    return shape.short_steps_per_call if short else shape.long_steps_per_call

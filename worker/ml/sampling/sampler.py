@@ -165,20 +165,18 @@ class Sampler:
         sequences: abc.Sequence[Sequence],
         steps: int | None = None,
         *,
-        followed: bool = True,
+        short: bool = True,
     ) -> None:
         """Advance sequences by one call of the compiled loop.
 
         Args:
             sequences: At most `capacity` of this sampler's, all of one `graph`.
             steps: At most this many steps; None runs as many as a call should.
-            followed: Whether somebody reads them as they are written: the call is short then.
+            short: As for `steps_of_call`.
         """
         shape = self.batch_shape(len(sequences))
         rows = range(len(sequences))
-        run_batch(
-            self.weights, sequences, rows, shape, steps, followed=followed, device=self.device
-        )
+        run_batch(self.weights, sequences, rows, shape, steps, short=short, device=self.device)
 
     def generate(
         self, requests: abc.Sequence[SamplingRequest], should_stop: Callable[[], bool] | None = None

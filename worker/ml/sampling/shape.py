@@ -13,11 +13,11 @@ BLOCK = 256
 REPETITION_WINDOW = 64
 #: Marks a token that is to be drawn, among the tokens that a call is to yield.
 DRAWN = -1
-#: The most work of one call. Sequences come and go between calls, so a call should not take much
+#: The most work of a short call. Sequences come and go between calls, so it should not take much
 #: longer than 10 ms on one core: 256 steps for one sequence of LSTM(128), 84 for 32 of them.
-MULTIPLY_ADDS_PER_CALL = 200_000_000
-#: The same if nobody reads its texts meanwhile: fewer, longer calls leave more time to the rest.
-UNFOLLOWED_MULTIPLY_ADDS_PER_CALL = 600_000_000
+SHORT_MULTIPLY_ADDS_PER_CALL = 200_000_000
+#: The same if nobody waits for its end: fewer, longer calls leave more time to the rest.
+LONG_MULTIPLY_ADDS_PER_CALL = 600_000_000
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -60,14 +60,14 @@ class StepShape:
         return self.rows * (self.window or 1)
 
     @property
-    def steps_per_call(self) -> int:
-        """How many steps a call should run on a CPU: BLOCK, or fewer for a large network."""
-        return self._steps_within(MULTIPLY_ADDS_PER_CALL)
+    def short_steps_per_call(self) -> int:
+        """How many steps a short call should run on a CPU: BLOCK, or fewer for a large network."""
+        return self._steps_within(SHORT_MULTIPLY_ADDS_PER_CALL)
 
     @property
-    def unfollowed_steps_per_call(self) -> int:
-        """The same if nobody reads its sequences meanwhile."""
-        return self._steps_within(UNFOLLOWED_MULTIPLY_ADDS_PER_CALL)
+    def long_steps_per_call(self) -> int:
+        """The same for a call whose end nobody waits for."""
+        return self._steps_within(LONG_MULTIPLY_ADDS_PER_CALL)
 
     @property
     def multiply_adds(self) -> int:

@@ -53,22 +53,22 @@ def stack_shape(sampler: Sampler, count: int = 1) -> StepShape:
     return replace(sampler.shape, rows=size * rule.rows, stack=size)
 
 
-def steps_per_call(groups: abc.Sequence[Group], *, followed: bool) -> int:
+def steps_per_call(groups: abc.Sequence[Group], *, short: bool) -> int:
     """How many steps a call for these sequences may run.
 
     Args:
         groups: One, as for `Sampler.advance`, or several, as for `advance_stack`.
-        followed: As for `Sampler.advance`.
+        short: As for `Sampler.advance`.
     """
     sampler, members = groups[0]
     stacked = len(groups) > 1
     shape = stack_shape(sampler, len(groups)) if stacked else sampler.batch_shape(len(members))
     filtered, report = members[0].request.graph
-    return steps_of_call(replace(shape, filtered=filtered, report=report), followed=followed)
+    return steps_of_call(replace(shape, filtered=filtered, report=report), short=short)
 
 
 def advance_stack(
-    groups: abc.Sequence[Group], steps: int | None = None, *, followed: bool = True
+    groups: abc.Sequence[Group], steps: int | None = None, *, short: bool = True
 ) -> None:
     """Advance sequences of several samplers in one call: `Sampler.advance` for a stack.
 
@@ -78,7 +78,7 @@ def advance_stack(
         groups: As many samplers of one shape as their rule allows at most, each with at most so
             many sequences, all of one `graph`.
         steps: As for `Sampler.advance`.
-        followed: As for `Sampler.advance`.
+        short: As for `Sampler.advance`.
     """
     # In a fixed order, so that the same samplers are stacked only once.
     groups = sorted(groups, key=lambda group: group[0].serial)
@@ -93,7 +93,7 @@ def advance_stack(
         for row in range(len(members))
     ]
     weights = _stack_weights_on_gpu(samplers) if shape.gpu else _stack_weights(samplers)
-    run_batch(weights, sequences, rows, shape, steps, followed=followed, device=first.device)
+    run_batch(weights, sequences, rows, shape, steps, short=short, device=first.device)
 
 
 def warm_up_stacks(sampler: Sampler, *, filtered: bool = False) -> None:

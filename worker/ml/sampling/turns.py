@@ -1,5 +1,6 @@
 """Whose sequences advance next: the least served owner's first, and a short text ahead of many."""
 
+import time
 from collections import Counter
 from collections.abc import Hashable, ItemsView
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from worker.ml.sampling.sequence import Sequence
 FEW_SEQUENCES = 2
 #: … together if they are no more than this: for more of them, a block is no shorter.
 MOST_AHEAD = 8
+#: Who asked for little a moment ago often asks again: so long, the blocks of others are short.
+SHORT_BLOCKS_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -32,9 +35,16 @@ class Turns:
         self._served_seconds: dict[Hashable, float] = {}
         self._counts: Counter[Hashable] = Counter()
         self._ran_ahead = False
+        self._ran_ahead_at: float | None = None
 
     def __len__(self) -> int:
         return len(self._active)
+
+    @property
+    def are_short(self) -> bool:
+        """Whether blocks should be short, as somebody who asks for little may wait for them."""
+        ran_at = self._ran_ahead_at
+        return ran_at is not None and time.monotonic() - ran_at < SHORT_BLOCKS_SECONDS
 
     def items(self) -> ItemsView[Sequence, Entry]:
         """The sequences with their entries, those that have waited longest first."""
@@ -80,6 +90,8 @@ class Turns:
         in_turn = sorted(self._active.items(), key=self._turn)
         ahead = [] if self._ran_ahead else self._ahead(in_turn)
         self._ran_ahead = bool(ahead)
+        if ahead:
+            self._ran_ahead_at = time.monotonic()
         return ahead or in_turn
 
     def _turn(self, item: tuple[Sequence, Entry]) -> tuple[float, int]:
@@ -99,4 +111,4 @@ class Turns:
         sequence, entry = item
         if self._counts[entry.owner] > FEW_SEQUENCES:
             return False
-        return sequence.remaining_steps <= entry.sampler.batch_shape(1).steps_per_call
+        return sequence.remaining_steps <= entry.sampler.batch_shape(1).short_steps_per_call
