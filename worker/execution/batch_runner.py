@@ -20,6 +20,7 @@ from worker.execution.batch_run import (
     take_portion,
     tell_of_begun,
 )
+from worker.execution.claim_pace import CLAIM_SECONDS, ClaimPace
 from worker.execution.completion import RunFinisher
 from worker.execution.handler import BatchHandler
 from worker.execution.heartbeat import Heartbeat
@@ -31,10 +32,6 @@ from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sequence import Sequence
 from worker.ml.sampling.shape import BLOCK
 
-#: How often a busy batch runner claims new jobs: soon while the engine has room and there are some,
-#: and later, but more of them at once, while it is full. An idle one is woken.
-CLAIM_SECONDS = 0.004
-FULL_CLAIM_SECONDS = 0.02
 #: Jobs that a busy batch runner claims at once: few, so that other workers get some too.
 FEW_JOBS = 8
 #: With no more runs than this, the pieces of all are published: there is time for it, and a
@@ -106,8 +103,7 @@ class BatchRunner:
         #: Runs that have begun, and of which nobody was told yet: a block should begin before.
         self._begun: list[Lease] = []
         self._followed: frozenset[str] = frozenset()
-        self._claimed_at = 0.0
-        self._pause = CLAIM_SECONDS
+        self._pace = ClaimPace()
         self._started = 0
 
     def run_all(self, wake: str) -> int:
@@ -162,10 +158,8 @@ class BatchRunner:
         self._tell_of_begun(wake)
         self._persist_portion()
         is_full = self._engine.staying >= self._full_batch
-        pause = FULL_CLAIM_SECONDS if is_full else self._pause
-        if time.monotonic() - self._claimed_at >= pause:
-            found = self._claim(wake)
-            self._pause = CLAIM_SECONDS if found else min(2 * self._pause, FULL_CLAIM_SECONDS)
+        if self._pace.is_due(is_full=is_full, is_hurried=self._engine.is_hurried):
+            self._claim(wake)
         return 0.0 if self._finished else CLAIM_SECONDS
 
     def _note_followers(self) -> None:
@@ -185,14 +179,12 @@ class BatchRunner:
         for sequence in run.generation.sequences:
             sequence.followed = followed
 
-    def _claim(self, wake: str) -> int:
-        """Claim jobs and start them; return how many."""
-        found = self._claim_and_start(wake)
-        # A claim takes a while, and it is the time between two that matters.
-        self._claimed_at = time.monotonic()
-        return found
+    def _claim(self, wake: str) -> None:
+        """Claim jobs and start them."""
+        self._pace.note_claim(self._claim_and_start(wake))
 
     def _claim_and_start(self, wake: str) -> int:
+        """Return how many jobs were claimed."""
         asked_at = time.monotonic()
         limit, excluded_users = self._claim_limit()
         runs_alone = any(run.lease.claim.alone for run in self._runs.values())

@@ -31,8 +31,8 @@ class Engine:
     costs a copy of some kilobytes. Each block is scheduled anew: sequences of the least served
     owner first, of one owner those that have waited longest, and then whatever of the same sampler
     fits beside them. A short text or two of such an owner run ahead, in a block of their own: it
-    takes a tenth of the time of a full one, and for a second blocks are short, in case that the
-    owner asks again. Where many samplers of one shape wait, their weights
+    takes a tenth of the time of a full one, and for half a second blocks are short, in case that
+    the owner asks again. Where many samplers of one shape wait, their weights
     are stacked and they share the step. A long text therefore never makes a short one wait for its
     end, whoever asked for either.
 
@@ -63,6 +63,11 @@ class Engine:
         """How many sequences will be left after the block that runs now."""
         return max(0, len(self._turns) - self._ending)
 
+    @property
+    def is_hurried(self) -> bool:
+        """Whether a short text of somebody who asks for little ran ahead a moment ago."""
+        return self._turns.are_hurried
+
     def add(self, sequence: Sequence, sampler: Sampler, owner: Hashable) -> None:
         """Schedule a sequence from the next block on.
 
@@ -88,7 +93,7 @@ class Engine:
             The sequences that advanced. Those that are complete or have failed are removed.
         """
         batches = self._schedule()
-        short = self._turns.are_short
+        short = self.is_hurried
         self._ending = sum(_count_ending(batch.groups, short=short) for batch in batches)
         running = [self._pool.submit(_advance, batch.groups, short=short) for batch in batches]
         try:

@@ -14,7 +14,7 @@ FEW_SEQUENCES = 2
 #: … together if they are no more than this: for more of them, a block is no shorter.
 MOST_AHEAD = 8
 #: Who asked for little a moment ago often asks again: so long, the blocks of others are short.
-SHORT_BLOCKS_SECONDS = 1.0
+SHORT_BLOCKS_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Turns:
         return len(self._active)
 
     @property
-    def are_short(self) -> bool:
+    def are_hurried(self) -> bool:
         """Whether blocks should be short, as somebody who asks for little may wait for them."""
         ran_at = self._ran_ahead_at
         return ran_at is not None and time.monotonic() - ran_at < SHORT_BLOCKS_SECONDS
