@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from shared.background_sender import BackgroundSender
+from shared.process.wakeup import Wakeup
 from shared.queue.types import JobEnd
 from shared.subscription import Subscription, channel
 
@@ -95,25 +96,35 @@ class EndWaiter:
         asker: Who waits; it means nothing here.
         end: What was published last; None until then.
         seen: What `look` has read after that for the request, which takes it.
+        wake_with: Called with `wake` once the end has come, to call it when the request can go
+            on; by default it is woken at once.
     """
 
-    __slots__ = ("_woken", "asker", "end", "job_id", "seen")
+    __slots__ = ("_wakeup", "asker", "end", "job_id", "seen", "wake_with")
 
     def __init__(self, job_id: str, asker: object = None) -> None:
         self.job_id = job_id
         self.asker = asker
         self.end: JobEnd | None = None
         self.seen: object = None
-        self._woken = threading.Event()
+        self.wake_with: Callable[[Callable[[], None]], object] | None = None
+        self._wakeup = Wakeup()
 
     def wait(self, seconds: float) -> None:
         """Wait until there is a reason to read the job's row, or until the time is over."""
-        if self._woken.wait(seconds):
-            self._woken.clear()
+        self._wakeup.wait(seconds)
 
     def wake(self) -> None:
         """End the present wait, or the next one."""
-        self._woken.set()
+        self._wakeup.wake()
+
+    def wake_for_end(self) -> None:
+        """Have the request woken, as the end has come."""
+        wake_with = self.wake_with
+        if wake_with is None:
+            self.wake()
+        else:
+            wake_with(self.wake)
 
 
 class JobEndListener(Subscription):
@@ -181,7 +192,7 @@ class JobEndListener(Subscription):
         except Exception:
             log.exception("look_failed", waiters=len(waiters))
         for waiter in waiters:
-            waiter.wake()
+            waiter.wake_for_end()
 
     def _wake_all(self) -> None:
         # Ends may have been lost, so everybody reads rows.

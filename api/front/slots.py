@@ -98,7 +98,7 @@ def _call(granted: list[Grant]) -> None:
 
 
 class Slot:
-    """One request's slot, which it may give back early, and only once.
+    """One request's slot, which it may give back early, and take again.
 
     Args:
         slots: Where it comes from.
@@ -110,30 +110,70 @@ class Slot:
         self._slots = slots
         self._lock = threading.Lock()
         self._is_held = True
+        self._is_over = False
+        #: What is called when it is held again; empty unless somebody has asked for that.
+        self._then: list[Grant] = []
 
     def release(self) -> None:
-        """Give it back."""
-        with self._lock:
-            held, self._is_held = self._is_held, False
-        if held:
-            self._slots.release(self.sender)
+        """Give it back for good."""
+        self._give_back(for_good=True)
+
+    def pause(self) -> None:
+        """Give it back for now."""
+        self._give_back(for_good=False)
 
     @property
     def is_wanted(self) -> bool:
         """Whether others wait for one."""
         return self._slots.are_wanted
 
+    def take_again(self, then: Grant) -> None:
+        """Take it again as soon as that is possible, and then call `then`.
+
+        Any thread may call: who wakes a request can wake it together with its slot, or it would
+        wake only to wait for that. For a request that holds its slot, or is over, `then` is called
+        at once.
+        """
+        with self._lock:
+            waits = not (self._is_held or self._is_over)
+            asks = waits and not self._then
+            if waits:
+                self._then.append(then)
+        if asks:
+            self._slots.submit(self.sender, self._granted)
+        elif not waits:
+            then()
+
     def resume(self) -> None:
         """Wait until it is this request's again, if it was given back. Only its thread may call."""
         if not self._is_held:
-            self._slots.acquire(self.sender)
-            self._is_held = True
+            granted = threading.Lock()
+            granted.acquire()
+            self.take_again(granted.release)
+            granted.acquire()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Let another request have it while this one only waits."""
-        self.release()
+        self.pause()
         try:
             yield
         finally:
             self.resume()
+
+    def _give_back(self, *, for_good: bool) -> None:
+        with self._lock:
+            held, self._is_held = self._is_held, False
+            self._is_over |= for_good
+        if held:
+            self._slots.release(self.sender)
+
+    def _granted(self) -> None:
+        with self._lock:
+            then, self._then = self._then, []
+            # The request may have ended meanwhile.
+            held = self._is_held = not self._is_over
+        if not held:
+            self._slots.release(self.sender)
+        for each in then:
+            each()

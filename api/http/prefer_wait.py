@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TypeVar
 
 from flask import request
@@ -55,7 +55,7 @@ def give_slot_back() -> None:
     """Let another request be processed while this one only waits."""
     slot = _slot()
     if slot is not None:
-        slot.release()
+        slot.pause()
 
 
 def slot_is_wanted() -> bool:
@@ -71,9 +71,17 @@ def take_slot_again() -> None:
         slot.resume()
 
 
-def _without_slot() -> AbstractContextManager[None]:
+def _wait_without_slot(waiter: EndWaiter, seconds: float) -> None:
+    """Wait for an end while another request has the slot; the end wakes this one with a slot."""
     slot = _slot()
-    return nullcontext() if slot is None else slot.paused()
+    if slot is None:
+        waiter.wait(seconds)
+        return
+    # Only now: while the request waits for another job, it must not hold a slot.
+    waiter.wake_with = slot.take_again
+    with slot.paused():
+        waiter.wait(seconds)
+        waiter.wake_with = None
 
 
 def _slot() -> Slot | None:
@@ -126,8 +134,7 @@ def wait_for_end(
         if left <= 0 or shared.stopping.is_set() or seat.revoked.is_set() or hung_up():
             return None
         is_listening = shared.job_ends.is_listening
-        with _without_slot():
-            waiter.wait(min(CHECK_SECONDS if is_listening else pause, left))
+        _wait_without_slot(waiter, min(CHECK_SECONDS if is_listening else pause, left))
         if not is_listening:
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
         outcome = check()

@@ -149,9 +149,9 @@ def test_a_slot_that_a_request_gives_back_is_another_ones_until_it_goes_on() -> 
     granted = threading.Event()
     slots.submit("ann", granted.set)
     assert not granted.is_set()
-    mine.release()
+    mine.pause()
     assert granted.is_set()
-    mine.release()  # a second time gives nothing back
+    mine.pause()  # a second time gives nothing back
     resumed = threading.Thread(target=mine.resume)
     resumed.start()
     resumed.join(0.1)

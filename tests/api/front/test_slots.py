@@ -85,3 +85,47 @@ def test_a_slot_tells_whether_others_wait_for_one(slots: FairSlots, asking: Aski
     assert mine.is_wanted
     slots.release("ann")
     assert not mine.is_wanted
+
+
+def test_a_request_is_woken_with_its_slot(slots: FairSlots, asking: Asking) -> None:
+    slots.acquire("ann")
+    mine = Slot(slots, "ann")
+    woken: list[str] = []
+    mine.take_again(lambda: woken.append("holds it"))
+    assert woken == ["holds it"]
+    asking.ask("ann", 3)
+    assert len(asking.granted) == 2
+    mine.pause()
+    assert len(asking.granted) == 3
+    mine.take_again(lambda: woken.append("first"))
+    mine.take_again(lambda: woken.append("second"))
+    assert woken == ["holds it"]
+    asking.ask("ann", 2)
+    slots.release("ann")
+    # One slot, however many have asked for it.
+    assert woken == ["holds it", "first", "second"]
+    assert len(asking.granted) == 3
+    slots.release("ann")
+    assert len(asking.granted) == 4
+    mine.release()
+    assert len(asking.granted) == 5
+
+
+def test_a_slot_that_comes_after_its_request_is_given_back(
+    slots: FairSlots, asking: Asking
+) -> None:
+    slots.acquire("ann")
+    mine = Slot(slots, "ann")
+    asking.ask("ann", 3)
+    mine.pause()
+    assert len(asking.granted) == 3
+    woken: list[bool] = []
+    mine.take_again(lambda: woken.append(True))
+    mine.release()
+    asking.ask("ann")
+    slots.release("ann")
+    assert woken == [True]
+    assert len(asking.granted) == 4
+    # It is over, and needs no slot.
+    mine.take_again(lambda: woken.append(True))
+    assert woken == [True, True]
