@@ -10,7 +10,9 @@ and nobody else can write meanwhile.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+from shared.process.wakeup import Wakeup
 
 Member = TypeVar("Member")
 
@@ -20,6 +22,18 @@ MANY = 64
 #: A leader waits for more as long as one has come within this time, and no longer than that.
 NEXT_SECONDS, LONGEST_SECONDS = 0.004, 0.04
 LOOK_SECONDS = 0.001
+#: How long a thread sleeps at most before it looks by itself.
+SLEEP_SECONDS = 1.0
+
+
+class Sleeper(Protocol):
+    """What a thread sleeps on; a wake that comes before the sleep is kept."""
+
+    def wait(self, seconds: float, /) -> object:
+        """Sleep until woken, or until the time is over."""
+
+    def wake(self) -> None:
+        """End the present sleep, or the next one."""
 
 
 class GroupCommit(Generic[Member]):
@@ -36,6 +50,8 @@ class GroupCommit(Generic[Member]):
         commit: Callable[[Sequence[Member]], None],
         before_waiting: Callable[[], object] = lambda: None,
         more_come: Callable[[], bool] = lambda: False,
+        sleeper: Sleeper | None = None,
+        sleeps_on: Callable[[], bool] = lambda: False,
     ) -> None:
         """Commit together with whatever waits, in this thread or in that of another member.
 
@@ -46,8 +62,12 @@ class GroupCommit(Generic[Member]):
             before_waiting: Called if this thread has to wait, once or twice, to give up what
                 others could use meanwhile.
             more_come: Whether others stand in line who may want to commit, too.
+            sleeper: What this thread sleeps on while it waits, so that others may wake it, too;
+                then it goes on if its member is committed.
+            sleeps_on: Asked after the commit whether this thread need not be woken, as somebody
+                else will wake it; it goes on after `SLEEP_SECONDS` all the same.
         """
-        ticket = _Ticket(member)
+        ticket: _Ticket[Member] = _Ticket(member, sleeper or Wakeup(), sleeps_on)
         with self._lock:
             self._waiting.append(ticket)
             leads = not self._has_leader
@@ -56,7 +76,10 @@ class GroupCommit(Generic[Member]):
         if not leads:
             if not are_many:
                 before_waiting()
-            ticket.turn.acquire()
+            while not (ticket.is_done or ticket.leads):
+                ticket.sleeper.wait(SLEEP_SECONDS)
+                # Whoever else has woken it won't do so again.
+                ticket.is_to_be_woken = True
         if not ticket.is_done:
             if not are_many and more_come():
                 before_waiting()
@@ -89,23 +112,28 @@ class GroupCommit(Generic[Member]):
             next_leader = self._waiting[0] if self._waiting else None
             self._has_leader = next_leader is not None
         if next_leader is not None:
-            next_leader.turn.release()
+            next_leader.leads = True
+            next_leader.sleeper.wake()
         for ticket in group:
             ticket.error = error
             ticket.is_done = True
-            if ticket is not group[0]:
-                ticket.turn.release()
+            if ticket is group[0] or (ticket.sleeps_on() and not ticket.is_to_be_woken):
+                continue
+            ticket.sleeper.wake()
 
 
 class _Ticket(Generic[Member]):
     """A thread that waits for its transaction, or for its turn to lead one."""
 
-    __slots__ = ("error", "is_done", "member", "turn")
+    __slots__ = ("error", "is_done", "is_to_be_woken", "leads", "member", "sleeper", "sleeps_on")
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, sleeper: Sleeper, sleeps_on: Callable[[], bool]) -> None:
         self.member = member
-        #: Held until the turn comes: a lock is a third of an event's price.
-        self.turn = threading.Lock()
-        self.turn.acquire()
+        self.sleeper = sleeper
+        self.sleeps_on = sleeps_on
+        self.leads = False
         self.is_done = False
+        #: Set by its thread, which then looks at `is_done`; the leader does both the other way
+        #: around, so that one of them sees what the other has set.
+        self.is_to_be_woken = False
         self.error: BaseException | None = None

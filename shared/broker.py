@@ -137,14 +137,14 @@ class Broker:
         """
         return self._send(kind, [job_id])
 
-    def wake_soon(self, kind: Kind, job_id: str) -> None:
-        """Let a thread send a wake: requests at the same time share a round trip, and none waits.
+    def wake_soon(self, kind: Kind, *job_ids: str) -> None:
+        """Let a thread send wakes: requests at the same time share a round trip, and none waits.
 
-        Call it after the commit of the job.
+        Call it after the commit of the jobs.
         """
         with self._not_empty:
             waiting = self._requested.setdefault(kind, deque(maxlen=MAX_WAITING_WAKES))
-            waiting.append(job_id)
+            waiting.extend(job_ids)
             if self._thread is None and not self._closed:
                 # Not earlier: a thread does not survive a fork.
                 self._thread = threading.Thread(target=self._run, name="wakes", daemon=True)

@@ -7,6 +7,7 @@ doubled or late one a look at the row.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -95,18 +96,20 @@ class EndWaiter:
         job_id: The job.
         asker: Who waits; it means nothing here.
         end: What was published last; None until then.
+        since: Since when it waits, by `time.monotonic`.
         seen: What `look` has read after that for the request, which takes it.
         wake_with: Called with `wake` once the end has come, to call it when the request can go
             on; by default it is woken at once.
     """
 
-    __slots__ = ("_wakeup", "asker", "end", "job_id", "seen", "wake_with")
+    __slots__ = ("_wakeup", "asker", "end", "job_id", "seen", "since", "wake_with")
 
     def __init__(self, job_id: str, asker: object = None) -> None:
         self.job_id = job_id
         self.asker = asker
         self.end: JobEnd | None = None
         self.seen: object = None
+        self.since = time.monotonic()
         self.wake_with: Callable[[Callable[[], None]], object] | None = None
         self._wakeup = Wakeup()
 

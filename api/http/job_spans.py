@@ -16,12 +16,17 @@ def begin_submission() -> None:
         g.setdefault("submission_began", time.monotonic())
 
 
-def submitted(job_id: str) -> None:
-    """Record that a job is committed, from the thread of its request."""
+def submitted(job_id: str, at: float | None = None) -> None:
+    """Record that a job is committed, from the thread of its request.
+
+    Args:
+        job_id: The job.
+        at: When, by `time.monotonic`; now by default.
+    """
     traces = services().traces
     if traces is None:
         return
-    now = time.monotonic()
+    now = time.monotonic() if at is None else at
     traces.record(job_id, "submit", g.get("submission_began", now), now, {})
     g.setdefault("submitted_jobs", []).append(job_id)
 

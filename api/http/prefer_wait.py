@@ -71,6 +71,17 @@ def take_slot_again() -> None:
         slot.resume()
 
 
+def sleep_for_end(waiter: EndWaiter) -> None:
+    """Let another request have the slot, and the end wake this one with a slot.
+
+    It holds for the next sleeps, until `wait_for_end` ends.
+    """
+    slot = _slot()
+    if slot is not None:
+        waiter.wake_with = slot.take_again
+        slot.pause()
+
+
 def _wait_without_slot(waiter: EndWaiter, seconds: float) -> None:
     """Wait for an end while another request has the slot; the end wakes this one with a slot."""
     slot = _slot()
@@ -90,16 +101,14 @@ def _slot() -> Slot | None:
 
 
 @contextmanager
-def expected_end(job_id: str, seconds: int) -> Iterator[EndWaiter | None]:
-    """Expect the end of a job; yield None if this request does not ask to wait.
+def expected_end(job_id: str) -> Iterator[EndWaiter]:
+    """Expect the end of a job.
 
     It is entered before the commit of a new job, so that no end is missed.
     """
-    if seconds <= 0:
-        yield None
-        return
     ends = services().job_ends
     waiter = ends.expect(job_id, current_user())
+    when_client_goes(waiter.wake)
     try:
         yield waiter
     finally:
@@ -107,17 +116,23 @@ def expected_end(job_id: str, seconds: int) -> Iterator[EndWaiter | None]:
 
 
 def wait_for_end(
-    waiter: EndWaiter, seconds: int, check: Callable[[], Outcome | None], *, seat: Seat, new: bool
+    waiter: EndWaiter,
+    deadline: float,
+    check: Callable[[], Outcome | None],
+    *,
+    seat: Seat,
+    new: bool,
 ) -> Outcome | None:
     """Wait until a job has ended.
 
     Args:
         waiter: From `expected_end`.
-        seconds: The longest wait.
+        deadline: How long to wait at most, by `time.monotonic`.
         check: Reads the job's row in a new transaction, since an open one would keep seeing the
             same row. Returns None until the job has ended.
         seat: The seat that this request waits on.
-        new: The job was created just now and can't have ended yet.
+        new: The job was created by this request after `expected_end`: nothing is read before its
+            end is heard.
 
     Returns:
         The result of `check`; None if the time runs out, the server stops, the client hangs up or
@@ -125,19 +140,24 @@ def wait_for_end(
     """
     shared = services()
     hung_up = client_gone()
-    when_client_goes(waiter.wake)
-    deadline = time.monotonic() + seconds
     pause = FIRST_PAUSE_SECONDS
-    outcome = None if new else check()
+    outcome = None
+    if not new or waiter.end is not None:
+        take_slot_again()
+        outcome = check()
+    # A published end may be lost while the request sleeps for its group, too.
+    next_check = waiter.since + CHECK_SECONDS
     while outcome is None:
         left = deadline - time.monotonic()
         if left <= 0 or shared.stopping.is_set() or seat.revoked.is_set() or hung_up():
             return None
         is_listening = shared.job_ends.is_listening
-        _wait_without_slot(waiter, min(CHECK_SECONDS if is_listening else pause, left))
+        until_check = next_check - time.monotonic() if is_listening else pause
+        _wait_without_slot(waiter, max(0.0, min(until_check, left)))
         if not is_listening:
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
         outcome = check()
+        next_check = time.monotonic() + CHECK_SECONDS
     return outcome
 
 

@@ -85,6 +85,7 @@ def submit(
     body: BaseModel,
     generations: Sequence[GenerateRequest],
     job_ids: Sequence[str] | None = None,
+    waiter: EndWaiter | None = None,
 ) -> SubmittedTexts:
     """Submit a job for each generation: all of them, or none.
 
@@ -93,6 +94,7 @@ def submit(
         body: What must be equal in two requests with one key.
         generations: The generations.
         job_ids: The ids of the new jobs; new ones by default.
+        waiter: Expects the end of the only one of them.
 
     Raises:
         ApiError: One of them is refused.
@@ -101,7 +103,7 @@ def submit(
     requests = [generation_request(generation) for generation in generations]
     ids = new_ids(len(requests)) if job_ids is None else job_ids
     if len(requests) == 1:
-        result = enqueue_in_group(header, body, requests[0], ids[0], waits=True)
+        result = enqueue_in_group(header, body, requests[0], ids[0], waits=True, waiter=waiter)
         take_slot_again()
         jobs = [result.body["id"]]
     else:
@@ -156,42 +158,41 @@ def submit_and_wait(
     job_ids = new_ids(len(generations))
     has_key = header.idempotency_key is not None
     # Before the commit, so that no end is missed.
-    with _expected_ends(job_ids, seconds) as waiters:
-        submitted = submit(header, body, generations, job_ids)
+    deadline = time.monotonic() + seconds
+    with _expected_ends(job_ids) as waiters:
+        only = waiters[0] if len(waiters) == 1 else None
+        submitted = submit(header, body, generations, job_ids, only)
         if not submitted.replayed:
             try:
-                return submitted, _wait_for_all(waiters, seconds, seat, new=True, has_key=has_key)
+                return submitted, _wait_for_all(waiters, deadline, seat, new=True, has_key=has_key)
             except BaseException:
                 if not has_key:
                     cancel(services(), submitted.jobs)
                 raise
-    with _expected_ends(submitted.jobs, seconds) as waiters:
-        return submitted, _wait_for_all(waiters, seconds, seat, new=False, has_key=has_key)
+    with _expected_ends(submitted.jobs) as waiters:
+        return submitted, _wait_for_all(waiters, deadline, seat, new=False, has_key=has_key)
 
 
 @contextmanager
-def _expected_ends(job_ids: Sequence[str], seconds: int) -> Iterator[list[EndWaiter]]:
+def _expected_ends(job_ids: Sequence[str]) -> Iterator[list[EndWaiter]]:
     with ExitStack() as stack:
-        found = [stack.enter_context(expected_end(job_id, seconds)) for job_id in job_ids]
-        yield [waiter for waiter in found if waiter is not None]
+        yield [stack.enter_context(expected_end(job_id)) for job_id in job_ids]
 
 
 def _wait_for_all(
-    waiters: Sequence[EndWaiter], seconds: int, seat: Seat, *, new: bool, has_key: bool
+    waiters: Sequence[EndWaiter], deadline: float, seat: Seat, *, new: bool, has_key: bool
 ) -> list[EndedJob]:
     ended = []
-    deadline = time.monotonic() + seconds
     for number, waiter in enumerate(waiters):
-        left = max(0, math.ceil(deadline - time.monotonic()))
         check = partial(_read_ended, waiter)
-        job = wait_for_end(waiter, left, check, seat=seat, new=new and number == 0)
+        job = wait_for_end(waiter, deadline, check, seat=seat, new=new and number == 0)
         if job is None:
-            raise _not_ready(seconds, seat, has_key=has_key)
+            raise _not_ready(seat, has_key=has_key)
         ended.append(job)
     return ended
 
 
-def _not_ready(seconds: int, seat: Seat, *, has_key: bool) -> ApiError:
+def _not_ready(seat: Seat, *, has_key: bool) -> ApiError:
     if seat.revoked.is_set():
         return TooManyWaits("somebody else got this request's place to wait. Send it again")
     way = (
@@ -199,6 +200,7 @@ def _not_ready(seconds: int, seat: Seat, *, has_key: bool) -> ApiError:
         if has_key
         else "It was cancelled. Stream it, ask for fewer tokens, or use POST /v1/generate"
     )
+    seconds = math.ceil(services().settings.openai_wait_seconds)
     return TextNotReady(
         f"the text is not ready after {seconds} s (QUIRE_OPENAI_WAIT_SECONDS), or the server "
         f"stops. {way}"

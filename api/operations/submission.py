@@ -1,5 +1,6 @@
 """Submit a job, and wake a worker after the commit."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -50,8 +51,16 @@ def submit(
     return creation_of(job, reply)
 
 
-def creation_of(job: SubmittedJob, reply: JobReply) -> Creation:
-    """Return a submitted job as the creation of its request."""
+def creation_of(
+    job: SubmittedJob, reply: JobReply, after_commit: Callable[[], object] | None = None
+) -> Creation:
+    """Return a submitted job as the creation of its request.
+
+    Args:
+        job: The job.
+        reply: The response body.
+        after_commit: Called after the commit by its request; by default this wakes a worker.
+    """
 
     def wake() -> None:
         job_spans.submitted(job.id)
@@ -60,7 +69,13 @@ def creation_of(job: SubmittedJob, reply: JobReply) -> Creation:
     def add_place(session: Session, reply: BaseModel) -> BaseModel:
         return reply.model_copy(update={"queue": place_reply(session, job)})
 
-    return Creation(reply, 202, f"/v1/jobs/{job.id}", after_commit=wake, complete_reply=add_place)
+    return Creation(
+        reply,
+        202,
+        f"/v1/jobs/{job.id}",
+        complete_reply=add_place,
+        after_commit=after_commit or wake,
+    )
 
 
 def scheduled(submission: Submission, scheduling: SchedulingOptions, now: datetime) -> Submission:

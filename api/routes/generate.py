@@ -1,5 +1,6 @@
 """``POST /v1/generate``, ``/v1/score`` and ``/v1/next``: write texts, score one, look ahead."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,13 +9,13 @@ from flask import Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from api.front import Seat
 from api.http.idempotency import REPLAYED, Creation, Result, create_once, find_result
 from api.http.openapi import Resource
 from api.http.prefer_wait import (
     expected_end,
     published_texts,
     seconds_to_wait,
-    take_slot_again,
     wait_for_end,
     wait_seat,
 )
@@ -41,8 +42,8 @@ from shared.texts.corpus_text import CorpusText
 
 generate = Resource("generate", "Write texts with a model")
 
-#: Submits a job, given its new id and whether the request waits for its end.
-Enqueue = Callable[[str, bool], Result]
+#: Submits a job, given its new id and what expects its end if the request waits for that.
+Enqueue = Callable[[str, EndWaiter | None], Result]
 
 
 @generate.post("/generate", 202, JobReply, other_responses={200: JobReply})
@@ -84,18 +85,23 @@ def submit_next(header: IdempotencyAndPreferHeaders, body: NextRequest) -> Respo
 def _in_group(
     header: IdempotencyAndPreferHeaders, body: BaseModel, request: TextRequest
 ) -> Enqueue:
-    return lambda job_id, waits: enqueue_in_group(header, body, request, job_id, waits=waits)
+    return lambda job_id, waiter: enqueue_in_group(
+        header, body, request, job_id, waits=waiter is not None, waiter=waiter
+    )
 
 
 def _enqueue_and_notify(
-    header: IdempotencyAndPreferHeaders, body: GenerateRequest, job_id: str, waits: bool
+    header: IdempotencyAndPreferHeaders,
+    body: GenerateRequest,
+    job_id: str,
+    waiter: EndWaiter | None,
 ) -> Result:
     """Submit a text alone: its group's transaction knows nothing of notifications."""
 
     def create(session: Session) -> Creation:
         creation = enqueue_text(session, generation_request(body), job_id)
         notify_of_job(session, job_id, body.notify)
-        return replace(creation, complete_reply=None) if waits else creation
+        return _without_place(creation) if waiter is not None else creation
 
     return create_once(header, body, create)
 
@@ -105,12 +111,11 @@ def _enqueue_corpus_score(
     body: ScoreRequest,
     kept: CorpusText | None,
     job_id: str,
-    waits: bool,
+    waiter: EndWaiter | None,
 ) -> Result:
     def create(session: Session) -> Creation:
         creation = enqueue_corpus_score(session, body, kept, job_id)
-        # A client that waits for the end needs no place in the queue.
-        return replace(creation, complete_reply=None) if waits else creation
+        return _without_place(creation) if waiter is not None else creation
 
     if kept is None:
         return create_once(header, body, create)
@@ -118,29 +123,32 @@ def _enqueue_corpus_score(
     return find_result(header, body) or create_with_text(header, body, kept, create)
 
 
+def _without_place(creation: Creation) -> Creation:
+    """A client that waits for the end needs no place in the queue."""
+    return replace(creation, complete_reply=None)
+
+
 def _create_and_wait(header: IdempotencyAndPreferHeaders, enqueue: Enqueue) -> Response:
     seconds = seconds_to_wait(header.prefer)
     job_id = new_id()
-    with expected_end(job_id, seconds) as waiter:
-        result = enqueue(job_id, bool(seconds))
-        if not result.replayed:
-            return _wait(result, waiter, seconds)
-    with expected_end(result.body["id"], seconds) as waiter:
-        return _wait(result, waiter, seconds)
-
-
-def _wait(result: Result, waiter: EndWaiter | None, seconds: int) -> Response:
-    if waiter is None:
-        return result.response()
     with wait_seat(seconds) as seat:
         if seat is None:
-            take_slot_again()
-            return result.response()
-        check = partial(_ended_job, waiter, replayed=result.replayed)
-        ended = wait_for_end(waiter, seconds, check, seat=seat, new=not result.replayed)
+            return enqueue(job_id, None).response()
+        deadline = time.monotonic() + seconds
+        with expected_end(job_id) as waiter:
+            result = enqueue(job_id, waiter)
+            ended = None if result.replayed else _wait(result, waiter, deadline, seat)
+        if result.replayed:
+            with expected_end(result.body["id"]) as waiter:
+                ended = _wait(result, waiter, deadline, seat)
     response = result.response() if ended is None else ended
     response.headers["Preference-Applied"] = f"wait={seconds}"
     return response
+
+
+def _wait(result: Result, waiter: EndWaiter, deadline: float, seat: Seat) -> Response | None:
+    check = partial(_ended_job, waiter, replayed=result.replayed)
+    return wait_for_end(waiter, deadline, check, seat=seat, new=not result.replayed)
 
 
 def _ended_job(waiter: EndWaiter, *, replayed: bool) -> Response | None:

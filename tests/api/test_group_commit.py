@@ -17,6 +17,7 @@ from api.front import FairSlots, Front, FrontLimits, Slot
 from api.group_commit import MANY, GroupCommit
 from api.http.head_policy import ApiHeadPolicy
 from api.services import EXTENSION
+from shared.process.wakeup import Wakeup
 from tests.api.groups import Groups, Send
 from tests.api.harness import ApiHarness, Person
 from tests.services.waiting import until
@@ -120,6 +121,76 @@ def test_a_leader_does_not_wait_long_however_many_come(monkeypatch: pytest.Monke
     committed: list[Sequence[int]] = []
     GroupCommit[int]().run(0, committed.append, more_come=lambda: True)
     assert committed == [[0]]
+
+
+class Asleep:
+    """A thread whose member is committed by another one."""
+
+    def __init__(self, threads: ThreadPoolExecutor, *, sleeps_on: bool) -> None:
+        self.sleeper, self.held = Wakeup(), Held()
+        self.leader = threads.submit(self.held.run, 0)
+        until(lambda: bool(self.held.committed), "the leader leads")
+        self.future = threads.submit(
+            self.held.groups.run,
+            *(1, self.held._commit),
+            sleeper=self.sleeper,
+            sleeps_on=lambda: sleeps_on,
+        )
+        until(partial(self.held._has_waiting, 1), "it waits")
+
+    def lead_another(self, threads: ThreadPoolExecutor) -> None:
+        """Commit it in the group of a third thread."""
+        third = threads.submit(self.held.run, 2)
+        until(partial(self.held._has_waiting, 2), "the third waits")
+        self.held.groups._waiting.reverse()
+        self.held.gate.set()
+        for each in (self.leader, third):
+            each.result(30)
+        assert self.held.committed == [[0], [2, 1]]
+
+
+def test_a_thread_that_sleeps_on_is_woken_by_whom_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "SLEEP_SECONDS", 60.0)
+    with ThreadPoolExecutor(3) as threads:
+        asleep = Asleep(threads, sleeps_on=True)
+        asleep.lead_another(threads)
+        with pytest.raises(TimeoutError):
+            asleep.future.result(0.2)
+        asleep.sleeper.wake()
+        asleep.future.result(30)
+
+
+def test_a_thread_that_need_not_sleep_on_is_woken_by_its_leader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "SLEEP_SECONDS", 60.0)
+    with ThreadPoolExecutor(3) as threads:
+        asleep = Asleep(threads, sleeps_on=False)
+        asleep.lead_another(threads)
+        asleep.future.result(30)
+
+
+def test_a_wake_that_comes_before_the_leader_is_through_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "SLEEP_SECONDS", 60.0)
+    with ThreadPoolExecutor(3) as threads:
+        asleep = Asleep(threads, sleeps_on=True)
+        [ticket] = asleep.held.groups._waiting
+        asleep.sleeper.wake()
+        until(lambda: ticket.is_to_be_woken, "it has looked, and sleeps again")
+        asleep.lead_another(threads)
+        asleep.future.result(30)
+
+
+def test_a_thread_that_nobody_wakes_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "SLEEP_SECONDS", 0.3)
+    with ThreadPoolExecutor(3) as threads:
+        asleep = Asleep(threads, sleeps_on=True)
+        asleep.lead_another(threads)
+        asleep.future.result(30)
 
 
 def test_an_error_of_the_leader_reaches_its_whole_group() -> None:

@@ -125,14 +125,18 @@ def test_a_cancelled_job_answers_its_waiting_request(harness: ApiHarness, ann: P
     assert answer.json["texts"] == []
 
 
-def test_nobody_is_left_behind_who_waits(crowd: ApiHarness) -> None:
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "not told"])
+def test_nobody_is_left_behind_who_waits(crowd: ApiHarness, is_told: bool) -> None:
     ann = crowd.person("ann")
     body = {"model": crowd.model(ann)["id"], "length": 5}
+    # From the beginning, so that those who share a transaction sleep through its end.
+    services(crowd).job_ends.start()
+    hears(crowd)
     with waiting(crowd, ann, body, CROWD) as futures:
-        hears(crowd)
         claims = claim(crowd)
         finish(crowd, claims)
-        publish(crowd, *(JobEnd(one.job_id, 1, stored(crowd, one.job_id)) for one in claims))
+        if is_told:
+            publish(crowd, *(JobEnd(one.job_id, 1, stored(crowd, one.job_id)) for one in claims))
         answers = [future.result() for future in futures]
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json["id"] for answer in answers}) == CROWD

@@ -80,8 +80,8 @@ def test_a_database_lost_after_the_commit_does_not_revoke_the_202(
     name = harness.engine.url.database
     wake_soon = broker.Broker.wake_soon
 
-    def lose_the_database(self: broker.Broker, kind: Kind, job_id: str) -> None:
-        wake_soon(self, kind, job_id)
+    def lose_the_database(self: broker.Broker, kind: Kind, *job_ids: str) -> None:
+        wake_soon(self, kind, *job_ids)
         with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
             server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
             server.execute(

@@ -6,8 +6,10 @@ is written, and its request goes the way of one, which says what is wrong. So a 
 refused, or violates a constraint, fails alone.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from pydantic import BaseModel
@@ -28,7 +30,12 @@ from api.http.idempotency import (
     store_completed,
     store_new,
 )
-from api.http.prefer_wait import give_slot_back, slot_is_wanted, take_slot_again
+from api.http.prefer_wait import (
+    give_slot_back,
+    sleep_for_end,
+    slot_is_wanted,
+    take_slot_again,
+)
 from api.operations.submission import creation_of, scheduled
 from api.operations.texts.excerpts import refuse_random_prompt
 from api.operations.texts.generation import enqueue_text
@@ -41,6 +48,7 @@ from shared.clock import database_now
 from shared.database import limit_lock_waits
 from shared.database import writing as database_writing
 from shared.database_errors import is_lock_conflict
+from shared.job_ends import EndWaiter
 from shared.queue.types import Submission, SubmittedJob
 from shared.tables import Job
 
@@ -60,6 +68,7 @@ class GroupedText:
     Attributes:
         job_id: The id of the new job.
         waits: Whether the request waits for the end of the job.
+        committed_at: When it was committed, by `time.monotonic`.
         key: The idempotency key, if there is one.
         request_sha256: Of the request, if there is a key.
         creation: What is committed; None if the request was declined.
@@ -69,6 +78,7 @@ class GroupedText:
     request: TextRequest
     job_id: str
     waits: bool
+    committed_at: float = 0.0
     key: str | None = None
     request_sha256: str | None = None
     creation: Creation | None = None
@@ -76,12 +86,18 @@ class GroupedText:
 
 
 def enqueue_in_group(
-    header: IdempotencyHeader, body: BaseModel, request: TextRequest, job_id: str, *, waits: bool
+    header: IdempotencyHeader,
+    body: BaseModel,
+    request: TextRequest,
+    job_id: str,
+    *,
+    waits: bool,
+    waiter: EndWaiter | None = None,
 ) -> Result:
     """Submit the text that the current user asks for, unless its key has created it already.
 
     While the request waits for its group, another one has its slot. If it then waits for the end
-    of its job, it has none until that comes.
+    of its job, it has none until that comes, and sleeps until then.
 
     Args:
         header: Holds the idempotency key.
@@ -89,16 +105,16 @@ def enqueue_in_group(
         request: The request.
         job_id: The id of the new job.
         waits: Whether the request waits for the end, so that nobody reads its place in the queue.
+        waiter: Expects the end of this job and no other, for a request that waits for it.
 
     Raises:
         KeyReused: The key came with a different request before.
     """
     job_spans.begin_submission()
     if len(request.prompt or "") <= MAX_PROMPT_CHARACTERS and not request.nearest:
-        text = GroupedText(
-            request, job_id, waits, header.idempotency_key, digest_if_keyed(header, body)
-        )
-        services().text_submissions.run(text, _commit, give_slot_back, slot_is_wanted)
+        key, request_sha256 = header.idempotency_key, digest_if_keyed(header, body)
+        text = GroupedText(request, job_id, waits, key=key, request_sha256=request_sha256)
+        _run_in_group(text, waiter)
         if text.creation is None or not waits:
             take_slot_again()
         if text.error is not None:
@@ -113,8 +129,34 @@ def enqueue_in_group(
     return create_once(header, body, create)
 
 
+def _run_in_group(text: GroupedText, waiter: EndWaiter | None) -> None:
+    groups, ends = services().text_submissions, services().job_ends
+    if waiter is None:
+        groups.run(text, _commit, give_slot_back, slot_is_wanted)
+        return
+    groups.run(
+        text,
+        _commit,
+        partial(sleep_for_end, waiter),
+        slot_is_wanted,
+        sleeper=waiter,
+        # It would wake only to sleep again until the end.
+        sleeps_on=lambda: text.creation is not None and ends.is_listening,
+    )
+
+
 def _commit(group: Sequence[GroupedText]) -> None:
     """Commit the texts of a group; those that are neither created nor failed are declined."""
+    _try_to_commit(group)
+    created = [text for text in group if text.creation is not None]
+    at = time.monotonic()
+    for text in created:
+        text.committed_at = at
+    if created:
+        services().broker.wake_soon("generate", *(text.job_id for text in created))
+
+
+def _try_to_commit(group: Sequence[GroupedText]) -> None:
     try:
         try:
             _write(group)
@@ -237,7 +279,8 @@ def _submissions(
 
 def _creation(job: SubmittedJob, text: GroupedText, models: Mapping[_Use, UsableModel]) -> Creation:
     model, user = models[_use(text.request)], text.request.user
-    creation = creation_of(job, render_job(job, user.name, shows_corpus=model.shows_corpus))
+    reply = render_job(job, user.name, shows_corpus=model.shows_corpus)
+    creation = creation_of(job, reply, lambda: job_spans.submitted(job.id, text.committed_at))
     return replace(creation, complete_reply=None) if text.waits else creation
 
 
