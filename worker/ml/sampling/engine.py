@@ -139,12 +139,13 @@ class Engine:
             if sum(batch.on_gpu == sampler.shape.gpu for batch in batches) < self._threads:
                 stacked = _batching_key(sequence, sampler) in stacking
                 batches.append(_Batch(stacked, [(sampler, [sequence])]))
-        while batches and len(batches) < self._threads:
-            # A core would be idle, and two halves take half the time.
-            largest = max(batches, key=lambda batch: batch.half_size)
-            if not largest.half_size:
+        while batches:
+            # A core would be idle, and parts of a batch take less time than all of it.
+            largest = max(batches, key=lambda batch: batch.rows)
+            parts = largest.split(at_most=1 + self._threads - len(batches))
+            if not parts:
                 break
-            batches.append(largest.split())
+            batches += parts
         return batches
 
     def _choose_devices(self) -> None:
@@ -233,18 +234,25 @@ class _Batch:
         return self.groups[0][0].shape.gpu
 
     @property
-    def half_size(self) -> int:
-        """Sequences in half of the batch; 0 where splitting it gains nothing."""
+    def rows(self) -> int:
+        """The rows that are computed, with those that pad it; 0 for a stack, which has one size."""
         sampler, sequences = self.groups[0]
-        worthwhile = not self.stacked and len(sequences) > sampler.buckets[0]
-        return len(sequences) // 2 if worthwhile else 0
+        return 0 if self.stacked else sampler.rows(len(sequences))
 
-    def split(self) -> "_Batch":
-        """Move half of the sequences into a new batch."""
+    def split(self, at_most: int) -> list["_Batch"]:
+        """Cut it into full parts of fewer rows, and keep the first one.
+
+        Returns:
+            The others; none if so many parts would have as many rows each.
+        """
         sampler, sequences = self.groups[0]
-        half = sequences[len(sequences) // 2 :]
-        del sequences[len(sequences) // 2 :]
-        return _Batch(False, [(sampler, half)])
+        for size in reversed(sampler.buckets):
+            if size < self.rows and len(sequences) <= size * at_most:
+                starts = range(size, len(sequences), size)
+                parts = [_Batch(False, [(sampler, sequences[at : at + size])]) for at in starts]
+                del sequences[size:]
+                return parts
+        return []
 
 
 def _advance(groups: abc.Sequence[Group], *, short: bool) -> float:

@@ -156,9 +156,13 @@ class Sampler:
         request = shortest_request(filtered=filtered)
         self.advance([self.new_sequence(request) for _ in range(min(rows, self.capacity))])
 
+    def rows(self, count: int) -> int:
+        """The rows of a batch of so many sequences, padded to the next size."""
+        return next(size for size in self.buckets if size >= count)
+
     def batch_shape(self, count: int) -> StepShape:
-        """The shape of a batch of so many sequences, padded to the next size."""
-        return replace(self.shape, rows=next(size for size in self.buckets if size >= count))
+        """The shape of a batch of so many sequences."""
+        return replace(self.shape, rows=self.rows(count))
 
     def advance(
         self,
