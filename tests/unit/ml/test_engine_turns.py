@@ -130,3 +130,31 @@ def test_meanwhile_is_called_for_the_shortest_block_too(engine: Engine, sampler:
     # A block that ends ends the pause as well.
     engine.step(meanwhile)
     assert calls == [True]
+
+
+@pytest.mark.parametrize(
+    ("texts", "threads", "parts"),
+    [
+        (1, 2, [1]),
+        (2, 2, [2]),
+        (3, 2, [2, 1]),
+        # Two parts of 4 would have 8 rows each, as one of 8 has.
+        (8, 2, [8]),
+        (8, 4, [2, 2, 2, 2]),
+        (10, 2, [8, 2]),
+        (32, 2, [16, 16]),
+        (32, 3, [16, 8, 8]),
+        (32, 4, [8, 8, 8, 8]),
+        (33, 2, [32, 1]),
+        (64, 2, [32, 32]),
+    ],
+)
+def test_a_batch_is_cut_where_its_parts_have_fewer_rows(
+    sampler: Sampler, texts: int, threads: int, parts: list[int]
+) -> None:
+    engine = Engine(threads)
+    sequences = add(engine, sampler, "ann", LONG, texts)
+    batches = [members for batch in engine._schedule() for _, members in batch.groups]
+    engine.close()
+    assert sorted(map(len, batches), reverse=True) == parts
+    assert {sequence for members in batches for sequence in members} == sequences
