@@ -117,9 +117,9 @@ class GroupCommit(Generic[Member]):
         for ticket in group:
             ticket.error = error
             ticket.is_done = True
-            if ticket is group[0] or (ticket.sleeps_on() and not ticket.is_to_be_woken):
-                continue
-            ticket.sleeper.wake()
+            sleeps_on = error is None and ticket.sleeps_on() and not ticket.is_to_be_woken
+            if ticket is not group[0] and not sleeps_on:
+                ticket.sleeper.wake()
 
 
 class _Ticket(Generic[Member]):

@@ -193,7 +193,8 @@ def test_a_thread_that_nobody_wakes_looks_by_itself(monkeypatch: pytest.MonkeyPa
         asleep.future.result(30)
 
 
-def test_an_error_of_the_leader_reaches_its_whole_group() -> None:
+def test_an_error_of_the_leader_reaches_its_whole_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "SLEEP_SECONDS", 60.0)
     held = Held()
 
     def fail(group: Sequence[int]) -> None:
@@ -204,7 +205,10 @@ def test_an_error_of_the_leader_reaches_its_whole_group() -> None:
     with ThreadPoolExecutor(3) as threads:
         first = threads.submit(held.groups.run, 0, fail)
         until(lambda: bool(held.committed), "the first one leads")
-        others = [threads.submit(held.groups.run, number, fail) for number in (1, 2)]
+        others = [
+            threads.submit(held.groups.run, number, fail, sleeps_on=lambda: True)
+            for number in (1, 2)
+        ]
         until(lambda: len(held.groups._waiting) == 2, "they wait")
         held.gate.set()
         for each in (first, *others):
