@@ -10,7 +10,7 @@ and nobody else can write meanwhile.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from shared.process.wakeup import Wakeup
 
@@ -24,16 +24,6 @@ NEXT_SECONDS, LONGEST_SECONDS = 0.004, 0.04
 LOOK_SECONDS = 0.001
 #: How long a thread sleeps at most before it looks by itself.
 SLEEP_SECONDS = 1.0
-
-
-class Sleeper(Protocol):
-    """What a thread sleeps on; a wake that comes before the sleep is kept."""
-
-    def wait(self, seconds: float, /) -> object:
-        """Sleep until woken, or until the time is over."""
-
-    def wake(self) -> None:
-        """End the present sleep, or the next one."""
 
 
 class GroupCommit(Generic[Member]):
@@ -50,7 +40,7 @@ class GroupCommit(Generic[Member]):
         commit: Callable[[Sequence[Member]], None],
         before_waiting: Callable[[], object] = lambda: None,
         more_come: Callable[[], bool] = lambda: False,
-        sleeper: Sleeper | None = None,
+        sleeper: Wakeup | None = None,
         sleeps_on: Callable[[], bool] = lambda: False,
     ) -> None:
         """Commit together with whatever waits, in this thread or in that of another member.
@@ -127,7 +117,7 @@ class _Ticket(Generic[Member]):
 
     __slots__ = ("error", "is_done", "is_to_be_woken", "leads", "member", "sleeper", "sleeps_on")
 
-    def __init__(self, member: Member, sleeper: Sleeper, sleeps_on: Callable[[], bool]) -> None:
+    def __init__(self, member: Member, sleeper: Wakeup, sleeps_on: Callable[[], bool]) -> None:
         self.member = member
         self.sleeper = sleeper
         self.sleeps_on = sleeps_on

@@ -89,8 +89,8 @@ def _document(end: JobEnd) -> bytes:
     return _END.dump_json(replace(end, texts=None))
 
 
-class EndWaiter:
-    """One request that waits for the end of one job.
+class EndWaiter(Wakeup):
+    """One request that waits for the end of one job; it is woken when to read the job's row.
 
     Attributes:
         job_id: The job.
@@ -102,24 +102,16 @@ class EndWaiter:
             on; by default it is woken at once.
     """
 
-    __slots__ = ("_wakeup", "asker", "end", "job_id", "seen", "since", "wake_with")
+    __slots__ = ("asker", "end", "job_id", "seen", "since", "wake_with")
 
     def __init__(self, job_id: str, asker: object = None) -> None:
+        super().__init__()
         self.job_id = job_id
         self.asker = asker
         self.end: JobEnd | None = None
         self.seen: object = None
         self.since = time.monotonic()
         self.wake_with: Callable[[Callable[[], None]], object] | None = None
-        self._wakeup = Wakeup()
-
-    def wait(self, seconds: float) -> None:
-        """Wait until there is a reason to read the job's row, or until the time is over."""
-        self._wakeup.wait(seconds)
-
-    def wake(self) -> None:
-        """End the present wait, or the next one."""
-        self._wakeup.wake()
 
     def wake_for_end(self) -> None:
         """Have the request woken, as the end has come."""

@@ -10,6 +10,7 @@ import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 Grant = Callable[[], object]
 
@@ -52,10 +53,7 @@ class FairSlots:
 
     def acquire(self, sender: str) -> None:
         """Wait for a slot."""
-        granted = threading.Lock()
-        granted.acquire()
-        self.submit(sender, granted.release)
-        granted.acquire()
+        _wait(partial(self.submit, sender))
 
     @contextmanager
     def held(self, sender: str) -> Iterator[None]:
@@ -97,6 +95,14 @@ def _call(granted: list[Grant]) -> None:
         grant()
 
 
+def _wait(ask: Callable[[Grant], object]) -> None:
+    """Ask for a slot, and wait until it is granted."""
+    granted = threading.Lock()
+    granted.acquire()
+    ask(granted.release)
+    granted.acquire()
+
+
 class Slot:
     """One request's slot, which it may give back early, and take again.
 
@@ -130,9 +136,8 @@ class Slot:
     def take_again(self, then: Grant) -> None:
         """Take it again as soon as that is possible, and then call `then`.
 
-        Any thread may call: who wakes a request can wake it together with its slot, or it would
-        wake only to wait for that. For a request that holds its slot, or is over, `then` is called
-        at once.
+        Any thread may call. Whoever wakes a request does so through this, or the request would wake
+        only to wait for its slot. If it holds the slot, or is over, `then` is called at once.
         """
         with self._lock:
             waits = not (self._is_held or self._is_over)
@@ -147,10 +152,7 @@ class Slot:
     def resume(self) -> None:
         """Wait until it is this request's again, if it was given back. Only its thread may call."""
         if not self._is_held:
-            granted = threading.Lock()
-            granted.acquire()
-            self.take_again(granted.release)
-            granted.acquire()
+            _wait(self.take_again)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -72,10 +72,7 @@ def take_slot_again() -> None:
 
 
 def sleep_for_end(waiter: EndWaiter) -> None:
-    """Let another request have the slot, and the end wake this one with a slot.
-
-    It holds for the next sleeps, until `wait_for_end` ends.
-    """
+    """Let another request have the slot before this one sleeps; the end wakes it with a slot."""
     slot = _slot()
     if slot is not None:
         waiter.wake_with = slot.take_again
@@ -142,11 +139,12 @@ def wait_for_end(
     hung_up = client_gone()
     pause = FIRST_PAUSE_SECONDS
     outcome = None
+    # A published end may be lost while the request sleeps for its group, too.
+    next_check = waiter.since + CHECK_SECONDS
     if not new or waiter.end is not None:
         take_slot_again()
         outcome = check()
-    # A published end may be lost while the request sleeps for its group, too.
-    next_check = waiter.since + CHECK_SECONDS
+        next_check = time.monotonic() + CHECK_SECONDS
     while outcome is None:
         left = deadline - time.monotonic()
         if left <= 0 or shared.stopping.is_set() or seat.revoked.is_set() or hung_up():

@@ -2,9 +2,6 @@
 
 import threading
 
-#: The longest sleep that a lock of CPython can wait for.
-LONGEST_SECONDS = 3600.0
-
 
 class Wakeup:
     """Lets one thread sleep, and others wake it; a wake that comes before the sleep is kept.
@@ -18,7 +15,7 @@ class Wakeup:
         self._lock = threading.Lock()
         self._lock.acquire()
 
-    def wait(self, seconds: float = LONGEST_SECONDS) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Sleep until woken, or until the time is over; return whether it was woken."""
         return self._lock.acquire(timeout=max(0.0, seconds))
 

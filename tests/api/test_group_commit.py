@@ -149,48 +149,49 @@ class Asleep:
         assert self.held.committed == [[0], [2, 1]]
 
 
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(3) as threads:
+        yield threads
+
+
+@pytest.mark.parametrize(
+    ("sleep_seconds", "sleeps_on"), [(60.0, False), (0.3, True)], ids=["woken", "by itself"]
+)
+def test_a_thread_whose_member_is_committed_goes_on(
+    sleep_seconds: float,
+    sleeps_on: bool,
+    threads: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "SLEEP_SECONDS", sleep_seconds)
+    asleep = Asleep(threads, sleeps_on=sleeps_on)
+    asleep.lead_another(threads)
+    asleep.future.result(30)
+
+
 def test_a_thread_that_sleeps_on_is_woken_by_whom_it_waits_for(
-    monkeypatch: pytest.MonkeyPatch,
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "SLEEP_SECONDS", 60.0)
-    with ThreadPoolExecutor(3) as threads:
-        asleep = Asleep(threads, sleeps_on=True)
-        asleep.lead_another(threads)
-        with pytest.raises(TimeoutError):
-            asleep.future.result(0.2)
-        asleep.sleeper.wake()
-        asleep.future.result(30)
-
-
-def test_a_thread_that_need_not_sleep_on_is_woken_by_its_leader(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(group_commit, "SLEEP_SECONDS", 60.0)
-    with ThreadPoolExecutor(3) as threads:
-        asleep = Asleep(threads, sleeps_on=False)
-        asleep.lead_another(threads)
-        asleep.future.result(30)
+    asleep = Asleep(threads, sleeps_on=True)
+    asleep.lead_another(threads)
+    with pytest.raises(TimeoutError):
+        asleep.future.result(0.2)
+    asleep.sleeper.wake()
+    asleep.future.result(30)
 
 
 def test_a_wake_that_comes_before_the_leader_is_through_is_not_lost(
-    monkeypatch: pytest.MonkeyPatch,
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "SLEEP_SECONDS", 60.0)
-    with ThreadPoolExecutor(3) as threads:
-        asleep = Asleep(threads, sleeps_on=True)
-        [ticket] = asleep.held.groups._waiting
-        asleep.sleeper.wake()
-        until(lambda: ticket.is_to_be_woken, "it has looked, and sleeps again")
-        asleep.lead_another(threads)
-        asleep.future.result(30)
-
-
-def test_a_thread_that_nobody_wakes_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "SLEEP_SECONDS", 0.3)
-    with ThreadPoolExecutor(3) as threads:
-        asleep = Asleep(threads, sleeps_on=True)
-        asleep.lead_another(threads)
-        asleep.future.result(30)
+    asleep = Asleep(threads, sleeps_on=True)
+    [ticket] = asleep.held.groups._waiting
+    asleep.sleeper.wake()
+    until(lambda: ticket.is_to_be_woken, "it has looked, and sleeps again")
+    asleep.lead_another(threads)
+    asleep.future.result(30)
 
 
 def test_an_error_of_the_leader_reaches_its_whole_group(monkeypatch: pytest.MonkeyPatch) -> None:

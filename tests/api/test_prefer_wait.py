@@ -86,6 +86,7 @@ def test_requests_beyond_the_cap_do_not_wait(harness: ApiHarness, ann: Person) -
         full = ask(ann, model, "wait=5")
         assert full.status_code == 202
         assert "Preference-Applied" not in full.headers
+        assert full.json["queue"]["position"] == 2
         assert not future.done()
         harness.write(waited)
         assert future.result().status_code == 200

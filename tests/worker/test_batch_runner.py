@@ -26,7 +26,8 @@ from tests.worker.batch_runner import (
     written,
 )
 from tests.worker.harness import WorkerHarness, until
-from worker.execution.claim_pace import FULL_CLAIM_SECONDS
+from worker.execution.claim_pace import FULL_CLAIM_SECONDS, ClaimPace
+from worker.ml.sampling import turns
 
 
 @pytest.fixture
@@ -142,6 +143,33 @@ def test_a_busy_worker_looks_less_often_where_it_finds_nothing(
         harness.cancel(long)
         harness.wait_until_ended(long)
     assert pauses[len(pauses) // 2] >= 0.75 * FULL_CLAIM_SECONDS
+
+
+def test_a_worker_looks_often_once_a_short_text_ran_ahead(
+    harness: WorkerHarness, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "SHORT_BLOCKS_SECONDS", 1e9)
+    hurries: list[bool] = []
+    is_due = ClaimPace.is_due
+
+    def note_and_ask(pace: ClaimPace, *, is_full: bool, is_hurried: bool) -> bool:
+        hurries.append(is_hurried)
+        return is_due(pace, is_full=is_full, is_hurried=is_hurried)
+
+    monkeypatch.setattr(ClaimPace, "is_due", note_and_ask)
+    long = harness.generate(model, wake=False, length=ENDLESS, n=3)
+    batch_runner = make_batch_runner(harness)
+    with running(batch_runner):
+        until(lambda: written(batch_runner, long) > 200, "the long texts")
+        assert hurries
+        assert not any(hurries)
+        short = harness.generate(model, wake=False, length=20, user="bob")
+        harness.wait_until_succeeded(short)
+        hurries.clear()
+        until(lambda: len(hurries) > 3, "more looks")
+        assert all(hurries)
+        harness.cancel(long)
+        harness.wait_until_ended(long)
 
 
 def test_it_runs_at_most_max_jobs(harness: WorkerHarness, model: str) -> None:

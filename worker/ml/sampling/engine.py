@@ -31,8 +31,8 @@ class Engine:
     costs a copy of some kilobytes. Each block is scheduled anew: sequences of the least served
     owner first, of one owner those that have waited longest, and then whatever of the same sampler
     fits beside them. A short text or two of such an owner run ahead, in a block of their own: it
-    takes a tenth of the time of a full one, and for half a second blocks are short, in case that
-    the owner asks again. Where many samplers of one shape wait, their weights
+    takes a tenth of the time of a full one, and for half a second blocks are short, in case the
+    owner asks again. Where many samplers of one shape wait, their weights
     are stacked and they share the step. A long text therefore never makes a short one wait for its
     end, whoever asked for either.
 

@@ -13,7 +13,7 @@ from worker.ml.sampling.sequence import Sequence
 FEW_SEQUENCES = 2
 #: … together if they are no more than this: for more of them, a block is no shorter.
 MOST_AHEAD = 8
-#: Who asked for little a moment ago often asks again: so long, the blocks of others are short.
+#: Whoever asks for little often asks again soon: for this long, the blocks of others are short.
 SHORT_BLOCKS_SECONDS = 0.5
 
 
