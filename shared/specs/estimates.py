@@ -25,10 +25,14 @@ FLOATS_PER_UNIT = 20
 FLOATS_PER_LOGIT = 4
 #: Assumed multiply-adds per second and core of the CPU step, in training.
 CORE_RATE = 20e9
-#: The same of a GPU until trainings have shown its card's own. Assumed, and low for a modern one.
-GPU_RATE = 1e12
+#: The same of a GPU, until trainings have shown its card's own speed: a fifth of what an H200
+#: reached with the preset `large`, as for a smaller or older card.
+GPU_RATE = 2e13
+#: What each position of a layer takes on a GPU, forth and back, however small its products: they
+#: follow each other. On an H200 it was 50 to 60 µs with each preset (docs/gpu.md).
+GPU_POSITION_SECONDS = 55e-6
 #: What CUDA, cuDNN and XLA's programs take of a GPU's memory, beside a training's arrays, and
-#: cuDNN's workspace as a share of the activations. Assumed: no card has been measured yet.
+#: cuDNN's workspace as a share of the activations. Assumed: only the context has been measured.
 GPU_CONTEXT_BYTES = 900_000_000
 GPU_WORKSPACE_SHARE = 0.25
 #: One forward pass; back-propagation costs twice as much.
@@ -170,12 +174,14 @@ def estimate(
 def assumed_speed(spec: TrainSpec, vocabulary_size: int, processor: Processor = "cpu") -> float:
     """Estimate the characters per second of a step whose first layer is a look-up.
 
+    A small network on a GPU is bound by the number of its positions, which wait for each other: a
+    larger batch costs nothing. On a CPU, and for large networks, the products decide.
+
     Args:
         spec: The training.
         vocabulary_size: The tokens of its model.
         processor: What it runs on.
     """
-    rate = GPU_RATE if processor == "gpu" else CORE_RATE * spec.threads
     units = spec.units
     recurrent = 4 * units * units * (2 * spec.layers - 1)
     head = float(units * vocabulary_size)
@@ -183,7 +189,10 @@ def assumed_speed(spec: TrainSpec, vocabulary_size: int, processor: Processor = 
         head = spec.embedding * (units + vocabulary_size)
     if spec.predict == "last":
         head /= spec.window
-    return rate / (PASSES * (recurrent + head))
+    products = PASSES * (recurrent + head)
+    if processor == "cpu":
+        return CORE_RATE * spec.threads / products
+    return 1 / (products / GPU_RATE + GPU_POSITION_SECONDS * spec.layers / spec.batch_size)
 
 
 def same_shape(left: dict[str, Any], right: dict[str, Any], processor: Processor = "cpu") -> bool:

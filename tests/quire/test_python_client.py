@@ -220,6 +220,20 @@ def test_a_time_limit_leaves_the_job_running(client: Client) -> None:
     assert client.job(job.id).status == "queued"
 
 
+def test_a_job_that_ended_while_others_were_waited_for_is_not_paused_for(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (client.train(text=ENGLISH, name=name, **TINY) for name in ("a", "b"))
+    for job in (first, second):
+        client.job(job.id).cancel()
+    pauses: list[float] = []
+    monkeypatch.setattr("quire.client.sync.runtime.sleep", pauses.append)
+    # A reply from just now would be the same, so the first look at it waits.
+    monkeypatch.setattr("quire.client.sync.job.FIRST_POLL_SECONDS", 0.0)
+    assert [first.wait().status, second.wait().status] == ["cancelled", "cancelled"]
+    assert pauses == []
+
+
 INTERRUPTED = """
 import sys
 from quire import Client

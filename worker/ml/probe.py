@@ -5,6 +5,7 @@ TensorFlow falls back to the CPU when it can't use a GPU, and says so only in it
 
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -34,6 +35,10 @@ WINDOW, BATCH, ROWS, STEPS = 24, 8, 8, 16
 PRODUCT_SIZE = 256
 #: What says in TensorFlow's log that a line is an error or a warning, and where it comes from.
 _LOG_LINE = re.compile(r"^(?:[\d-]+ [\d:.]+ )?(?P<level>[IWEF])\S* .*?\.cc:\d+\] (?P<text>.*)$")
+#: Its line about a library that it could not open, which it writes at a higher verbosity only.
+_NOT_OPENED = re.compile(r"Could not load dynamic library '[^']+'; dlerror: (?P<error>[^;\n]+)")
+#: How long a process may take to load TensorFlow and to look for GPUs.
+LOOK_SECONDS = 120.0
 
 
 class DeviceBroken(Exception):
@@ -65,7 +70,8 @@ def find_one_gpu() -> FoundGpu:
     with captured_stderr() as log:
         gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        raise DeviceBroken(f"TensorFlow finds no GPU: {reason_in(log[0])}")
+        reasons = [reason_in(log[0]), *missing_libraries()]
+        raise DeviceBroken(f"TensorFlow finds no GPU: {'; '.join(reasons)}")
     if len(gpus) > 1:
         raise DeviceBroken(f"TensorFlow sees {len(gpus)} GPUs in place of one")
     details = tf.config.experimental.get_device_details(gpus[0])
@@ -74,8 +80,34 @@ def find_one_gpu() -> FoundGpu:
     return FoundGpu(
         name=str(details.get("device_name", "unknown")),
         capability=f"{major}.{minor}",
-        compiled=f"sm_{major}{minor}" in programs,
+        # "compute_90" stands for both: a program of 9.0, and one to be compiled for newer ones.
+        compiled=not {f"sm_{major}{minor}", f"compute_{major}{minor}"}.isdisjoint(programs),
     )
+
+
+def missing_libraries() -> list[str]:
+    """What the linker says of each library of CUDA that TensorFlow could not open.
+
+    TensorFlow's own message only says that some are missing. It names them at a verbosity that it
+    takes from its environment once, so a process of its own has to look.
+    """
+    program = "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
+    verbose = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "dso_loader=1"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | verbose,
+            capture_output=True,
+            timeout=LOOK_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return []
+    return libraries_in(done.stderr.decode(errors="replace"))
+
+
+def libraries_in(log: str) -> list[str]:
+    """The linker's messages in a log of TensorFlow, each once."""
+    return list(dict.fromkeys(match["error"].strip() for match in _NOT_OPENED.finditer(log)))
 
 
 def reason_in(log: str) -> str:

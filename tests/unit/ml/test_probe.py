@@ -1,5 +1,6 @@
 """The probe, on the CPU: what it computes, and how it says what is wrong."""
 
+import ctypes.util
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from tests.unit.ml.conftest import small_config
 from worker.ml import checkpoint, gpu_facts, probe
-from worker.ml.probe import DeviceBroken, compare, find_one_gpu, reason_in
+from worker.ml.probe import DeviceBroken, compare, find_one_gpu, libraries_in, reason_in
 from worker.ml.training.trainer import Trainer
 from worker.ml.vectorize import vectorize
 
@@ -106,8 +107,22 @@ def test_without_a_gpu_tensorflows_reason_is_told() -> None:
     last = done.stderr.strip().splitlines()[-1]
     assert "DeviceBroken: TensorFlow finds no GPU: " in last
     assert "cuInit" in last
+    if ctypes.util.find_library("cuda") is None:
+        assert "libcuda.so.1: cannot open shared object file" in last
     # What was kept is passed on to the log all the same.
     assert done.stderr.count("cuInit") >= 2
+
+
+def test_the_linkers_words_about_each_library_are_told_once() -> None:
+    line = (
+        "I0000 00:00:1795892272.679888    2026 dso_loader.cc:144] Could not load dynamic library "
+        "'libcusolver.so.11'; dlerror: libcusolver.so.11: cannot open shared object file: No such "
+        "file or directory; LD_LIBRARY_PATH: /usr/local/cuda/lib64\n"
+    )
+    opened = line.replace("Could not load dynamic library", "Successfully opened dynamic library")
+    expected = "libcusolver.so.11: cannot open shared object file: No such file or directory"
+    assert libraries_in(line + opened + line) == [expected]
+    assert libraries_in(opened) == []
 
 
 def test_two_gpus_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +131,11 @@ def test_two_gpus_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
         find_one_gpu()
 
 
-@pytest.mark.parametrize(("capability", "compiled"), [((8, 0), True), ((9, 0), False)])
+@pytest.mark.parametrize(
+    ("capability", "compiled"),
+    # TensorFlow's wheel says "sm_80", "compute_90" and nothing of 12.0.
+    [((8, 0), True), ((9, 0), True), ((12, 0), False)],
+)
 def test_a_gpu_without_programs_is_known(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], compiled: bool
 ) -> None:

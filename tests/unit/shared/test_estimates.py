@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from shared.specs.estimates import INDEXED_CHARACTERS, CorpusSize, estimate, same_shape
+from shared.specs.estimates import (
+    INDEXED_CHARACTERS,
+    CorpusSize,
+    assumed_speed,
+    estimate,
+    same_shape,
+)
 from shared.specs.limits import (
     LOWERED,
     ResourceLimitExceeded,
@@ -160,6 +166,24 @@ def test_trainings_are_as_fast_as_each_other_where_their_shape_is_the_same() -> 
         {"tied_embedding": True},
     ):
         assert not same_shape(one, spec_of(**change).model_dump()), change
+
+
+@pytest.mark.parametrize(
+    ("preset", "measured"), [("classic", 2.12e6), ("default", 3.02e5), ("large", 1.25e6)]
+)
+def test_the_speed_that_is_assumed_of_a_gpu_is_near_an_h200s_or_below(
+    preset: Any, measured: float
+) -> None:
+    """The figures are those of docs/gpu.md. What is bound by products, others take longer for."""
+    assumed = assumed_speed(spec_of(preset), 96, "gpu")
+    assert measured / 4 < assumed < 1.2 * measured
+
+
+def test_on_a_gpu_a_larger_batch_costs_a_small_network_nothing() -> None:
+    one, four = (assumed_speed(spec_of(batch_size=n), 96, "gpu") for n in (16, 64))
+    assert four == pytest.approx(4 * one, rel=0.05)
+    one, four = (assumed_speed(spec_of(batch_size=n), 96, "cpu") for n in (16, 64))
+    assert four == one
 
 
 def test_on_a_gpu_neither_threads_nor_shards_matter() -> None:
