@@ -1,6 +1,7 @@
 """The plain service and its bare Celery tasks, beside a running Quire and with its checkpoints."""
 
 import http.client
+import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -49,7 +50,12 @@ def plain_peer(
         checkpoints: Their ids; requests name them by their places in this list.
         length: The characters of the texts of `PlainPeer.ask`.
         database_url: An empty database; by default a new SQLite file.
+
+    Raises:
+        RuntimeError: Something that the service needs is not installed, or does not start.
     """
+    if importlib.util.find_spec("gunicorn") is None:
+        raise RuntimeError("gunicorn is missing: pip install -r benchmarks/requirements.txt")
     folder = quire.directory / "plain"
     folder.mkdir()
     _copy_checkpoints(quire, checkpoints, folder)
