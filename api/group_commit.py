@@ -2,9 +2,9 @@
 
 Whoever comes while a transaction runs waits; then the first of those who wait leads the next one,
 with all of them in it. Alone, a thread commits at once. There is no thread for it: groups are as
-large as the load makes them. A leader behind whom others stand in line waits for them a moment, as
-long as they come: a transaction beside threads that work takes several times as long as by itself,
-and nobody else can write meanwhile.
+large as the load makes them. A leader beside whom other requests are processed waits for them a
+moment, as long as they come: a transaction beside threads that work takes several times as long as
+by itself, and nobody else can write meanwhile.
 """
 
 import threading
@@ -20,8 +20,10 @@ Member = TypeVar("Member")
 #: bounds how many wait while the database is slow.
 MANY = 64
 #: A leader waits for more as long as one has come within this time, and no longer than that.
-NEXT_SECONDS, LONGEST_SECONDS = 0.004, 0.04
-LOOK_SECONDS = 0.001
+NEXT_SECONDS, LONGEST_SECONDS = 0.002, 0.04
+#: The pauses between its looks grow: the only other request is often one that has just been
+#: answered.
+SHORTEST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.0002, 0.001
 #: How long a thread sleeps at most before it looks by itself.
 SLEEP_SECONDS = 1.0
 
@@ -51,7 +53,7 @@ class GroupCommit(Generic[Member]):
                 for all. An error that it raises is raised to all members.
             before_waiting: Called if this thread has to wait, once or twice, to give up what
                 others could use meanwhile.
-            more_come: Whether others stand in line who may want to commit, too.
+            more_come: Whether others are there who may want to commit, too.
             sleeper: What this thread sleeps on while it waits, so that others may wake it, too;
                 then it goes on if its member is committed.
             sleeps_on: Asked after the commit whether this thread need not be woken, as somebody
@@ -82,10 +84,10 @@ class GroupCommit(Generic[Member]):
         """Wait for those who are about to come."""
         now = time.monotonic()
         latest, until = now + LONGEST_SECONDS, now + NEXT_SECONDS
-        count = len(self._waiting)
+        count, pause = len(self._waiting), SHORTEST_LOOK_SECONDS
         while now < min(until, latest) and count < MANY and more_come():
-            time.sleep(LOOK_SECONDS)
-            now = time.monotonic()
+            time.sleep(pause)
+            now, pause = time.monotonic(), min(2 * pause, LONGEST_LOOK_SECONDS)
             if len(self._waiting) > count:
                 count, until = len(self._waiting), now + NEXT_SECONDS
 

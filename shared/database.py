@@ -29,6 +29,7 @@ from shared.sqlite_connections import (
     READ_ONLY_OPTION,
     UNSYNCED_OPTION,
     WriteLock,
+    flush_log,
     journal_mode,
     prepare,
     sqlite,
@@ -159,13 +160,26 @@ def writing(engine: Engine, *, synced: bool = True) -> Iterator[Connection]:
     Args:
         engine: From `make_engine`.
         synced: Wait for the disk. Otherwise, on SQLite, a power cut may undo the transaction; the
-            next one that waits keeps it, too. It is for what nobody was told, and what means
-            nothing without the processes that did it, which a power cut ends as well.
-            PostgreSQL's workers may outlive it, so there nothing changes.
+            next one that waits keeps it, too, and so does `flush`. It is for what nobody is told
+            before, and what means nothing without the processes that did it, which a power cut
+            ends as well. PostgreSQL's workers may outlive it, so there nothing changes.
     """
     kept: KeptConnections = engine.get_execution_options()[WRITERS if synced else UNSYNCED_WRITERS]
     with kept.one() as connection, connection.begin():
         yield connection
+
+
+def flush(engine: Engine) -> None:
+    """Wait until no power cut can undo what was committed, also where it did not wait for the disk.
+
+    Args:
+        engine: From `make_engine`.
+
+    Raises:
+        OSError: The disk has failed.
+    """
+    if engine.dialect.name == "sqlite":
+        flush_log(Path(str(engine.url.database)))
 
 
 def limit_lock_waits(connection: Connection, seconds: float) -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -76,6 +77,24 @@ def _choose_journal(cursor: Any, wanted: str) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(JOURNAL_RETRY_SECONDS)
+
+
+def flush_log(path: Path) -> None:
+    """Wait until the disk has all of a database that has been committed.
+
+    It is for transactions that did not wait for that. They stand in the write-ahead log, or were
+    copied into the database after a wait for the log.
+    """
+    log = Path(f"{path}-wal")
+    try:
+        # SQLite takes its locks on other files: closing this one releases none of them.
+        descriptor = os.open(log, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class WriteLock:

@@ -17,7 +17,7 @@ from kombu.transport import redis as kombu_redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from shared.broker import CONNECT_TIMEOUT_SECONDS, WAKE_TASK, redis_url
+from shared.broker import CONNECT_TIMEOUT_SECONDS, MAX_WAITING_WAKES, WAKE_TASK, redis_url
 from shared.tables import Kind
 
 MAX_ID_CHARACTERS = 100
@@ -73,6 +73,7 @@ class WakeList:
 
     def __init__(self, url: str, kind: Kind, longest_wait: float) -> None:
         self._kind = kind
+        self._has_blmpop = True
         self._redis = redis.Redis.from_url(
             redis_url(url),
             socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -82,24 +83,46 @@ class WakeList:
         )
 
     def take(self, seconds: float) -> str | None:
-        """Wait for a wake, and take it. What is no wake is dropped.
+        """Wait for a wake, and take it with those that lie there. What is no wake is dropped.
+
+        Their jobs are committed, so one look at the queue afterwards answers all of them. Taken one
+        by one, those of a crowd would each be followed by a look for nothing.
 
         Returns:
-            The wake's id; None if none came within `seconds`.
+            The id of the oldest wake; None if none came within `seconds`.
 
         Raises:
             redis.RedisError: The server could not be reached, or the key holds no list.
         """
         # With a time-out of 0 Redis would wait for ever.
-        popped: Any = self._redis.brpop([self._kind], timeout=max(seconds, 0.01))
-        if popped is None:
-            return None
+        messages = self._pop(max(seconds, 0.01))
+        wakes = [wake for wake in map(self._id_of, messages) if wake is not None]
+        return wakes[0] if wakes else None
+
+    def _pop(self, seconds: float) -> list[bytes]:
+        popped: Any
+        if not self._has_blmpop:
+            popped = self._redis.brpop([self._kind], timeout=seconds)
+            return [] if popped is None else [popped[1]]
         try:
-            wake = canonical_wake(json.loads(popped[1]), self._kind)
+            popped = self._redis.blmpop(
+                seconds, 1, self._kind, direction="RIGHT", count=MAX_WAITING_WAKES
+            )
+        except redis.ResponseError as error:
+            if "unknown command" not in str(error):
+                raise
+            # Redis before 7.0.
+            self._has_blmpop = False
+            return self._pop(seconds)
+        return [] if popped is None else list(popped[1])
+
+    def _id_of(self, message: bytes) -> str | None:
+        try:
+            wake = canonical_wake(json.loads(message), self._kind)
         except (ValueError, RecursionError):
             wake = None
         if wake is None:
-            _log_dropped(popped[1], self._kind)
+            _log_dropped(message, self._kind)
             return None
         return str(wake["headers"]["id"])
 

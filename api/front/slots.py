@@ -28,7 +28,7 @@ class FairSlots:
 
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
-        self._free = count
+        self._count = self._free = count
         self._share = max(MIN_SHARE, round(count * SHARE))
         self._held: Counter[str] = Counter()
         #: The grants of each sender, in order; the first sender is next.
@@ -68,6 +68,11 @@ class FairSlots:
     def are_wanted(self) -> bool:
         """Whether somebody waits for one."""
         return bool(self._waiting)
+
+    @property
+    def in_use(self) -> int:
+        """How many are held."""
+        return self._count - self._free
 
     def _grant(self) -> list[Grant]:
         """Take free slots for those who may have one, in turns.
@@ -129,9 +134,9 @@ class Slot:
         self._give_back(for_good=False)
 
     @property
-    def is_wanted(self) -> bool:
-        """Whether others wait for one."""
-        return self._slots.are_wanted
+    def has_company(self) -> bool:
+        """Whether other requests have a slot, or wait for one."""
+        return self._slots.are_wanted or self._slots.in_use > self._is_held
 
     def take_again(self, then: Grant) -> None:
         """Take it again as soon as that is possible, and then call `then`.

@@ -12,6 +12,7 @@ from api.front import SLOT, NoSeat, Seat, Slot
 from api.http.client_gone import client_gone, when_client_goes
 from api.permissions import current_user
 from api.services import services
+from shared.database import flush
 from shared.job_ends import EndWaiter
 from shared.queue.types import StoredText
 
@@ -58,10 +59,10 @@ def give_slot_back() -> None:
         slot.pause()
 
 
-def slot_is_wanted() -> bool:
-    """Return whether other requests wait for a slot."""
+def others_are_served() -> bool:
+    """Return whether other requests are processed now, or wait for that."""
     slot = _slot()
-    return slot is not None and slot.is_wanted
+    return slot is not None and slot.has_company
 
 
 def take_slot_again() -> None:
@@ -129,7 +130,7 @@ def wait_for_end(
             same row. Returns None until the job has ended.
         seat: The seat that this request waits on.
         new: The job was created by this request after `expected_end`: nothing is read before its
-            end is heard.
+            end is heard. Its commit may not have waited for the disk.
 
     Returns:
         The result of `check`; None if the time runs out, the server stops, the client hangs up or
@@ -148,6 +149,9 @@ def wait_for_end(
     while outcome is None:
         left = deadline - time.monotonic()
         if left <= 0 or shared.stopping.is_set() or seat.revoked.is_set() or hung_up():
+            if new:
+                # From here on the client may be told of a job that has not ended.
+                flush(shared.engine)
             return None
         is_listening = shared.job_ends.is_listening
         until_check = next_check - time.monotonic() if is_listening else pause

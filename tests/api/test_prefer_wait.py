@@ -3,13 +3,16 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, Engine
 
 from api.front import NoSeat
 from api.services import EXTENSION
+from shared.database import flush, writing
+from tests.api.groups import Groups, sender, statuses
 from tests.api.harness import ApiHarness, Person
 
 
@@ -28,6 +31,24 @@ def meanwhile(
         yield threads.submit(ask, waiting, model, prefer)
 
 
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Notes which submissions wait for the disk, and when all that came before is flushed."""
+    notes: list[str] = []
+
+    def noted_writing(engine: Engine, *, synced: bool) -> AbstractContextManager[Connection]:
+        notes.append("synced" if synced else "unsynced")
+        return writing(engine, synced=synced)
+
+    def noted_flush(engine: Engine) -> None:
+        notes.append("flush")
+        flush(engine)
+
+    monkeypatch.setattr("api.operations.texts.submission_groups.database_writing", noted_writing)
+    monkeypatch.setattr("api.http.prefer_wait.flush", noted_flush)
+    return notes
+
+
 def the_queued_job(person: Person) -> Any:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
@@ -37,7 +58,9 @@ def the_queued_job(person: Person) -> Any:
     raise AssertionError("no job came")
 
 
-def test_texts_written_in_time_are_the_response(harness: ApiHarness, ann: Person) -> None:
+def test_texts_written_in_time_are_the_response(
+    harness: ApiHarness, ann: Person, disk: list[str]
+) -> None:
     model = harness.model(ann)["id"]
     with meanwhile(harness, ann, model, "wait=5") as future:
         harness.write(the_queued_job(ann), ["in time"])
@@ -46,6 +69,7 @@ def test_texts_written_in_time_are_the_response(harness: ApiHarness, ann: Person
     assert answer.headers["Preference-Applied"] == "wait=5"
     assert answer.json["status"] == "succeeded"
     assert [text["text"] for text in answer.json["texts"]] == ["in time"]
+    assert disk == ["unsynced"], "the commit of the end waits for both"
 
 
 def test_a_failure_in_time_is_the_response(harness: ApiHarness, ann: Person) -> None:
@@ -59,12 +83,26 @@ def test_a_failure_in_time_is_the_response(harness: ApiHarness, ann: Person) -> 
     assert answer.json["error"] == error
 
 
-def test_a_job_that_takes_longer_is_the_response(harness: ApiHarness, ann: Person) -> None:
+def test_a_job_that_takes_longer_is_the_response(
+    harness: ApiHarness, ann: Person, disk: list[str]
+) -> None:
     answer = ask(ann, harness.model(ann)["id"], "wait=1")
     assert answer.status_code == 202
     assert answer.headers["Preference-Applied"] == "wait=1"
     assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
     assert answer.json["status"] == "queued"
+    assert disk == ["unsynced", "flush"], "a 202 is on the disk"
+
+
+def test_who_does_not_wait_makes_a_group_wait_for_the_disk(
+    harness: ApiHarness, ann: Person, disk: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"model": harness.model(ann)["id"], "length": 5}
+    ways: list[dict[str, str]] = [{}, {"Prefer": "wait=1"}, {}]
+    first, *others = (sender(harness, ann, body, **headers) for headers in ways)
+    answers = Groups(monkeypatch).together(harness, first, others)
+    assert statuses(answers) == [202] * 3
+    assert disk == ["synced", "synced", "flush"]
 
 
 @pytest.mark.parametrize("prefer", ["wait=0", "wait=soon", "respond-async", "await=3", ""])

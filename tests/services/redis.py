@@ -75,8 +75,11 @@ def find_program() -> str:
 
 
 @contextmanager
-def redis_server() -> Iterator[RedisServer]:
+def redis_server(more: str = "") -> Iterator[RedisServer]:
     """Start a server, and stop it when the block ends.
+
+    Args:
+        more: Lines to add to its configuration.
 
     Raises:
         ServerMissing: No program was found.
@@ -89,7 +92,7 @@ def redis_server() -> Iterator[RedisServer]:
         file = directory / "redis.conf"
         # The password is in a file, because every user can read command lines.
         file.touch(mode=0o600)
-        file.write_text(configuration(directory, socket, password))
+        file.write_text(configuration(directory, socket, password) + more)
         with running(
             [program, file],
             directory / "redis.log",

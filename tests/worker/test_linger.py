@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from shared import worker_registry
 from shared.broker import Broker, redis_url
-from shared.tables import User
+from shared.tables import KINDS, Kind, User
 from tests.services.redis import RedisServer, redis_server
 from tests.worker.batch_runner import WORKER, make_batch_runner, make_model
 from tests.worker.harness import WorkerHarness, continue_process, make_harness, stop_process, until
@@ -182,14 +182,27 @@ def test_a_claim_that_leaves_jobs_behind_wakes_another_worker(
     batch_runner._heartbeat.stop()
 
 
-def test_wakes_of_many_requests_leave_soon_and_none_is_lost(
-    harness: WorkerHarness, server: RedisServer
-) -> None:
+def send_wakes(server: RedisServer, kind: Kind, count: int) -> None:
+    """Let threads send wakes, and wait until they lie in their list."""
     broker = Broker(server.url)
-    for number in range(20):
-        broker.wake_soon("generate", f"job-{number}")
-        broker.wake_soon("train", f"job-{number}")
-    for kind in ("generate", "train"):
-        wakes = WakeList(server.url, kind, 10.0)
-        assert [wakes.take(10.0) for _ in range(20)] == [f"job-{n}" for n in range(20)]
+    for number in range(count):
+        broker.wake_soon(kind, f"job-{number}")
+    broker.close()
+    with redis.Redis.from_url(redis_url(server.url)) as client:
+        assert client.llen(kind) == count
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wakes_that_lie_there_are_taken_together(server: RedisServer, kind: Kind) -> None:
+    send_wakes(server, kind, 20)
+    wakes = WakeList(server.url, kind, 10.0)
+    assert wakes.take(10.0) == "job-0"
+    assert wakes.take(0.05) is None
+
+
+def test_a_server_without_blmpop_gives_one_wake_after_the_other() -> None:
+    with redis_server('rename-command BLMPOP ""\n') as old:
+        send_wakes(old, "generate", 3)
+        wakes = WakeList(old.url, "generate", 10.0)
+        assert [wakes.take(10.0) for _ in range(3)] == [f"job-{number}" for number in range(3)]
         assert wakes.take(0.05) is None

@@ -32,8 +32,8 @@ from api.http.idempotency import (
 )
 from api.http.prefer_wait import (
     give_slot_back,
+    others_are_served,
     sleep_for_end,
-    slot_is_wanted,
     take_slot_again,
 )
 from api.operations.submission import creation_of, scheduled
@@ -68,6 +68,8 @@ class GroupedText:
     Attributes:
         job_id: The id of the new job.
         waits: Whether the request waits for the end of the job.
+        told_at_end: Whether nobody is told of the job before its end is committed, so that its own
+            commit need not wait for the disk: the end's keeps both.
         committed_at: When it was committed, by `time.monotonic`.
         key: The idempotency key, if there is one.
         request_sha256: Of the request, if there is a key.
@@ -78,6 +80,7 @@ class GroupedText:
     request: TextRequest
     job_id: str
     waits: bool
+    told_at_end: bool = False
     committed_at: float = 0.0
     key: str | None = None
     request_sha256: str | None = None
@@ -105,7 +108,8 @@ def enqueue_in_group(
         request: The request.
         job_id: The id of the new job.
         waits: Whether the request waits for the end, so that nobody reads its place in the queue.
-        waiter: Expects the end of this job and no other, for a request that waits for it.
+        waiter: Expects the end of this job and no other, for a request that waits for it by
+            `wait_for_end` before it answers.
 
     Raises:
         KeyReused: The key came with a different request before.
@@ -113,7 +117,9 @@ def enqueue_in_group(
     job_spans.begin_submission()
     if len(request.prompt or "") <= MAX_PROMPT_CHARACTERS and not request.nearest:
         key, request_sha256 = header.idempotency_key, digest_if_keyed(header, body)
-        text = GroupedText(request, job_id, waits, key=key, request_sha256=request_sha256)
+        text = GroupedText(
+            request, job_id, waits, waiter is not None, key=key, request_sha256=request_sha256
+        )
         _run_in_group(text, waiter)
         if text.creation is None or not waits:
             take_slot_again()
@@ -132,13 +138,13 @@ def enqueue_in_group(
 def _run_in_group(text: GroupedText, waiter: EndWaiter | None) -> None:
     groups, ends = services().text_submissions, services().job_ends
     if waiter is None:
-        groups.run(text, _commit, give_slot_back, slot_is_wanted)
+        groups.run(text, _commit, give_slot_back, others_are_served)
         return
     groups.run(
         text,
         _commit,
         partial(sleep_for_end, waiter),
-        slot_is_wanted,
+        others_are_served,
         sleeper=waiter,
         # It would wake only to sleep again until the end.
         sleeps_on=lambda: text.creation is not None and ends.is_listening,
@@ -208,7 +214,8 @@ def _write(group: Sequence[GroupedText]) -> None:
     """Write what is plainly fine of a group, in one transaction."""
     for text in group:
         text.creation = None
-    with database_writing(services().engine) as connection:
+    synced = not all(text.told_at_end for text in group)
+    with database_writing(services().engine, synced=synced) as connection:
         limit_lock_waits(connection, LOCK_SECONDS)
         models = _usable_models(connection, group)
         submissions = _submissions(connection, group, models)

@@ -77,14 +77,21 @@ def test_whoever_waits_gets_on(slots: FairSlots) -> None:
     assert all(done.acquire(timeout=20) for _ in range(60))
 
 
-def test_a_slot_tells_whether_others_wait_for_one(slots: FairSlots, asking: Asking) -> None:
+def test_a_slot_tells_whether_others_have_one_or_wait_for_one(
+    slots: FairSlots, asking: Asking
+) -> None:
+    slots.acquire("ann")
     mine = Slot(slots, "ann")
-    asking.ask("ann", 3)
-    assert not mine.is_wanted
-    asking.ask("ann")
-    assert mine.is_wanted
-    slots.release("ann")
-    assert not mine.is_wanted
+    assert not mine.has_company
+    mine.pause()
+    assert not mine.has_company
+    asking.ask("bob")
+    assert mine.has_company
+    slots.release("bob")
+    assert not mine.has_company
+    asking.ask("ann", 4)
+    assert len(asking.granted) == 4, "one waits"
+    assert mine.has_company
 
 
 def test_a_request_is_woken_with_its_slot(slots: FairSlots, asking: Asking) -> None:

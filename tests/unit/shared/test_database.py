@@ -1,5 +1,6 @@
 """SQLite: its own library, whatever else a process has loaded; what it syncs, and how it waits."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from shared.database import make_engine, writing
+from shared.database import flush, make_engine, writing
 from shared.sqlite_connections import journal_mode
 
 ASK = "print(sqlite.connect(':memory:').execute('SELECT sqlite_version()').fetchone()[0])"
@@ -47,6 +48,31 @@ def test_only_an_unsynced_transaction_leaves_its_commit_to_the_next_one(tmp_path
         raise ZeroDivisionError
     assert level(engine.begin()) == level(writing(engine)) == 2, "after a rollback, too"
     engine.dispose()
+
+
+def test_a_flush_waits_for_the_log_of_what_did_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "quire.db"
+    engine = make_engine(f"sqlite:///{path}")
+    with writing(engine, synced=False) as connection:
+        connection.exec_driver_sql("CREATE TABLE seen (number INTEGER)")
+    flushed: list[os.stat_result] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    flush(engine)
+    if journal_mode() == "WAL":
+        [log] = flushed
+        assert os.path.samestat(log, Path(f"{path}-wal").stat())
+        assert log.st_size > 0
+    # The last connection copies the log into the database, and deletes it.
+    engine.dispose()
+    flush(engine)
 
 
 def test_a_writer_waits_for_another_process_and_no_longer_than_its_time_out(
