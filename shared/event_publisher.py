@@ -25,7 +25,7 @@ LOOK_SECONDS = 0.025
 #: How long an entry for listeners waits for others where nobody is known to listen: each look for
 #: listeners, and each message, takes the worker as long as it takes to write some characters. Who
 #: begins to listen meanwhile ends the wait (`note_listener`).
-PATIENCE_SECONDS = 0.02
+PATIENCE_SECONDS = 0.1
 #: More listeners than this are not noted between two looks; an idle worker looks for none.
 MAX_NOTED = 256
 

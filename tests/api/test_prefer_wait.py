@@ -33,7 +33,7 @@ def meanwhile(
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Notes which submissions wait for the disk, and when all that came before is flushed."""
+    """Notes how submissions are committed, and when all that came before is flushed."""
     notes: list[str] = []
 
     def noted_writing(engine: Engine, *, synced: bool) -> AbstractContextManager[Connection]:
@@ -45,7 +45,8 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         flush(engine)
 
     monkeypatch.setattr("api.operations.texts.submission_groups.database_writing", noted_writing)
-    monkeypatch.setattr("api.http.prefer_wait.flush", noted_flush)
+    for module in ("api.operations.texts.submission_groups", "api.http.prefer_wait"):
+        monkeypatch.setattr(f"{module}.flush", noted_flush)
     return notes
 
 
@@ -94,7 +95,7 @@ def test_a_job_that_takes_longer_is_the_response(
     assert disk == ["unsynced", "flush"], "a 202 is on the disk"
 
 
-def test_who_does_not_wait_makes_a_group_wait_for_the_disk(
+def test_a_group_waits_for_the_disk_if_one_of_it_does_not_wait_for_its_end(
     harness: ApiHarness, ann: Person, disk: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = {"model": harness.model(ann)["id"], "length": 5}
@@ -102,7 +103,7 @@ def test_who_does_not_wait_makes_a_group_wait_for_the_disk(
     first, *others = (sender(harness, ann, body, **headers) for headers in ways)
     answers = Groups(monkeypatch).together(harness, first, others)
     assert statuses(answers) == [202] * 3
-    assert disk == ["synced", "synced", "flush"]
+    assert disk == ["unsynced", "flush", "unsynced", "flush", "flush"]
 
 
 @pytest.mark.parametrize("prefer", ["wait=0", "wait=soon", "respond-async", "await=3", ""])

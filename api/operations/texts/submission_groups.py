@@ -45,7 +45,7 @@ from api.schemas.headers import IdempotencyHeader
 from api.serializers.jobs import render_job
 from api.services import services, writing
 from shared.clock import database_now
-from shared.database import limit_lock_waits
+from shared.database import flush, limit_lock_waits
 from shared.database import writing as database_writing
 from shared.database_errors import is_lock_conflict
 from shared.job_ends import EndWaiter
@@ -68,8 +68,8 @@ class GroupedText:
     Attributes:
         job_id: The id of the new job.
         waits: Whether the request waits for the end of the job.
-        told_at_end: Whether nobody is told of the job before its end is committed, so that its own
-            commit need not wait for the disk: the end's keeps both.
+        told_at_end: Whether nobody is told of the job before its end is committed, so that nobody
+            need wait until the disk has it: the commit of the end waits for both.
         committed_at: When it was committed, by `time.monotonic`.
         key: The idempotency key, if there is one.
         request_sha256: Of the request, if there is a key.
@@ -160,6 +160,9 @@ def _commit(group: Sequence[GroupedText]) -> None:
         text.committed_at = at
     if created:
         services().broker.wake_soon("generate", *(text.job_id for text in created))
+    if not all(text.told_at_end for text in created):
+        # A worker begins meanwhile, as it may: what it commits keeps what came before.
+        flush(services().engine)
 
 
 def _try_to_commit(group: Sequence[GroupedText]) -> None:
@@ -214,8 +217,7 @@ def _write(group: Sequence[GroupedText]) -> None:
     """Write what is plainly fine of a group, in one transaction."""
     for text in group:
         text.creation = None
-    synced = not all(text.told_at_end for text in group)
-    with database_writing(services().engine, synced=synced) as connection:
+    with database_writing(services().engine, synced=False) as connection:
         limit_lock_waits(connection, LOCK_SECONDS)
         models = _usable_models(connection, group)
         submissions = _submissions(connection, group, models)
