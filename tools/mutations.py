@@ -111,6 +111,20 @@ MUTATIONS = (
         ("tests/api/test_wakes.py", "-k", "woken_worker"),
     ),
     Mutation(
+        "the flush before a group's 202",
+        "api/operations/texts/submission_groups.py",
+        "    if not all(text.told_at_end for text in created):",
+        "    if not created:",
+        ("tests/api/test_prefer_wait.py", "-k", "group_waits and sqlite"),
+    ),
+    Mutation(
+        "the flush before the 202 of who has waited",
+        "api/http/prefer_wait.py",
+        "            if new:\n",
+        "            if not new:\n",
+        ("tests/api/test_prefer_wait.py", "-k", "takes_longer and sqlite"),
+    ),
+    Mutation(
         "the caps of a group",
         "shared/queue/submission.py",
         "        return [job for job in jobs if (job.user_id, job.kind) not in stopped]",

@@ -33,18 +33,24 @@ def install() -> None:
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
 
 
-def canonical_wake(message: object, queue: str) -> dict[str, Any] | None:
-    """Return the message that Celery runs for a wake, or None if the message is none.
-
-    Only the task's id is taken from what was sent: other headers could delay it, or fail.
-    """
+def wake_id(message: object) -> str | None:
+    """Return the id of a message that is a wake, or None."""
     headers = message.get("headers") if isinstance(message, dict) else None
     if not isinstance(headers, dict) or headers.get("task") != WAKE_TASK:
         return None
     task_id = headers.get("id")
     if not isinstance(task_id, str) or not 0 < len(task_id) <= MAX_ID_CHARACTERS:
         return None
-    if not (task_id.isascii() and task_id.isprintable()):
+    return task_id if task_id.isascii() and task_id.isprintable() else None
+
+
+def canonical_wake(message: object, queue: str) -> dict[str, Any] | None:
+    """Return the message that Celery runs for a wake, or None if the message is none.
+
+    Only the task's id is taken from what was sent: other headers could delay it, or fail.
+    """
+    task_id = wake_id(message)
+    if task_id is None:
         return None
     body = json.dumps([[], {"kind": queue}, {}]).encode()
     return {
@@ -118,13 +124,12 @@ class WakeList:
 
     def _id_of(self, message: bytes) -> str | None:
         try:
-            wake = canonical_wake(json.loads(message), self._kind)
+            found = wake_id(json.loads(message))
         except (ValueError, RecursionError):
-            wake = None
-        if wake is None:
+            found = None
+        if found is None:
             _log_dropped(message, self._kind)
-            return None
-        return str(wake["headers"]["id"])
+        return found
 
 
 class QoS(kombu_redis.QoS):
