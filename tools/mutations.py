@@ -113,15 +113,15 @@ MUTATIONS = (
     Mutation(
         "the flush before a group's 202",
         "api/operations/texts/submission_groups.py",
-        "    if not all(text.told_at_end for text in created):",
+        "    if not all(text.answers_at_end for text in created):",
         "    if not created:",
         ("tests/api/test_prefer_wait.py", "-k", "group_waits and sqlite"),
     ),
     Mutation(
         "the flush before the 202 of who has waited",
         "api/http/prefer_wait.py",
-        "            if new:\n",
-        "            if not new:\n",
+        "        if new and (outcome is None or waiter.end is None):",
+        "        if new and outcome is not None and waiter.end is None:",
         ("tests/api/test_prefer_wait.py", "-k", "takes_longer and sqlite"),
     ),
     Mutation(

@@ -134,7 +134,7 @@ class Slot:
         self._give_back(for_good=False)
 
     @property
-    def has_company(self) -> bool:
+    def others_are_active(self) -> bool:
         """Whether other requests have a slot, or wait for one."""
         return self._slots.are_wanted or self._slots.in_use > self._is_held
 

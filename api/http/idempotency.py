@@ -23,8 +23,9 @@ from api.errors import KeyReused
 from api.http.responses import raw_json_response
 from api.permissions import current_user
 from api.schemas.headers import IdempotencyHeader
-from api.services import reading, writing
+from api.services import reading, services, writing
 from shared.clock import database_now
+from shared.database import flush
 from shared.queue.maintenance.idempotency_keys import forget_expired_keys_of, is_expired
 from shared.tables import IdempotencyKey
 from shared.upsert import insert_if_absent, insert_new
@@ -218,6 +219,8 @@ def _stored_result(session: Session, key: str, request_sha256: str) -> Result:
             f"Idempotency-Key {key!r} came with a different request before. "
             "Use a new key for each resource"
         )
+    # The first request may still wait, with a commit that has not waited for the disk.
+    flush(services().engine)
     return Result(row.body, row.status, row.location, replayed=True)
 
 

@@ -59,10 +59,10 @@ def give_slot_back() -> None:
         slot.pause()
 
 
-def others_are_served() -> bool:
+def others_are_active() -> bool:
     """Return whether other requests are processed now, or wait for that."""
     slot = _slot()
-    return slot is not None and slot.has_company
+    return slot is not None and slot.others_are_active
 
 
 def take_slot_again() -> None:
@@ -130,12 +130,31 @@ def wait_for_end(
             same row. Returns None until the job has ended.
         seat: The seat that this request waits on.
         new: The job was created by this request after `expected_end`: nothing is read before its
-            end is heard. Its commit may not have waited for the disk.
+            end is heard. Its commit need not have waited for the disk.
 
     Returns:
         The result of `check`; None if the time runs out, the server stops, the client hangs up or
         the seat goes to somebody else first.
     """
+    outcome = None
+    try:
+        outcome = _check_until_ended(waiter, deadline, check, seat=seat, new=new)
+        return outcome
+    finally:
+        # An end that a worker has published has waited for the disk, and so for all before it. Of
+        # anything else the client is told only when the disk has the job.
+        if new and (outcome is None or waiter.end is None):
+            flush(services().engine)
+
+
+def _check_until_ended(
+    waiter: EndWaiter,
+    deadline: float,
+    check: Callable[[], Outcome | None],
+    *,
+    seat: Seat,
+    new: bool,
+) -> Outcome | None:
     shared = services()
     hung_up = client_gone()
     pause = FIRST_PAUSE_SECONDS
@@ -149,9 +168,6 @@ def wait_for_end(
     while outcome is None:
         left = deadline - time.monotonic()
         if left <= 0 or shared.stopping.is_set() or seat.revoked.is_set() or hung_up():
-            if new:
-                # From here on the client may be told of a job that has not ended.
-                flush(shared.engine)
             return None
         is_listening = shared.job_ends.is_listening
         until_check = next_check - time.monotonic() if is_listening else pause

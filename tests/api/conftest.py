@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, Engine
 
 from api.app import create_app
 from api.services import EXTENSION
 from shared.broker import Broker
-from shared.database import make_engine
+from shared.database import flush, make_engine, writing
 from shared.queue import Queue
 from shared.settings import Settings, load_settings
 from tests.api.harness import ApiHarness, Person
@@ -72,3 +74,22 @@ def without_redis(settings: Settings, harness: ApiHarness, tmp_path: Path) -> Ap
 
 def _secret(url: str) -> Any:
     return Settings(redis_url=url).redis_url  # type: ignore[call-arg]  # by its alias
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Notes how submissions are committed, and when all that came before is flushed."""
+    notes: list[str] = []
+
+    def noted_writing(engine: Engine, *, synced: bool) -> AbstractContextManager[Connection]:
+        notes.append("synced" if synced else "unsynced")
+        return writing(engine, synced=synced)
+
+    def noted_flush(engine: Engine) -> None:
+        notes.append("flush")
+        flush(engine)
+
+    monkeypatch.setattr("api.operations.texts.submission_groups.database_writing", noted_writing)
+    for module in ("operations.texts.submission_groups", "http.prefer_wait", "http.idempotency"):
+        monkeypatch.setattr(f"api.{module}.flush", noted_flush)
+    return notes

@@ -3,15 +3,13 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine
 
 from api.front import NoSeat
 from api.services import EXTENSION
-from shared.database import flush, writing
 from tests.api.groups import Groups, sender, statuses
 from tests.api.harness import ApiHarness, Person
 
@@ -29,25 +27,6 @@ def meanwhile(
     waiting = Person(harness.app.test_client(), person.name, person.key)
     with ThreadPoolExecutor(1) as threads:
         yield threads.submit(ask, waiting, model, prefer)
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Notes how submissions are committed, and when all that came before is flushed."""
-    notes: list[str] = []
-
-    def noted_writing(engine: Engine, *, synced: bool) -> AbstractContextManager[Connection]:
-        notes.append("synced" if synced else "unsynced")
-        return writing(engine, synced=synced)
-
-    def noted_flush(engine: Engine) -> None:
-        notes.append("flush")
-        flush(engine)
-
-    monkeypatch.setattr("api.operations.texts.submission_groups.database_writing", noted_writing)
-    for module in ("api.operations.texts.submission_groups", "api.http.prefer_wait"):
-        monkeypatch.setattr(f"{module}.flush", noted_flush)
-    return notes
 
 
 def the_queued_job(person: Person) -> Any:
@@ -70,10 +49,12 @@ def test_texts_written_in_time_are_the_response(
     assert answer.headers["Preference-Applied"] == "wait=5"
     assert answer.json["status"] == "succeeded"
     assert [text["text"] for text in answer.json["texts"]] == ["in time"]
-    assert disk == ["unsynced"], "the commit of the end waits for both"
+    assert disk == ["unsynced", "flush"], "nobody has published this end"
 
 
-def test_a_failure_in_time_is_the_response(harness: ApiHarness, ann: Person) -> None:
+def test_a_failure_in_time_is_the_response(
+    harness: ApiHarness, ann: Person, disk: list[str]
+) -> None:
     model = harness.model(ann)["id"]
     error = {"type": "/problems/x", "title": "x", "detail": "because"}
     with meanwhile(harness, ann, model, "respond-async, wait=5") as future:
@@ -82,6 +63,7 @@ def test_a_failure_in_time_is_the_response(harness: ApiHarness, ann: Person) -> 
         answer = future.result()
     assert (answer.status_code, answer.json["status"]) == (200, "failed")
     assert answer.json["error"] == error
+    assert disk == ["unsynced", "flush"], "nobody has published this end"
 
 
 def test_a_job_that_takes_longer_is_the_response(
@@ -93,6 +75,23 @@ def test_a_job_that_takes_longer_is_the_response(
     assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
     assert answer.json["status"] == "queued"
     assert disk == ["unsynced", "flush"], "a 202 is on the disk"
+
+
+def test_a_replay_tells_of_a_job_that_is_on_the_disk(
+    harness: ApiHarness, ann: Person, disk: list[str]
+) -> None:
+    model = harness.model(ann)["id"]
+    body, headers = {"model": model, "length": 5}, {"Idempotency-Key": "k"}
+    with ThreadPoolExecutor(1) as threads:
+        waits = sender(harness, ann, body, Prefer="wait=5", **headers)
+        first = threads.submit(waits)
+        job = the_queued_job(ann)
+        assert disk == ["unsynced"]
+        again = ann.post("/v1/generate", body, headers=headers)
+        assert (again.status_code, again.json["id"]) == (202, job["id"])
+        assert disk[-1] == "flush"
+        harness.write(job, ["in time"])
+        assert first.result().status_code == 200
 
 
 def test_a_group_waits_for_the_disk_if_one_of_it_does_not_wait_for_its_end(

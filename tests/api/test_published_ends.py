@@ -31,7 +31,7 @@ crowd, server = waits.crowd, waits.server
 
 
 def test_the_published_texts_are_the_response_as_the_rows_are(
-    harness: ApiHarness, ann: Person
+    harness: ApiHarness, ann: Person, disk: list[str]
 ) -> None:
     body = {"model": harness.model(ann)["id"], "length": 5, "temperature": [0.5, 1], "seed": 3}
     with waiting(harness, ann, body) as [future]:
@@ -47,6 +47,7 @@ def test_the_published_texts_are_the_response_as_the_rows_are(
     assert answer.data == ann.get(f"/v1/jobs/{one.job_id}").data
     assert any("FROM jobs" in statement for statement in reads)
     assert not any("FROM texts" in statement for statement in reads)
+    assert disk == ["unsynced"], "the commit of the end has waited for both"
 
 
 def test_an_end_without_texts_wakes_the_request_that_reads_them(

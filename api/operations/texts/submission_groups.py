@@ -32,7 +32,7 @@ from api.http.idempotency import (
 )
 from api.http.prefer_wait import (
     give_slot_back,
-    others_are_served,
+    others_are_active,
     sleep_for_end,
     take_slot_again,
 )
@@ -68,8 +68,8 @@ class GroupedText:
     Attributes:
         job_id: The id of the new job.
         waits: Whether the request waits for the end of the job.
-        told_at_end: Whether nobody is told of the job before its end is committed, so that nobody
-            need wait until the disk has it: the commit of the end waits for both.
+        answers_at_end: Whether the request answers only once the end of the job is committed. The
+            commit of the end waits for the disk, and so for both.
         committed_at: When it was committed, by `time.monotonic`.
         key: The idempotency key, if there is one.
         request_sha256: Of the request, if there is a key.
@@ -80,7 +80,7 @@ class GroupedText:
     request: TextRequest
     job_id: str
     waits: bool
-    told_at_end: bool = False
+    answers_at_end: bool = False
     committed_at: float = 0.0
     key: str | None = None
     request_sha256: str | None = None
@@ -138,13 +138,13 @@ def enqueue_in_group(
 def _run_in_group(text: GroupedText, waiter: EndWaiter | None) -> None:
     groups, ends = services().text_submissions, services().job_ends
     if waiter is None:
-        groups.run(text, _commit, give_slot_back, others_are_served)
+        groups.run(text, _commit, give_slot_back, others_are_active)
         return
     groups.run(
         text,
         _commit,
         partial(sleep_for_end, waiter),
-        others_are_served,
+        others_are_active,
         sleeper=waiter,
         # It would wake only to sleep again until the end.
         sleeps_on=lambda: text.creation is not None and ends.is_listening,
@@ -160,8 +160,8 @@ def _commit(group: Sequence[GroupedText]) -> None:
         text.committed_at = at
     if created:
         services().broker.wake_soon("generate", *(text.job_id for text in created))
-    if not all(text.told_at_end for text in created):
-        # A worker begins meanwhile, as it may: what it commits keeps what came before.
+    if not all(text.answers_at_end for text in created):
+        # A worker may begin meanwhile: whatever it commits comes later in the log.
         flush(services().engine)
 
 

@@ -46,12 +46,12 @@ class AsyncJob(replies.Job):
 
     _routes: AsyncRoutes = PrivateAttr()
     _points: list[replies.Metric] = PrivateAttr(default_factory=list)
-    _told_at: float = PrivateAttr(default_factory=time.monotonic)
+    _refreshed_at: float = PrivateAttr(default_factory=time.monotonic)
 
     async def refresh(self) -> Self:
         """Ask the server for the job's state."""
         take_fields(self, await self._routes.job(self.id))
-        self._told_at = time.monotonic()
+        self._refreshed_at = time.monotonic()
         return self
 
     async def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> Self:
@@ -71,7 +71,7 @@ class AsyncJob(replies.Job):
         pause, drawn_at = FIRST_POLL_SECONDS, 0.0
         with told_of_interruption(self), progress_bar(progress) as bar:
             # Who waits for many jobs in turn does not pause for those that have ended.
-            if not self.ended and time.monotonic() - self._told_at >= FIRST_POLL_SECONDS:
+            if not self.ended and time.monotonic() - self._refreshed_at >= FIRST_POLL_SECONDS:
                 await retry_while_unreachable(self.refresh, bar.notify)
             while not self.ended:
                 if bar.draws_curves and self.kind == "train" and _is_due(drawn_at):

@@ -82,16 +82,16 @@ def test_a_slot_tells_whether_others_have_one_or_wait_for_one(
 ) -> None:
     slots.acquire("ann")
     mine = Slot(slots, "ann")
-    assert not mine.has_company
+    assert not mine.others_are_active
     mine.pause()
-    assert not mine.has_company
+    assert not mine.others_are_active
     asking.ask("bob")
-    assert mine.has_company
+    assert mine.others_are_active
     slots.release("bob")
-    assert not mine.has_company
+    assert not mine.others_are_active
     asking.ask("ann", 4)
     assert len(asking.granted) == 4, "one waits"
-    assert mine.has_company
+    assert mine.others_are_active
 
 
 def test_a_request_is_woken_with_its_slot(slots: FairSlots, asking: Asking) -> None:
