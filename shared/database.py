@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, sessionmaker
 
+from shared import pipelined
 from shared.kept_connections import KEPT, KeptConnections
 from shared.prepared import RUNS_AGAIN, Prepared
 from shared.sqlite_connections import (
@@ -116,7 +117,9 @@ def _postgresql_engine(address: URL, pool_size: int) -> Engine:
     )
     event.listen(engine, "connect", _prepare_postgresql)
     reads = {**_READS, "isolation_level": "AUTOCOMMIT"}
-    writers = KeptConnections(engine, is_silent=_is_silent)
+    pipelined.prepare(engine)
+    writes = {"isolation_level": "AUTOCOMMIT"}
+    writers = KeptConnections(engine, writes, is_silent=_is_silent)
     kept = {
         READERS: KeptConnections(engine, reads, is_silent=_is_silent),
         WRITERS: writers,
@@ -166,7 +169,11 @@ def writing(engine: Engine, *, synced: bool = True) -> Iterator[Connection]:
     """
     kept: KeptConnections = engine.get_execution_options()[WRITERS if synced else UNSYNCED_WRITERS]
     with kept.one() as connection, connection.begin():
-        yield connection
+        if engine.dialect.name == "postgresql":
+            with pipelined.pipelined(connection):
+                yield connection
+        else:
+            yield connection
 
 
 def flush(engine: Engine) -> None:
@@ -188,7 +195,7 @@ def limit_lock_waits(connection: Connection, seconds: float) -> None:
     On SQLite a transaction waits at its start alone, as long as the engine's time-out says.
     """
     if connection.dialect.name == "postgresql":
-        _LIMIT_LOCK_WAITS.all(connection, {"timeout": f"{round(seconds * 1000)}ms"})
+        _LIMIT_LOCK_WAITS.run(connection, {"timeout": f"{round(seconds * 1000)}ms"})
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:

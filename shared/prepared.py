@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BindParameter, ClauseElement, Connection
+from sqlalchemy import BindParameter, ClauseElement, Connection, Insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import visitors
 
+from shared.json_inserts import ROWS, insert_of_json, json_of
 from shared.kept_connections import REPLACED
 
 Processor = Callable[[Any], Any]
@@ -41,12 +42,14 @@ class Prepared:
 
     def __init__(self, statement: ClauseElement) -> None:
         self.statement: Any = statement
+        self._is_insert = isinstance(statement, Insert)
         self._lists = frozenset(
             each.key
             for each in visitors.iterate(statement)
             if isinstance(each, BindParameter) and each.expanding
         )
         self._forms: dict[tuple[Any, ...], _Form] = {}
+        self._forms_of_json: dict[tuple[str, ...], Prepared] = {}
         self._lock = threading.Lock()
 
     def all(self, connection: Connection, values: Values) -> list[Any]:
@@ -70,6 +73,11 @@ class Prepared:
         """Run a statement that returns no rows, once for each of some values of the same names."""
         if not rows:
             return
+        if len(rows) > 1 and self._is_insert and connection.dialect.name == "postgresql":
+            text = json_of(rows)
+            if text is not None:
+                self._of_json(rows[0]).run(connection, {ROWS: text})
+                return
         given = [self._filled_up(values) for values in rows] if self._lists else rows
         form = self._form(connection, given[0])
         try:
@@ -78,6 +86,15 @@ class Prepared:
             if not _is_lost(connection, error):
                 raise _as_sqlalchemys(connection, form.text, dict(rows[0]), error) from error
             connection.execute(self.statement, [dict(row) for row in rows])
+
+    def _of_json(self, values: Values) -> "Prepared":
+        """The insert of many rows with values of these names."""
+        names = tuple(values)
+        found = self._forms_of_json.get(names)
+        if found is None:
+            found = Prepared(insert_of_json(self.statement, names))
+            self._forms_of_json[names] = found
+        return found
 
     def _filled_up(self, values: Values) -> Values:
         if not self._lists:
@@ -109,7 +126,9 @@ class _Form:
 
     def __init__(self, statement: Any, connection: Connection, values: Values) -> None:
         self._dialect = connection.dialect
-        compiled: Any = statement.compile(dialect=self._dialect, column_keys=list(values))
+        # An insert that selects takes its parameters by the names that the select gives them.
+        columns = None if getattr(statement, "select", None) is not None else list(values)
+        compiled: Any = statement.compile(dialect=self._dialect, column_keys=columns)
         expanded = compiled.construct_expanded_state(dict(values))
         self.text = expanded.statement
         # A driver takes values by position or by name.

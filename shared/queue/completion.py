@@ -1,5 +1,6 @@
 """How a run ends: the job succeeds, fails, is cancelled, or goes back to the queue."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -107,21 +108,16 @@ class JobCompletion(QueueBase):
         self, connection: Connection, claims: Sequence[Claim], now: datetime
     ) -> None:
         """Take jobs that `LOCK_ENDING` has locked from their workers."""
-        ends, events = [], []
+        ended, events = defaultdict(list), []
         for claim in claims:
             held = _held_seconds(claim, now)
-            ends.append(
-                {
-                    "held_job": claim.job_id,
-                    "held_attempt": claim.attempt,
-                    "new_status": "succeeded",
-                    "ended_at": now,
-                    "held_seconds": held,
-                }
-            )
+            ended[held].append(claim.job_id)
             data = {"seconds": round(held, 3)}
             events.append(Event(claim.job_id, claim.attempt, "succeeded", data))
-        sql.END.run(connection, *ends)
+        # What was claimed together has been held for as long.
+        for held, jobs in ended.items():
+            values = {"new_status": "succeeded", "ended_at": now, "held_seconds": held}
+            sql.END.run(connection, {"ended": jobs, **values})
         for worker in sorted({claim.worker_id for claim in claims}):
             values = {"worker": worker, "ended": [claim.job_id for claim in claims]}
             sql.CLEAR_CURRENT_JOB.run(connection, values)

@@ -1,11 +1,13 @@
 """The lock that serialises the claims of a kind."""
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, func, select
 
+from shared.prepared import Prepared
 from shared.tables import Kind
 
 #: PostgreSQL advisory locks: one number per kind, with a prefix that keeps them apart from others.
 CLAIM_LOCKS: dict[Kind, int] = {"train": 0x5155_0001, "generate": 0x5155_0002}
+_LOCK = Prepared(select(func.pg_advisory_xact_lock(bindparam("key")).label("locked")))
 
 
 def serialise_claims(connection: Connection, kind: Kind) -> None:
@@ -15,4 +17,4 @@ def serialise_claims(connection: Connection, kind: Kind) -> None:
     pass the cap. On SQLite, BEGIN IMMEDIATE serialises the transactions already.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CLAIM_LOCKS[kind]})
+        _LOCK.run(connection, {"key": CLAIM_LOCKS[kind]})

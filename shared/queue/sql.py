@@ -4,6 +4,8 @@ Building a statement takes SQLAlchemy longer than running it takes the database,
 between a request and its text.
 """
 
+from typing import Any
+
 from sqlalchemy import bindparam, func, insert, or_, select, text, tuple_, update
 
 from shared.prepared import Prepared
@@ -92,24 +94,25 @@ FENCED = update(Job).where(*_HELD)
 LOCK_REQUESTS = (
     select(Job.pause_requested_at, Job.cancel_requested_at).where(*_HELD).with_for_update()
 )
-#: Take a held job from its worker, given `new_status`, `ended_at` and `held_seconds`.
-_END = (
+#: What becomes of a job that is taken from its worker, given `new_status`, `ended_at` and
+#: `held_seconds`.
+_TAKEN: Any = {
+    "status": bindparam("new_status"),
+    "lease_expires_at": None,
+    "yield_requested_at": None,
+    "pause_requested_at": None,
+    "finished_at": bindparam("ended_at", type_=UtcDateTime),
+    "ran_seconds": Job.ran_seconds + bindparam("held_seconds"),
+}
+#: Take a held job from its worker, and return what is counted of it.
+END_COUNTED = (
     update(Job)
     .where(*_HELD)
-    .values(
-        status=bindparam("new_status"),
-        lease_expires_at=None,
-        yield_requested_at=None,
-        pause_requested_at=None,
-        finished_at=bindparam("ended_at", type_=UtcDateTime),
-        ran_seconds=Job.ran_seconds + bindparam("held_seconds"),
-    )
+    .values(**_TAKEN)
+    .returning(Job.kind, Job.created_at, Job.started_at, Job.ran_seconds, Job.spec, Job.progress)
 )
-END = Prepared(_END)
-#: The same, with what is counted of the job.
-END_COUNTED = _END.returning(
-    Job.kind, Job.created_at, Job.started_at, Job.ran_seconds, Job.spec, Job.progress
-)
+#: Take from their workers the jobs `ended`, which `LOCK_ENDING` has locked.
+END = Prepared(update(Job).where(Job.id.in_(bindparam("ended", expanding=True))).values(**_TAKEN))
 #: The fence of many ends: those of `mine`, pairs of a job and the attempt that holds it, that are
 #: still held; locked until the commit.
 LOCK_ENDING = Prepared(
