@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-#: In a connection's `info`: its open pipeline.
+#: In a connection's `info`: its open pipeline, and what was sent ahead in it.
 _PIPELINE = "quire_pipeline"
+_AHEAD = "quire_ahead"
 
 
 @contextmanager
@@ -32,6 +33,7 @@ def pipelined(connection: Connection) -> Iterator[None]:
     info = connection.info
     try:
         with driver.pipeline() as info[_PIPELINE]:
+            info[_AHEAD] = {}
             try:
                 driver.execute("BEGIN")
                 yield
@@ -44,7 +46,14 @@ def pipelined(connection: Connection) -> Iterator[None]:
     except connection.dialect.loaded_dbapi.Error as error:
         raise _as_sqlalchemys(connection, error) from error
     finally:
-        del info[_PIPELINE]
+        info.pop(_PIPELINE, None)
+        info.pop(_AHEAD, None)
+
+
+def sent_ahead(connection: Connection) -> dict[Any, Any] | None:
+    """What was sent in a connection's pipeline to be read later; None where there is none."""
+    found: dict[Any, Any] | None = connection.info.get(_AHEAD)
+    return found
 
 
 def prepare(engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -45,7 +46,7 @@ def submit(
     if scheduling is not None:
         if scheduling.after is not None:
             own_job(session, scheduling.after)
-        submission = scheduled(submission, scheduling, database_now(session.connection()))
+        submission = scheduled(submission, scheduling, partial(database_now, session.connection()))
     job = services().queue.submit(session.connection(), submission, job_id)
     reply = job_reply(session, job, place=False)
     return creation_of(job, reply)
@@ -78,13 +79,20 @@ def creation_of(
     )
 
 
-def scheduled(submission: Submission, scheduling: SchedulingOptions, now: datetime) -> Submission:
+def scheduled(
+    submission: Submission, scheduling: SchedulingOptions, clock: Callable[[], datetime]
+) -> Submission:
     """Return a job with the times and the order that its request asks for.
+
+    Args:
+        submission: The job.
+        scheduling: Its request.
+        clock: Tells the time. It is only asked where a time was given.
 
     Raises:
         Invalid: `start_before` is in the past.
     """
-    if scheduling.start_before is not None and scheduling.start_before <= now:
+    if scheduling.start_before is not None and scheduling.start_before <= (now := clock()):
         raise Invalid(
             "start_before",
             scheduling.start_before.isoformat(),

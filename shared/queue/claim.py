@@ -116,6 +116,7 @@ class JobClaims(QueueBase):
         # A claim that a power cut undoes is gone with its worker, and the job waits as before.
         with writing(self.engine, synced=False) as connection:
             serialise_claims(connection, kind)
+            policy.read_ahead(connection, kind)
             # A statement after the lock's has a snapshot taken after the wait for the lock. In
             # one statement with the lock, the caps would be counted in an older snapshot.
             now = self.clock(connection)

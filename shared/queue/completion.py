@@ -82,9 +82,10 @@ class JobCompletion(QueueBase):
             Which claims had lost their lease, and the ends of the others.
         """
         with writing(self.engine) as connection:
-            now = self.clock(connection)
             mine = [(claim.job_id, claim.attempt) for claim, _ in finished]
             # Every transaction locks jobs in the order of their ids, so that two can't deadlock.
+            sql.LOCK_ENDING.ahead(connection, {"mine": mine})
+            now = self.clock(connection)
             rows = sql.LOCK_ENDING.all(connection, {"mine": mine})
             held = {(row.id, row.attempt): row for row in rows}
             ended, lost = [], []

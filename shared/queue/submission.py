@@ -65,6 +65,8 @@ class JobSubmission(QueueBase):
         # The locks are taken in the order of `submit`, and each kind in the order of its ids, so
         # that no two transactions wait for each other.
         predecessors = _lock_predecessors(connection, submissions.values())
+        for user_id in sorted({submission.user_id for submission in submissions.values()}):
+            cap_checks.read_user_ahead(connection, user_id)
         now = self.clock(connection)
         jobs = []
         for job_id, submission in submissions.items():

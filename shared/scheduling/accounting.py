@@ -161,6 +161,11 @@ def midnight(now: datetime) -> datetime:
     return datetime.combine(now.date(), time(), UTC)
 
 
+def read_trainings_ahead(connection: Connection) -> None:
+    """Send what `running_trainings` will read."""
+    _TRAININGS.ahead(connection, {})
+
+
 def running_trainings(connection: Connection, now: datetime) -> list[RunningTraining]:
     """Read the running trainings; there are at most as many as slots of devices."""
     trainings = []

@@ -148,6 +148,11 @@ def claim_job_of(candidates: dict[str, Candidate], user_id: str) -> None:
         candidates[other.user_id] = replace(other, rooms=shared)
 
 
+def read_candidates_ahead(connection: Connection, kind: Kind) -> None:
+    """Send what `candidates_of` will read first."""
+    _users_with_best_job().ahead(connection, {"kind": kind})
+
+
 def candidates_of(
     connection: Connection,
     kind: Kind,

@@ -103,6 +103,12 @@ def check_job(
         _check_group(connection, group, kind, now, until, jobs_at_once)
 
 
+def read_user_ahead(connection: Connection, user_id: str) -> None:
+    """Send what `check_job` will read first; the user is locked from now on."""
+    _LOCK.ahead(connection, {"user": user_id})
+    QUEUED.ahead(connection, {"user": user_id})
+
+
 def _check_group(
     connection: Connection, group: Any, kind: Kind, now: datetime, until: datetime, jobs: int
 ) -> None:

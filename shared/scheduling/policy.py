@@ -15,8 +15,19 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select, text
 
 from shared.prepared import Prepared
-from shared.scheduling.accounting import RunningTraining, running_trainings
-from shared.scheduling.candidates import Candidate, Rules, candidates_of, claim_job_of, owners_of
+from shared.scheduling.accounting import (
+    RunningTraining,
+    read_trainings_ahead,
+    running_trainings,
+)
+from shared.scheduling.candidates import (
+    Candidate,
+    Rules,
+    candidates_of,
+    claim_job_of,
+    owners_of,
+    read_candidates_ahead,
+)
 from shared.tables import PROMOTED, RUNNABLE, Job, Kind
 
 #: Admins promote few jobs; any beyond these wait as if they were not promoted.
@@ -51,6 +62,13 @@ def pick(
     while len(picker.picked) < limit and picker.pick_next():
         pass
     return picker.picked
+
+
+def read_ahead(connection: Connection, kind: Kind) -> None:
+    """Send what `pick` will read first, once the claims of the kind are locked."""
+    read_trainings_ahead(connection)
+    read_candidates_ahead(connection, kind)
+    _PROMOTED.ahead(connection, {"kind": kind})
 
 
 def promoted_jobs(connection: Connection, kind: Kind) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ refused, or violates a constraint, fails alone.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import structlog
 from pydantic import BaseModel
@@ -270,7 +270,7 @@ def _usable_models(
 def _submissions(
     connection: Connection, group: Sequence[GroupedText], models: Mapping[_Use, UsableModel]
 ) -> dict[str, Submission]:
-    now = database_now(connection)
+    clock = cache(partial(database_now, connection))
     submissions = {}
     for text in group:
         model = models.get(_use(text.request))
@@ -279,7 +279,7 @@ def _submissions(
         try:
             submission = text.request.submission(model)
             if text.request.scheduling is not None:
-                submission = scheduled(submission, text.request.scheduling, now)
+                submission = scheduled(submission, text.request.scheduling, clock)
         except ApiError:
             continue
         submissions[text.job_id] = submission
