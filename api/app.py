@@ -102,5 +102,7 @@ def create_app(
     app.after_request(request_log.end)
     app.after_request(translate)
     app.after_request(rate_limits.add_headers)
+    # The last one is the first to be called.
+    app.after_request(authentication.confirm_before_answer)
     error_handlers.install(app)
     return app

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from api.byte_budget import ByteBudget
 from api.front import FairSlots, Seats
 from api.group_commit import GroupCommit
+from api.known_keys import KnownKeys
 from api.token_buckets import TokenBuckets
 from api.traces import HttpFigures, KeyUses, Refusals
 from shared.broker import Broker
@@ -49,6 +50,7 @@ class Services:
         upload_memory: Bounds the memory of the uploads that are worked on.
         requests: Bounds the requests of each user.
         creations: Bounds those that create something.
+        known_keys: Whose keys were valid a moment ago.
         key_uses: Notes when keys are used.
         refusals: Counts refused requests and sign-ins.
         http_figures: Counts requests and open streams, for `/metrics`.
@@ -75,6 +77,7 @@ class Services:
     upload_memory: ByteBudget
     requests: TokenBuckets
     creations: TokenBuckets
+    known_keys: KnownKeys
     key_uses: KeyUses
     refusals: Refusals
     http_figures: HttpFigures
@@ -133,6 +136,7 @@ class Services:
             upload_memory=ByteBudget(settings.upload_memory_bytes),
             requests=TokenBuckets("requests", settings.requests_per_minute),
             creations=TokenBuckets("creations", settings.creations_per_minute),
+            known_keys=KnownKeys(),
             key_uses=key_uses,
             refusals=refusals,
             http_figures=http_figures,

@@ -1,7 +1,7 @@
 """Engines for SQLite and PostgreSQL, set up so that transactions behave alike on both."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from select import POLLIN, poll
@@ -22,8 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, sessionmaker
 
-from shared import pipelined
 from shared.kept_connections import KEPT, KeptConnections
+from shared.pipelined import DRIVER, pipelined, wait_for_results
 from shared.prepared import RUNS_AGAIN, Prepared
 from shared.sqlite_connections import (
     BUSY_TIMEOUT_SECONDS,
@@ -73,7 +73,7 @@ def make_engine(url: str, pool_size: int = POOL_SIZE) -> Engine:
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
         return _sqlite_engine(address, pool_size)
-    return _postgresql_engine(address.set(drivername="postgresql+psycopg"), pool_size)
+    return _postgresql_engine(address.set(drivername=f"postgresql+{DRIVER}"), pool_size)
 
 
 def _sqlite_engine(address: URL, pool_size: int) -> Engine:
@@ -117,7 +117,7 @@ def _postgresql_engine(address: URL, pool_size: int) -> Engine:
     )
     event.listen(engine, "connect", _prepare_postgresql)
     reads = {**_READS, "isolation_level": "AUTOCOMMIT"}
-    pipelined.prepare(engine)
+    wait_for_results(engine)
     writes = {"isolation_level": "AUTOCOMMIT"}
     writers = KeptConnections(engine, writes, is_silent=_is_silent)
     kept = {
@@ -168,11 +168,9 @@ def writing(engine: Engine, *, synced: bool = True) -> Iterator[Connection]:
             ends as well. PostgreSQL's workers may outlive it, so there nothing changes.
     """
     kept: KeptConnections = engine.get_execution_options()[WRITERS if synced else UNSYNCED_WRITERS]
-    with kept.one() as connection, connection.begin():
-        if engine.dialect.name == "postgresql":
-            with pipelined.pipelined(connection):
-                yield connection
-        else:
+    with kept.one() as connection:
+        own = pipelined(connection) if engine.dialect.name == "postgresql" else nullcontext()
+        with own, connection.begin():
             yield connection
 
 

@@ -6,79 +6,109 @@ without results are sent and not waited for, and the last ones are sent together
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-#: In a connection's `info`: its open pipeline, and what was sent ahead in it.
+#: For the URL of an engine whose connections can be `pipelined`.
+DRIVER = "quire"
+registry.register(f"postgresql.{DRIVER}", __name__, "PipelinedDialect")
+#: In a connection's `info`: its open pipeline.
 _PIPELINE = "quire_pipeline"
-_AHEAD = "quire_ahead"
+
+
+@dataclass(slots=True)
+class _Pipeline:
+    """An open pipeline of the driver; what it stands for, and what was sent in it to be read."""
+
+    driver: Any
+    end: ExitStack
+    ahead: dict[Any, Any] = field(default_factory=dict)
+
+
+class PipelinedDialect(PGDialect_psycopg):
+    """Psycopg's, with a commit that is sent with the statements before it."""
+
+    supports_statement_cache = True
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """Commit. The driver does not know that an open pipeline is in a transaction."""
+        pipeline = _taken_from(dbapi_connection)
+        if pipeline is None:
+            dbapi_connection.commit()
+            return
+        with pipeline.end:
+            dbapi_connection.driver_connection.execute("COMMIT")
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        """Roll back, after the pipeline has ended: in it, nothing runs after an error."""
+        pipeline = _taken_from(dbapi_connection)
+        if pipeline is not None:
+            with suppress(self.loaded_dbapi.Error):
+                pipeline.end.close()
+        dbapi_connection.rollback()
+
+
+def _taken_from(dbapi_connection: Any) -> _Pipeline | None:
+    try:
+        taken: _Pipeline | None = dbapi_connection.info.pop(_PIPELINE, None)
+    except NotImplementedError:
+        # The first connection of an engine, before the pool has it.
+        return None
+    return taken
 
 
 @contextmanager
 def pipelined(connection: Connection) -> Iterator[None]:
-    """Run a transaction that commits at the end of the block.
+    """Begin a transaction, for a connection in autocommit mode; the block ends it.
 
     What goes wrong in a statement that is not waited for is raised by the next one that is, or by
     the commit, which it prevents.
 
     Args:
-        connection: Of an engine that `prepare` was given, in autocommit mode. The caller rolls it
-            back after an exception.
+        connection: Of an engine for the driver `DRIVER` that `wait_for_results` was given.
     """
     driver: Any = connection.connection.driver_connection
     # Of the driver's connection: after a loss, SQLAlchemy's has none.
     info = connection.info
+    with ExitStack() as stack:
+        info[_PIPELINE] = _Pipeline(stack.enter_context(driver.pipeline()), stack.pop_all())
     try:
-        with driver.pipeline() as info[_PIPELINE]:
-            info[_AHEAD] = {}
-            try:
-                driver.execute("BEGIN")
-                yield
-                driver.execute("COMMIT")
-            except BaseException:
-                # Here, since a pipeline that ends after an error warns of it.
-                with suppress(connection.dialect.loaded_dbapi.Error):
-                    driver.rollback()
-                raise
-    except connection.dialect.loaded_dbapi.Error as error:
-        raise _as_sqlalchemys(connection, error) from error
+        driver.execute("BEGIN")
+        yield
     finally:
-        info.pop(_PIPELINE, None)
-        info.pop(_AHEAD, None)
+        # There is one after a loss, and it cannot be ended.
+        pipeline: _Pipeline | None = info.pop(_PIPELINE, None)
+        if pipeline is not None:
+            with suppress(connection.dialect.loaded_dbapi.Error):
+                pipeline.end.close()
 
 
 def sent_ahead(connection: Connection) -> dict[Any, Any] | None:
     """What was sent in a connection's pipeline to be read later; None where there is none."""
-    found: dict[Any, Any] | None = connection.info.get(_AHEAD)
-    return found
+    pipeline: _Pipeline | None = connection.info.get(_PIPELINE)
+    return None if pipeline is None else pipeline.ahead
 
 
-def prepare(engine: Engine) -> None:
+def go_on_after(connection: Connection) -> None:
+    """Let statements run again after an error, such as a rollback to a savepoint."""
+    pipeline: _Pipeline | None = connection.info.get(_PIPELINE)
+    if pipeline is not None:
+        # Of the statements that were sent after the one that failed.
+        with suppress(connection.dialect.loaded_dbapi.Error):
+            pipeline.driver.sync()
+
+
+def wait_for_results(engine: Engine) -> None:
     """Let SQLAlchemy's own statements run in pipelines, too: it looks at their results at once."""
     event.listen(engine, "after_cursor_execute", _wait)
 
 
 def _wait(connection: Connection, *_execution: object) -> None:
-    pipeline = connection.info.get(_PIPELINE)
+    pipeline: _Pipeline | None = connection.info.get(_PIPELINE)
     if pipeline is not None:
-        pipeline.sync()
-
-
-def _as_sqlalchemys(connection: Connection, error: Exception) -> Exception:
-    dialect = connection.dialect
-    driver = connection.connection.dbapi_connection
-    is_lost = bool(dialect.is_disconnect(error, driver, None))  # type: ignore[arg-type]
-    if is_lost:
-        connection.invalidate(error)
-    wrapped: Exception = DBAPIError.instance(
-        "COMMIT",
-        {},
-        error,
-        dialect.loaded_dbapi.Error,
-        connection_invalidated=is_lost,
-        dialect=dialect,
-    )
-    return wrapped
+        pipeline.driver.sync()

@@ -10,7 +10,7 @@ from flask import request
 
 from api.front import SLOT, NoSeat, Seat, Slot
 from api.http.client_gone import client_gone, when_client_goes
-from api.permissions import current_user
+from api.permissions import presented_user
 from api.services import services
 from shared.database import flush
 from shared.job_ends import EndWaiter
@@ -42,7 +42,7 @@ def wait_seat(seconds: int) -> Iterator[Seat | None]:
         return
     seats = services().wait_seats
     try:
-        seat = seats.take(current_user().id)
+        seat = seats.take(presented_user().id)
     except NoSeat:
         yield None
         return
@@ -105,7 +105,7 @@ def expected_end(job_id: str) -> Iterator[EndWaiter]:
     It is entered before the commit of a new job, so that no end is missed.
     """
     ends = services().job_ends
-    waiter = ends.expect(job_id, current_user())
+    waiter = ends.expect(job_id, presented_user())
     when_client_goes(waiter.wake)
     try:
         yield waiter

@@ -24,7 +24,7 @@ from api.openai.replies import Usage
 from api.operations.texts.generation import enqueue_text, generation_request
 from api.operations.texts.submission_groups import enqueue_in_group
 from api.operations.texts.text_requests import TextRequest
-from api.permissions import waited_job
+from api.permissions import current_user, waited_job
 from api.schemas.generation import GenerateRequest
 from api.schemas.headers import IdempotencyHeader
 from api.schemas.replies import Reply
@@ -100,7 +100,7 @@ def submit(
         ApiError: One of them is refused.
         shared.scheduling.errors.CapReached: The user has reached a cap.
     """
-    requests = [generation_request(generation) for generation in generations]
+    requests = [generation_request(generation, current_user()) for generation in generations]
     ids = new_ids(len(requests)) if job_ids is None else job_ids
     if len(requests) == 1:
         result = enqueue_in_group(header, body, requests[0], ids[0], waits=True, waiter=waiter)

@@ -6,12 +6,15 @@ users' resources than anybody else, and neither does a group's teacher.
 """
 
 from api.permissions.current_user import (
+    CONFIRM,
     CurrentUser,
     check_key_again,
     current_user,
     may_enrol,
     may_manage_user,
     needs_admin,
+    needs_confirming,
+    presented_user,
     require_admin,
     require_scope,
     unauthenticated,
@@ -43,6 +46,7 @@ from api.permissions.visibility import (
 from api.permissions.waited_jobs import look_for_all, waited_job
 
 __all__ = [
+    "CONFIRM",
     "CurrentUser",
     "Lock",
     "Shareable",
@@ -60,12 +64,14 @@ __all__ = [
     "may_show_excerpts",
     "model_for_use",
     "needs_admin",
+    "needs_confirming",
     "not_of_deleted_model",
     "own",
     "own_deleted",
     "own_job",
     "own_job_as_shown",
     "own_text",
+    "presented_user",
     "require_admin",
     "require_scope",
     "unauthenticated",

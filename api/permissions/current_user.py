@@ -26,6 +26,9 @@ from shared.tables import (
     User,
 )
 
+#: In `flask.g`: confirms the key of the request.
+CONFIRM = "confirm_key"
+
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
@@ -53,9 +56,29 @@ class CurrentUser:
 
 
 def current_user() -> CurrentUser:
-    """Return the user who sent this request."""
+    """Return the user who sent this request, with a key that is valid.
+
+    Raises:
+        Unauthenticated: The key was only known, and is not valid any more.
+    """
+    if (confirm := g.get(CONFIRM)) is not None:
+        confirm()
     user: CurrentUser = g.current_user
     return user
+
+
+def presented_user() -> CurrentUser:
+    """Return whose key came with this request. It may need to be confirmed (`needs_confirming`).
+
+    It is for what neither tells nor changes anything, and for what confirms the key itself.
+    """
+    user: CurrentUser = g.current_user
+    return user
+
+
+def needs_confirming() -> bool:
+    """Return whether the key of this request was valid a moment ago, but is not confirmed."""
+    return g.get(CONFIRM) is not None
 
 
 def check_key_again(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api.front import Seat
+from api.http.authentication import confirms_key
 from api.http.idempotency import REPLAYED, Creation, Result, create_once, find_result
 from api.http.openapi import Resource
 from api.http.prefer_wait import (
@@ -26,7 +27,7 @@ from api.operations.texts.generation import enqueue_text, generation_request, ne
 from api.operations.texts.scores import enqueue_corpus_score, score_request, text_to_keep
 from api.operations.texts.submission_groups import enqueue_in_group
 from api.operations.texts.text_requests import TextRequest
-from api.permissions import waited_job
+from api.permissions import current_user, presented_user, waited_job
 from api.schemas.generation import GenerateRequest, NextRequest, ScoreRequest
 from api.schemas.headers import IdempotencyAndPreferHeaders
 from api.schemas.jobs import JobReply
@@ -47,6 +48,7 @@ Enqueue = Callable[[str, EndWaiter | None], Result]
 
 
 @generate.post("/generate", 202, JobReply, other_responses={200: JobReply})
+@confirms_key
 def submit_generation(header: IdempotencyAndPreferHeaders, body: GenerateRequest) -> Response:
     """Write texts with a model.
 
@@ -55,10 +57,12 @@ def submit_generation(header: IdempotencyAndPreferHeaders, body: GenerateRequest
     """
     if body.notify:
         return _create_and_wait(header, partial(_enqueue_and_notify, header, body))
-    return _create_and_wait(header, _in_group(header, body, generation_request(body)))
+    request = generation_request(body, presented_user())
+    return _create_and_wait(header, _in_group(header, body, request))
 
 
 @generate.post("/score", 202, JobReply, other_responses={200: JobReply})
+@confirms_key
 def submit_score(header: IdempotencyAndPreferHeaders, body: ScoreRequest) -> Response:
     """Score a text: how likely does a model find it?
 
@@ -68,18 +72,21 @@ def submit_score(header: IdempotencyAndPreferHeaders, body: ScoreRequest) -> Res
     """
     kept = text_to_keep(body)
     if kept is None and body.corpus is None:
-        return _create_and_wait(header, _in_group(header, body, score_request(body)))
+        request = score_request(body, presented_user())
+        return _create_and_wait(header, _in_group(header, body, request))
     return _create_and_wait(header, partial(_enqueue_corpus_score, header, body, kept))
 
 
 @generate.post("/next", 202, JobReply, other_responses={200: JobReply})
+@confirms_key
 def submit_next(header: IdempotencyAndPreferHeaders, body: NextRequest) -> Response:
     """Tell which tokens may follow a prompt, and how likely each is at some temperatures.
 
     The response is a job, as for `POST /v1/generate`. Its only text is empty and has the
     distributions as `next`. Nothing is drawn, so that the same request has the same answer.
     """
-    return _create_and_wait(header, _in_group(header, body, next_request(body)))
+    request = next_request(body, presented_user())
+    return _create_and_wait(header, _in_group(header, body, request))
 
 
 def _in_group(
@@ -97,9 +104,10 @@ def _enqueue_and_notify(
     waiter: EndWaiter | None,
 ) -> Result:
     """Submit a text alone: its group's transaction knows nothing of notifications."""
+    user = current_user()
 
     def create(session: Session) -> Creation:
-        creation = enqueue_text(session, generation_request(body), job_id)
+        creation = enqueue_text(session, generation_request(body, user), job_id)
         notify_of_job(session, job_id, body.notify)
         return _without_place(creation) if waiter is not None else creation
 
@@ -113,6 +121,9 @@ def _enqueue_corpus_score(
     job_id: str,
     waiter: EndWaiter | None,
 ) -> Result:
+    # Nothing is stored for a key that is not confirmed.
+    current_user()
+
     def create(session: Session) -> Creation:
         creation = enqueue_corpus_score(session, body, kept, job_id)
         return _without_place(creation) if waiter is not None else creation

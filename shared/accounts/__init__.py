@@ -16,6 +16,8 @@ from shared.accounts.keys import (
     create_key,
     owner_of_key,
     owner_of_prefix,
+    owners_of,
+    read_owners_ahead,
     refusals_of,
     revoke_key,
 )
@@ -53,6 +55,8 @@ __all__ = [
     "in_order",
     "owner_of_key",
     "owner_of_prefix",
+    "owners_of",
+    "read_owners_ahead",
     "redeem",
     "refusals_of",
     "revoke_enrolment",

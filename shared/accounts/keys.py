@@ -184,12 +184,29 @@ def owner_of_prefix(connection: Connection, prefix: str) -> Owner:
     return _owner(connection, row, prefix)
 
 
+def read_owners_ahead(connection: Connection, prefixes: Collection[str]) -> None:
+    """Send what `owners_of` will read."""
+    _FIND_KEYS.ahead(connection, {"prefixes": list(prefixes)})
+
+
+def owners_of(connection: Connection, prefixes: Collection[str]) -> dict[str, Owner]:
+    """Return the owners of keys that are known to have been presented, of those that are valid."""
+    rows = _FIND_KEYS.all(connection, {"prefixes": list(prefixes)})
+    return {
+        row.prefix: _owner_in(row) for row in rows if _refusal(connection, row, row.prefix) is None
+    }
+
+
 def _owner(connection: Connection, row: Any, prefix: str) -> Owner:
     refused = _refusal(connection, row, prefix)
     if refused is not None:
         raise refused
+    return _owner_in(row)
+
+
+def _owner_in(row: Any) -> Owner:
     scopes = scopes_of_role(row.role).intersection(row.scopes.split())
-    return Owner(row.id, row.name, row.role, row.key_id, prefix, scopes, row.expires_at)
+    return Owner(row.id, row.name, row.role, row.key_id, row.prefix, scopes, row.expires_at)
 
 
 def refusals_of(connection: Connection, prefixes: Collection[str]) -> dict[str, KeyRefused | None]:

@@ -18,11 +18,11 @@ def noted_statements(engine: Engine) -> Iterator[list[str]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(statement)
 
-    fetch, run = prepared._Form.fetch, prepared._Form.run
+    send, run = prepared._Form.send, prepared._Form.run
 
-    def note_fetch(form: Any, connection: Connection, values: prepared.Values) -> list[Any]:
+    def note_send(form: Any, connection: Connection, values: prepared.Values) -> Any:
         statements.append(form.text)
-        return fetch(form, connection, values)
+        return send(form, connection, values)
 
     def note_run(form: Any, connection: Connection, rows: Sequence[prepared.Values]) -> None:
         statements.append(form.text)
@@ -31,7 +31,7 @@ def noted_statements(engine: Engine) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", note)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(prepared._Form, "fetch", note_fetch)
+            patch.setattr(prepared._Form, "send", note_send)
             patch.setattr(prepared._Form, "run", note_run)
             yield statements
     finally:

@@ -17,7 +17,7 @@ from api.operations.texts.usable_checkpoints import (
     refuse_network,
     refuse_without_checkpoint,
 )
-from api.permissions import current_user
+from api.permissions import CurrentUser
 from api.schemas.generation import (
     MAX_ITEMS_PER_TEMPERATURE,
     MAX_LOGPROBS,
@@ -30,8 +30,8 @@ from shared.specs.generation import GenerateSpec, NextSpec
 from shared.specs.seeds import new_seed
 
 
-def generation_request(body: GenerateRequest) -> TextRequest:
-    """Return the current user's request for a generation.
+def generation_request(body: GenerateRequest, user: CurrentUser) -> TextRequest:
+    """Return a user's request for a generation.
 
     Raises:
         Invalid: It asks for too many tokens.
@@ -39,7 +39,7 @@ def generation_request(body: GenerateRequest) -> TextRequest:
     if "length" in body.model_fields_set:
         _refuse_if_too_large(body)
     return TextRequest(
-        current_user(),
+        user,
         body.model,
         body.checkpoint.lower(),
         body.prompt,
@@ -50,10 +50,10 @@ def generation_request(body: GenerateRequest) -> TextRequest:
     )
 
 
-def next_request(body: NextRequest) -> TextRequest:
-    """Return the current user's request for the tokens that may follow a prompt."""
+def next_request(body: NextRequest, user: CurrentUser) -> TextRequest:
+    """Return a user's request for the tokens that may follow a prompt."""
     return TextRequest(
-        current_user(),
+        user,
         body.model,
         body.checkpoint.lower(),
         body.prompt,

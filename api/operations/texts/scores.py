@@ -11,7 +11,7 @@ from api.operations.submission import submit
 from api.operations.texts import prompts
 from api.operations.texts.text_requests import TextRequest, UsableModel, usable_model
 from api.operations.texts.usable_checkpoints import refuse_without_checkpoint
-from api.permissions import current_user, visible
+from api.permissions import CurrentUser, current_user, visible
 from api.schemas.fields import NAME_CHARACTERS
 from api.schemas.generation import MAX_LOGPROBS, MAX_PROMPT_CHARACTERS, ScoreRequest
 from shared.queue.types import Submission
@@ -25,14 +25,14 @@ from shared.texts.vocabulary import Fitting
 MIN_SCORED_CHARACTERS = 2
 
 
-def score_request(body: ScoreRequest) -> TextRequest:
-    """Return the current user's request for a score.
+def score_request(body: ScoreRequest, user: CurrentUser) -> TextRequest:
+    """Return a user's request for a score.
 
     Of a text that `text_to_keep` returns, and of a corpus, it is submitted by
     `enqueue_corpus_score`.
     """
     return TextRequest(
-        current_user(),
+        user,
         body.model,
         body.checkpoint.lower(),
         body.text,
@@ -69,7 +69,7 @@ def enqueue_corpus_score(
         kept: From `text_to_keep`; its bytes are stored.
         job_id: The id of the new job.
     """
-    request = score_request(body)
+    request = score_request(body, current_user())
     model = usable_model(session.connection(), request)
     refuse_without_checkpoint(session, model, request)
     if kept is not None:

@@ -7,7 +7,7 @@ refused, or violates a constraint, fails alone.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from api.errors import ApiError
 from api.http import job_spans
+from api.http.authentication import note_confirmed, user_of
 from api.http.idempotency import (
     Creation,
     Result,
@@ -41,9 +42,11 @@ from api.operations.texts.excerpts import refuse_random_prompt
 from api.operations.texts.generation import enqueue_text
 from api.operations.texts.text_requests import TextRequest, UsableModel, usable_model
 from api.operations.texts.usable_checkpoints import has_checkpoint
+from api.permissions import current_user, needs_confirming
 from api.schemas.headers import IdempotencyHeader
 from api.serializers.jobs import render_job
 from api.services import services, writing
+from shared.accounts import owners_of, read_owners_ahead
 from shared.clock import database_now
 from shared.database import flush, limit_lock_waits
 from shared.database import writing as database_writing
@@ -68,6 +71,7 @@ class GroupedText:
     Attributes:
         job_id: The id of the new job.
         waits: Whether the request waits for the end of the job.
+        is_confirmed: Whether its key is known to be valid. Otherwise its group confirms it.
         answers_at_end: Whether the request answers only once the end of the job is committed. The
             commit of the end waits for the disk, and so for both.
         committed_at: When it was committed, by `time.monotonic`.
@@ -80,6 +84,7 @@ class GroupedText:
     request: TextRequest
     job_id: str
     waits: bool
+    is_confirmed: bool = True
     answers_at_end: bool = False
     committed_at: float = 0.0
     key: str | None = None
@@ -118,7 +123,13 @@ def enqueue_in_group(
     if len(request.prompt or "") <= MAX_PROMPT_CHARACTERS and not request.nearest:
         key, request_sha256 = header.idempotency_key, digest_if_keyed(header, body)
         text = GroupedText(
-            request, job_id, waits, waiter is not None, key=key, request_sha256=request_sha256
+            request,
+            job_id,
+            waits,
+            is_confirmed=not needs_confirming(),
+            answers_at_end=waiter is not None,
+            key=key,
+            request_sha256=request_sha256,
         )
         _run_in_group(text, waiter)
         if text.creation is None or not waits:
@@ -126,7 +137,10 @@ def enqueue_in_group(
         if text.error is not None:
             raise text.error
         if text.creation is not None:
+            note_confirmed()
             return answer(text.creation)
+    # Its key may be why the group has declined it.
+    request = replace(request, user=current_user())
 
     def create(session: Session) -> Creation:
         creation = enqueue_text(session, request, job_id)
@@ -219,8 +233,12 @@ def _write(group: Sequence[GroupedText]) -> None:
         text.creation = None
     with database_writing(services().engine, synced=False) as connection:
         limit_lock_waits(connection, LOCK_SECONDS)
+        unconfirmed = {text.request.user.key_prefix for text in group if not text.is_confirmed}
+        if unconfirmed:
+            read_owners_ahead(connection, unconfirmed)
         models = _usable_models(connection, group)
-        submissions = _submissions(connection, group, models)
+        confirmed = _confirmed(connection, group, unconfirmed)
+        submissions = _submissions(connection, confirmed, models)
         queue = services().queue
         jobs = {job.id: job for job in queue.admit(connection, submissions)}
         creations = {
@@ -235,6 +253,21 @@ def _write(group: Sequence[GroupedText]) -> None:
             if key is not None and created.complete_reply is not None:
                 created = store_completed(Session(connection), key)
             text.creation = created
+
+
+def _confirmed(
+    connection: Connection, group: Sequence[GroupedText], unconfirmed: Collection[str]
+) -> Sequence[GroupedText]:
+    """Leave out texts whose keys are not valid any more, or whose owners have changed."""
+    if not unconfirmed:
+        return group
+    owners = owners_of(connection, unconfirmed)
+    users = {prefix: user_of(owner) for prefix, owner in owners.items()}
+    return [
+        text
+        for text in group
+        if text.is_confirmed or users.get(text.request.user.key_prefix) == text.request.user
+    ]
 
 
 #: What a model is looked up for: a user, its id, a checkpoint, and whether no prompt is given.
