@@ -54,6 +54,12 @@ class FoundCheckpoint:
     size_bytes: int
 
 
+def read_checkpoint_ahead(connection: Connection, model_id: str, reference: str) -> None:
+    """Send what `find_checkpoint` will read for a use."""
+    values = {"model": model_id, "reference": reference}
+    _BY_NAME.get(reference, _USED_BY_ID).ahead(connection, values)
+
+
 def find_checkpoint(
     connection: Connection, model_id: str, reference: str, *, use: bool = False
 ) -> FoundCheckpoint | None:

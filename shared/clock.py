@@ -28,6 +28,11 @@ def database_now(connection: Connection) -> datetime:
     return datetime.now(UTC)
 
 
+def read_now_ahead(connection: Connection) -> None:
+    """Send what `database_now` will read."""
+    _NOW.ahead(connection, {})
+
+
 class CurrentMoment(FunctionElement[datetime]):
     """`database_now` within a statement, to be compared with a `UtcDateTime` column."""
 

@@ -73,7 +73,7 @@ def make_engine(url: str, pool_size: int = POOL_SIZE) -> Engine:
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
         return _sqlite_engine(address, pool_size)
-    return _postgresql_engine(address.set(drivername=f"postgresql+{DRIVER}"), pool_size)
+    return _postgresql_engine(address.set(drivername="postgresql+psycopg"), pool_size)
 
 
 def _sqlite_engine(address: URL, pool_size: int) -> Engine:
@@ -103,7 +103,7 @@ def _sqlite_engine(address: URL, pool_size: int) -> Engine:
 
 def _postgresql_engine(address: URL, pool_size: int) -> Engine:
     engine = create_engine(
-        address,
+        address.set(drivername=f"postgresql+{DRIVER}"),
         pool_pre_ping=True,
         pool_size=pool_size + KEPT,
         max_overflow=2 * POOL_SIZE,
@@ -115,6 +115,8 @@ def _postgresql_engine(address: URL, pool_size: int) -> Engine:
             "keepalives_count": 3,
         },
     )
+    # Other programs know no such driver.
+    engine.url = address
     event.listen(engine, "connect", _prepare_postgresql)
     reads = {**_READS, "isolation_level": "AUTOCOMMIT"}
     wait_for_results(engine)

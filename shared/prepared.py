@@ -73,13 +73,13 @@ class Prepared:
         It saves that call a round trip in a pipeline, and does nothing elsewhere. The rows are
         those of now.
         """
-        ahead = sent_ahead(connection)
-        if ahead is None:
+        ahead, key = sent_ahead(connection), self._key(values)
+        if ahead is None or key in ahead:
             return
         given = self._filled_up(values)
         form = self._form(connection, given)
         try:
-            ahead[self._key(values)] = form.send(connection, given)
+            ahead[key] = form.send(connection, given)
         except connection.dialect.loaded_dbapi.Error as error:
             # A lost connection: the call that reads says so.
             if not _is_lost(connection, error):

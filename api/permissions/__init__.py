@@ -29,6 +29,7 @@ from api.permissions.finding import (
     own_job,
     own_job_as_shown,
     own_text,
+    read_model_ahead,
     visible,
     visible_checkpoint,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "own_job_as_shown",
     "own_text",
     "presented_user",
+    "read_model_ahead",
     "require_admin",
     "require_scope",
     "unauthenticated",

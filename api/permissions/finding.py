@@ -64,6 +64,11 @@ def visible(
     return row
 
 
+def read_model_ahead(connection: Connection, model_id: str, user: CurrentUser) -> None:
+    """Send what `model_for_use` will read."""
+    _model_for_use().ahead(connection, {"id": model_id, "user_id": user.id})
+
+
 def model_for_use(connection: Connection, reference: str, user: CurrentUser) -> Any:
     """Read what a text needs of a model, and block the model's deletion until the commit.
 

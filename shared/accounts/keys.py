@@ -186,11 +186,14 @@ def owner_of_prefix(connection: Connection, prefix: str) -> Owner:
 
 def read_owners_ahead(connection: Connection, prefixes: Collection[str]) -> None:
     """Send what `owners_of` will read."""
-    _FIND_KEYS.ahead(connection, {"prefixes": list(prefixes)})
+    if prefixes:
+        _FIND_KEYS.ahead(connection, {"prefixes": list(prefixes)})
 
 
 def owners_of(connection: Connection, prefixes: Collection[str]) -> dict[str, Owner]:
     """Return the owners of keys that are known to have been presented, of those that are valid."""
+    if not prefixes:
+        return {}
     rows = _FIND_KEYS.all(connection, {"prefixes": list(prefixes)})
     return {
         row.prefix: _owner_in(row) for row in rows if _refusal(connection, row, row.prefix) is None

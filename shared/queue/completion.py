@@ -82,7 +82,7 @@ class JobCompletion(QueueBase):
             Which claims had lost their lease, and the ends of the others.
         """
         with writing(self.engine) as connection:
-            mine = [(claim.job_id, claim.attempt) for claim, _ in finished]
+            mine = [claim.job_id for claim, _ in finished]
             # Every transaction locks jobs in the order of their ids, so that two can't deadlock.
             sql.LOCK_ENDING.ahead(connection, {"mine": mine})
             now = self.clock(connection)
@@ -97,11 +97,16 @@ class JobCompletion(QueueBase):
             ledger = Ledger()
             if ended:
                 claims = [claim for claim, _ in ended]
-                self._mark_succeeded(connection, claims, now)
-                insert_texts(connection, [text for _, texts in ended for text in texts])
-                self._unblock(connection, [claim.job_id for claim in claims], now)
                 self._settle(ledger, claims, now, seconds or {})
                 _count(ledger.tally, claims, held, now, generated or {})
+                self._mark_succeeded(connection, claims, now)
+                insert_texts(connection, [text for _, texts in ended for text in texts])
+                jobs = [claim.job_id for claim in claims]
+                # What follows returns rows: it is sent before any of these are waited for.
+                sql.UNBLOCK.ahead(connection, {"ended": jobs})
+                ledger.read_ahead(connection)
+                add_events(connection, [_success(claim, now) for claim in claims], now)
+                self._unblock(connection, jobs, now)
             ledger.post(connection, self._half_life, now)
         return Completion(lost, [_end_of(claim, texts) for claim, texts in ended])
 
@@ -109,12 +114,9 @@ class JobCompletion(QueueBase):
         self, connection: Connection, claims: Sequence[Claim], now: datetime
     ) -> None:
         """Take jobs that `LOCK_ENDING` has locked from their workers."""
-        ended, events = defaultdict(list), []
+        ended = defaultdict(list)
         for claim in claims:
-            held = _held_seconds(claim, now)
-            ended[held].append(claim.job_id)
-            data = {"seconds": round(held, 3)}
-            events.append(Event(claim.job_id, claim.attempt, "succeeded", data))
+            ended[_held_seconds(claim, now)].append(claim.job_id)
         # What was claimed together has been held for as long.
         for held, jobs in ended.items():
             values = {"new_status": "succeeded", "ended_at": now, "held_seconds": held}
@@ -122,7 +124,6 @@ class JobCompletion(QueueBase):
         for worker in sorted({claim.worker_id for claim in claims}):
             values = {"worker": worker, "ended": [claim.job_id for claim in claims]}
             sql.CLEAR_CURRENT_JOB.run(connection, values)
-        add_events(connection, events, now)
 
     def _settle(
         self,
@@ -248,6 +249,11 @@ def _count(
         if written.first_seconds is not None and claim.attempt == 1:
             since = (claim.claimed_at - row.created_at).total_seconds()
             tally.observe(FIRST_CHARACTER, value=max(0.0, since) + written.first_seconds)
+
+
+def _success(claim: Claim, now: datetime) -> Event:
+    data = {"seconds": round(_held_seconds(claim, now), 3)}
+    return Event(claim.job_id, claim.attempt, "succeeded", data)
 
 
 def _held_seconds(claim: Claim, now: datetime) -> float:

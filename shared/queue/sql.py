@@ -113,12 +113,12 @@ END_COUNTED = (
 )
 #: Take from their workers the jobs `ended`, which `LOCK_ENDING` has locked.
 END = Prepared(update(Job).where(Job.id.in_(bindparam("ended", expanding=True))).values(**_TAKEN))
-#: The fence of many ends: those of `mine`, pairs of a job and the attempt that holds it, that are
-#: still held; locked until the commit.
+#: The fence of many ends: those of the jobs `mine` that run, each with the attempt that holds it;
+#: locked until the commit. For pairs with their attempts, PostgreSQL would plan it anew each time.
 LOCK_ENDING = Prepared(
     select(Job.id, Job.attempt, Job.created_at, Job.started_at, Job.ran_seconds, Job.progress)
     .where(
-        tuple_(Job.id, Job.attempt).in_(bindparam("mine", expanding=True)),
+        Job.id.in_(bindparam("mine", expanding=True)),
         Job.status == "running",
     )
     .order_by(Job.id)

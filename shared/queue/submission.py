@@ -1,12 +1,13 @@
 """Submit jobs, in the caller's transaction. Wake the workers after its commit."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from shared.clock import read_now_ahead
 from shared.ids import new_id
 from shared.queue import sql
 from shared.queue.base import QueueBase
@@ -65,8 +66,7 @@ class JobSubmission(QueueBase):
         # The locks are taken in the order of `submit`, and each kind in the order of its ids, so
         # that no two transactions wait for each other.
         predecessors = _lock_predecessors(connection, submissions.values())
-        for user_id in sorted({submission.user_id for submission in submissions.values()}):
-            cap_checks.read_user_ahead(connection, user_id)
+        self.read_ahead(connection, {submission.user_id for submission in submissions.values()})
         now = self.clock(connection)
         jobs = []
         for job_id, submission in submissions.items():
@@ -76,6 +76,12 @@ class JobSubmission(QueueBase):
                 continue
             jobs.append(_submitted(submission, job_id, now, blocked_by))
         return self._within_caps(connection, jobs, now)
+
+    def read_ahead(self, connection: Connection, user_ids: Collection[str]) -> None:
+        """Send what `admit` will read of users, who are locked from now on."""
+        for user_id in sorted(user_ids):
+            cap_checks.read_user_ahead(connection, user_id)
+        read_now_ahead(connection)
 
     def insert(self, connection: Connection, jobs: Sequence[SubmittedJob]) -> None:
         """Insert jobs that `admit` has returned in this transaction."""

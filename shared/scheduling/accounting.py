@@ -112,6 +112,11 @@ class Ledger:
         today = (now - max(since, midnight(now))).total_seconds()
         account.used += used * (today / held if held > 0 else 1.0)
 
+    def read_ahead(self, connection: Connection) -> None:
+        """Send what `post` will read; the users are locked from now on."""
+        if self._accounts:
+            _ACCOUNTS.ahead(connection, {"users": list(self._accounts)})
+
     def post(self, connection: Connection, half_life_seconds: float, now: datetime) -> None:
         """Write the sums to the users' rows, and raise the counters."""
         self._post_accounts(connection, half_life_seconds, now)

@@ -7,7 +7,8 @@ refused, or violates a constraint, fails alone.
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -18,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from api.errors import ApiError
+from api.errors import ApiError, NotFound
 from api.http import job_spans
 from api.http.authentication import note_confirmed, user_of
 from api.http.idempotency import (
@@ -42,11 +43,12 @@ from api.operations.texts.excerpts import refuse_random_prompt
 from api.operations.texts.generation import enqueue_text
 from api.operations.texts.text_requests import TextRequest, UsableModel, usable_model
 from api.operations.texts.usable_checkpoints import has_checkpoint
-from api.permissions import current_user, needs_confirming
+from api.permissions import as_id, current_user, needs_confirming, read_model_ahead
 from api.schemas.headers import IdempotencyHeader
 from api.serializers.jobs import render_job
 from api.services import services, writing
 from shared.accounts import owners_of, read_owners_ahead
+from shared.checkpoint_aliases import read_checkpoint_ahead
 from shared.clock import database_now
 from shared.database import flush, limit_lock_waits
 from shared.database import writing as database_writing
@@ -233,12 +235,9 @@ def _write(group: Sequence[GroupedText]) -> None:
         text.creation = None
     with database_writing(services().engine, synced=False) as connection:
         limit_lock_waits(connection, LOCK_SECONDS)
-        unconfirmed = {text.request.user.key_prefix for text in group if not text.is_confirmed}
-        if unconfirmed:
-            read_owners_ahead(connection, unconfirmed)
+        _read_ahead(connection, group)
         models = _usable_models(connection, group)
-        confirmed = _confirmed(connection, group, unconfirmed)
-        submissions = _submissions(connection, confirmed, models)
+        submissions = _submissions(connection, _confirmed(connection, group), models)
         queue = services().queue
         jobs = {job.id: job for job in queue.admit(connection, submissions)}
         creations = {
@@ -255,13 +254,27 @@ def _write(group: Sequence[GroupedText]) -> None:
             text.creation = created
 
 
-def _confirmed(
-    connection: Connection, group: Sequence[GroupedText], unconfirmed: Collection[str]
-) -> Sequence[GroupedText]:
+def _read_ahead(connection: Connection, group: Sequence[GroupedText]) -> None:
+    """Send what the group will read, in the order in which it locks."""
+    read_owners_ahead(connection, _unconfirmed(group))
+    for _, request in _uses(group):
+        with suppress(NotFound):
+            model_id = as_id("model", request.model)
+            read_model_ahead(connection, model_id, request.user)
+            read_checkpoint_ahead(connection, model_id, request.checkpoint)
+    if not any(text.request.scheduling and text.request.scheduling.after for text in group):
+        # Otherwise those predecessors are locked before the users.
+        services().queue.read_ahead(connection, {text.request.user.id for text in group})
+
+
+def _unconfirmed(group: Sequence[GroupedText]) -> list[str]:
+    """The prefixes of the keys that the group is to confirm."""
+    return sorted({text.request.user.key_prefix for text in group if not text.is_confirmed})
+
+
+def _confirmed(connection: Connection, group: Sequence[GroupedText]) -> Sequence[GroupedText]:
     """Leave out texts whose keys are not valid any more, or whose owners have changed."""
-    if not unconfirmed:
-        return group
-    owners = owners_of(connection, unconfirmed)
+    owners = owners_of(connection, _unconfirmed(group))
     users = {prefix: user_of(owner) for prefix, owner in owners.items()}
     return [
         text
@@ -278,13 +291,18 @@ def _use(request: TextRequest) -> _Use:
     return request.model, request.user.id, request.checkpoint, request.prompt is None
 
 
+def _uses(group: Sequence[GroupedText]) -> list[tuple[_Use, TextRequest]]:
+    """What the group looks up, each with one of its requests, in their order."""
+    return sorted({_use(text.request): text.request for text in group}.items())
+
+
 def _usable_models(
     connection: Connection, group: Sequence[GroupedText]
 ) -> Mapping[_Use, UsableModel]:
     """Look up each model once for each user, and what else a use of it needs, in their order."""
     models: dict[_Use, UsableModel] = {}
     found: dict[tuple[str, str], UsableModel] = {}
-    for use, request in sorted({_use(text.request): text.request for text in group}.items()):
+    for use, request in _uses(group):
         try:
             whose = (request.model, request.user.id)
             model = found.get(whose) or usable_model(connection, request)
