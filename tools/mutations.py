@@ -104,7 +104,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the commit before the wakes of a group",
-        "api/operations/texts/submission_groups.py",
+        "api/operations/texts/group_transaction.py",
         "        queue.insert(connection, [jobs[text.job_id] for text in kept])",
         "        queue.insert(connection, [jobs[text.job_id] for text in kept])\n"
         '        services().broker.wake("generate", group[0].job_id)',
@@ -123,6 +123,20 @@ MUTATIONS = (
         "        if new and (outcome is None or waiter.end is None):",
         "        if new and outcome is not None and waiter.end is None:",
         ("tests/api/test_prefer_wait.py", "-k", "takes_longer and sqlite"),
+    ),
+    Mutation(
+        "the keys of a group",
+        "api/operations/texts/group_transaction.py",
+        "_submissions(connection, _confirmed(connection, group), models)",
+        "_submissions(connection, group, models)",
+        ("tests/api/people/test_known_keys.py", "-k", "submits_nothing and sqlite"),
+    ),
+    Mutation(
+        "the key of whoever is told of an error",
+        "api/app.py",
+        "    app.after_request(authentication.confirm_before_answer)\n",
+        "",
+        ("tests/api/people/test_known_keys.py", "-k", "nothing_but_that and sqlite"),
     ),
     Mutation(
         "the caps of a group",

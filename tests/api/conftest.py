@@ -89,7 +89,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         notes.append("flush")
         flush(engine)
 
-    monkeypatch.setattr("api.operations.texts.submission_groups.database_writing", noted_writing)
+    monkeypatch.setattr("api.operations.texts.group_transaction.writing", noted_writing)
     for module in ("operations.texts.submission_groups", "http.prefer_wait", "http.idempotency"):
         monkeypatch.setattr(f"api.{module}.flush", noted_flush)
     return notes

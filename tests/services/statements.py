@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from shared import prepared
+from shared import statement_forms
 
 
 @contextmanager
@@ -18,21 +18,21 @@ def noted_statements(engine: Engine) -> Iterator[list[str]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(statement)
 
-    send, run = prepared._Form.send, prepared._Form.run
+    send, run = statement_forms.Form.send, statement_forms.Form.run
 
-    def note_send(form: Any, connection: Connection, values: prepared.Values) -> Any:
+    def note_send(form: Any, connection: Connection, values: statement_forms.Values) -> Any:
         statements.append(form.text)
         return send(form, connection, values)
 
-    def note_run(form: Any, connection: Connection, rows: Sequence[prepared.Values]) -> None:
+    def note_run(form: Any, connection: Connection, rows: Sequence[statement_forms.Values]) -> None:
         statements.append(form.text)
         run(form, connection, rows)
 
     event.listen(engine, "before_cursor_execute", note)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(prepared._Form, "send", note_send)
-            patch.setattr(prepared._Form, "run", note_run)
+            patch.setattr(statement_forms.Form, "send", note_send)
+            patch.setattr(statement_forms.Form, "run", note_run)
             yield statements
     finally:
         event.remove(engine, "before_cursor_execute", note)
