@@ -1,35 +1,36 @@
 """Whose keys were valid a moment ago.
 
 A request whose key is known begins as its owner's, and the key is confirmed together with what the
-request does, for all of a group at once (`api.operations.texts.submission_groups`). To look up a
-key for each request by itself takes a tenth of what a server does that is busy with short texts.
-Nothing is granted before the key is confirmed.
+request does, for all of a group at once (`api.operations.texts.group_transaction`): a look-up for
+each request by itself would be a round trip to the database for each. Nothing is granted before
+the key is confirmed.
 """
 
 import hashlib
 import threading
 import time
+from typing import Generic, TypeVar
 
-from api.permissions import CurrentUser
+User = TypeVar("User")
 
 KNOWN_SECONDS = 60.0
 MOST_KNOWN = 1024
 
 
-class KnownKeys:
+class KnownKeys(Generic[User]):
     """The owners of keys that were found valid by this process."""
 
     def __init__(self) -> None:
         #: By the keys' digests; the one that was found valid last is the last.
-        self._known: dict[bytes, tuple[CurrentUser, float]] = {}
+        self._known: dict[bytes, tuple[User, float]] = {}
         self._lock = threading.Lock()
 
-    def find(self, key: str) -> CurrentUser | None:
+    def find(self, key: str) -> User | None:
         """Return the owner of a key; None if it was not found valid lately."""
         user, until = self._known.get(_digest(key), (None, 0.0))
         return user if time.monotonic() < until else None
 
-    def note(self, key: str, user: CurrentUser) -> None:
+    def note(self, key: str, user: User) -> None:
         """Note that a key is valid."""
         digest = _digest(key)
         with self._lock:

@@ -77,7 +77,7 @@ class Services:
     upload_memory: ByteBudget
     requests: TokenBuckets
     creations: TokenBuckets
-    known_keys: KnownKeys
+    known_keys: KnownKeys[Any]
     key_uses: KeyUses
     refusals: Refusals
     http_figures: HttpFigures

@@ -20,15 +20,15 @@ from shared.settings import Settings
 from shared.worker_registry import WorkerInfo
 from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache, Processor
-from worker.execution.batch_runner import BatchRunner
+from worker.execution.batching.batch_runner import BatchRunner
 from worker.execution.completion import RunFinisher
 from worker.execution.device_guard import DeviceGuard
 from worker.execution.failpoints import make_queue
 from worker.execution.heartbeat import Heartbeat
-from worker.execution.linger import LOOK_SECONDS, Linger
 from worker.execution.run_spans import RunSpans
 from worker.execution.runner import Runner
-from worker.execution.wake_relay import WakeRelay
+from worker.execution.wakes.linger import LOOK_SECONDS, Linger
+from worker.execution.wakes.wake_relay import WakeRelay
 from worker.handlers.generate import Generate
 from worker.handlers.train import Train
 from worker.lane import Lane, memory_limit, memory_part, quarantine_rule

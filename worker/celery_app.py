@@ -22,10 +22,10 @@ from shared.settings import load_settings
 from worker.lane import Lane
 
 if TYPE_CHECKING:
-    from worker.execution.batch_runner import BatchRunner
+    from worker.execution.batching.batch_runner import BatchRunner
     from worker.execution.heartbeat import Heartbeat
-    from worker.execution.linger import Linger
     from worker.execution.runner import Runner
+    from worker.execution.wakes.linger import Linger
 
 #: The key of the lane in Celery's configuration, which reaches the child.
 LANE_KEY = "quire_lane"

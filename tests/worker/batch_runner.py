@@ -13,9 +13,9 @@ from shared.worker_registry import WorkerInfo, register
 from tests.worker.harness import WorkerHarness, make_harness, some_text
 from worker.data.corpora import Corpora
 from worker.data.model_cache import ModelCache
-from worker.execution.batch_runner import BatchRunner
+from worker.execution.batching.batch_runner import BatchRunner
 from worker.execution.heartbeat import Heartbeat
-from worker.execution.wake_relay import WakeRelay
+from worker.execution.wakes.wake_relay import WakeRelay
 from worker.handlers.generate import Generate
 from worker.ml.checkpoint import TrainingState, digest, pack
 from worker.ml.config import NetworkConfig

@@ -26,7 +26,7 @@ from tests.worker.batch_runner import (
     written,
 )
 from tests.worker.harness import WorkerHarness, until
-from worker.execution.claim_pace import FULL_CLAIM_SECONDS, ClaimPace
+from worker.execution.batching.claim_pace import FULL_CLAIM_SECONDS, ClaimPace
 from worker.ml.sampling import turns
 
 

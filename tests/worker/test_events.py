@@ -15,7 +15,7 @@ from shared.job_events import BEGINNING, Entry, EventReader, sort_key
 from shared.queue.types import JobEnd, StoredText
 from shared.tables import Job
 from tests.worker.harness import Worker, WorkerHarness, until
-from worker.execution.batch_runner import FEW_RUNS
+from worker.execution.batching.batch_runner import FEW_RUNS
 
 LONG = 3_000
 #: By then a worker has looked for listeners several times.

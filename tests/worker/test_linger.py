@@ -18,10 +18,10 @@ from shared.tables import KINDS, Kind, User
 from tests.services.redis import RedisServer, redis_server
 from tests.worker.batch_runner import WORKER, make_batch_runner, make_model
 from tests.worker.harness import WorkerHarness, continue_process, make_harness, stop_process, until
-from worker.execution import linger
-from worker.execution.batch_runner import BatchRunner
-from worker.execution.linger import LOOK_SECONDS, Linger
-from worker.execution.wake_relay import WakeRelay
+from worker.execution.batching.batch_runner import BatchRunner
+from worker.execution.wakes import linger
+from worker.execution.wakes.linger import LOOK_SECONDS, Linger
+from worker.execution.wakes.wake_relay import WakeRelay
 from worker.wake_transport import WakeList
 
 #: Longer than any test: only what a test does ends the lingering.

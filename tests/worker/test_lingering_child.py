@@ -13,7 +13,7 @@ import redis
 
 from shared.broker import redis_url
 from tests.worker.harness import Worker, WorkerHarness, until
-from worker.execution.linger import LINGER_SECONDS
+from worker.execution.wakes.linger import LINGER_SECONDS
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from tests.worker.batch_runner import (
     running,
 )
 from tests.worker.harness import WorkerHarness, until
-from worker.execution.batch_runner import BatchRunner
+from worker.execution.batching.batch_runner import BatchRunner
 
 LARGE = replace(SMALL, units=64)
 

@@ -16,7 +16,7 @@ from worker.execution.heartbeat import Heartbeat
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.execution.outcome import RunOutcome, outcome_of
-from worker.execution.wake_relay import WakeRelay
+from worker.execution.wakes.wake_relay import WakeRelay
 
 log = structlog.get_logger(__name__)
 

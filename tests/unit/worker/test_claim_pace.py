@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.execution.claim_pace import CLAIM_SECONDS, FULL_CLAIM_SECONDS, ClaimPace
+from worker.execution.batching.claim_pace import CLAIM_SECONDS, FULL_CLAIM_SECONDS, ClaimPace
 
 JUST_BEFORE, JUST_AFTER = 0.99, 1.01
 

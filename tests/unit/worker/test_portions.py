@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from shared.queue.types import Generated
-from worker.execution.batch_run import EndedRun, take_portion
+from worker.execution.batching.batch_run import EndedRun, take_portion
 from worker.execution.outcome import RunOutcome
 
 

@@ -11,7 +11,7 @@ import structlog
 from shared.queue import Queue
 from shared.scheduling.network_memory import NetworkMemory
 from shared.worker_registry import WorkerInfo
-from worker.execution.batch_run import (
+from worker.execution.batching.batch_run import (
     BatchRun,
     EndedRun,
     add_texts,
@@ -20,14 +20,14 @@ from worker.execution.batch_run import (
     take_portion,
     tell_of_begun,
 )
-from worker.execution.claim_pace import CLAIM_SECONDS, ClaimPace
+from worker.execution.batching.claim_pace import CLAIM_SECONDS, ClaimPace
 from worker.execution.completion import RunFinisher
 from worker.execution.handler import BatchHandler
 from worker.execution.heartbeat import Heartbeat
 from worker.execution.lease import Lease
 from worker.execution.outages import DATABASE_AWAY, driver_message
 from worker.execution.outcome import RunOutcome, outcome_of
-from worker.execution.wake_relay import WakeRelay
+from worker.execution.wakes.wake_relay import WakeRelay
 from worker.ml.sampling.engine import Engine
 from worker.ml.sampling.sequence import Sequence
 from worker.ml.sampling.shape import BLOCK
