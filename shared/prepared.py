@@ -68,8 +68,8 @@ class Prepared:
         It saves that call a round trip in a pipeline, and does nothing elsewhere. The rows are
         those of now.
         """
-        ahead, key = sent_ahead(connection), self._key(values)
-        if ahead is None or key in ahead:
+        ahead = sent_ahead(connection)
+        if ahead is None or (key := self._key(values)) in ahead:
             return
         given = self._filled_up(values)
         form = self._form(connection, given)
