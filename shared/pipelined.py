@@ -75,17 +75,23 @@ def pipelined(connection: Connection) -> Iterator[None]:
     driver: Any = connection.connection.driver_connection
     # Of the driver's connection: after a loss, SQLAlchemy's has none.
     info = connection.info
-    with ExitStack() as stack:
-        info[_PIPELINE] = _Pipeline(stack.enter_context(driver.pipeline()), stack.pop_all())
     try:
-        driver.execute("BEGIN")
+        try:
+            with ExitStack() as stack:
+                pipeline = stack.enter_context(driver.pipeline())
+                info[_PIPELINE] = _Pipeline(pipeline, stack.pop_all())
+            driver.execute("BEGIN")
+        except connection.dialect.loaded_dbapi.Error:
+            # The connection is lost: SQLAlchemy says so in its words, and drops it.
+            connection.exec_driver_sql("SELECT 1")
+            raise
         yield
     finally:
         # There is one after a loss, and it cannot be ended.
-        pipeline: _Pipeline | None = info.pop(_PIPELINE, None)
-        if pipeline is not None:
+        left: _Pipeline | None = info.pop(_PIPELINE, None)
+        if left is not None:
             with suppress(connection.dialect.loaded_dbapi.Error):
-                pipeline.end.close()
+                left.end.close()
 
 
 def sent_ahead(connection: Connection) -> dict[Any, Any] | None:
@@ -95,7 +101,11 @@ def sent_ahead(connection: Connection) -> dict[Any, Any] | None:
 
 
 def go_on_after(connection: Connection) -> None:
-    """Let statements run again after an error, such as a rollback to a savepoint."""
+    """Let statements run again after an error, such as a rollback to a savepoint.
+
+    Beware: what the driver was about to prepare in the part that is taken back, it takes for
+    prepared. Only the rollback of the whole transaction clears that.
+    """
     pipeline: _Pipeline | None = connection.info.get(_PIPELINE)
     if pipeline is not None:
         # Of the statements that were sent after the one that failed.

@@ -6,7 +6,7 @@ import structlog
 from flask import Response, current_app, g
 from sqlalchemy import Connection
 
-from api.errors import SESSION_ENDED, Unauthenticated
+from api.errors import SESSION_ENDED, ApiError, Unauthenticated
 from api.http.openapi import Handler, scope_of
 from api.http.request_body import CompleteRequest
 from api.http.session_cookie import check_csrf, token_of_request
@@ -86,19 +86,24 @@ def _confirm(current: CompleteRequest, key: str) -> None:
         Unauthenticated: It is not valid any more.
         Forbidden: Its owner has another role now, which does not allow the request.
     """
-    shared, presented = services(), presented_user()
+    shared = services()
     try:
         user = _read_user(current, key, None)
-    except Unauthenticated:
+        if current.handler is not None:
+            require_scope(scope_of(current.handler), user)
+    except ApiError as refusal:
         shared.known_keys.forget(key)
-        g.pop(CONFIRM)
-        g.pop("current_user")
+        # The refusal stands, whoever asks again, and tells nothing of the owner's limits.
+        setattr(g, CONFIRM, partial(_refuse, refusal))
+        g.pop("rate_limits", None)
         raise
     shared.known_keys.note(key, user)
     g.current_user = user
     note_confirmed()
-    if user != presented:
-        check_scope(current)
+
+
+def _refuse(refusal: ApiError) -> None:
+    raise refusal
 
 
 def note_confirmed() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.orm import Session
 
-from api.permissions import CurrentUser, current_user, deleted_models, digests_of_visible
+from api.permissions import current_user, deleted_models, digests_of_visible
 from api.schemas.jobs import EstimateReply, JobErrorReply, JobReply, PlaceReply, ProgressReply
 from api.serializers.models import aliases_reply
 from api.serializers.texts import TextColumns, render_text, text_replies
@@ -94,16 +94,14 @@ def ended_job_reply(job: Any, texts: Iterable[TextColumns]) -> JobReply:
     )
 
 
-def place_reply(
-    session: Session, job: JobColumns, user: CurrentUser | None = None
-) -> PlaceReply | None:
+def place_reply(session: Session, job: JobColumns) -> PlaceReply | None:
     """Return a job's place in the queue; None unless it is queued."""
-    place = places_of(session, [job], user).get(job.id)
+    place = places_of(session, [job], job.user_id).get(job.id)
     return None if place is None else PlaceReply(**asdict(place))
 
 
 def places_of(
-    session: Session, jobs: Sequence[JobColumns], user: CurrentUser | None = None
+    session: Session, jobs: Sequence[JobColumns], user_id: str | None = None
 ) -> dict[str, Place]:
     """Return the places of those jobs of a user that are queued, by job id.
 
@@ -114,9 +112,9 @@ def places_of(
     for kind in KINDS:
         queued = [job for job in jobs if job.status == "queued" and job.kind == kind]
         if queued:
-            user_id = (user or current_user()).id
-            forecast = services().forecasts.of(connection, kind, user_id)
-            found |= places(connection, forecast, user_id, queued)
+            owner_id = user_id or current_user().id
+            forecast = services().forecasts.of(connection, kind, owner_id)
+            found |= places(connection, forecast, owner_id, queued)
     return found
 
 

@@ -28,6 +28,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from shared.clock import database_now
 from shared.database import make_engine, writing
 from shared.ids import new_id
+from shared.pipelined import pipelined
 from shared.prepared import Prepared
 from shared.tables.base import Id, Json, UtcDateTime
 from tests.services.postgres import PostgresServer
@@ -146,6 +147,21 @@ def test_a_lost_connection_is_told_and_the_next_one_is_sound(
     with writing(engine) as connection:
         add(connection, 3)
     assert numbers(engine) == [3]
+
+
+def test_a_connection_that_is_lost_before_it_begins_is_told_by_sqlalchemy(engine: Engine) -> None:
+    def lose() -> None:
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.connection.driver_connection.close()  # type: ignore[union-attr]
+            with pipelined(connection):
+                raise AssertionError
+
+    with pytest.raises(DBAPIError) as lost:
+        lose()
+    assert lost.value.connection_invalidated
+    with writing(engine) as connection:
+        add(connection, 1)
+    assert numbers(engine) == [1]
 
 
 def test_a_commit_takes_no_round_trip_of_its_own(engine: Engine) -> None:

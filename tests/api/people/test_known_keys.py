@@ -118,6 +118,23 @@ def test_a_revoked_key_is_told_nothing_but_that(
     assert generations(harness) == before
 
 
+def test_a_group_serves_others_than_a_leader_whose_key_is_revoked(
+    harness: ApiHarness, ann: Person, bob: Person, known: dict[str, Any], groups: Groups
+) -> None:
+    ann.patch(f"/v1/models/{known['model']}", {"visibility": "server"})
+    keyed = {"Idempotency-Key": "of bob"}
+    # Bob's text has its place in the queue rendered in the transaction that Ann leads.
+    of_bob, of_ann = sender(harness, bob, known, **keyed), sender(harness, ann, known)
+    first = sender(harness, bob, known)
+    revoke(harness, ann)
+    answers = groups.together(harness, first, [of_ann, of_bob, of_ann])
+    assert statuses(answers) == [202, 401, 202, 401]
+    job: Any = answers[2].json
+    assert job["owner"] == "bob"
+    assert bob.post("/v1/generate", known, headers=keyed).json == job
+    assert job["queue"] == bob.get(f"/v1/jobs/{job['id']}").json["queue"]  # type: ignore[index]
+
+
 def test_a_replay_is_not_told_to_a_revoked_key(
     harness: ApiHarness, ann: Person, known: dict[str, Any]
 ) -> None:
