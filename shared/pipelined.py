@@ -67,7 +67,7 @@ def pipelined(connection: Connection) -> Iterator[None]:
     """Begin a transaction, for a connection in autocommit mode; the block ends it.
 
     What goes wrong in a statement that is not waited for is raised by the next one that is, or by
-    the commit, which it prevents.
+    the commit, which it prevents. So nothing can go on after an error: use no savepoints here.
 
     Args:
         connection: Of an engine for the driver `DRIVER` that `wait_for_results` was given.
@@ -101,11 +101,7 @@ def sent_ahead(connection: Connection) -> dict[Any, Any] | None:
 
 
 def go_on_after(connection: Connection) -> None:
-    """Let statements run again after an error, such as a rollback to a savepoint.
-
-    Beware: what the driver was about to prepare in the part that is taken back, it takes for
-    prepared. Only the rollback of the whole transaction clears that.
-    """
+    """Leave out what was sent after a statement that has failed, so that a rollback runs."""
     pipeline: _Pipeline | None = connection.info.get(_PIPELINE)
     if pipeline is not None:
         # Of the statements that were sent after the one that failed.

@@ -110,24 +110,6 @@ def test_what_goes_wrong_is_raised_as_what_it_is_and_nothing_stays(
 
 
 @pytest.mark.parametrize("reads", [False, True])
-def test_a_savepoint_takes_back_its_own(engine: Engine, reads: bool) -> None:
-    def violate(connection: Connection) -> None:
-        with connection.begin_nested():
-            add(connection, 2)
-            add(connection, 1)
-            add(connection, 3)
-            if reads:
-                database_now(connection)
-
-    with writing(engine) as connection:
-        add(connection, 1)
-        with pytest.raises(IntegrityError):
-            violate(connection)
-        add(connection, 4)
-    assert numbers(engine) == [1, 4]
-
-
-@pytest.mark.parametrize("reads", [False, True])
 def test_a_lost_connection_is_told_and_the_next_one_is_sound(
     engine: Engine, postgres: PostgresServer, reads: bool
 ) -> None:

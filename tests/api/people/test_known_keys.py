@@ -122,7 +122,7 @@ def test_a_group_serves_others_than_a_leader_whose_key_is_revoked(
     harness: ApiHarness, ann: Person, bob: Person, known: dict[str, Any], groups: Groups
 ) -> None:
     ann.patch(f"/v1/models/{known['model']}", {"visibility": "server"})
-    keyed = {"Idempotency-Key": "of bob"}
+    keyed = {"Idempotency-Key": "of-bob"}
     # Bob's text has its place in the queue rendered in the transaction that Ann leads.
     of_bob, of_ann = sender(harness, bob, known, **keyed), sender(harness, ann, known)
     first = sender(harness, bob, known)
@@ -151,7 +151,7 @@ def test_what_a_known_key_may_do_is_read_anew(
     change_key(harness, ann, scopes="read")
     problem(ann.post("/v1/generate", known), 403)
     assert generations(harness) == before
-    change_key(harness, ann, scopes="read write")
+    change_key(harness, ann, scopes="read submit")
     assert ann.post("/v1/generate", known).status_code == 202
 
 
