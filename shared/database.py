@@ -160,7 +160,8 @@ def reading(engine: Engine) -> AbstractContextManager[Connection]:
 def writing(engine: Engine, *, synced: bool = True) -> Iterator[Connection]:
     """Open a transaction that commits at the end of the block, and rolls back on an exception.
 
-    It is what `engine.begin()` is, for transactions that come often.
+    It is what `engine.begin()` is, for transactions that come often. On PostgreSQL it is
+    `pipelined`: an error may be raised by a later statement than the one that has failed.
 
     Args:
         engine: From `make_engine`.

@@ -23,7 +23,7 @@ _PIPELINE = "quire_pipeline"
 
 @dataclass(slots=True)
 class _Pipeline:
-    """An open pipeline of the driver; what it stands for, and what was sent in it to be read."""
+    """An open pipeline of the driver, what ends it, and what was sent in it to be read later."""
 
     driver: Any
     end: ExitStack
@@ -98,15 +98,6 @@ def sent_ahead(connection: Connection) -> dict[Any, Any] | None:
     """What was sent in a connection's pipeline to be read later; None where there is none."""
     pipeline: _Pipeline | None = connection.info.get(_PIPELINE)
     return None if pipeline is None else pipeline.ahead
-
-
-def go_on_after(connection: Connection) -> None:
-    """Leave out what was sent after a statement that has failed, so that a rollback runs."""
-    pipeline: _Pipeline | None = connection.info.get(_PIPELINE)
-    if pipeline is not None:
-        # Of the statements that were sent after the one that failed.
-        with suppress(connection.dialect.loaded_dbapi.Error):
-            pipeline.driver.sync()
 
 
 def wait_for_results(engine: Engine) -> None:

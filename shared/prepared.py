@@ -14,7 +14,7 @@ from sqlalchemy.sql import visitors
 
 from shared.json_inserts import ROWS, insert_of_json, json_of
 from shared.kept_connections import REPLACED
-from shared.pipelined import go_on_after, sent_ahead
+from shared.pipelined import sent_ahead
 from shared.statement_forms import Form, Values
 
 #: An execution option of connections that only read, each statement by itself: where such a
@@ -179,7 +179,6 @@ def _as_sqlalchemys(
     connection: Connection, text: str, values: dict[str, Any], error: Exception
 ) -> Exception:
     # It is not run again: PostgreSQL would only say that the transaction has failed.
-    go_on_after(connection)
     dialect = connection.dialect
     wrapped: Exception = DBAPIError.instance(
         text, values, error, dialect.loaded_dbapi.Error, dialect=dialect

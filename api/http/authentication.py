@@ -48,7 +48,9 @@ def authenticate(current: CompleteRequest) -> None:
         raise Unauthenticated("send the header «Authorization: Bearer quire_…» with an API key")
     known_keys = services().known_keys
     may_confirm = token is None and hasattr(handler, CONFIRMS_KEY)
-    if may_confirm and (known := known_keys.find(key)) is not None:
+    known = known_keys.find(key) if may_confirm else None
+    # A key that lacks the scope may have been given it since.
+    if known is not None and scope_of(handler) in known.scopes:
         g.current_user = known
         setattr(g, CONFIRM, partial(_confirm, current, key))
         structlog.contextvars.bind_contextvars(user=known.name)
